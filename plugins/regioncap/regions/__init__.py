@@ -1,0 +1,1 @@
+"""The heart of RegionCap: boxes, marks, prompts, answers, gates and records. Pure functions, no Airflow, no I/O."""

@@ -1,0 +1,58 @@
+"""Numbered marks that a model can read. A style is a list of pieces; add one by adding an entry to `STYLES`."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from regioncap.regions.boxes import Box
+from regioncap.regions.marks.palette import colour_of
+from regioncap.regions.marks.pieces import Mark, Piece, Scale, corner_ticks, dim_outside, outline, tags
+
+__all__ = ["STYLES", "MarkStyle", "draw_marks"]
+
+
+@dataclass(frozen=True)
+class MarkStyle:
+    """How marks look.
+
+    `tag_scale` is a tag's height and `line_scale` a line's width, both as a share of sqrt(width * height) of the image
+    that is drawn on. The defaults are what the demo model reads best at 256 px.
+    """
+
+    name: str = "box"
+    pieces: tuple[Piece, ...] = (outline, tags)
+    tag_scale: float = 0.085
+    line_scale: float = 0.006
+
+
+STYLES: dict[str, MarkStyle] = {
+    style.name: style
+    for style in (
+        MarkStyle("box"),
+        MarkStyle("corners", (corner_ticks, tags)),
+        MarkStyle("spotlight", (dim_outside, outline, tags)),
+    )
+}
+
+
+def draw_marks(image: Image.Image, boxes: Sequence[Box], style: MarkStyle) -> None:
+    """Draw region k = 1..n around `boxes[k - 1]` ((x0, y0, x1, y1) in pixels of `image`, inside its frame), in place.
+
+    `image` is RGB at the size the model sees. The label of region k is its number.
+    """
+    unit = math.sqrt(image.width * image.height)
+    line = max(2, round(style.line_scale * unit))
+    scale = Scale(line=line, halo=max(1, line // 3), tag=max(12, round(style.tag_scale * unit)))
+    marks = [
+        Mark(region, _pixels(box), colour_of(region), str(region)) for region, box in enumerate(boxes, start=1)
+    ]
+    for piece in style.pieces:
+        piece(image, marks, scale)
+
+
+def _pixels(box: Box) -> tuple[int, int, int, int]:
+    """The whole pixels that a box touches, at least one."""
+    x0, y0 = math.floor(box[0]), math.floor(box[1])
+    return x0, y0, max(x0 + 1, math.ceil(box[2])), max(y0 + 1, math.ceil(box[3]))
