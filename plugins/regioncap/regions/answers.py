@@ -1,0 +1,86 @@
+"""Taking a model's answer apart into one caption per region."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from regioncap.regions.prompts import AnswerFormat, region_tag
+
+_TAG = re.compile(r"<\s*region\s*(\d{1,4})\s*>", re.IGNORECASE)
+# Where a region's description starts in free text: its tag (or "Region 3", or "3.") opens a line, or its tag is
+# followed by a colon anywhere. A tag in the middle of a sentence is a mention, not a start.
+_START = re.compile(
+    r"(?:^[ \t>*#•-]*<\s*region\s*(?P<tag>\d{1,4})\s*>[*\"']*[ \t]*[:：.\-–—]?"
+    r"|^[ \t>*#•-]*region[ \t]*(?P<word>\d{1,4})[*\"']*[ \t]*[:：.\-–—]"
+    r"|^[ \t]*(?P<number>\d{1,4})[ \t]*[.):：]"
+    r"|<\s*region\s*(?P<inline>\d{1,4})\s*>[*\"']*[ \t]*[:：])",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class ParsedAnswer:
+    """What an answer says of each region.
+
+    `captions` maps region numbers (1-based, as the model gave them) to text; `repeated` lists regions described more
+    than once (the first description counts). Both are empty where the answer cannot be taken apart.
+    """
+
+    captions: dict[int, str] = field(default_factory=dict)
+    repeated: tuple[int, ...] = ()
+
+
+def parse_answer(text: str, answer_format: AnswerFormat, regions: int) -> ParsedAnswer:
+    """Take the answer to a question about `regions` regions apart.
+
+    An answer in the wrong form (a server that ignores the schema, a model that answers JSON unasked) is read in the
+    form it has.
+    """
+    structured = _parse_json(text)
+    if structured is not None:
+        return structured
+    # Broken JSON must not be mistaken for prose that happens to contain tags.
+    if answer_format == "structured" and text.lstrip().startswith("{"):
+        return ParsedAnswer()
+    return _parse_text(text, regions)
+
+
+def answer_text(parsed: ParsedAnswer, text: str, answer_format: AnswerFormat) -> str:
+    """The record's `answer`: the model's own text in free-text mode, else one line per region."""
+    if answer_format == "free_text":
+        return text.strip()
+    return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in sorted(parsed.captions.items()))
+
+
+def _parse_json(text: str) -> ParsedAnswer | None:
+    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    if not body.startswith("{"):
+        return None
+    try:
+        pairs = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    return _collect((int(match[1]), value) for key, value in pairs if (match := _TAG.fullmatch(str(key))))
+
+
+def _parse_text(text: str, regions: int) -> ParsedAnswer:
+    starts = list(_START.finditer(text))
+    if not starts:
+        return _collect([(1, text)]) if regions == 1 else ParsedAnswer()
+    ends = [start.start() for start in starts[1:]] + [len(text)]
+    return _collect(
+        (int(next(group for group in start.groups() if group)), text[start.end() : end])
+        for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def _collect(described: Any) -> ParsedAnswer:
+    captions: dict[int, str] = {}
+    seen: Counter[int] = Counter()
+    for region, value in described:
+        seen[region] += 1
+        # One line per region in the record's `answer`, so white space inside a caption is folded.
+        captions.setdefault(region, " ".join(value.split()).strip("*").strip() if isinstance(value, str) else "")
+    return ParsedAnswer(captions, tuple(sorted(region for region, times in seen.items() if times > 1)))

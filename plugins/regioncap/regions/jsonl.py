@@ -1,0 +1,34 @@
+"""JSON lines, read leniently and written strictly."""
+
+import json
+import math
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def clean(value: Any) -> Any:
+    """Make any parsed JSON value writable as strict JSON in UTF-8.
+
+    NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"; a lone surrogate becomes U+FFFD.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    return value
+
+
+def line(value: BaseModel | dict[str, Any]) -> bytes:
+    """One JSON line, newline included. Keys keep their order, so the same value gives the same bytes."""
+    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def canonical(value: Any) -> bytes:
+    """The bytes that stand for `value` in a content hash: sorted keys, no white space, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()

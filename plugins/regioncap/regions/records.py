@@ -1,0 +1,99 @@
+"""What is written down for each row: the published `Record` and `Rejected`, and the rows on their way there."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from regioncap.regions.codes import Code
+
+RowType = Literal["with_bbox", "without_bbox"]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Row):
+    """Where in the drop a row stands."""
+
+    manifest: str = Field(description="The manifest's file name.")
+    line: int = Field(ge=1, description="The line, or the row of a manifest without lines; 1-based.")
+
+
+class PlannedRow(Source):
+    """A row whose text is in order. `bbox` is None where the row gives no boxes."""
+
+    id: str
+    image: str
+    type: RowType
+    bbox: list[Any] | None
+
+
+class RegionBox(_Row):
+    """A marked region."""
+
+    region: int = Field(ge=1, description="The region's number, as the mark shows it.")
+    box_index: int = Field(ge=0, description="Which of the given boxes it is, 0-based.")
+    bbox: list[int | float] = Field(
+        min_length=4, max_length=4, description="[x, y, w, h], clipped, in pixels of the image as displayed."
+    )
+
+
+class DroppedBoxNote(_Row):
+    """A given box that is not a region."""
+
+    box_index: int = Field(ge=0, description="Which of the given boxes it is, 0-based.")
+    code: Code = Field(description="Why it is not used.")
+
+
+class RenderedRow(PlannedRow):
+    """A row whose image is marked. `bbox` holds the boxes as given or as proposed; `marked` names the marked image."""
+
+    bbox: list[Any]
+    normalized_bbox: list[list[float]]
+    regions: list[RegionBox]
+    dropped_boxes: list[DroppedBoxNote]
+    image_sha256: str
+    width: int
+    height: int
+    marked: str
+
+
+class RegionCaption(RegionBox):
+    """A described region."""
+
+    caption: str = Field(min_length=1, description="What the model says of it.")
+
+
+class Record(_Row):
+    """A line of `captions-*.jsonl`: the original pipeline's nine fields in its order, then RegionCap's own."""
+
+    image: str = Field(description="The image's path as given in the manifest.")
+    type: RowType = Field(description="`with_bbox` if the row has the boxes' key, else `without_bbox`.")
+    bbox: list[Any] = Field(description="The boxes as given, untouched, or as proposed where none were given.")
+    normalized_bbox: list[list[float]] = Field(
+        description="The regions' boxes, clipped, as [x0, y0, x1, y1] in 0..1 with 3 decimals, zero-padded to max_boxes."
+    )
+    result_file: str = Field(description="The build folder, relative to itself: `.`")
+    image_with_bbox: str = Field(description="The marked image, relative to the build folder.")
+    valid_bboxes_num: int = Field(ge=1, description="How many regions are marked.")
+    prompt: str = Field(description="The user's part of the question.")
+    answer: str = Field(description="The description of all regions, one string.")
+    id: str = Field(description="The row's stable id.")
+    image_uri: str = Field(description="The unmarked original.")
+    image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.")
+    width: int = Field(ge=1, description="The original's width as displayed, in pixels.")
+    height: int = Field(ge=1, description="The original's height as displayed, in pixels.")
+    regions: list[RegionCaption] = Field(description="One entry per marked region, in the order of their numbers.")
+    dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
+    attempts: int = Field(ge=1, description="How often the model was asked for the sake of the answer's quality.")
+    checks: list[str] = Field(description="Names of the gates that warned.")
+
+
+class Rejected(Source):
+    """A line of `rejected.jsonl`: an input row that did not become a record."""
+
+    id: str | None = Field(description="The row's id, as far as it has one.")
+    code: Code = Field(description="Why, as a code.")
+    reason: str = Field(description="Why, as a sentence.")
+    row: Any = Field(description="The row as far as it could be read: an object, or the line's text.")
