@@ -98,9 +98,7 @@ def select_regions(
     return regions, dropped
 
 
-def _usable(
-    raw: Any, box_format: BoxFormat, width: int, height: int, scale: float
-) -> tuple[Box | None, Code | None]:
+def _usable(raw: Any, box_format: BoxFormat, width: int, height: int, scale: float) -> tuple[Box | None, Code | None]:
     if fault := box_fault(raw):
         return None, fault
     box = to_pixels(raw, box_format, width, height)

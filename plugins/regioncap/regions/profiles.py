@@ -31,9 +31,7 @@ def longest_edge(width: int, height: int, *, edge: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def patch_multiple(
-    width: int, height: int, *, patch: int, min_pixels: int, max_pixels: int
-) -> tuple[int, int]:
+def patch_multiple(width: int, height: int, *, patch: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """Round both sides to multiples of `patch`, then scale into [min_pixels, max_pixels] (Qwen-VL's `smart_resize`).
 
     Unlike Qwen's own function, which refuses an aspect ratio above 200, a side never becomes less than one patch.
@@ -59,12 +57,8 @@ PROFILES: dict[str, ModelProfile] = {
     profile.name: profile
     for profile in (
         ModelProfile("demo", partial(longest_edge, edge=256), canvas=(256, 256)),
-        ModelProfile(
-            "qwen2.5-vl", partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS)
-        ),
-        ModelProfile(
-            "qwen3-vl", partial(patch_multiple, patch=32, min_pixels=64 * 64, max_pixels=_MAX_PIXELS)
-        ),
+        ModelProfile("qwen2.5-vl", partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS)),
+        ModelProfile("qwen3-vl", partial(patch_multiple, patch=32, min_pixels=64 * 64, max_pixels=_MAX_PIXELS)),
         ModelProfile("smolvlm", partial(longest_edge, edge=2048)),
     )
 }

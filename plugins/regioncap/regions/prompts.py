@@ -8,8 +8,7 @@ PromptLanguage = Literal["en", "zh"]
 
 # The original pipeline's prompt, word for word: people compare and merge datasets by it.
 PROMPTS: dict[PromptLanguage, str] = {
-    "en": "Describe the content of each marked region in the image. "
-    "There are {n} regions: <region1> to <region{n}>.",
+    "en": "Describe the content of each marked region in the image. There are {n} regions: <region1> to <region{n}>.",
     "zh": "描述图像中每个标记区域的内容。共有 {n} 个区域：<region1> 到 <region{n}>。",
 }
 
@@ -53,7 +52,9 @@ def check_prompt(template: str) -> None:
     """Raise ValueError unless `{n}` is the only field in the prompt template."""
     fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
     if any(field != ("n", "", None) for field in fields):
-        raise ValueError("prompt: the only field it may have is {n}, the number of regions; write other braces as {{ }}")
+        raise ValueError(
+            "prompt: the only field it may have is {n}, the number of regions; write other braces as {{ }}"
+        )
 
 
 def system_message(system_prompt: str, answer_format: AnswerFormat, regions: int, language: PromptLanguage) -> str:

@@ -45,9 +45,7 @@ def draw_marks(image: Image.Image, boxes: Sequence[Box], style: MarkStyle) -> No
     unit = math.sqrt(image.width * image.height)
     line = max(2, round(style.line_scale * unit))
     scale = Scale(line=line, halo=max(1, line // 3), tag=max(12, round(style.tag_scale * unit)))
-    marks = [
-        Mark(region, _pixels(box), colour_of(region), str(region)) for region, box in enumerate(boxes, start=1)
-    ]
+    marks = [Mark(region, _pixels(box), colour_of(region), str(region)) for region, box in enumerate(boxes, start=1)]
     for piece in style.pieces:
         piece(image, marks, scale)
 

@@ -60,9 +60,7 @@ def _free_places(size: Size, frame: Size, placed: Sequence[Rect], near: Rect) ->
     columns = {0, *(label[2] for label in placed)}
     rows = {0, *(label[3] for label in placed)}
     places = [(x, y, x + size[0], y + size[1]) for x in columns for y in rows]
-    free = [
-        place for place in places if place[2] <= frame[0] and place[3] <= frame[1] and not _covered(place, placed)
-    ]
+    free = [place for place in places if place[2] <= frame[0] and place[3] <= frame[1] and not _covered(place, placed)]
     return sorted(free, key=lambda place: (abs(place[0] - near[0]) + abs(place[1] - near[1]), place))
 
 

@@ -62,9 +62,7 @@ def corner_ticks(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> Non
                 arms.append(_bar(x, y, inward_x * reach_x, inward_y * scale.line))
                 arms.append(_bar(x, y, inward_x * scale.line, inward_y * reach_y))
         for arm in arms:
-            draw.rectangle(
-                _inclusive(_inside(_grow(arm, scale.halo), image.size)), fill=contrast(mark.colour)
-            )
+            draw.rectangle(_inclusive(_inside(_grow(arm, scale.halo), image.size)), fill=contrast(mark.colour))
         for arm in arms:
             draw.rectangle(_inclusive(arm), fill=mark.colour)
 

@@ -1,0 +1,1 @@
+"""One seam over a local folder and an S3 bucket."""
