@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 def clean(value: Any) -> Any:
-    """Make any parsed JSON value writable as strict JSON in UTF-8.
+    """Make any value that a manifest can hold writable as strict JSON in UTF-8.
 
     NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"; a lone surrogate becomes U+FFFD.
     """
@@ -20,7 +20,9 @@ def clean(value: Any) -> Any:
         return [clean(item) for item in value]
     if isinstance(value, dict):
         return {clean(key): clean(item) for key, item in value.items()}
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)  # a Parquet manifest can hold dates, decimals, bytes
 
 
 def line(value: BaseModel | dict[str, Any]) -> bytes:
@@ -31,4 +33,4 @@ def line(value: BaseModel | dict[str, Any]) -> bytes:
 
 def canonical(value: Any) -> bytes:
     """The bytes that stand for `value` in a content hash: sorted keys, no white space, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()

@@ -72,13 +72,13 @@ class LocalStore:
         with self._temporary(path) as temporary:
             temporary.write_bytes(data)
 
-    def upload(self, local: Path, path: str) -> None:
-        with self._temporary(path) as temporary:
-            shutil.copyfile(local, temporary)
+    def write_stream(self, stream: IO[bytes], path: str) -> None:
+        with self._temporary(path) as temporary, temporary.open("wb") as outgoing:
+            shutil.copyfileobj(stream, outgoing, 1 << 20)
 
     def copy(self, source: Store, source_path: str, path: str) -> None:
-        with self._temporary(path) as temporary, source.open(source_path) as incoming, temporary.open("wb") as outgoing:
-            shutil.copyfileobj(incoming, outgoing, 1 << 20)
+        with source.open(source_path) as incoming:
+            self.write_stream(incoming, path)
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
         target = self._path(path)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from boto3.s3.transfer import TransferConfig
@@ -79,9 +78,9 @@ class S3Store:
         with self._faults(path):
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=data)
 
-    def upload(self, local: Path, path: str) -> None:
+    def write_stream(self, stream: IO[bytes], path: str) -> None:
         with self._faults(path):
-            self._client.upload_file(str(local), self._bucket, self._prefix + path, Config=_TRANSFER)
+            self._client.upload_fileobj(stream, self._bucket, self._prefix + path, Config=_TRANSFER)
 
     def copy(self, source: Store, source_path: str, path: str) -> None:
         with self._faults(path):
@@ -90,7 +89,7 @@ class S3Store:
                 self._client.copy_object(Bucket=self._bucket, Key=self._prefix + path, CopySource=origin)  # type: ignore[arg-type]
                 return
             with source.open(source_path) as incoming:
-                self._client.upload_fileobj(incoming, self._bucket, self._prefix + path, Config=_TRANSFER)
+                self.write_stream(incoming, path)
 
     @property
     def endpoint(self) -> str:

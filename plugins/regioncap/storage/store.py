@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Protocol
 
 
@@ -59,8 +58,8 @@ class Store(Protocol):
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file at once: a reader sees all of it or none."""
 
-    def upload(self, local: Path, path: str) -> None:
-        """Write a local file's content, in parts where it is large."""
+    def write_stream(self, stream: IO[bytes], path: str) -> None:
+        """Write what is left in `stream`, in parts where it is large; a reader sees all of it or none."""
 
     def copy(self, source: "Store", source_path: str, path: str) -> None:
         """Copy a file from another store, without passing it through here where both are the same service."""

@@ -1,0 +1,143 @@
+"""`caption`: ask the VLM about every marked image of a shard that has no answer yet."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from regioncap.builds import layout, shard
+from regioncap.builds.plan import Plan
+from regioncap.regions.records import RenderedRow
+from regioncap.storage.store import Store
+from regioncap.vlm.client import Endpoint, RawAnswer, ask_all, connect
+from regioncap.vlm.questions import Question, question
+
+# An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
+FLUSH_SECONDS = 2.0
+FLUSH_ROWS = 64
+
+
+@dataclass(frozen=True)
+class CaptionCounts:
+    """Of a shard's questions: how many there are, how many had an answer before, how many were asked now."""
+
+    questions: int
+    kept: int
+    asked: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CaptionProgress:
+    """How far a shard is: `done` of `questions` have an answer, at `rate` images/s, `asked` by this task."""
+
+    done: int
+    questions: int
+    asked: int
+    rate: float
+
+
+def caption_shard(
+    *, work: Store, shard_id: str, plan: Plan, endpoint: Endpoint, progress: Callable[[CaptionProgress], None]
+) -> CaptionCounts:
+    """Ask what has no answer yet. `work` is rooted at the build's date; `progress` is called at each flush.
+
+    Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
+    """
+    place = work.sub(layout.shard_path(shard_id))
+    questions = {asked.key: asked for asked in (row_question(row, plan) for row in shard.rendered(place))}
+    kept = load_answers(place).keys() & questions.keys()
+    missing = [asked for key, asked in questions.items() if key not in kept]
+    sink = _AnswerSink(place, len(questions), len(kept), progress)
+    if missing:
+        asyncio.run(_ask(endpoint, missing, place, sink))
+    return sink.counts()
+
+
+def row_question(row: RenderedRow, plan: Plan) -> Question:
+    """The question that a marked row asks."""
+    return question(row.marked, len(row.regions), plan.settings, plan.model, plan.ask_again)
+
+
+def load_answers(place: Store) -> dict[str, RawAnswer]:
+    """Every answer that the shard's earlier tries left, by the question's key."""
+    return {
+        answer.key: answer
+        for part in list(place.list(layout.ANSWERS))
+        for answer in shard.read_lines(place, part.path, RawAnswer)
+    }
+
+
+async def _ask(endpoint: Endpoint, missing: list[Question], place: Store, sink: "_AnswerSink") -> None:
+    async with connect(endpoint) as client:
+        await client.check()
+        flusher = asyncio.create_task(_flush_regularly(sink))
+        try:
+            await ask_all(
+                client,
+                missing,
+                lambda marked: place.read(layout.image_path(marked)),
+                sink.add,
+                endpoint.max_in_flight,
+            )
+        finally:
+            flusher.cancel()
+            # On an error too: answers that were paid for are kept.
+            await asyncio.to_thread(sink.flush)
+
+
+async def _flush_regularly(sink: "_AnswerSink") -> None:
+    due = time.monotonic() + FLUSH_SECONDS
+    while True:
+        await asyncio.sleep(0.1)
+        if len(sink.pending) >= FLUSH_ROWS or time.monotonic() >= due:
+            await asyncio.to_thread(sink.flush)
+            due = time.monotonic() + FLUSH_SECONDS
+
+
+class _AnswerSink:
+    """Collects answers and writes them to the work area in small parts."""
+
+    def __init__(self, place: Store, questions: int, kept: int, progress: Callable[[CaptionProgress], None]) -> None:
+        self.pending: list[RawAnswer] = []
+        self._place = place
+        self._questions = questions
+        self._kept = kept
+        self._progress = progress
+        self._started = time.monotonic()
+        self._asked = self._prompt_tokens = self._completion_tokens = 0
+
+    def add(self, answer: RawAnswer) -> None:
+        self.pending.append(answer)
+        self._asked += 1
+        self._prompt_tokens += answer.prompt_tokens
+        self._completion_tokens += answer.completion_tokens
+
+    def flush(self) -> None:
+        taken, self.pending = self.pending, []
+        if taken:
+            # Named by time, so that a person sees the order; the random part keeps two tries apart.
+            part = f"{layout.ANSWERS}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
+            shard.write_lines(self._place, part, taken)
+        elapsed = max(time.monotonic() - self._started, 1e-6)
+        self._progress(
+            CaptionProgress(
+                done=self._kept + self._asked,
+                questions=self._questions,
+                asked=self._asked,
+                rate=self._asked / elapsed,
+            )
+        )
+
+    def counts(self) -> CaptionCounts:
+        return CaptionCounts(
+            questions=self._questions,
+            kept=self._kept,
+            asked=self._asked,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+            seconds=round(time.monotonic() - self._started, 3),
+        )

@@ -1,0 +1,156 @@
+"""A drop as it lies there: is it ready, which manifests has it, what are their rows?"""
+
+import csv
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from regioncap.builds.layout import READY_MARKER
+from regioncap.regions.codes import Code
+from regioncap.regions.faults import RowFault
+from regioncap.regions.rows import MAX_LINE_BYTES, parse_line
+from regioncap.storage.store import NotFoundError, Store
+
+InputFormat = Literal["jsonl", "json", "csv", "parquet"]
+
+
+class DropError(Exception):
+    """The drop as a whole cannot be built: the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a manifest: its 1-based line and its parsed object, or the fault and the raw text."""
+
+    line: int
+    value: dict[str, Any] | None
+    fault: RowFault | None = None
+    raw: Any = None
+
+
+def has_marker(drop: Store) -> bool:
+    """Whether `_READY`, which is uploaded last, is there."""
+    try:
+        drop.stat(READY_MARKER)
+    except NotFoundError:
+        return False
+    return True
+
+
+def fingerprint(drop: Store) -> str:
+    """A hash over the paths and versions of everything in the drop but the marker: it changes when the drop does."""
+    digest = hashlib.sha256()
+    for entry in drop.list():
+        if entry.path != READY_MARKER:
+            digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def manifests(drop: Store, input_format: InputFormat) -> list[str]:
+    """The names of the drop's manifests, sorted. Raises DropError where there is none."""
+    found = [entry.path for entry in drop.list() if "/" not in entry.path and entry.path.endswith(f".{input_format}")]
+    if found:
+        return found
+    if not drop.folder_exists():
+        raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
+    raise DropError(
+        f"the drop at {drop.uri} has no manifest: put one or more *.{input_format} files at its top level, "
+        "or set the param input_format to the format they have"
+    )
+
+
+@contextmanager
+def local_copy(drop: Store, manifest: str) -> Iterator[Path]:
+    """The manifest as a temporary local file: it is read twice, and Parquet needs to seek."""
+    with tempfile.NamedTemporaryFile(prefix="regioncap-manifest-") as copy, drop.open(manifest) as stream:
+        shutil.copyfileobj(stream, copy, 1 << 20)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def read_rows(manifest: Path, input_format: InputFormat, bbox_key: str) -> Iterator[Row]:
+    """The rows of one manifest as a stream; blank lines are not rows.
+
+    Raises DropError where the file as a whole is not of its format.
+    """
+    readers = {"jsonl": _read_jsonl, "json": _read_json, "csv": _read_csv, "parquet": _read_parquet}
+    try:
+        for row in readers[input_format](manifest):
+            yield _with_parsed_boxes(row, bbox_key) if input_format == "csv" else row
+    except (ValueError, csv.Error, OSError) as error:
+        raise DropError(
+            f"the manifest cannot be read as {input_format}: {error}; correct the file, or the param input_format"
+        ) from error
+
+
+def _read_jsonl(manifest: Path) -> Iterator[Row]:
+    with manifest.open("rb") as stream:
+        number = 0
+        while line := stream.readline(MAX_LINE_BYTES + 2):
+            number += 1
+            complete = line.endswith(b"\n")
+            while not complete and (rest := stream.readline(MAX_LINE_BYTES)):
+                complete = rest.endswith(b"\n")  # the tail of an overlong line is skipped
+            if not line.strip():
+                continue
+            try:
+                yield Row(
+                    number, parse_line(line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b""))
+                )
+            except RowFault as fault:
+                yield Row(number, None, fault, line)
+
+
+def _read_json(manifest: Path) -> Iterator[Row]:
+    rows = json.loads(manifest.read_bytes())
+    if not isinstance(rows, list):
+        raise ValueError("it is not an array of objects")
+    for number, value in enumerate(rows, start=1):
+        yield _object_row(number, value)
+
+
+def _read_csv(manifest: Path) -> Iterator[Row]:
+    chunks = pd.read_csv(manifest, dtype=str, keep_default_na=False, chunksize=10_000)
+    number = 0
+    for chunk in chunks:
+        for value in chunk.to_dict("records"):
+            number += 1
+            yield _object_row(number, value)
+
+
+def _read_parquet(manifest: Path) -> Iterator[Row]:
+    number = 0
+    with pq.ParquetFile(manifest) as table:
+        for batch in table.iter_batches(batch_size=1_000):
+            for value in batch.to_pylist():
+                number += 1
+                yield _object_row(number, value)
+
+
+def _object_row(number: int, value: Any) -> Row:
+    if isinstance(value, dict):
+        return Row(number, value)
+    return Row(number, None, RowFault(Code.NOT_AN_OBJECT, "the row is not an object"), value)
+
+
+def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
+    """A CSV cell holds the boxes as JSON text; an empty cell gives no boxes, and an empty `id` is no id."""
+    if row.value is None:
+        return row
+    value = {key: cell for key, cell in row.value.items() if key != "id" or cell != ""}
+    cell = value.get(bbox_key)
+    if isinstance(cell, str):
+        try:
+            value[bbox_key] = json.loads(cell) if cell.strip() else None
+        except (ValueError, RecursionError):
+            return Row(row.line, None, RowFault(Code.BBOX_NOT_A_LIST, f"{bbox_key} is not JSON text"), row.value)
+    return Row(row.line, value)

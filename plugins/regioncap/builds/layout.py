@@ -1,0 +1,58 @@
+"""Names and places of everything a build writes.
+
+<work_uri>/dt=<date>/
+    _lease.json                     who is building this partition
+    plans/<plan>/plan.json          settings, counts, shards
+    plans/<plan>/rejected.jsonl     rows that `plan` rejected
+    shards/<shard>/rows.jsonl       rows to do; <shard> is a hash of this file
+    shards/<shard>/images/*.jpg     marked images, named by their content's hash
+    shards/<shard>/rendered.jsonl   what `render` did with each row ...
+    shards/<shard>/render_rejected.jsonl
+    shards/<shard>/answers/*.jsonl  raw answers, in small parts, named by time
+    shards/<shard>/records.jsonl    what `validate` made of them ...
+    shards/<shard>/validate_rejected.jsonl
+<warehouse_uri>/dt=<date>/
+    _manifest.json                  the commit point
+    build=<id>/...
+"""
+
+MANIFEST = "_manifest.json"
+LEASE = "_lease.json"
+READY_MARKER = "_READY"
+
+ROWS = "rows.jsonl"
+RENDERED = "rendered.jsonl"
+RENDER_REJECTED = "render_rejected.jsonl"
+ANSWERS = "answers/"
+RECORDS = "records.jsonl"
+VALIDATE_REJECTED = "validate_rejected.jsonl"
+
+
+def partition(date: str) -> str:
+    """The partition's folder, in the warehouse and in the work area."""
+    return f"dt={date}"
+
+
+def plan_path(plan_id: str) -> str:
+    """Relative to the partition's work area."""
+    return f"plans/{plan_id}/plan.json"
+
+
+def plan_rejected_path(plan_id: str) -> str:
+    """Relative to the partition's work area."""
+    return f"plans/{plan_id}/rejected.jsonl"
+
+
+def shard_path(shard_id: str) -> str:
+    """Relative to the partition's work area."""
+    return f"shards/{shard_id}/"
+
+
+def image_path(marked: str) -> str:
+    """A marked image, relative to its shard's or its build's folder."""
+    return f"images/{marked}.jpg"
+
+
+def build_path(build_id: str) -> str:
+    """Relative to the partition in the warehouse."""
+    return f"build={build_id}"

@@ -1,0 +1,160 @@
+"""`plan`: from a drop's manifests to shards of checked rows."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+import regioncap
+from regioncap.builds import drop as drops
+from regioncap.builds import layout, manifest
+from regioncap.builds.settings import BuildSettings
+from regioncap.regions.jsonl import canonical, line
+from regioncap.regions.records import PlannedRow, Rejected, Source
+from regioncap.regions.rows import RowReader, reject
+from regioncap.storage.store import Store
+
+# Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
+MAX_SHARDS = 1000
+
+
+class Plan(BaseModel):
+    """What a run is going to do, as every later step reads it from the work area."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan_id: str
+    date: str
+    drop_uri: str
+    settings: BuildSettings
+    model: str
+    fingerprint: str
+    identity: str
+    rows: int
+    rejected: int
+    shards: list[str]
+    unchanged: bool
+    ask_again: str
+
+    def save(self, work: Store) -> None:
+        """Write the plan into the partition's work area."""
+        work.write(layout.plan_path(self.plan_id), self.model_dump_json(indent=2).encode())
+
+    @classmethod
+    def load(cls, work: Store, plan_id: str) -> "Plan":
+        """Read the plan back. Raises NotFoundError."""
+        return cls.model_validate_json(work.read(layout.plan_path(plan_id)))
+
+
+def plan_build(
+    *,
+    date: str,
+    drop: Store,
+    work: Store,
+    partition: Store,
+    settings: BuildSettings,
+    model: str,
+    run_id: str,
+    progress: Callable[[int], None],
+) -> Plan:
+    """Read the drop's manifests, check every row's text, write shards and the plan.
+
+    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
+    rows read so far. With nothing to change the plan has no shards and `unchanged` set.
+    Raises DropError where the drop as a whole cannot be built.
+    """
+    identity = hashlib.sha256(canonical([settings.identity(), model, regioncap.__version__])).hexdigest()
+    fingerprint = hashlib.sha256(canonical([identity, drop.uri, drops.fingerprint(drop)])).hexdigest()
+    published, _ = manifest.current(partition)
+    # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
+    ask_again = run_id if settings.force_rebuild else ""
+    unchanged = published is not None and published.fingerprint == fingerprint and not settings.force_rebuild
+    plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
+    shards: list[str] = []
+    rows = rejected = 0
+    if not unchanged:
+        rows, rejected, shards = _write_shards(drop, work, plan_id, settings, progress)
+    plan = Plan(
+        plan_id=plan_id,
+        date=date,
+        drop_uri=drop.uri,
+        settings=settings,
+        model=model,
+        fingerprint=fingerprint,
+        identity=identity,
+        rows=rows,
+        rejected=rejected,
+        shards=shards,
+        unchanged=unchanged,
+        ask_again=ask_again,
+    )
+    plan.save(work)
+    return plan
+
+
+def _write_shards(
+    drop: Store, work: Store, plan_id: str, settings: BuildSettings, progress: Callable[[int], None]
+) -> tuple[int, int, list[str]]:
+    """Returns the number of rows, of rejected rows, and the shards' ids in order."""
+    names = drops.manifests(drop, settings.input_format)
+    rows = rejected = 0
+    shards: list[str] = []
+    pending: list[PlannedRow] = []
+    with ExitStack() as stack:
+        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in names}
+        shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
+        rejects = stack.enter_context(tempfile.TemporaryFile(prefix="regioncap-rejected-"))
+        for row in _checked_rows(copies, settings):
+            rows += 1
+            if isinstance(row, Rejected):
+                rejected += 1
+                rejects.write(line(row))
+            else:
+                pending.append(row)
+                if len(pending) == shard_size:
+                    shards.append(_write_shard(work, pending))
+                    pending = []
+            progress(rows)
+        if pending:
+            shards.append(_write_shard(work, pending))
+        if rows == 0:
+            raise drops.DropError(
+                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(names)}): upload manifests with rows"
+            )
+        rejects.seek(0)
+        work.write_stream(rejects, layout.plan_rejected_path(plan_id))
+    return rows, rejected, shards
+
+
+def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
+    """At least the number of rows: a JSONL manifest is counted by its line ends, which costs next to nothing."""
+    total = 0
+    for copy in copies.values():
+        if settings.input_format == "jsonl":
+            with copy.open("rb") as stream:
+                total += 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+        else:
+            total += sum(1 for _ in drops.read_rows(copy, settings.input_format, settings.bbox_key))
+    return total
+
+
+def _checked_rows(copies: dict[str, Path], settings: BuildSettings) -> Iterator[PlannedRow | Rejected]:
+    reader = RowReader(settings.image_key, settings.bbox_key)
+    for name, copy in copies.items():
+        for row in drops.read_rows(copy, settings.input_format, settings.bbox_key):
+            source = Source(manifest=name, line=row.line)
+            if row.value is not None:
+                yield reader.read(row.value, source)
+            elif row.fault is not None:
+                yield reject(source, row.fault, None, row.raw)
+
+
+def _write_shard(work: Store, rows: list[PlannedRow]) -> str:
+    """Write one shard's rows; its id is a hash of them, so the same rows find what was done with them before."""
+    data = b"".join(map(line, rows))
+    shard_id = hashlib.sha256(data).hexdigest()[:16]
+    work.write(layout.shard_path(shard_id) + layout.ROWS, data)
+    return shard_id

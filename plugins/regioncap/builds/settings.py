@@ -1,0 +1,275 @@
+"""Every setting of a build, with its title, help, bounds and default: the one place where they are declared.
+
+The form in the Airflow UI is made from this model, and so is the documentation.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.jsonl import canonical
+from regioncap.regions.marks import STYLES
+from regioncap.regions.profiles import PROFILES
+from regioncap.regions.prompts import PROMPTS, AnswerFormat, PromptLanguage, check_prompt
+
+ExportFormat = Literal["parquet", "csv", "json"]
+
+
+def _group(name: str, **extra: Any) -> dict[str, Any]:
+    return {"section": name, **extra}
+
+
+class BuildSettings(BaseModel):
+    """What a run may choose. Each field's description is the help that its form field shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    drops_uri: str = Field(
+        title="Drops",
+        description="Where the drops are: a folder or bucket prefix with one folder per date. "
+        "Example: `s3://drops`. It must be below a root that the deployment allows.",
+        min_length=1,
+        json_schema_extra=_group("Drop"),
+    )
+    readiness: Literal["marker", "unchanged"] = Field(
+        "marker",
+        title="A drop is ready when",
+        description="`marker`: the file `_READY` exists (upload it last). `unchanged`: nothing in the drop has changed "
+        "for ten minutes.",
+        json_schema_extra=_group("Drop"),
+    )
+    image_key: str = Field(
+        "image",
+        title="Image key",
+        description="The manifest field with the image's path, relative to the drop.",
+        min_length=1,
+        max_length=200,
+        json_schema_extra=_group("Drop"),
+    )
+    bbox_key: str = Field(
+        "bbox",
+        title="Boxes key",
+        description="The manifest field with the list of boxes.",
+        min_length=1,
+        max_length=200,
+        json_schema_extra=_group("Drop"),
+    )
+    input_format: Literal["jsonl", "json", "csv", "parquet"] = Field(
+        "jsonl",
+        title="Manifest format",
+        description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
+        "in `csv` the boxes are JSON text.",
+        json_schema_extra=_group("Drop"),
+    )
+
+    box_format: BoxFormat = Field(
+        "xywh",
+        title="Box format",
+        description="What a box's four numbers are: corner and size, two corners, or centre and size; in pixels of the "
+        "image as displayed, as a share of its sides (`_norm`), or in thousandths of them (`_1000`).",
+        json_schema_extra=_group("Boxes"),
+    )
+    max_boxes: int = Field(
+        10,
+        title="Regions per image, at most",
+        description="Usable boxes beyond this number are left out, and listed in the record's `dropped_boxes`.",
+        ge=1,
+        le=50,
+        json_schema_extra=_group("Boxes"),
+    )
+    when_no_boxes: Literal["contours", "reject"] = Field(
+        "contours",
+        title="Rows without boxes",
+        description="`contours`: propose regions from closed shapes in the image. `reject`: put the row into "
+        "`rejected.jsonl`.",
+        json_schema_extra=_group("Boxes"),
+    )
+
+    mark_style: str = Field(
+        "box",
+        title="Mark style",
+        description="How regions are marked. The tag with the number is part of every style.",
+        json_schema_extra=_group("Marks", enum=sorted(STYLES)),
+    )
+    model_profile: str = Field(
+        "qwen2.5-vl",
+        title="Model profile",
+        description="How the model resizes images; marks are drawn at the size it will see.",
+        json_schema_extra=_group("Marks", enum=sorted(PROFILES)),
+    )
+
+    prompt: str = Field(
+        PROMPTS["en"],
+        title="Prompt",
+        description="The question. `{n}` is the number of regions. Left as it is, it follows the prompt language.",
+        min_length=1,
+        max_length=4000,
+        json_schema_extra=_group("Caption"),
+    )
+    prompt_language: PromptLanguage = Field(
+        "en",
+        title="Language",
+        description="The language of the question and of the captions.",
+        json_schema_extra=_group("Caption"),
+    )
+    system_prompt: str = Field(
+        "You are a helpful assistant.",
+        title="System prompt",
+        description="Opens the system message; what the marks mean and the form of the answer are added to it.",
+        max_length=4000,
+        json_schema_extra=_group("Caption"),
+    )
+    answer_format: AnswerFormat = Field(
+        "structured",
+        title="Answer format",
+        description="`structured`: the server makes the model answer a JSON object with exactly the marked regions. "
+        "`free_text`: the model's own text, one line per region.",
+        json_schema_extra=_group("Caption"),
+    )
+    temperature: float = Field(
+        0.7,
+        title="Temperature",
+        description="0 makes builds reproducible.",
+        ge=0,
+        le=2,
+        json_schema_extra=_group("Caption"),
+    )
+    top_p: float = Field(
+        0.9,
+        title="Top p",
+        description="Sample from the likeliest tokens that together have this probability.",
+        gt=0,
+        le=1,
+        json_schema_extra=_group("Caption"),
+    )
+    top_k: int = Field(
+        40,
+        title="Top k",
+        description="Sample from this many of the likeliest tokens; -1 for all.",
+        ge=-1,
+        le=1000,
+        json_schema_extra=_group("Caption"),
+    )
+    repetition_penalty: float = Field(
+        1.0,
+        title="Repetition penalty",
+        description="Above 1 makes repeated words less likely.",
+        gt=0,
+        le=2,
+        json_schema_extra=_group("Caption"),
+    )
+    max_tokens: int = Field(
+        512,
+        title="Tokens per answer, at most",
+        description="An answer that is cut off here is rejected.",
+        ge=16,
+        le=8192,
+        json_schema_extra=_group("Caption"),
+    )
+    seed: int = Field(
+        42,
+        title="Seed",
+        description="The sampling seed, sent with every question.",
+        ge=0,
+        le=2**31 - 1,
+        json_schema_extra=_group("Caption"),
+    )
+
+    shard_size: int = Field(
+        512,
+        title="Rows per shard",
+        description="A shard is one task of each kind, and should take the model well under an hour. Larger drops get "
+        "larger shards, so that there are never more than 1,000.",
+        ge=1,
+        le=100_000,
+        json_schema_extra=_group("Build"),
+    )
+    max_rejected_ratio: float = Field(
+        0.2,
+        title="Rejected rows, at most",
+        description="Nothing is published when a larger share of the rows is rejected.",
+        ge=0,
+        le=1,
+        json_schema_extra=_group("Build"),
+    )
+    export_formats: list[ExportFormat] = Field(
+        default_factory=list,
+        title="Exports",
+        description="Write the records in these formats too, into `exports/`: parquet, csv, json.",
+        json_schema_extra=_group("Build", examples=["parquet", "csv", "json"]),
+    )
+    file_name_prefix: str = Field(
+        "captions",
+        title="File name prefix",
+        description="How the names of the record files start.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        json_schema_extra=_group("Build"),
+    )
+    force_rebuild: bool = Field(
+        False,
+        title="Build anew",
+        description="Ask the model again for every row and publish a new build, even if nothing has changed.",
+        json_schema_extra=_group("Build"),
+    )
+
+    warehouse_uri: str = Field(
+        title="Warehouse",
+        description="Where datasets are published, one folder per date. It must be below a root that the deployment "
+        "allows.",
+        min_length=1,
+        json_schema_extra=_group("Places"),
+    )
+    work_uri: str = Field(
+        "",
+        title="Work area",
+        description="Where shards, marked images and answers are kept while a build is made. Empty: `_work` in the "
+        "warehouse.",
+        json_schema_extra=_group("Places"),
+    )
+
+    @field_validator("mark_style")
+    @classmethod
+    def _known_style(cls, value: str) -> str:
+        return _known(value, "mark_style", STYLES)
+
+    @field_validator("model_profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        return _known(value, "model_profile", PROFILES)
+
+    @field_validator("prompt")
+    @classmethod
+    def _usable_prompt(cls, value: str) -> str:
+        check_prompt(value)
+        return value
+
+    @field_validator("export_formats")
+    @classmethod
+    def _each_once(cls, value: list[ExportFormat]) -> list[ExportFormat]:
+        return sorted(set(value))
+
+    @property
+    def prompt_template(self) -> str:
+        """The prompt in the run's language: the default prompt has a translation, one of the user's own has not."""
+        return PROMPTS[self.prompt_language] if self.prompt == PROMPTS["en"] else self.prompt
+
+    @property
+    def work_root(self) -> str:
+        """The work area, with its default resolved."""
+        return self.work_uri or f"{self.warehouse_uri.rstrip('/')}/_work"
+
+    def identity(self) -> str:
+        """A hash over every setting that can change what is published."""
+        return hashlib.sha256(canonical(self.model_dump(exclude=set(NOT_IDENTITY)))).hexdigest()
+
+
+# The explicit list of settings that change nothing in a published build; every other one is part of its identity.
+NOT_IDENTITY = frozenset({"readiness", "max_rejected_ratio", "force_rebuild", "warehouse_uri", "work_uri"})
+
+
+def _known(value: str, name: str, choices: dict[str, Any]) -> str:
+    if value not in choices:
+        raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(sorted(choices))}")
+    return value

@@ -1,0 +1,49 @@
+"""A shard's files in the work area, as rows."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from regioncap.builds import layout
+from regioncap.regions.jsonl import line
+from regioncap.regions.records import PlannedRow, Rejected, RenderedRow
+from regioncap.storage.store import NotFoundError, Store
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class StepMissingError(Exception):
+    """An earlier step left nothing behind for this shard. The message says which one to run again."""
+
+
+def read_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
+    """All rows of a JSONL file. Raises StepMissingError."""
+    try:
+        data = store.read(path)
+    except NotFoundError as error:
+        raise StepMissingError(
+            f"{error} is missing: clear the shard's earlier tasks, so that they run again"
+        ) from error
+    return [model.model_validate_json(text) for text in data.splitlines() if text]
+
+
+def write_lines(store: Store, path: str, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
+    """Write a JSONL file at once."""
+    store.write(path, b"".join(map(line, rows)))
+
+
+def planned(shard: Store) -> list[PlannedRow]:
+    """The shard's rows as `plan` wrote them."""
+    return read_lines(shard, layout.ROWS, PlannedRow)
+
+
+def rendered(shard: Store) -> list[RenderedRow]:
+    """The shard's marked rows as `render` wrote them."""
+    return read_lines(shard, layout.RENDERED, RenderedRow)
+
+
+def rejected_rows(shard: Store) -> Iterator[Rejected]:
+    """The shard's rejected rows, of all steps."""
+    for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED):
+        yield from read_lines(shard, path, Rejected)

@@ -1,0 +1,179 @@
+"""Asking a vLLM server many questions at once, over its OpenAI-compatible chat API."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import httpx
+import openai
+from openai.types.chat import ChatCompletion
+from pydantic import BaseModel, ConfigDict
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from regioncap.vlm.questions import Question
+
+# A connection lost, a time-out, an overload, a server error, or an answer that is no chat completion: all may pass.
+_PASSING = (
+    openai.APIConnectionError,
+    openai.RateLimitError,
+    openai.InternalServerError,
+    openai.APIResponseValidationError,
+)
+
+
+Answer = TypeVar("Answer")
+
+
+class VlmSetupError(Exception):
+    """The endpoint cannot answer as it is set up: the message says what to do. Trying again does not help."""
+
+
+class VlmUnavailableError(Exception):
+    """The endpoint did not answer for as long as it is given. Trying again later may help."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A vLLM server: its base URL (ending in /v1), the name it serves the model under, and how to talk to it."""
+
+    base_url: str
+    model: str
+    api_key: str = field(default="", repr=False)
+    # As many questions under way as the server's `max_num_seqs` keeps it busy without a queue.
+    max_in_flight: int = 32
+    # One question, from sending to the last token.
+    timeout_seconds: float = 300.0
+    # How long a server that is away (restarting, overloaded) is waited for.
+    patience_seconds: float = 300.0
+
+
+class RawAnswer(BaseModel):
+    """What the server said to one question, as it is kept in the work area.
+
+    `refused` is the server's message where it refused the request itself as malformed; then there is no text.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    text: str
+    finish_reason: str
+    refused: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+class VlmClient:
+    """A connection to one endpoint; use it through `connect`."""
+
+    def __init__(self, endpoint: Endpoint, api: openai.AsyncOpenAI) -> None:
+        self._endpoint = endpoint
+        self._api = api
+
+    async def check(self) -> None:
+        """Make sure that the endpoint is there and serves the model.
+
+        Raises VlmUnavailableError or VlmSetupError.
+        """
+        served = [model.id async for model in await self._patiently(self._list_models)]
+        if self._endpoint.model not in served:
+            raise VlmSetupError(
+                f"the server at {self._endpoint.base_url} serves {', '.join(served) or 'no model'}, not "
+                f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's served model name"
+            )
+
+    async def _list_models(self) -> openai.AsyncPage[openai.types.Model]:
+        return await self._api.models.list()
+
+    async def ask(self, question: Question, jpeg: bytes) -> RawAnswer:
+        """Ask one question; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
+        started = time.monotonic()
+        try:
+            body = question.request(jpeg)
+            completion: ChatCompletion = await self._patiently(lambda: self._api.chat.completions.create(**body))
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            return RawAnswer(key=question.key, text="", finish_reason="refused", refused=error.message[:500])
+        choice = completion.choices[0] if completion.choices else None
+        usage = completion.usage
+        return RawAnswer(
+            key=question.key,
+            text=(choice.message.content or "") if choice else "",
+            finish_reason=(choice.finish_reason or "none") if choice else "none",
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=usage.completion_tokens if usage else 0,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    async def _patiently(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Try again, with growing and jittered pauses, what may pass by itself."""
+        endpoint = self._endpoint
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(_PASSING),
+                wait=wait_random_exponential(multiplier=0.5, max=15),
+                stop=stop_after_delay(endpoint.patience_seconds),
+                reraise=True,
+            ):
+                with attempt:
+                    return await call()
+        except openai.NotFoundError as error:
+            raise VlmSetupError(
+                f"the server at {endpoint.base_url} does not know the model {endpoint.model!r} or the path: "
+                f"correct the connection's host (it ends in /v1) or `model` in its extra ({error.message[:200]})"
+            ) from error
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise VlmSetupError(
+                f"the server at {endpoint.base_url} refuses the API key: correct the connection's password"
+            ) from error
+        except _PASSING as error:
+            raise VlmUnavailableError(
+                f"the server at {endpoint.base_url} did not answer for {endpoint.patience_seconds:.0f} s: is vLLM "
+                f"running there, and is the connection's host right? ({type(error).__name__}: {str(error)[:200]})"
+            ) from error
+        raise AssertionError("tenacity returns or raises")
+
+
+@asynccontextmanager
+async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
+    """Open a client to `endpoint`."""
+    limits = httpx.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
+    timeout = httpx.Timeout(endpoint.timeout_seconds, connect=10.0)
+    # Proxies of the environment are for the outside world, not for a server on our own network.
+    async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+        api = openai.AsyncOpenAI(
+            base_url=endpoint.base_url,
+            api_key=endpoint.api_key or "none",
+            http_client=http,
+            max_retries=0,
+        )
+        yield VlmClient(endpoint, api)
+
+
+async def ask_all(
+    client: VlmClient,
+    questions: Iterable[Question],
+    read_image: Callable[[str], bytes],
+    keep: Callable[[RawAnswer], None],
+    in_flight: int,
+) -> None:
+    """Ask all questions, `in_flight` at a time, and hand each answer to `keep` as it comes.
+
+    `read_image` maps a marked image's name to its JPEG bytes; it is called on other threads. The first error ends all.
+    """
+    waiting = iter(questions)
+
+    async def worker() -> None:
+        for question in waiting:
+            keep(await client.ask(question, await asyncio.to_thread(read_image, question.marked)))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(worker())
+    except* (VlmSetupError, VlmUnavailableError) as errors:
+        # All workers fail for the same reason; one message says it.
+        raise errors.exceptions[0] from None
