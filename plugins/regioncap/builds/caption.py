@@ -72,21 +72,21 @@ def load_answers(place: Store) -> dict[str, RawAnswer]:
 
 
 async def _ask(endpoint: Endpoint, missing: list[Question], place: Store, sink: "_AnswerSink") -> None:
+    def read_image(marked: str) -> bytes:
+        return place.read(layout.image_path(marked))
+
     async with connect(endpoint) as client:
         await client.check()
-        flusher = asyncio.create_task(_flush_regularly(sink))
         try:
-            await ask_all(
-                client,
-                missing,
-                lambda marked: place.read(layout.image_path(marked)),
-                sink.add,
-                endpoint.max_in_flight,
-            )
+            async with asyncio.TaskGroup() as group:
+                flusher = group.create_task(_flush_regularly(sink))
+                await ask_all(client, missing, read_image, sink.add, endpoint.max_in_flight)
+                flusher.cancel()
+        except* Exception as errors:
+            raise errors.exceptions[0] from None
         finally:
-            flusher.cancel()
             # On an error too: answers that were paid for are kept.
-            await asyncio.to_thread(sink.flush)
+            await sink.flush()
 
 
 async def _flush_regularly(sink: "_AnswerSink") -> None:
@@ -94,12 +94,12 @@ async def _flush_regularly(sink: "_AnswerSink") -> None:
     while True:
         await asyncio.sleep(0.1)
         if len(sink.pending) >= FLUSH_ROWS or time.monotonic() >= due:
-            await asyncio.to_thread(sink.flush)
+            await sink.flush()
             due = time.monotonic() + FLUSH_SECONDS
 
 
 class _AnswerSink:
-    """Collects answers and writes them to the work area in small parts."""
+    """Collects answers and writes them to the work area in small parts. To be used from one event loop."""
 
     def __init__(self, place: Store, questions: int, kept: int, progress: Callable[[CaptionProgress], None]) -> None:
         self.pending: list[RawAnswer] = []
@@ -116,12 +116,15 @@ class _AnswerSink:
         self._prompt_tokens += answer.prompt_tokens
         self._completion_tokens += answer.completion_tokens
 
-    def flush(self) -> None:
+    async def flush(self) -> None:
         taken, self.pending = self.pending, []
-        if taken:
+        await asyncio.to_thread(self._write, taken)
+
+    def _write(self, answers: list[RawAnswer]) -> None:
+        if answers:
             # Named by time, so that a person sees the order; the random part keeps two tries apart.
             part = f"{layout.ANSWERS}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
-            shard.write_lines(self._place, part, taken)
+            shard.write_lines(self._place, part, answers)
         elapsed = max(time.monotonic() - self._started, 1e-6)
         self._progress(
             CaptionProgress(

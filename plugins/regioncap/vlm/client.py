@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import httpx
+import httpx2
 import openai
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict
@@ -79,15 +79,12 @@ class VlmClient:
 
         Raises VlmUnavailableError or VlmSetupError.
         """
-        served = [model.id async for model in await self._patiently(self._list_models)]
+        served = [model.id async for model in await self._patiently(lambda: self._api.models.list())]
         if self._endpoint.model not in served:
             raise VlmSetupError(
                 f"the server at {self._endpoint.base_url} serves {', '.join(served) or 'no model'}, not "
-                f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's served model name"
+                f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
             )
-
-    async def _list_models(self) -> openai.AsyncPage[openai.types.Model]:
-        return await self._api.models.list()
 
     async def ask(self, question: Question, jpeg: bytes) -> RawAnswer:
         """Ask one question; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
@@ -140,10 +137,10 @@ class VlmClient:
 @asynccontextmanager
 async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
     """Open a client to `endpoint`."""
-    limits = httpx.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
-    timeout = httpx.Timeout(endpoint.timeout_seconds, connect=10.0)
+    limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
+    timeout = httpx2.Timeout(endpoint.timeout_seconds, connect=10.0)
     # Proxies of the environment are for the outside world, not for a server on our own network.
-    async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+    async with httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
         api = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=endpoint.api_key or "none",
