@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict
+
 from regioncap.builds import layout, shard
 from regioncap.builds.plan import Plan
 from regioncap.regions.records import RenderedRow
@@ -18,9 +20,10 @@ FLUSH_SECONDS = 2.0
 FLUSH_ROWS = 64
 
 
-@dataclass(frozen=True)
-class CaptionCounts:
+class CaptionCounts(BaseModel):
     """Of a shard's questions: how many there are, how many had an answer before, how many were asked now."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     questions: int
     kept: int
@@ -54,7 +57,14 @@ def caption_shard(
     sink = _AnswerSink(place, len(questions), len(kept), progress)
     if missing:
         asyncio.run(_ask(endpoint, missing, place, sink))
-    return sink.counts()
+    counts = sink.counts()
+    place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
+    return counts
+
+
+def load_counts(place: Store) -> CaptionCounts:
+    """What the shard's last caption task counted. Raises NotFoundError."""
+    return CaptionCounts.model_validate_json(place.read(layout.CAPTION_COUNTS))
 
 
 def row_question(row: RenderedRow, plan: Plan) -> Question:

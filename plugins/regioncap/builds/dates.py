@@ -3,8 +3,10 @@
 import re
 from datetime import date, datetime
 
+from regioncap.errors import PermanentError
 
-class DropDateError(Exception):
+
+class DropDateError(PermanentError):
     """The run does not say clearly which drop date it is for."""
 
 

@@ -15,15 +15,20 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from regioncap.builds.layout import READY_MARKER
+from regioncap.errors import PermanentError
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
 from regioncap.regions.rows import MAX_LINE_BYTES, parse_line
 from regioncap.storage.store import NotFoundError, Store
 
 InputFormat = Literal["jsonl", "json", "csv", "parquet"]
+Readiness = Literal["marker", "unchanged"]
+
+# Without a marker, a drop that nobody has touched for so long is taken for complete.
+QUIET_SECONDS = 600.0
 
 
-class DropError(Exception):
+class DropError(PermanentError):
     """The drop as a whole cannot be built: the message says why and what to do."""
 
 
@@ -37,13 +42,25 @@ class Row:
     raw: Any = None
 
 
-def has_marker(drop: Store) -> bool:
-    """Whether `_READY`, which is uploaded last, is there."""
-    try:
-        drop.stat(READY_MARKER)
-    except NotFoundError:
-        return False
-    return True
+def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
+    """Why the drop is not ready to be built, as a sentence; None if it is. `now` is in seconds since 1970."""
+    if readiness == "marker":
+        try:
+            drop.stat(READY_MARKER)
+        except NotFoundError:
+            if drop.folder_exists():
+                return f"the drop at {drop.uri} has no {READY_MARKER} file yet: upload it when all else is there"
+            return f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date"
+        return None
+    latest = max((entry.modified for entry in drop.list()), default=None)
+    if latest is None:
+        return f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date"
+    if now - latest < QUIET_SECONDS:
+        return (
+            f"the drop at {drop.uri} changed {max(0.0, now - latest):.0f} s ago; it is ready when nothing changes for "
+            f"{QUIET_SECONDS:.0f} s"
+        )
+    return None
 
 
 def fingerprint(drop: Store) -> str:

@@ -24,6 +24,7 @@ ROWS = "rows.jsonl"
 RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
 ANSWERS = "answers/"
+CAPTION_COUNTS = "caption.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
 

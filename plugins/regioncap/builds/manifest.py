@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.builds.layout import MANIFEST
+from regioncap.errors import PermanentError
 from regioncap.storage.store import ConflictError, NotFoundError, Store
 
 SCHEMA_VERSION = "1.0"
@@ -33,7 +34,9 @@ class Counts(_Model):
 class Manifest(_Model):
     """What `_manifest.json` holds."""
 
-    schema_version: str = Field(SCHEMA_VERSION, description="The version of this file's form and of the records'.")
+    schema_version: str = Field(
+        default=SCHEMA_VERSION, description="The version of this file's form and of the records'."
+    )
     partition: str = Field(description="The partition's folder, `dt=<date>`.")
     build_id: str = Field(description="The current build's unique id.")
     build: str = Field(description="The current build's folder, relative to the partition.")
@@ -45,7 +48,7 @@ class Manifest(_Model):
     identity: str = Field(description="A hash of everything that shapes the build but the drop.")
 
 
-class CommitRefusedError(Exception):
+class CommitRefusedError(PermanentError):
     """Another build of the partition was published first. The message says which."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from regioncap.builds.drop import InputFormat, Readiness
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
@@ -33,7 +34,7 @@ class BuildSettings(BaseModel):
         min_length=1,
         json_schema_extra=_group("Drop"),
     )
-    readiness: Literal["marker", "unchanged"] = Field(
+    readiness: Readiness = Field(
         "marker",
         title="A drop is ready when",
         description="`marker`: the file `_READY` exists (upload it last). `unchanged`: nothing in the drop has changed "
@@ -56,7 +57,7 @@ class BuildSettings(BaseModel):
         max_length=200,
         json_schema_extra=_group("Drop"),
     )
-    input_format: Literal["jsonl", "json", "csv", "parquet"] = Field(
+    input_format: InputFormat = Field(
         "jsonl",
         title="Manifest format",
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
@@ -221,8 +222,8 @@ class BuildSettings(BaseModel):
         min_length=1,
         json_schema_extra=_group("Places"),
     )
-    work_uri: str = Field(
-        "",
+    work_uri: str | None = Field(
+        None,
         title="Work area",
         description="Where shards, marked images and answers are kept while a build is made. Empty: `_work` in the "
         "warehouse.",

@@ -6,14 +6,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from regioncap.builds import layout
+from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import PlannedRow, Rejected, RenderedRow
+from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
 from regioncap.storage.store import NotFoundError, Store
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class StepMissingError(Exception):
+class StepMissingError(PermanentError):
     """An earlier step left nothing behind for this shard. The message says which one to run again."""
 
 
@@ -41,6 +42,11 @@ def planned(shard: Store) -> list[PlannedRow]:
 def rendered(shard: Store) -> list[RenderedRow]:
     """The shard's marked rows as `render` wrote them."""
     return read_lines(shard, layout.RENDERED, RenderedRow)
+
+
+def records(shard: Store) -> list[Record]:
+    """The shard's records as `validate` wrote them."""
+    return read_lines(shard, layout.RECORDS, Record)
 
 
 def rejected_rows(shard: Store) -> Iterator[Rejected]:

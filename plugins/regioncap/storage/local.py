@@ -121,7 +121,8 @@ class LocalStore:
 
     def _entry(self, path: Path, status: os.stat_result) -> Entry:
         version = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-        return Entry(path.relative_to(self._root).as_posix(), status.st_size, version)
+        # The change time: a copy may keep an old modification time while it is still being uploaded.
+        return Entry(path.relative_to(self._root).as_posix(), status.st_size, version, status.st_ctime)
 
     @contextmanager
     def _temporary(self, path: str) -> Iterator[Path]:

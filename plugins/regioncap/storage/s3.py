@@ -52,7 +52,7 @@ class S3Store:
                 for item in page.get("Contents", ()):
                     path = item["Key"].removeprefix(self._prefix)
                     if path and not path.endswith("/"):
-                        yield Entry(path, item["Size"], item["ETag"])
+                        yield Entry(path, item["Size"], item["ETag"], item["LastModified"].timestamp())
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
@@ -60,7 +60,7 @@ class S3Store:
     def stat(self, path: str) -> Entry:
         with self._faults(path):
             head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + path)
-            return Entry(path, head["ContentLength"], head["ETag"])
+            return Entry(path, head["ContentLength"], head["ETag"], head["LastModified"].timestamp())
 
     def read(self, path: str) -> bytes:
         with self._faults(path), self._get(path) as body:

@@ -4,18 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from regioncap.errors import PermanentError
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A stored file. `version` changes whenever its content does: an ETag, or a size and a time."""
+    """A stored file.
+
+    `version` changes whenever its content does: an ETag, or a size and a time. `modified` is when it was last written,
+    in seconds since 1970.
+    """
 
     path: str
     size: int
     version: str
+    modified: float
 
 
-class StorageError(Exception):
-    """The place cannot be used as it is: the message says what is wrong and what to do. Trying again does not help."""
+class StorageError(PermanentError):
+    """The place cannot be used as it is: the message says what is wrong and what to do."""
 
 
 class NotFoundError(Exception):

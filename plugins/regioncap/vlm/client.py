@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from regioncap.errors import PermanentError
 from regioncap.vlm.questions import Question
 
 # A connection lost, a time-out, an overload, a server error, or an answer that is no chat completion: all may pass.
@@ -27,8 +28,8 @@ _PASSING = (
 Answer = TypeVar("Answer")
 
 
-class VlmSetupError(Exception):
-    """The endpoint cannot answer as it is set up: the message says what to do. Trying again does not help."""
+class VlmSetupError(PermanentError):
+    """The endpoint cannot answer as it is set up: the message says what to do."""
 
 
 class VlmUnavailableError(Exception):

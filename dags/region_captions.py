@@ -1,0 +1,94 @@
+"""### Region captions: from an image drop to a published dataset
+
+Each run builds the drop of **one date**: it waits for the drop, checks every row, draws numbered marks, has a
+vision-language model describe every marked region, checks the answers, and publishes JSONL to the warehouse.
+
+| to build | do |
+| --- | --- |
+| last night's drop | nothing: the run of midnight UTC takes the day before |
+| one date, now | **Trigger**, and set *Drop date* (or the partition key) |
+| a range of dates | **Trigger → Backfill** |
+
+A date that is already published and has not changed costs nothing. Rows that cannot be used are in `rejected.jsonl`, with a
+code and a reason; the picture of a build is its `report.html`.
+"""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
+from regioncap.hooks.deployment import Deployment
+from regioncap.operators.build import (
+    RETRY_POLICY,
+    CaptionOperator,
+    PlanOperator,
+    PublishOperator,
+    RenderOperator,
+    ValidateOperator,
+    release_lease,
+)
+from regioncap.operators.params import form
+from regioncap.sensors.drop import WaitForDrop
+
+DEPLOYMENT = Deployment.from_environment()
+REGION_CAPTIONS = Asset(name="region_captions", uri=DEPLOYMENT.warehouse_uri)
+
+with DAG(
+    dag_id="region_captions",
+    description="From an image drop to a published region-caption dataset",
+    doc_md=__doc__,
+    # The run of midnight UTC builds the drop of the day before.
+    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=4,
+    params=form(DEPLOYMENT),
+    tags=["regioncap", "vlm", "dataset"],
+    default_args={
+        "owner": "regioncap",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=20),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=10),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(hours=2),
+        "on_failure_callback": release_lease,
+    },
+):
+    wait_for_drop = WaitForDrop(
+        task_id="wait_for_drop",
+        doc_md="Goes on when the drop is there and complete.",
+        patience=timedelta(hours=12),
+        poke_interval=timedelta(seconds=60),
+    )
+    plan = PlanOperator(task_id="plan", doc_md="Checks every row of the drop's manifests and cuts them into shards.")
+
+    @task_group(group_id="shard")
+    def shard_steps(shard: str) -> None:
+        """Marks, captions and checks one shard."""
+        render = RenderOperator(
+            task_id="render", plan=plan.output, shard=shard, doc_md="Opens and marks the shard's images."
+        )
+        caption = CaptionOperator(
+            task_id="caption",
+            plan=plan.output,
+            shard=shard,
+            pool="regioncap_gpu",
+            queue="gpu",
+            doc_md="Asks the VLM about every marked image that has no answer yet.",
+        )
+        validate = ValidateOperator(
+            task_id="validate", plan=plan.output, shard=shard, doc_md="Takes the answers apart and checks them."
+        )
+        render >> caption >> validate
+
+    shards = shard_steps.expand(shard=plan.output["shards"])
+    publish = PublishOperator(
+        task_id="publish",
+        plan=plan.output,
+        asset=REGION_CAPTIONS,
+        # Runs with no shards too (all rows rejected, nothing changed); a failed shard stops it, and so does a skipped plan.
+        trigger_rule="none_failed_min_one_success",
+        doc_md="Publishes the build at once, and emits the asset event.",
+    )
+    wait_for_drop >> plan >> publish
+    shards >> publish

@@ -1,0 +1,46 @@
+"""Opens the places that a run names, with the credentials of Airflow's connections."""
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.config import Config
+
+from regioncap.builds.layout import partition
+from regioncap.builds.settings import BuildSettings
+from regioncap.hooks.deployment import Deployment
+from regioncap.storage.store import Store
+from regioncap.storage.uri import check_allowed, open_store
+
+DROPS_CONNECTION = "regioncap_drops"
+WAREHOUSE_CONNECTION = "regioncap_warehouse"
+
+# Enough connections for every thread that reads or copies; what the connection's `config_kwargs` says goes before.
+_CLIENT = Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10)
+
+
+def check_places(settings: BuildSettings) -> None:
+    """Raise StorageError if a place lies outside what the deployment allows."""
+    roots = Deployment.from_environment().allowed_roots
+    for uri in (settings.drops_uri, settings.warehouse_uri, settings.work_root):
+        check_allowed(uri, roots)
+
+
+def open_drop(drops_uri: str, date: str) -> Store:
+    """One date's drop."""
+    return _open(drops_uri, date, DROPS_CONNECTION)
+
+
+def open_work(work_root: str, date: str) -> Store:
+    """One date's work area."""
+    return _open(work_root, partition(date), WAREHOUSE_CONNECTION)
+
+
+def open_partition(warehouse_uri: str, date: str) -> Store:
+    """One date's published partition."""
+    return _open(warehouse_uri, partition(date), WAREHOUSE_CONNECTION)
+
+
+def _open(root: str, folder: str, connection: str) -> Store:
+    def client():  # type: ignore[no-untyped-def]
+        hook = S3Hook(aws_conn_id=connection)
+        return hook.get_client_type(config=_CLIENT.merge(hook.config))
+
+    return open_store(f"{root.rstrip('/')}/{folder}", client)

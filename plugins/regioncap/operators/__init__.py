@@ -1,0 +1,1 @@
+"""Thin Airflow skins over the steps in `regioncap.builds`."""

@@ -1,0 +1,233 @@
+"""The steps of a build as Airflow operators. Each opens the places of its run and calls one function."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypedDict
+
+from airflow.sdk import Asset, BaseOperator, Context, ExceptionRetryPolicy, RetryRule
+from airflow.sdk.definitions.retry_policy import RetryAction
+
+from regioncap.builds.caption import CaptionProgress, caption_shard
+from regioncap.builds.layout import partition
+from regioncap.builds.lease import Lease
+from regioncap.builds.plan import Plan, plan_build
+from regioncap.builds.publish import publish_build
+from regioncap.builds.render import render_shard
+from regioncap.builds.settings import BuildSettings
+from regioncap.builds.validate import validate_shard
+from regioncap.errors import PermanentError
+from regioncap.hooks.places import check_places, open_drop, open_partition, open_work
+from regioncap.hooks.vlm import vlm_endpoint
+from regioncap.operators.params import drop_date_of, settings_of
+
+# An error that says "trying again does not help" ends the task at once; every other one is tried again.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="trying again does not help")]
+)
+
+_LOG_EVERY_SECONDS = 5.0
+
+
+class PlanHandle(TypedDict):
+    """What `plan` hands to the tasks after it: where the plan lies, never what is in it."""
+
+    date: str
+    plan_id: str
+    drops_uri: str
+    warehouse_uri: str
+    work_uri: str
+    rows: int
+    rejected: int
+    shards: int
+    unchanged: bool
+
+
+class PlanOperator(BaseOperator):
+    """Reads the drop's manifests and writes shards.
+
+    Returns a PlanHandle, and pushes the list of shard ids as the XCom `shards`.
+    """
+
+    def execute(self, context: Context) -> PlanHandle:
+        date, settings = drop_date_of(context), settings_of(context["params"])
+        check_places(settings)
+        work = open_work(settings.work_root, date)
+        lease = Lease(work, context["run_id"])
+        lease.take()
+        say = _every(_LOG_EVERY_SECONDS)
+
+        def progress(rows: int) -> None:
+            lease.keep()
+            if say():
+                self.log.info("%s rows read", f"{rows:,}")
+
+        plan = plan_build(
+            date=date,
+            drop=open_drop(settings.drops_uri, date),
+            work=work,
+            partition=open_partition(settings.warehouse_uri, date),
+            settings=settings,
+            model=vlm_endpoint().model,
+            run_id=context["run_id"],
+            progress=progress,
+        )
+        if plan.unchanged:
+            self.log.info("the drop of %s is published as it is: nothing to do", date)
+        else:
+            self.log.info(
+                "%s rows, %s of them rejected, in %s shards", f"{plan.rows:,}", f"{plan.rejected:,}", len(plan.shards)
+            )
+        context["ti"].xcom_push(key="shards", value=plan.shards)
+        return PlanHandle(
+            date=date,
+            plan_id=plan.plan_id,
+            drops_uri=settings.drops_uri,
+            warehouse_uri=settings.warehouse_uri,
+            work_uri=settings.work_root,
+            rows=plan.rows,
+            rejected=plan.rejected,
+            shards=len(plan.shards),
+            unchanged=plan.unchanged,
+        )
+
+
+class _ShardOperator(BaseOperator):
+    """A step on one shard. `plan` is the plan's handle, `shard` the shard's id."""
+
+    template_fields: ClassVar[Sequence[str]] = ("plan", "shard")
+
+    def __init__(self, *, plan: Any, shard: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.shard = shard
+
+
+class RenderOperator(_ShardOperator):
+    """Marks the images of a shard. Returns how many rows are marked and rejected."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        lease, say = _lease(work, context), _every(_LOG_EVERY_SECONDS)
+
+        def progress(done: int, rows: int) -> None:
+            lease.keep()
+            if say() or done == rows:
+                self.log.info("%s of %s images marked", f"{done:,}", f"{rows:,}")
+
+        marked, rejected = render_shard(
+            drop=open_drop(handle["drops_uri"], handle["date"]),
+            work=work,
+            shard_id=self.shard,
+            settings=Plan.load(work, handle["plan_id"]).settings,
+            progress=progress,
+        )
+        return {"marked": marked, "rejected": rejected}
+
+
+class CaptionOperator(_ShardOperator):
+    """Asks the VLM about the marked images of a shard. Returns how many questions were kept and asked."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        lease, say = _lease(work, context), _every(_LOG_EVERY_SECONDS)
+
+        def progress(at: CaptionProgress) -> None:
+            lease.keep()
+            if say() or at.done == at.questions:
+                left = f", {(at.questions - at.done) / at.rate:.0f} s left" if at.rate else ""
+                self.log.info("%s of %s images captioned, %.1f images/s%s", at.done, at.questions, at.rate, left)
+
+        counts = caption_shard(
+            work=work,
+            shard_id=self.shard,
+            plan=Plan.load(work, handle["plan_id"]),
+            endpoint=vlm_endpoint(),
+            progress=progress,
+        )
+        self.log.info("%s questions: %s had an answer, %s asked", counts.questions, counts.kept, counts.asked)
+        return counts.model_dump()
+
+
+class ValidateOperator(_ShardOperator):
+    """Makes records of a shard's answers. Returns how many rows are records and how many are rejected."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        _lease(work, context)
+        records, rejected = validate_shard(work=work, shard_id=self.shard, plan=Plan.load(work, handle["plan_id"]))
+        self.log.info("%s records, %s rejected rows", records, rejected)
+        return {"records": records, "rejected": rejected}
+
+
+class PublishOperator(BaseOperator):
+    """Publishes the build and emits the asset event. Returns the build's id, place and counts."""
+
+    template_fields: ClassVar[Sequence[str]] = ("plan",)
+
+    def __init__(self, *, plan: Any, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(**kwargs, outlets=[asset])
+        self.plan = plan
+        self.asset = asset
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        handle: PlanHandle = self.plan
+        date = handle["date"]
+        work = open_work(handle["work_uri"], date)
+        lease = _lease(work, context)
+
+        def progress(message: str) -> None:
+            lease.keep()
+            self.log.info("%s", message)
+
+        published = publish_build(
+            plan=Plan.load(work, handle["plan_id"]),
+            work=work,
+            partition=open_partition(handle["warehouse_uri"], date),
+            progress=progress,
+        )
+        manifest = published.manifest
+        result = {
+            "uri": f"{handle['warehouse_uri'].rstrip('/')}/{partition(date)}",
+            "build_id": manifest.build_id,
+            "unchanged": published.unchanged,
+            **manifest.counts.model_dump(),
+        }
+        event = context["outlet_events"][self.asset]
+        event.extra = result
+        # A run with a partition key passes it on to its events by itself.
+        if context["dag_run"].partition_key is None:
+            event.add_partitions(date)
+        self.log.info(
+            "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, result
+        )
+        lease.release()
+        return result
+
+
+def release_lease(context: Context) -> None:
+    """Failure callback: a run that failed for good does not keep the next one waiting for its lease to expire."""
+    settings: BuildSettings = settings_of(context["params"])
+    Lease(open_work(settings.work_root, drop_date_of(context)), context["run_id"]).release()
+
+
+def _lease(work: Any, context: Context) -> Lease:
+    lease = Lease(work, context["run_id"])
+    lease.take()
+    return lease
+
+
+def _every(seconds: float) -> Callable[[], bool]:
+    """A function that is true once every `seconds`, for logging."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return due

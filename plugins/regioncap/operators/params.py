@@ -1,0 +1,68 @@
+"""The run form: Airflow params made from `BuildSettings`, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Context, Param
+from pydantic import ValidationError
+
+from regioncap.builds.dates import resolve_drop_date
+from regioncap.builds.settings import BuildSettings
+from regioncap.errors import PermanentError
+from regioncap.hooks.deployment import Deployment
+
+# JSON schema keywords that Airflow's form understands as they are.
+_KEYWORDS = (
+    "type", "enum", "items", "examples", "pattern",
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength",
+)  # fmt: skip
+
+
+class ParamsError(PermanentError):
+    """The run's params do not fit together."""
+
+
+def form(deployment: Deployment) -> dict[str, Param]:
+    """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front."""
+    params = {
+        "drop_date": Param(
+            None,
+            type=["string", "null"],
+            format="date",
+            title="Drop date",
+            description="Which drop to build. Empty: the run's partition key, else its logical date.",
+            section="Drop",
+        )
+    }
+    defaults = {
+        "drops_uri": deployment.drops_uri,
+        "warehouse_uri": deployment.warehouse_uri,
+        "model_profile": deployment.model_profile,
+    }
+    for name, schema in BuildSettings.model_json_schema()["properties"].items():
+        keywords = {key: schema[key] for key in _KEYWORDS if key in schema}
+        if "anyOf" in schema:
+            keywords["type"] = [option["type"] for option in schema["anyOf"]]
+        params[name] = Param(
+            defaults.get(name, schema.get("default", [] if schema.get("type") == "array" else None)),
+            title=schema["title"],
+            description_md=schema["description"],
+            section=schema["section"],
+            **keywords,
+        )
+    return params
+
+
+def settings_of(params: Mapping[str, Any]) -> BuildSettings:
+    """The run's settings. Raises ParamsError, which names every param at fault."""
+    try:
+        return BuildSettings.model_validate({key: value for key, value in params.items() if key != "drop_date"})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ParamsError(f"the run's params cannot be used: {faults}") from None
+
+
+def drop_date_of(context: Context) -> str:
+    """The run's drop date. Raises DropDateError."""
+    run = context["dag_run"]
+    return resolve_drop_date(context["params"].get("drop_date"), run.partition_key, run.logical_date)
