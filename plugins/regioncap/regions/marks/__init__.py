@@ -10,7 +10,7 @@ from regioncap.regions.boxes import Box
 from regioncap.regions.marks.palette import colour_of
 from regioncap.regions.marks.pieces import Mark, Piece, Scale, corner_ticks, dim_outside, outline, tags
 
-__all__ = ["STYLES", "MarkStyle", "draw_marks"]
+__all__ = ["STYLES", "MarkStyle", "draw_marks", "layout"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,18 @@ def draw_marks(image: Image.Image, boxes: Sequence[Box], style: MarkStyle) -> No
 
     `image` is RGB at the size the model sees. The label of region k is its number.
     """
-    unit = math.sqrt(image.width * image.height)
+    marks, scale = layout(image.size, boxes, style)
+    for piece in style.pieces:
+        piece(image, marks, scale)
+
+
+def layout(frame: tuple[int, int], boxes: Sequence[Box], style: MarkStyle) -> tuple[list[Mark], Scale]:
+    """What `draw_marks` draws on an image of size `frame`: the marks, and the sizes of their parts."""
+    unit = math.sqrt(frame[0] * frame[1])
     line = max(2, round(style.line_scale * unit))
     scale = Scale(line=line, halo=max(1, line // 3), tag=max(12, round(style.tag_scale * unit)))
     marks = [Mark(region, _pixels(box), colour_of(region), str(region)) for region, box in enumerate(boxes, start=1)]
-    for piece in style.pieces:
-        piece(image, marks, scale)
+    return marks, scale
 
 
 def _pixels(box: Box) -> tuple[int, int, int, int]:

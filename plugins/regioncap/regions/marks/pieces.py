@@ -78,8 +78,7 @@ def dim_outside(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None
 def tags(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
     """A filled tag with each region's label."""
     draw = ImageDraw.Draw(image)
-    sizes = [_tag_size(mark.label, scale.tag, image.size) for mark in marks]
-    places = place_labels([mark.rect for mark in marks], sizes, image.size)
+    places = tag_places(marks, scale, image.size)
     font, stroke = _font(scale.tag), _stroke(scale.tag)
     for mark, place in zip(marks, places, strict=True):
         ink = contrast(mark.colour)
@@ -88,6 +87,12 @@ def tags(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
         x = place[0] + (place[2] - place[0] - (right - left)) / 2 - left
         y = place[1] + (place[3] - place[1] - (bottom - top)) / 2 - top
         draw.text((round(x), round(y)), mark.label, fill=ink, font=font, stroke_width=stroke, stroke_fill=ink)
+
+
+def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> list[Rect]:
+    """Where `tags` puts each mark's tag in an image of size `frame`."""
+    sizes = [_tag_size(mark.label, scale.tag, frame) for mark in marks]
+    return place_labels([mark.rect for mark in marks], sizes, frame)
 
 
 def _tag_size(label: str, height: int, frame: Size) -> Size:

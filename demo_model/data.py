@@ -1,0 +1,117 @@
+"""Training data: scenes of the world, marked by RegionCap's own drawing, kept as JPEGs with the truth beside them.
+
+    python -m demo_model.data --out DIR --images 60000
+"""
+
+import argparse
+import io
+import multiprocessing
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES, Thing, generator, make_scene
+from regioncap.regions.marks import MarkStyle, draw_marks, layout
+from regioncap.regions.marks.pieces import tag_places
+from regioncap.regions.profiles import PROFILES
+from regioncap.regions.render import JPEG_QUALITY, fit
+
+CHUNK = 500
+SIDE = 256
+
+_PROFILE = PROFILES["demo"]
+_DEFAULT = MarkStyle()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A marked image as the model sees it, 256 x 256, and the truth about its n regions.
+
+    `boxes` and `tags` are (n, 4) arrays of x0, y0, x1, y1 in its pixels; `attributes` is an (n, 4) array of indices
+    into SIZES, TEXTURES, COLOURS and SHAPES.
+    """
+
+    jpeg: bytes
+    captions: list[str]
+    boxes: np.ndarray
+    tags: np.ndarray
+    attributes: np.ndarray
+
+
+def attributes(thing: Thing) -> list[int]:
+    """A thing's size, texture, colour and shape as indices."""
+    return [
+        list(SIZES).index(thing.size),
+        TEXTURES.index(thing.texture),
+        list(COLOURS).index(thing.colour),
+        SHAPES.index(thing.shape),
+    ]
+
+
+def make_sample(seed: int, index: int) -> Sample:
+    """Sample number `index`: most have the default marks, the others vary their sizes and the JPEG quality."""
+    rng = generator("train", seed, index)
+    few = rng.random() < 0.55
+    regions = int(rng.integers(1, 7)) if few else int(rng.integers(7, MAX_REGIONS + 1))
+    scene = make_scene(rng, regions)
+    image = _as_uploaded(scene.image, rng)
+    varied = rng.random() < 0.3
+    style = (
+        MarkStyle(tag_scale=rng.uniform(0.065, 0.11), line_scale=rng.uniform(0.004, 0.013)) if varied else _DEFAULT
+    )
+    fitted, (scale_x, scale_y) = fit(image, _PROFILE)
+    boxes = [(x * scale_x, y * scale_y, (x + w) * scale_x, (y + h) * scale_y) for x, y, w, h in scene.boxes]
+    draw_marks(fitted, boxes, style)
+    out = io.BytesIO()
+    fitted.save(out, "JPEG", quality=int(rng.integers(80, 98)) if varied else JPEG_QUALITY, subsampling=0)
+    marks, scale = layout(fitted.size, boxes, style)
+    return Sample(
+        jpeg=out.getvalue(),
+        captions=[thing.caption for thing in scene.things],
+        boxes=np.array(boxes, dtype=np.float32),
+        tags=np.array(tag_places(marks, scale, fitted.size), dtype=np.float32),
+        attributes=np.array([attributes(thing) for thing in scene.things], dtype=np.int64),
+    )
+
+
+def _as_uploaded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Half of the pictures were JPEGs before RegionCap saw them."""
+    if rng.random() < 0.5:
+        return image
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=int(rng.integers(80, 96)))
+    return Image.open(io.BytesIO(out.getvalue())).convert("RGB")
+
+
+def write_chunk(task: tuple[Path, int, int]) -> Path:
+    """Write samples [CHUNK * number, CHUNK * (number + 1)) unless they are there already."""
+    folder, seed, number = task
+    path = folder / f"{seed}-{number:05d}.pickle"
+    if not path.exists():
+        samples = [make_sample(seed, index) for index in range(CHUNK * number, CHUNK * (number + 1))]
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps(samples))
+        partial.rename(path)
+    return path
+
+
+def main() -> None:
+    """Render training data on all cores."""
+    parser = argparse.ArgumentParser(description="Render training data for the demo model.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the chunks")
+    parser.add_argument("--images", type=int, default=60_000, help="how many images")
+    parser.add_argument("--seed", type=int, default=1, help="which series of scenes")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    chunks = -(-arguments.images // CHUNK)
+    tasks = [(arguments.out, arguments.seed, number) for number in range(chunks)]
+    with multiprocessing.Pool() as pool:
+        for done, _ in enumerate(pool.imap_unordered(write_chunk, tasks), start=1):
+            print(f"{done * CHUNK:,} of {chunks * CHUNK:,} images rendered", flush=True)
+
+
+if __name__ == "__main__":
+    main()
