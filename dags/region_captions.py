@@ -37,7 +37,9 @@ with DAG(
     description="From an image drop to a published region-caption dataset",
     doc_md=__doc__,
     # The run of midnight UTC builds the drop of the day before.
-    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
+    schedule=CronPartitionTimetable(
+        "0 0 * * *", timezone="UTC", key_format="%Y-%m-%d", run_offset=-1, run_immediately=False
+    ),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=4,
@@ -66,25 +68,25 @@ with DAG(
     def shard_steps(shard: str) -> None:
         """Marks, captions and checks one shard."""
         render = RenderOperator(
-            task_id="render", plan=plan.output, shard=shard, doc_md="Opens and marks the shard's images."
+            task_id="render", plan=plan.output["plan"], shard=shard, doc_md="Opens and marks the shard's images."
         )
         caption = CaptionOperator(
             task_id="caption",
-            plan=plan.output,
+            plan=plan.output["plan"],
             shard=shard,
             pool="regioncap_gpu",
             queue="gpu",
             doc_md="Asks the VLM about every marked image that has no answer yet.",
         )
         validate = ValidateOperator(
-            task_id="validate", plan=plan.output, shard=shard, doc_md="Takes the answers apart and checks them."
+            task_id="validate", plan=plan.output["plan"], shard=shard, doc_md="Takes the answers apart and checks them."
         )
         render >> caption >> validate
 
-    shards = shard_steps.expand(shard=plan.output["shards"])
+    shards = shard_steps.expand(shard=plan.output)
     publish = PublishOperator(
         task_id="publish",
-        plan=plan.output,
+        plan=plan.output["plan"],
         asset=REGION_CAPTIONS,
         # Runs with no shards too (all rows rejected, nothing changed); a failed shard stops it, and so does a skipped plan.
         trigger_rule="none_failed_min_one_success",

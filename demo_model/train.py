@@ -249,7 +249,7 @@ def main() -> None:
     """Render what training data is missing, then train."""
     parser = argparse.ArgumentParser(description="Train the demo model from nothing.")
     parser.add_argument("--data", type=Path, default=Path(".local/training"), help="training data and checkpoints")
-    parser.add_argument("--images", type=int, default=70_000, help="how many images to train on")
+    parser.add_argument("--images", type=int, default=46_000, help="how many images to train on")
     parser.add_argument("--out", type=Path, default=Path("include/demo_model"), help="where the model is written")
     parser.add_argument("--see-steps", type=int, default=3_000, help="steps of the first phase")
     parser.add_argument("--tell-steps", type=int, default=1_000, help="steps of the second phase")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypedDict
+from typing import Any, TypedDict
 
 from airflow.sdk import Asset, BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
@@ -45,10 +45,10 @@ class PlanHandle(TypedDict):
 class PlanOperator(BaseOperator):
     """Reads the drop's manifests and writes shards.
 
-    Returns a PlanHandle, and pushes the list of shard ids as the XCom `shards`.
+    Returns the list of shard ids, to be mapped over, and pushes a PlanHandle as the XCom `plan`.
     """
 
-    def execute(self, context: Context) -> PlanHandle:
+    def execute(self, context: Context) -> list[str]:
         date, settings = drop_date_of(context), settings_of(context["params"])
         check_places(settings)
         work = open_work(settings.work_root, date)
@@ -77,8 +77,7 @@ class PlanOperator(BaseOperator):
             self.log.info(
                 "%s rows, %s of them rejected, in %s shards", f"{plan.rows:,}", f"{plan.rejected:,}", len(plan.shards)
             )
-        context["ti"].xcom_push(key="shards", value=plan.shards)
-        return PlanHandle(
+        handle = PlanHandle(
             date=date,
             plan_id=plan.plan_id,
             drops_uri=settings.drops_uri,
@@ -89,12 +88,14 @@ class PlanOperator(BaseOperator):
             shards=len(plan.shards),
             unchanged=plan.unchanged,
         )
+        context["ti"].xcom_push(key="plan", value=handle)
+        return plan.shards
 
 
 class _ShardOperator(BaseOperator):
     """A step on one shard. `plan` is the plan's handle, `shard` the shard's id."""
 
-    template_fields: ClassVar[Sequence[str]] = ("plan", "shard")
+    template_fields: Sequence[str] = ("plan", "shard")
 
     def __init__(self, *, plan: Any, shard: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -165,7 +166,7 @@ class ValidateOperator(_ShardOperator):
 class PublishOperator(BaseOperator):
     """Publishes the build and emits the asset event. Returns the build's id, place and counts."""
 
-    template_fields: ClassVar[Sequence[str]] = ("plan",)
+    template_fields: Sequence[str] = ("plan",)
 
     def __init__(self, *, plan: Any, asset: Asset, **kwargs: Any) -> None:
         super().__init__(**kwargs, outlets=[asset])

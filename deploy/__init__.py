@@ -1,0 +1,1 @@
+"""How RegionCap is deployed."""

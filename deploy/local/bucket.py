@@ -1,0 +1,73 @@
+"""The bucket: a real S3 server (SeaweedFS) on 127.0.0.1."""
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+
+from deploy.local.credentials import Credentials
+from deploy.local.paths import AIRFLOW_BIN
+from regioncap.processes import Service, free_ports
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKETS = ("drops", "warehouse")
+READY_SECONDS = 60.0
+
+_INNER_PORTS = (
+    "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
+    "admin.port", "admin.port.grpc", "s3.port.grpc", "s3.port.lance",
+)  # fmt: skip
+
+
+def start(folder: Path, port: int, credentials: Credentials, log: Path) -> Service:
+    """Start the server over `folder`; it is ready when `is_ready(port)` says so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Its parts talk to each other over ports of their own; any will do, but not those of another stack.
+    ports = zip(_INNER_PORTS, free_ports(len(_INNER_PORTS)), strict=True)
+    command = [
+        *(str(AIRFLOW_BIN / "weed"), "mini"),
+        *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+        *(f"-s3.port={port}", "-s3.port.iceberg=0", "-webdav=false", "-admin.ui=false"),
+        *(f"-{name}={inner}" for name, inner in ports),
+    ]
+    environment = {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+    }
+    return Service("the bucket", command, environment=environment, log=log)
+
+
+def is_ready(port: int) -> bool:
+    """Whether the server answers: a request without a signature is refused as soon as it does."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2)
+    except urllib.error.HTTPError as error:
+        return error.code == 403
+    except OSError:
+        return False
+    return False
+
+
+def client(port: int, credentials: Credentials) -> "S3Client":
+    """A boto3 client for the server."""
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        region_name="us-east-1",
+    )
+
+
+def make_buckets(s3: "S3Client") -> None:
+    """Create the buckets that are not there yet."""
+    there = {bucket["Name"] for bucket in s3.list_buckets().get("Buckets", [])}
+    for name in BUCKETS:
+        if name not in there:
+            s3.create_bucket(Bucket=name)

@@ -1,0 +1,13 @@
+"""Where things are in a checkout. Everything that the stack writes is below `.local/`, which git ignores."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".local"
+LOGS = STATE / "logs"
+DAGS = ROOT / "dags"
+PLUGINS = ROOT / "plugins"
+INCLUDE = ROOT / "include"
+DEMO_MODEL = INCLUDE / "demo_model"
+AIRFLOW_BIN = ROOT / ".venv" / "bin"
+VLLM_PYTHON = ROOT / ".venv-vllm" / "bin" / "python"

@@ -1,0 +1,133 @@
+"""The whole stack as one context manager: bucket, vLLM and Airflow up and ready, or all of it gone."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local import airflow, bucket
+from deploy.local.credentials import load_or_create
+from deploy.local.paths import DEMO_MODEL, LOGS, STATE, VLLM_PYTHON
+from regioncap.processes import Service, ServiceError, free_ports
+from regioncap.vlm import server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DAG = "region_captions"
+DROPS_URI = "s3://drops"
+WAREHOUSE_URI = "s3://warehouse/region_captions"
+SERVED_MODEL = "regioncap-demo"
+
+_POOL = "Caption tasks at once: as many as the VLM servers take"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack."""
+
+    api: airflow.AirflowApi
+    s3: "S3Client"
+    s3_url: str
+    vlm_url: str
+    password_file: Path
+    services: dict[str, Service]
+
+
+def demo_server(port: int) -> server.ServerConfig:
+    """vLLM on the CPU with the bundled model."""
+    return server.ServerConfig(
+        python=VLLM_PYTHON,
+        model=str(DEMO_MODEL),
+        served_model_name=SERVED_MODEL,
+        port=port,
+        device="cpu",
+        # The CPU kernels of bfloat16 need AVX-512; float32 runs everywhere, and this model is tiny.
+        dtype="float32",
+        max_model_len=1024,
+    )
+
+
+@contextmanager
+def run_stack(say: Callable[[str], None], state: Path = STATE, airflow_port: int | None = None) -> Iterator[Stack]:
+    """Start everything at once, wait until it is ready, set Airflow up; stop everything at the end.
+
+    `state` is the folder for data, logs and secrets. Raises ServiceError where a part does not come up, or another stack
+    runs over the same folder.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    logs = state / LOGS.name
+    with ExitStack() as stack:
+        _only_one(stack, state)
+        credentials = load_or_create(state / "credentials.json")
+        s3_port, vlm_port, any_port = free_ports(3)
+        ui_port = airflow_port or any_port
+        home = state / "airflow"
+        vlm = demo_server(vlm_port)
+        variables = airflow.environment(
+            home,
+            ui_port,
+            credentials,
+            {
+                "REGIONCAP_DROPS_URI": DROPS_URI,
+                "REGIONCAP_WAREHOUSE_URI": WAREHOUSE_URI,
+                "REGIONCAP_ALLOWED_ROOTS": "s3://drops,s3://warehouse",
+                "REGIONCAP_MODEL_PROFILE": "demo",
+            },
+        )
+        say("starting the bucket (SeaweedFS), vLLM and Airflow")
+        services = {
+            "bucket": stack.enter_context(bucket.start(state / "bucket", s3_port, credentials, logs / "bucket.log")),
+            "vllm": stack.enter_context(server.start(vlm, logs / "vllm.log")),
+            "airflow": stack.enter_context(airflow.start(home, variables, logs / "airflow.log")),
+        }
+        services["bucket"].wait_ready(lambda: bucket.is_ready(s3_port), bucket.READY_SECONDS)
+        s3 = bucket.client(s3_port, credentials)
+        bucket.make_buckets(s3)
+        say("the bucket is ready")
+        api = airflow.AirflowApi(home, ui_port)
+        services["airflow"].wait_ready(api.is_ready, airflow.READY_SECONDS)
+        api.log_in()
+        s3_url = f"http://127.0.0.1:{s3_port}"
+        _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm)
+        api.wait_for_dag(DAG)
+        say("Airflow is ready")
+        services["vllm"].wait_ready(lambda: server.is_ready(vlm), server.READY_SECONDS)
+        say("vLLM is ready")
+        yield Stack(api, s3, s3_url, vlm.base_url, airflow.password_file(home), services)
+        say("stopping everything")
+
+
+def _only_one(stack: ExitStack, state: Path) -> None:
+    lock = stack.enter_context((state / "stack.lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ServiceError(
+            f"another stack runs over {state}: stop it (Ctrl-C where `make serve` or `make demo` runs), or wait for it"
+        ) from None
+
+
+def _set_up_airflow(api: airflow.AirflowApi, s3_url: str, access: str, secret: str, vlm: server.ServerConfig) -> None:
+    """The pool and the connections that the DAG asks for."""
+    api.put_pool({"name": "regioncap_gpu", "slots": 2, "include_deferred": False, "description": _POOL})
+    for name in ("regioncap_drops", "regioncap_warehouse"):
+        api.put_connection(
+            {
+                "connection_id": name,
+                "conn_type": "aws",
+                "login": access,
+                "password": secret,
+                "extra": f'{{"endpoint_url": "{s3_url}", "region_name": "us-east-1"}}',
+            }
+        )
+    api.put_connection(
+        {
+            "connection_id": "regioncap_vlm",
+            "conn_type": "generic",
+            "host": vlm.base_url,
+            "extra": f'{{"model": "{vlm.served_model_name}", "max_in_flight": {vlm.max_num_seqs}}}',
+        }
+    )
