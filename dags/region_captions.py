@@ -16,6 +16,7 @@ code and a reason; the picture of a build is its `report.html`.
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
+
 from regioncap.hooks.deployment import Deployment
 from regioncap.operators.build import (
     RETRY_POLICY,

@@ -1,6 +1,6 @@
 """Training data: scenes of the world, marked by RegionCap's own drawing, kept as JPEGs with the truth beside them.
 
-    python -m demo_model.data --out DIR --images 46000
+python -m demo_model.data --out DIR --images 46000
 """
 
 import argparse
@@ -59,9 +59,7 @@ def make_sample(seed: int, index: int) -> Sample:
     scene = make_scene(rng, regions)
     image = _as_uploaded(scene.image, rng)
     varied = rng.random() < 0.3
-    style = (
-        MarkStyle(tag_scale=rng.uniform(0.065, 0.11), line_scale=rng.uniform(0.004, 0.013)) if varied else _DEFAULT
-    )
+    style = MarkStyle(tag_scale=rng.uniform(0.065, 0.11), line_scale=rng.uniform(0.004, 0.013)) if varied else _DEFAULT
     fitted, (scale_x, scale_y) = fit(image, _PROFILE)
     boxes = [(x * scale_x, y * scale_y, (x + w) * scale_x, (y + h) * scale_y) for x, y, w, h in scene.boxes]
     draw_marks(fitted, boxes, style)

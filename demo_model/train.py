@@ -30,7 +30,18 @@ from torch.nn import functional
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from demo_model.data import CHUNK, Sample, make_sample
-from demo_model.model import GRID, IMAGE, PATCH, VISION_WIDTH, free_text, make_model, make_tokenizer, prompt, save, structured
+from demo_model.model import (
+    GRID,
+    IMAGE,
+    PATCH,
+    VISION_WIDTH,
+    free_text,
+    make_model,
+    make_tokenizer,
+    prompt,
+    save,
+    structured,
+)
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
 
 BATCH = 32
@@ -217,7 +228,9 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         loss, right = seeing_loss(seer, features, batch.patches)
         told = 0.0
         if telling:
-            logits, labels = tell(model, tokenizer, features, batch.samples, list(coin.random(len(batch.samples)) < 0.6))
+            logits, labels = tell(
+                model, tokenizer, features, batch.samples, list(coin.random(len(batch.samples)) < 0.6)
+            )
             answer = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=_UNLABELLED)
             told = answer.item()
             # Once the text part reads well, what counts is the answer.

@@ -143,9 +143,7 @@ def _place(
     return None
 
 
-def _box(
-    rng: np.random.Generator, rect: tuple[float, float, float, float], width: int, height: int
-) -> list[int]:
+def _box(rng: np.random.Generator, rect: tuple[float, float, float, float], width: int, height: int) -> list[int]:
     """A box around a thing as an annotator would draw it: a little too large on each side."""
     x, y, w, h = rect
     left, top, right, bottom = rng.uniform(0.0, 0.09, size=4) * w
@@ -162,9 +160,7 @@ def _draw(image: Image.Image, thing: Thing, rng: np.random.Generator) -> None:
     pixels = math.ceil(side) + 1
     big = pixels * _SUPERSAMPLING
     outline = _outline(thing.shape, rng.uniform(-10, 10))
-    points = [
-        ((x - x0 + side * px) * _SUPERSAMPLING, (y - y0 + side * py) * _SUPERSAMPLING) for px, py in outline
-    ]
+    points = [((x - x0 + side * px) * _SUPERSAMPLING, (y - y0 + side * py) * _SUPERSAMPLING) for px, py in outline]
     mask = Image.new("L", (big, big), 0)
     ImageDraw.Draw(mask).polygon(points, fill=255)
     fill = Image.new("RGB", (big, big), tuple(int(channel) for channel in base))

@@ -54,8 +54,8 @@ def demo_server(port: int) -> server.ServerConfig:
 def run_stack(say: Callable[[str], None], state: Path = STATE, airflow_port: int | None = None) -> Iterator[Stack]:
     """Start everything at once, wait until it is ready, set Airflow up; stop everything at the end.
 
-    `state` is the folder for data, logs and secrets. Raises ServiceError where a part does not come up, or another stack
-    runs over the same folder.
+    `state` is the folder for data, logs and secrets. Raises ServiceError where a part does not come up, or another
+    stack runs over the same folder.
     """
     state.mkdir(parents=True, exist_ok=True)
     logs = state / LOGS.name

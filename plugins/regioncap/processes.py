@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -37,8 +37,8 @@ class ServiceError(Exception):
 class Service:
     """A program that runs until this object is stopped, or this process ends.
 
-    `environment` is the program's whole environment; its output is appended to `log`; at its end it and everything below
-    it get SIGTERM and `grace` seconds, then SIGKILL. Use it as a context manager, or call `stop`.
+    `environment` is the program's whole environment; its output is appended to `log`; at its end it and everything
+    below it get SIGTERM and `grace` seconds, then SIGKILL. Use it as a context manager, or call `stop`.
     """
 
     def __init__(
@@ -148,10 +148,8 @@ def _end_all(grace: float) -> None:
             late = time.monotonic() > deadline
             if late or process.pid not in told:
                 told.add(process.pid)
-                try:
+                with suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
-                except psutil.NoSuchProcess:
-                    pass
         psutil.wait_procs(alive, timeout=0.1)
 
 

@@ -19,13 +19,14 @@ def resolve_drop_date(param: str | None, partition_key: str | None, logical_date
     partition = _checked(partition_key, "the partition key") if partition_key else None
     if chosen and partition and chosen != partition:
         raise DropDateError(
-            f"the param drop_date says {chosen}, the run's partition key says {partition}: give one of them, or the same"
+            f"the param drop_date says {chosen}, the run's partition key says {partition}: "
+            "give one of them, or the same"
         )
     resolved = chosen or partition or (logical_date.date().isoformat() if logical_date else None)
     if resolved is None:
         raise DropDateError(
-            "this run has no drop date: set the param drop_date to a date such as 2026-10-05, or trigger the run with a "
-            "partition key"
+            "this run has no drop date: set the param drop_date to a date such as 2026-10-05, "
+            "or trigger the run with a partition key"
         )
     return resolved
 

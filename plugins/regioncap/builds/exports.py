@@ -1,7 +1,7 @@
 """Exports: the records of a build in other formats. Add a format by adding one function to `EXPORTERS`.
 
-Nested fields are JSON text in CSV. In Parquet they are lists and structs, but for `bbox`: what a drop gives there can be
-of any shape, so it is JSON text too.
+Nested fields are JSON text in CSV. In Parquet they are lists and structs, but for `bbox`: what a drop gives there can
+be of any shape, so it is JSON text too.
 """
 
 import json

@@ -123,7 +123,7 @@ class Statistics:
 
 
 def render_report(report: Report, statistics: Statistics, read_image: Callable[[str], bytes]) -> str:
-    """`report.html`: one page without any outside reference. `read_image` maps a record's `image_with_bbox` to bytes."""
+    """`report.html`: one page that refers to nothing outside. `read_image` reads a record's `image_with_bbox`."""
     cards = [
         {
             "record": record,

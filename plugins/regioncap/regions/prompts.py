@@ -16,7 +16,8 @@ PROMPTS: dict[PromptLanguage, str] = {
 _MARKS: dict[PromptLanguage, str] = {
     "en": "In the image each region is framed, and a tag on the frame shows its number: tag 1 is <region1>. "
     "Describe what is inside the frame, not the frame or the tag.",
-    "zh": "图像中每个区域都有边框，边框上的标签显示其编号：标签 1 即 <region1>。请描述边框内的内容，不要描述边框或标签。",
+    "zh": "图像中每个区域都有边框，边框上的标签显示其编号：标签 1 即 <region1>。"
+    "请描述边框内的内容，不要描述边框或标签。",
 }
 _FORMS: dict[AnswerFormat, dict[PromptLanguage, str]] = {
     "structured": {
@@ -69,7 +70,7 @@ def answer_schema(regions: int) -> dict[str, Any]:
     caption = {"type": "string", "minLength": 1, "maxLength": MAX_CAPTION_CHARACTERS}
     return {
         "type": "object",
-        "properties": {tag: caption for tag in tags},
+        "properties": dict.fromkeys(tags, caption),
         "required": tags,
         "additionalProperties": False,
     }

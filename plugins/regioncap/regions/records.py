@@ -72,7 +72,7 @@ class Record(_Row):
     type: RowType = Field(description="`with_bbox` if the row has the boxes' key, else `without_bbox`.")
     bbox: list[Any] = Field(description="The boxes as given, untouched, or as proposed where none were given.")
     normalized_bbox: list[list[float]] = Field(
-        description="The regions' boxes, clipped, as [x0, y0, x1, y1] in 0..1 with 3 decimals, zero-padded to max_boxes."
+        description="The regions' boxes, clipped, as [x0, y0, x1, y1] in 0..1, 3 decimals, zero-padded to max_boxes."
     )
     result_file: str = Field(description="The build folder, relative to itself: `.`")
     image_with_bbox: str = Field(description="The marked image, relative to the build folder.")

@@ -31,9 +31,10 @@ class Scale:
 
 
 class Piece(Protocol):
-    """Draws on `image` in place."""
+    """A piece, as a style calls it."""
 
-    def __call__(self, image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None: ...
+    def __call__(self, image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+        """Draw on `image` in place."""
 
 
 def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:

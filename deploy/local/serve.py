@@ -1,0 +1,46 @@
+"""`make serve`: the embedded stack, up until Ctrl-C, for working in the Airflow UI."""
+
+import sys
+import time
+
+from rich.console import Console
+
+from deploy.local.airflow import USER, AirflowError
+from deploy.local.drops import upload_drop
+from deploy.local.paths import INCLUDE
+from deploy.local.stack import DAG, DROPS_URI, WAREHOUSE_URI, run_stack
+from regioncap.processes import ServiceError
+
+UI_PORT = 8080
+
+console = Console(highlight=False)
+
+
+def main() -> int:
+    """Runs until Ctrl-C, or until a service ends."""
+    try:
+        with run_stack(lambda message: console.print(f"[dim]{message}[/dim]"), airflow_port=UI_PORT) as stack:
+            for drop in sorted(path for path in (INCLUDE / "drops").iterdir() if path.joinpath("_READY").exists()):
+                upload_drop(drop, stack.s3, "drops", drop.name)
+            stack.api.unpause(DAG)
+            console.print(f"\nAirflow     {stack.api.url}/dags/{DAG}")
+            console.print(f"user        {USER}, password in {stack.password_file}")
+            console.print(f"drops       {DROPS_URI}/<date>/ at {stack.s3_url}; the sample drops are there")
+            console.print(f"warehouse   {WAREHOUSE_URI}")
+            console.print(f"VLM         {stack.vlm_url}")
+            console.print("\nCtrl-C stops everything.")
+            while all(service.running for service in stack.services.values()):
+                time.sleep(1.0)
+            for service in stack.services.values():
+                if not service.running:
+                    console.print(f"[red]{service.name} ended. The end of {service.log}:[/red]\n{service.log_tail()}")
+            return 1
+    except (ServiceError, AirflowError) as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
