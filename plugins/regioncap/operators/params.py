@@ -30,7 +30,7 @@ def form(deployment: Deployment) -> dict[str, Param]:
             type=["string", "null"],
             format="date",
             title="Drop date",
-            description="Which drop to build. Empty: the run's partition key, else its logical date.",
+            description_md="Which drop to build. Empty: the run's partition key, else its logical date.",
             section="Drop",
         )
     }

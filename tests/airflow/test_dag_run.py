@@ -1,0 +1,101 @@
+"""The whole DAG in one process with `dag.test()`: local folders, and a VLM that answers as told."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.utils.state import DagRunState
+
+from regioncap.builds.manifest import Manifest
+from tests.airflow.conftest import PLACES, ROOT
+from tests.builders import DATE, encoded, picture
+from tests.fake_vlm import MODEL, FakeVlm, completion, fake_vlm
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture
+def vlm() -> Iterator[FakeVlm]:
+    with fake_vlm() as fake:
+        os.environ["AIRFLOW_CONN_REGIONCAP_VLM"] = json.dumps(
+            {"conn_type": "generic", "host": fake.url, "extra": {"model": MODEL, "patience_seconds": 2}}
+        )
+        yield fake
+
+
+@pytest.fixture
+def drop() -> Iterator[Path]:
+    folder = PLACES / "drops" / DATE
+    folder.mkdir(parents=True)
+    for index in range(4):
+        (folder / f"{index}.jpg").write_bytes(encoded(picture(colour=(index * 40, 90, 160))))
+    rows = [{"image": f"{index}.jpg", "bbox": [[10, 10, 40, 30]]} for index in range(4)] + [{"image": "none.jpg"}]
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "_READY").touch()
+    yield folder
+    shutil.rmtree(PLACES)
+
+
+def run(**params: Any) -> Any:
+    bag = BundleDagBag(str(ROOT / "dags"), bundle_path=ROOT / "dags", bundle_name="dags-folder")
+    return bag.dags["region_captions"].test(run_conf={"drop_date": DATE, "shard_size": 2, **params})
+
+
+def states(dag_run: Any) -> dict[tuple[str, int], str]:
+    return {(task.task_id, task.map_index): str(task.state) for task in dag_run.get_task_instances()}
+
+
+def manifest() -> Manifest:
+    return Manifest.model_validate_json((PLACES / "warehouse" / f"dt={DATE}" / "_manifest.json").read_bytes())
+
+
+def test_a_drop_becomes_a_published_partition(drop: Path, vlm: FakeVlm) -> None:
+    done = run()
+    assert done.state == DagRunState.SUCCESS
+    counts = manifest().counts
+    assert (counts.rows, counts.captioned, counts.rejected) == (5, 4, 1)
+    assert len(vlm.requests) == 4
+
+
+def test_a_second_run_publishes_nothing_new_and_asks_nothing(drop: Path, vlm: FakeVlm) -> None:
+    run()
+    first, asked = manifest(), len(vlm.requests)
+    again = run()
+    assert again.state == DagRunState.SUCCESS
+    assert manifest() == first
+    assert len(vlm.requests) == asked
+    assert {state for (task, _), state in states(again).items() if task.startswith("shard.")} == {"skipped"}
+
+
+def test_a_manual_run_fails_at_once_when_the_drop_is_not_there(vlm: FakeVlm) -> None:
+    done = run()
+    assert done.state == DagRunState.FAILED
+    assert states(done)[("wait_for_drop", -1)] == "failed"
+    assert vlm.requests == []
+
+
+def test_nothing_is_published_when_too_many_rows_are_rejected(drop: Path, vlm: FakeVlm) -> None:
+    vlm.behave = lambda number, body: completion("")
+    done = run()
+    assert done.state == DagRunState.FAILED
+    assert states(done)[("publish", -1)] == "failed"
+    assert not (PLACES / "warehouse" / f"dt={DATE}").exists()
+
+
+def test_a_place_outside_the_allowed_roots_is_refused(drop: Path, vlm: FakeVlm, tmp_path: Path) -> None:
+    done = run(warehouse_uri=str(tmp_path))
+    assert done.state == DagRunState.FAILED
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vlm_that_serves_another_model_fails_the_run_and_loses_nothing(drop: Path, vlm: FakeVlm) -> None:
+    vlm.models = ["another"]
+    assert run().state == DagRunState.FAILED
+    vlm.models = [MODEL]
+    assert run().state == DagRunState.SUCCESS
+    assert len(vlm.requests) == 4

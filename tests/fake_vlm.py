@@ -1,0 +1,136 @@
+"""A VLM server that answers as it is told, to inject faults. It speaks just enough of the OpenAI protocol."""
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+MODEL = "fake-model"
+
+
+@dataclass
+class Reply:
+    """What to answer: a status and a body, after `delay` seconds; or the connection is reset."""
+
+    status: int = 200
+    body: str | bytes = ""
+    delay: float = 0.0
+    reset: bool = False
+    content_type: str = "application/json"
+    # Send the body in this many pieces, a tenth of a second apart.
+    pieces: int = 1
+
+
+def completion(text: str | None, finish_reason: str = "stop") -> Reply:
+    """A chat completion."""
+    body = {
+        "id": "chat-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": MODEL,
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    }
+    return Reply(body=json.dumps(body))
+
+
+def error(status: int, message: str = "no") -> Reply:
+    """An error as vLLM words it."""
+    return Reply(status, json.dumps({"error": {"message": message, "type": "error", "code": status}}))
+
+
+def answer_well(request: dict[str, Any]) -> Reply:
+    """Describe every region that the schema, or the prompt, asks for."""
+    schema = request.get("response_format", {}).get("json_schema", {}).get("schema")
+    if schema:
+        return completion(json.dumps({tag: f"what is in {tag}" for tag in schema["required"]}))
+    prompt = request["messages"][1]["content"][1]["text"]
+    regions = int(prompt.split("There are ")[1].split()[0])
+    return completion("\n".join(f"<region{k}>: what is in it" for k in range(1, regions + 1)))
+
+
+@dataclass
+class FakeVlm:
+    """`behave` maps (number of the request, from 0; its body) to a Reply. `requests` are the bodies that came."""
+
+    behave: Callable[[int, dict[str, Any]], Reply]
+    models: list[str] = field(default_factory=lambda: [MODEL])
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    url: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def handle(self, body: dict[str, Any]) -> Reply:
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(body)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            reply = self.behave(number, body)
+            time.sleep(reply.delay)
+            return reply
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+
+@contextmanager
+def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: answer_well(body)) -> Iterator[FakeVlm]:
+    """Run a fake VLM on a free port of 127.0.0.1."""
+    fake = FakeVlm(behave)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
+            self._send(Reply(body=json.dumps({"object": "list", "data": listed})))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(fake.handle(body))
+
+        def _send(self, reply: Reply) -> None:
+            if reply.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                return
+            data = reply.body.encode() if isinstance(reply.body, str) else reply.body
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.content_type)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            size = -(-len(data) // reply.pieces) or 1
+            for start in range(0, len(data), size):
+                self.wfile.write(data[start : start + size])
+                self.wfile.flush()
+                if reply.pieces > 1:
+                    time.sleep(0.1)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, *_: Any) -> None:  # clients that give up are part of the tests
+            pass
+
+    server = Server(("127.0.0.1", 0), Handler)
+    fake.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        server.server_close()
