@@ -1,0 +1,104 @@
+"""Answers: taken apart into captions, and put through the gates."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regioncap.regions.answers import answer_text, parse_answer
+from regioncap.regions.codes import Code
+from regioncap.regions.gates import Answer, run_gates
+
+
+def captions(text: str, regions: int = 2, answer_format: str = "structured") -> dict[int, str]:
+    return parse_answer(text, answer_format, regions).captions  # type: ignore[arg-type]
+
+
+def failed(text: str, regions: int = 2, finish_reason: str = "stop", answer_format: str = "structured") -> list[Code]:
+    parsed = parse_answer(text, answer_format, regions)  # type: ignore[arg-type]
+    return [finding.gate.code for finding in run_gates(Answer(text, finish_reason, parsed, regions))]
+
+
+GOOD = json.dumps({"<region1>": "a red door", "<region2>": "a cat,\n asleep"})
+
+
+def test_a_structured_answer_is_one_caption_per_region_in_one_line_each() -> None:
+    assert captions(GOOD) == {1: "a red door", 2: "a cat, asleep"}
+    assert failed(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<region1>: a red door\n<region2>: a cat",
+        "<region1> : a red door\n\n<region2> : a cat",
+        "- **<region1>**: a red door\n- **<region2>**: a cat",
+        "<region1>: a red door <region2>: a cat",
+        "Region 1: a red door\nRegion 2: a cat",
+        "1. a red door\n2. a cat",
+        "Here is what I see.\n<region1>: a red door\n<region2>: a cat",
+        "<Region1> a red door\n<Region2> a cat",
+    ],
+)
+def test_free_text_is_taken_apart_in_the_shapes_that_models_write(text: str) -> None:
+    assert captions(text, answer_format="free_text") == {1: "a red door", 2: "a cat"}
+
+
+def test_a_region_that_is_only_mentioned_does_not_start_a_description() -> None:
+    text = "<region1>: a door left of <region2>\n<region2>: a cat"
+    assert captions(text, answer_format="free_text") == {1: "a door left of <region2>", 2: "a cat"}
+
+
+def test_one_region_needs_no_name() -> None:
+    assert captions("A red door.", regions=1, answer_format="free_text") == {1: "A red door."}
+
+
+def test_json_in_a_code_fence_is_read() -> None:
+    assert captions(f"```json\n{GOOD}\n```", answer_format="free_text")[1] == "a red door"
+
+
+def test_a_server_that_ignores_the_schema_is_still_understood() -> None:
+    assert captions("<region1>: a red door\n<region2>: a cat") == {1: "a red door", 2: "a cat"}
+
+
+def test_the_answer_is_the_models_own_text_or_one_line_per_region() -> None:
+    assert answer_text(parse_answer(GOOD, "structured", 2), GOOD, "structured") == (
+        "<region1>: a red door\n<region2>: a cat, asleep"
+    )
+    assert answer_text(parse_answer(" so \n", "free_text", 1), " so \n", "free_text") == "so"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "first"),
+    [
+        (GOOD[:30], "length", Code.CUT_OFF),
+        (GOOD[:30], "stop", Code.UNPARSEABLE),
+        ("", "stop", Code.EMPTY),
+        ("  \n", "stop", Code.EMPTY),
+        ('{"<region1>": "", "<region2>": "a cat"}', "stop", Code.EMPTY),
+        ('{"<region1>": 7, "<region2>": "a cat"}', "stop", Code.EMPTY),
+        ('{"<region1>": "a door"}', "stop", Code.MISSING_REGION),
+        ('{"<region1>": "a", "<region2>": "b", "<region3>": "c"}', "stop", Code.INVENTED_REGION),
+        ('{"<region1>": "a", "<region2>": "b", "<region0>": "c"}', "stop", Code.INVENTED_REGION),
+        ('{"<region1>": "a", "<region1>": "c", "<region2>": "b"}', "stop", Code.REPEATED_REGION),
+        ("I cannot say anything about this.", "stop", Code.UNPARSEABLE),
+    ],
+)
+def test_a_bad_answer_is_named_by_its_cause(text: str, finish_reason: str, first: Code) -> None:
+    assert failed(text, finish_reason=finish_reason)[0] == first
+
+
+@given(st.text(), st.integers(min_value=1, max_value=10), st.sampled_from(["structured", "free_text"]))
+def test_any_text_is_either_refused_or_has_a_caption_for_each_region(text: str, regions: int, form: str) -> None:
+    parsed = parse_answer(text, form, regions)  # type: ignore[arg-type]
+    if not run_gates(Answer(text, "stop", parsed, regions)):
+        assert sorted(parsed.captions) == list(range(1, regions + 1))
+        assert all(parsed.captions.values())
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1), min_size=1, max_size=10))
+def test_what_the_schema_asks_for_comes_back(texts: list[str]) -> None:
+    texts = [text.strip("*") or "x" for text in texts]
+    answer = json.dumps({f"<region{number}>": text for number, text in enumerate(texts, start=1)})
+    assert captions(answer, len(texts)) == dict(enumerate(texts, start=1))

@@ -1,0 +1,152 @@
+"""Marks: labels that can be read, and drawing that is the same each time."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from regioncap.regions.images import open_image
+from regioncap.regions.marks import STYLES, draw_marks, layout
+from regioncap.regions.marks.labels import Rect, place_labels
+from regioncap.regions.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
+from regioncap.regions.marks.pieces import tag_places
+from regioncap.regions.profiles import PROFILES
+from regioncap.regions.proposals import contours
+from regioncap.regions.render import fit, mark
+from tests.builders import picture
+
+DATA = Path(__file__).parent / "data" / "contours"
+
+
+def overlap(a: Rect, b: Rect) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[tuple[int, int], list[Rect]]:
+    width, height = draw(st.integers(100, 800)), draw(st.integers(100, 800))
+    rects = []
+    for _ in range(draw(st.integers(1, 50))):
+        x0, y0 = draw(st.integers(0, width - 4)), draw(st.integers(0, height - 4))
+        rects.append((x0, y0, draw(st.integers(x0 + 4, width)), draw(st.integers(y0 + 4, height))))
+    return (width, height), rects
+
+
+@settings(max_examples=60, deadline=None)
+@given(layouts())
+def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
+    frame, rects = case
+    size = (18, 12)
+    labels = place_labels(rects, [size] * len(rects), frame)
+    assert labels == place_labels(rects, [size] * len(rects), frame)
+    for number, label in enumerate(labels):
+        assert label[0] >= 0 and label[1] >= 0 and label[2] <= frame[0] and label[3] <= frame[1]
+        assert (label[2] - label[0], label[3] - label[1]) == size
+        if any(overlap(label, other) for other in labels[:number]):
+            # Only where no place at all is free, looked at pixel by pixel.
+            assert not _has_free_place(size, frame, labels[:number])
+
+
+def _has_free_place(size: tuple[int, int], frame: tuple[int, int], labels: list[Rect]) -> bool:
+    for y in range(frame[1] - size[1] + 1):
+        x = 0
+        while x <= frame[0] - size[0]:
+            place = (x, y, x + size[0], y + size[1])
+            blocking = [label[2] for label in labels if overlap(place, label)]
+            if not blocking:
+                return True
+            x = max(blocking)
+    return False
+
+
+def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
+    boxes = [(50.0, 50.0, 120.0, 120.0)] * 6
+    image = Image.new("RGB", (256, 256))
+    marks, scale = layout(image.size, boxes, STYLES["box"])
+    places = tag_places(marks, scale, image.size)
+    assert not any(overlap(a, b) for number, a in enumerate(places) for b in places[:number])
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: object) -> None:
+    fitted, _ = fit(picture(4000, 3000), profile)  # type: ignore[arg-type]
+    _, scale = layout(fitted.size, [(0, 0, 50, 50)], STYLES["box"])
+    assert scale.tag >= 12
+
+
+def test_region_k_has_colour_k_and_its_label_says_k() -> None:
+    image = Image.new("RGB", (400, 400), (127, 127, 127))
+    boxes = [(40.0 + 120 * k, 100.0, 110.0 + 120 * k, 200.0) for k in range(3)]
+    marks, _ = layout(image.size, boxes, STYLES["box"])
+    assert [(mark.label, mark.colour) for mark in marks] == [("1", PALETTE[0]), ("2", PALETTE[1]), ("3", PALETTE[2])]
+    draw_marks(image, boxes, STYLES["box"])
+    seen = {colour for _, colour in image.getcolors(10_000) or []}
+    assert {colour_of(1), colour_of(2), colour_of(3)} <= seen
+
+
+def test_the_inside_of_a_region_is_left_as_it_is() -> None:
+    image = picture(300, 300)
+    before = image.crop((100, 100, 200, 200)).tobytes()
+    draw_marks(image, [(100, 100, 200, 200)], STYLES["box"])
+    assert image.crop((100, 100, 200, 200)).tobytes() == before
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(0, 0, 256, 256)],
+        [(0, 0, 4, 4), (252, 252, 256, 256), (0, 252, 4, 256), (252, 0, 256, 4)],
+        [(10.5, 10.5, 14.6, 250.2)],
+        [(20, 20, 200, 200), (40, 40, 160, 160), (60, 60, 120, 120)],
+        [(k, k, k + 30, k + 30) for k in range(50)],
+    ],
+)
+def test_every_style_draws_hard_layouts_the_same_each_time(style: object, boxes: list[tuple[float, ...]]) -> None:
+    first = mark(picture(256, 256), (256, 256), boxes, PROFILES["demo"], style)  # type: ignore[arg-type]
+    assert first == mark(picture(256, 256), (256, 256), boxes, PROFILES["demo"], style)  # type: ignore[arg-type]
+
+
+def test_ink_stands_out_against_every_colour() -> None:
+    assert contrast(WHITE) == BLACK and contrast(BLACK) == WHITE
+    assert {contrast(colour) for colour in PALETTE} == {BLACK, WHITE}
+
+
+def test_the_demo_profile_gives_a_square_and_tells_the_scale() -> None:
+    fitted, scale = fit(picture(512, 256), PROFILES["demo"])
+    assert fitted.size == (256, 256)
+    assert scale == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "seen"),
+    [
+        # By hand from Qwen's rule: round to the patch, then scale into the limits.
+        ("qwen2.5-vl", (500, 500), (504, 504)),
+        ("qwen2.5-vl", (10, 10), (56, 56)),
+        ("qwen2.5-vl", (4000, 3000), (1148, 868)),
+        ("smolvlm", (1000, 500), (2048, 1024)),
+        ("demo", (300, 600), (128, 256)),
+    ],
+)
+def test_an_image_gets_the_size_its_model_will_see(name: str, size: tuple[int, int], seen: tuple[int, int]) -> None:
+    assert PROFILES[name].size(*size) == seen
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+def test_qwen_sizes_are_whole_patches_within_the_limit(width: int, height: int) -> None:
+    for name, patch in (("qwen2.5-vl", 28), ("qwen3-vl", 32)):
+        seen = PROFILES[name].size(width, height)
+        assert seen[0] % patch == 0 and seen[1] % patch == 0
+        # A sliver of one patch's width can be longer than the limit allows: it is never cut to nothing.
+        assert seen[0] * seen[1] <= 1280 * 28 * 28 or min(seen) == patch
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("*.png")))
+def test_contour_proposals_are_the_originals(name: str) -> None:
+    expected = json.loads((DATA / "boxes.json").read_text())[name]
+    pixels = open_image((DATA / name).read_bytes(), colour_managed=False).pixels
+    assert [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in contours(pixels)] == expected
