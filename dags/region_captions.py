@@ -9,8 +9,8 @@ vision-language model describe every marked region, checks the answers, and publ
 | one date, now | **Trigger**, and set *Drop date* (or the partition key) |
 | a range of dates | **Trigger → Backfill** |
 
-A date that is already published and has not changed costs nothing. Rows that cannot be used are in `rejected.jsonl`, with a
-code and a reason; the picture of a build is its `report.html`.
+A date that is already published and has not changed costs nothing. Rows that cannot be used are in `rejected.jsonl`,
+with a code and a reason; the picture of a build is its `report.html`.
 """
 
 from datetime import datetime, timedelta
@@ -54,8 +54,8 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(hours=2),
-        "on_failure_callback": release_lease,
     },
+    on_failure_callback=release_lease,
 ):
     wait_for_drop = WaitForDrop(
         task_id="wait_for_drop",
@@ -89,7 +89,7 @@ with DAG(
         task_id="publish",
         plan=plan.output["plan"],
         asset=REGION_CAPTIONS,
-        # Runs with no shards too (all rows rejected, nothing changed); a failed shard stops it, and so does a skipped plan.
+        # Runs with no shards too (all rows rejected, or nothing changed); a failed shard or a skipped plan stops it.
         trigger_rule="none_failed_min_one_success",
         doc_md="Publishes the build at once, and emits the asset event.",
     )

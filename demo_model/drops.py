@@ -1,7 +1,7 @@
 """Drops of synthetic scenes: for `make eval`, and the sample drops in `include/drops/`.
 
-    python -m demo_model.drops --seed 1 --images 100 --out DROP --truth FILE
-    python -m demo_model.drops --samples include/drops
+python -m demo_model.drops --seed 1 --images 100 --out DROP --truth FILE
+python -m demo_model.drops --samples include/drops
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How good the captions of a published partition are, held against the truth about its scenes.
 
-    python -m demo_model.evaluate --truth FILE --published FOLDER
+python -m demo_model.evaluate --truth FILE --published FOLDER
 """
 
 import argparse
@@ -54,7 +54,9 @@ def score(truth: Mapping[str, list[str]], records: Iterable[Mapping[str, Any]]) 
     `truth` maps an image's path to the captions of its boxes, in order. An image that was not published, a region that
     was not described, and a caption that is none of the world's count as wrong in everything.
     """
-    told = {record["image"]: {region["box_index"]: region["caption"] for region in record["regions"]} for record in records}
+    told = {
+        record["image"]: {region["box_index"]: region["caption"] for region in record["regions"]} for record in records
+    }
     scores = {name: Score() for name in GROUPS}
     for image, captions in truth.items():
         group = next((name for name, sizes in GROUPS.items() if len(captions) in sizes), None)

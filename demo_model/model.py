@@ -101,7 +101,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
-    """A model with fresh weights; its vision part starts out knowing where a patch is, and looking at its neighbours."""
+    """A model with fresh weights; its vision part starts out knowing where a patch is, and looking around it."""
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (PAD, END, IMAGE)}
     config = Idefics3Config(
         image_token_id=ids[IMAGE],
@@ -149,8 +149,8 @@ _GLANCES = (((-1, 0), (0, -1), (0, 1), (1, 0)), ((-2, 0), (-2, -2), (0, -2), (2,
 def _teach_places(model: Idefics3ForConditionalGeneration) -> None:
     """Start with sine-cosine places and with heads that look a fixed step aside.
 
-    With k a selection of the place code's waves and q the same waves turned by the step, q . k is largest where the key's
-    place is the query's plus the step: sin(a + b) and cos(a + b) are turns of sin a and cos a.
+    With k a selection of the place code's waves and q the same waves turned by the step, q . k is largest where the
+    key's place is the query's plus the step: sin(a + b) and cos(a + b) are turns of sin a and cos a.
     """
     vision = model.model.vision_model
     frequency = 2 * math.pi / _WAVES
@@ -178,7 +178,7 @@ def _teach_places(model: Idefics3ForConditionalGeneration) -> None:
 
 
 def save(model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the folder that vLLM serves: weights in bfloat16, tokenizer, and an image processor that changes nothing."""
+    """Write the folder that vLLM serves: bfloat16 weights, tokenizer, and an image processor that changes nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().to(torch.bfloat16) for name, tensor in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=weights)

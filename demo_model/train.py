@@ -2,8 +2,8 @@
 
     python -m demo_model.train --data .local/training --out include/demo_model
 
-1. *See*: the vision part alone, with a throw-away head that says of every patch which region it belongs to and what is in
-   it. Binding a number to what is in its box is the hard part; this teaches it directly.
+1. *See*: the vision part alone, with a throw-away head that says of every patch which region it belongs to and what is
+   in it. Binding a number to what is in its box is the hard part; this teaches it directly.
 2. *Tell*: all parts together, with the answers' text. Loss on the answer only.
 
 The run can be stopped and started again: it goes on from its last checkpoint.
@@ -75,7 +75,7 @@ class Seer(nn.Module):
 
 
 def patch_labels(sample: Sample) -> np.ndarray:
-    """Which region each patch's middle lies in (0 for none, tags count to their region), and its attributes: (256, 5)."""
+    """Which region each patch's middle lies in (0 for none), and that region's attributes: (256, 5)."""
     labels = np.full((GRID, GRID, 5), _UNLABELLED, dtype=np.int64)
     labels[:, :, 0] = 0
     middle = (np.arange(GRID) + 0.5) * PATCH
@@ -168,7 +168,7 @@ def tell(
 
 
 def half_precision() -> torch.autocast:
-    """Multiply in bfloat16 over float32 weights where the processor can: several times as fast there, slower elsewhere."""
+    """Multiply in bfloat16, over float32 weights, where the processor can: faster there, and slower elsewhere."""
     processor = torch.cpu.get_capabilities()
     able = processor.get("avx512_bf16", False) or processor.get("amx_bf16", False)
     return torch.autocast("cpu", torch.bfloat16, enabled=able)

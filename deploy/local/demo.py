@@ -115,9 +115,10 @@ def _follow(stack: Stack, date: str, run_id: str) -> None:
                 last_line = time.monotonic()
                 running = [task["task_id"] for task in tasks if task["state"] in ("running", "queued", "deferred")]
                 steps = ", ".join(sorted(set(running))) or "-"
+                pace = f", {rate:.1f} images/s" if rate else ""
                 console.print(
-                    f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {state}: {steps}; {captioned} of {images} images captioned"
-                    + (f", {rate:.1f} images/s" if rate else "")
+                    f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {state}: {steps}; "
+                    f"{captioned} of {images} images captioned{pace}"
                 )
             if state in ("success", "failed"):
                 return

@@ -97,7 +97,11 @@ def test_any_text_is_either_refused_or_has_a_caption_for_each_region(text: str, 
         assert all(parsed.captions.values())
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1), min_size=1, max_size=10))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1), min_size=1, max_size=10
+    )
+)
 def test_what_the_schema_asks_for_comes_back(texts: list[str]) -> None:
     texts = [text.strip("*") or "x" for text in texts]
     answer = json.dumps({f"<region{number}>": text for number, text in enumerate(texts, start=1)})

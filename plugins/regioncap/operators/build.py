@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypedDict
 
 from airflow.sdk import Asset, BaseOperator, Context, ExceptionRetryPolicy, RetryRule
@@ -9,11 +10,10 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 
 from regioncap.builds.caption import CaptionProgress, caption_shard
 from regioncap.builds.layout import partition
-from regioncap.builds.lease import Lease
+from regioncap.builds.lease import LEASE_SECONDS, Lease, PartitionBusyError
 from regioncap.builds.plan import Plan, plan_build
 from regioncap.builds.publish import publish_build
 from regioncap.builds.render import render_shard
-from regioncap.builds.settings import BuildSettings
 from regioncap.builds.validate import validate_shard
 from regioncap.errors import PermanentError
 from regioncap.hooks.places import check_places, open_drop, open_partition, open_work
@@ -22,7 +22,16 @@ from regioncap.operators.params import drop_date_of, settings_of
 
 # An error that says "trying again does not help" ends the task at once; every other one is tried again.
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="trying again does not help")]
+    rules=[
+        RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="trying again does not help"),
+        # Three tries outlast the lease of a run that died.
+        RetryRule(
+            exception=PartitionBusyError,
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(seconds=LEASE_SECONDS / 2.5),
+            reason="another run builds this partition",
+        ),
+    ]
 )
 
 _LOG_EVERY_SECONDS = 5.0
@@ -209,8 +218,8 @@ class PublishOperator(BaseOperator):
 
 
 def release_lease(context: Context) -> None:
-    """Failure callback: a run that failed for good does not keep the next one waiting for its lease to expire."""
-    settings: BuildSettings = settings_of(context["params"])
+    """Failure callback of the DAG: a failed run does not keep the next one waiting for its lease to expire."""
+    settings = settings_of(context["params"])
     Lease(open_work(settings.work_root, drop_date_of(context)), context["run_id"]).release()
 
 
