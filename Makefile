@@ -16,7 +16,7 @@ PARAMS ?= {}
 SEED ?= 1
 IMAGES ?= 100
 
-.PHONY: help setup demo serve test prove eval model lint format lock clean
+.PHONY: help setup demo serve test prove eval model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ eval: setup ## How good the demo model is, through the whole pipeline: make eval
 
 model: .venv-vllm/installed ## Train the demo model anew (about 75 minutes on two cores)
 	@$(PY_VLLM) -m demo_model.train
+
+schemas: .venv/installed ## Write include/schemas anew from the models
+	@$(PY) -m regioncap.builds.schemas include/schemas
 
 lint: .venv/installed ## Style and types
 	@$(PY) -m ruff check .

@@ -11,6 +11,7 @@ from regioncap.builds.plan import Plan, plan_build
 from regioncap.builds.settings import BuildSettings
 from regioncap.storage.local import LocalStore
 
+ROOT = Path(__file__).resolve().parents[1]
 DATE = "2026-10-05"
 
 
@@ -60,7 +61,7 @@ class Place:
         """A drop of `number` different good rows with two boxes each."""
         rows = []
         for index in range(number):
-            self.put(f"{index}.jpg", encoded(picture(colour=(index % 256, 120, 90))))
+            self.put(f"{index}.jpg", encoded(picture(colour=(index * 37 % 256, 120, 90))))
             rows.append({"image": f"{index}.jpg", "bbox": [[10, 10, 40, 30], [60, 20, 50, 50]]})
         self.put_rows(*rows)
 

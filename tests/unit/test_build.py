@@ -1,0 +1,454 @@
+"""The steps after `plan`, in local folders: render, caption, validate, publish."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from regioncap.builds.caption import CaptionCounts, CaptionProgress, caption_shard
+from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
+from regioncap.builds.plan import Plan
+from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
+from regioncap.builds.render import render_shard
+from regioncap.builds.shard import StepMissingError
+from regioncap.builds.validate import validate_shard
+from regioncap.vlm.client import Endpoint, VlmSetupError, VlmUnavailableError
+from tests.builders import Place, encoded, picture
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, fake_vlm
+
+BOXES = [[10, 10, 40, 30]]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeVlm]:
+    with fake_vlm() as fake:
+        yield fake
+
+
+@pytest.fixture
+def vlm(server: FakeVlm) -> FakeVlm:
+    server.behave = lambda _, body: answer_well(body)
+    server.models = [MODEL]
+    server.requests.clear()
+    return server
+
+
+def endpoint(vlm: FakeVlm, **changes: Any) -> Endpoint:
+    return Endpoint(**{"base_url": vlm.url, "model": MODEL, "patience_seconds": 1.0, **changes})
+
+
+def render(place: Place, plan: Plan) -> None:
+    for shard_id in plan.shards:
+        render_shard(
+            drop=place.drop,
+            work=place.work,
+            shard_id=shard_id,
+            settings=plan.settings,
+            progress=lambda done, rows: None,
+        )
+
+
+def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[CaptionCounts]:
+    return [
+        caption_shard(
+            work=place.work,
+            shard_id=shard_id,
+            plan=plan,
+            endpoint=endpoint(vlm, **changes),
+            progress=lambda at: None,
+        )
+        for shard_id in plan.shards
+    ]
+
+
+def validate(place: Place, plan: Plan) -> None:
+    for shard_id in plan.shards:
+        validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+
+
+def publish(place: Place, plan: Plan) -> Published:
+    return publish_build(plan=plan, work=place.work, partition=place.partition, progress=lambda message: None)
+
+
+def build(place: Place, vlm: FakeVlm, run_id: str = "run-1", **changes: Any) -> Published:
+    plan = place.plan(run_id=run_id, **changes)
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate(place, plan)
+    return publish(place, plan)
+
+
+def records(place: Place) -> list[dict[str, Any]]:
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    lines = [line for entry in manifest.captions for line in place.partition.read(entry.path).splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+def rejected(place: Place) -> dict[str, dict[str, Any]]:
+    """Rejected rows by their image."""
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    rows = [json.loads(line) for line in place.partition.read(manifest.rejected.path).splitlines()]
+    return {row["row"]["image"] if isinstance(row["row"], dict) else row["row"]: row for row in rows}
+
+
+# ---- render
+
+
+def bad_images(place: Place) -> dict[str, str]:
+    """Puts pictures that cannot be used into the drop; returns the code of each."""
+    good = encoded(picture())
+    place.put("empty.jpg", b"")
+    place.put("text.jpg", b"This is not a picture.")
+    place.put("cut.jpg", good[:-200])
+    place.put("folder/inside.txt", b"")
+    (place.folder / "outside.jpg").write_bytes(good)
+    (place.drop_folder / "link.jpg").symlink_to(place.folder / "outside.jpg")
+    wide = Image.new("1", (20_000, 20_000))
+    place.put("huge.png", encoded(wide, "PNG"))
+    return {
+        "none.jpg": "image_not_found",
+        "empty.jpg": "image_empty",
+        "text.jpg": "image_unreadable",
+        "cut.jpg": "image_truncated",
+        "folder": "image_not_found",
+        "link.jpg": "image_is_link",
+        "huge.png": "image_too_large",
+    }
+
+
+def test_bad_pictures_are_rejected_and_cost_no_other_row(place: Place, vlm: FakeVlm) -> None:
+    codes = bad_images(place)
+    place.put("good.jpg", encoded(picture()))
+    place.put("garbage-behind.jpg", encoded(picture()) + b"\x00garbage")
+    place.put_rows(*({"image": name, "bbox": BOXES} for name in [*codes, "good.jpg", "garbage-behind.jpg"]))
+    done = build(place, vlm, max_rejected_ratio=1)
+    assert [record["image"] for record in records(place)] == ["good.jpg", "garbage-behind.jpg"]
+    assert {image: row["code"] for image, row in rejected(place).items()} == codes
+    assert all(row["reason"] and row["id"] for row in rejected(place).values())
+    counts = done.manifest.counts
+    assert counts.rows == counts.captioned + counts.rejected == 9
+
+
+def test_boxes_that_cannot_be_used_are_listed_and_the_row_stays(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows(
+        {"image": "a.jpg", "bbox": [[500, 500, 9, 9], [10, 10, 40, 30], "x", [20, 20, 0, 9], [60, 5, 30, 30]]}
+    )
+    build(place, vlm)
+    (record,) = records(place)
+    assert [(region["region"], region["box_index"]) for region in record["regions"]] == [(1, 1), (2, 4)]
+    assert record["dropped_boxes"] == [
+        {"box_index": 0, "code": "outside"},
+        {"box_index": 2, "code": "not_a_box"},
+        {"box_index": 3, "code": "no_area"},
+    ]
+    assert record["valid_bboxes_num"] == 2
+
+
+def test_boxes_beyond_the_limit_are_left_out(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg", "bbox": [[10 * k, 10, 20, 20] for k in range(5)]})
+    build(place, vlm, max_boxes=3)
+    (record,) = records(place)
+    assert record["valid_bboxes_num"] == len(record["normalized_bbox"]) == 3
+    assert [note["code"] for note in record["dropped_boxes"]] == ["over_max_boxes"] * 2
+
+
+def test_rows_without_boxes_get_proposals_or_a_code(place: Place, vlm: FakeVlm) -> None:
+    place.put("shape.jpg", encoded(picture(), quality=95))
+    place.put("even.png", encoded(Image.new("RGB", (90, 90), (250, 250, 250)), "PNG"))
+    place.put_rows({"image": "shape.jpg"}, {"image": "even.png", "bbox": None})
+    build(place, vlm, max_rejected_ratio=1)
+    (record,) = records(place)
+    assert (record["type"], record["image"]) == ("without_bbox", "shape.jpg")
+    assert record["bbox"] and record["valid_bboxes_num"] == len(record["bbox"])
+    assert rejected(place)["even.png"]["code"] == "no_boxes"
+    build(place, vlm, when_no_boxes="reject", max_rejected_ratio=1)
+    assert {row["code"] for row in rejected(place).values()} == {"no_boxes"}
+
+
+def test_a_shard_whose_marks_are_missing_says_which_task_to_clear(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    plan = place.plan()
+    with pytest.raises(StepMissingError, match="clear the shard's earlier tasks"):
+        caption(place, plan, vlm)
+
+
+# ---- caption
+
+
+def test_answers_are_kept_and_only_missing_ones_are_asked(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(6)
+    plan = place.plan()
+    render(place, plan)
+    vlm.behave = lambda number, body: answer_well(body) if number < 4 else Reply(503)
+    with pytest.raises(VlmUnavailableError):
+        caption(place, plan, vlm, max_in_flight=1)
+    vlm.behave = lambda _, body: answer_well(body)
+    (counts,) = caption(place, plan, vlm)
+    assert (counts.questions, counts.kept, counts.asked) == (6, 4, 2)
+
+
+def test_equal_rows_ask_once(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg", "bbox": BOXES}, {"image": "a.jpg", "bbox": BOXES})
+    build(place, vlm)
+    assert len(vlm.requests) == 1
+    first, second = records(place)
+    assert first["answer"] == second["answer"] and first["id"] != second["id"]
+
+
+def test_progress_ends_with_everything_done(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    plan = place.plan()
+    render(place, plan)
+    seen: list[CaptionProgress] = []
+    caption_shard(work=place.work, shard_id=plan.shards[0], plan=plan, endpoint=endpoint(vlm), progress=seen.append)
+    assert (seen[-1].done, seen[-1].questions) == (3, 3)
+
+
+def test_a_server_with_another_model_is_not_asked(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    plan = place.plan()
+    render(place, plan)
+    vlm.models = ["another", "and-another"]
+    with pytest.raises(VlmSetupError, match="serves another, and-another, not 'fake-model'"):
+        caption(place, plan, vlm)
+    assert vlm.requests == []
+
+
+def test_force_rebuild_asks_again_and_its_retry_does_not(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(2)
+    build(place, vlm)
+    plan = place.plan(run_id="run-2", force_rebuild=True)
+    render(place, plan)
+    assert [counts.asked for counts in caption(place, plan, vlm)] == [2]
+    assert [counts.asked for counts in caption(place, plan, vlm)] == [0]
+
+
+# ---- validate
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (completion(""), "empty"),
+        (completion(None), "empty"),
+        (completion('{"<region1>": "a thing", "<region2>": "anoth', "length"), "cut_off"),
+        (completion('{"<region1>": "a thing"}'), "missing_region"),
+        (completion('{"<region1>": "a thing", "<region2>": "  "}'), "empty"),
+        (completion('{"<region1>": "a", "<region2>": "b", "<region3>": "c"}'), "invented_region"),
+        (completion('{"what": "is this"}'), "unparseable"),
+        (completion('{"<region1>": "broken'), "unparseable"),
+        (Reply(400, '{"error": {"message": "the prompt is too long"}}'), "request_refused"),
+    ],
+)
+def test_a_bad_answer_rejects_its_row_with_a_code(place: Place, vlm: FakeVlm, reply: Reply, code: str) -> None:
+    place.good_rows(3)
+    vlm.behave = lambda number, body: reply if number == 0 else answer_well(body)
+    plan = place.plan(max_rejected_ratio=1)
+    render(place, plan)
+    caption(place, plan, vlm, max_in_flight=1)
+    validate(place, plan)
+    publish(place, plan)
+    assert [row["code"] for row in rejected(place).values()] == [code]
+    assert len(records(place)) == 2
+
+
+def test_both_answer_formats_yield_regions_and_one_answer(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    build(place, vlm)
+    (structured,) = records(place)
+    vlm.behave = lambda _, body: completion("<region1>: one thing\n<region2>: another\n")
+    build(place, vlm, answer_format="free_text")
+    (free,) = records(place)
+    assert structured["answer"] == "<region1>: what is in <region1>\n<region2>: what is in <region2>"
+    assert free["answer"] == "<region1>: one thing\n<region2>: another"
+    assert [region["caption"] for region in free["regions"]] == ["one thing", "another"]
+
+
+def test_an_unanswered_question_is_not_published_as_a_rejected_row(place: Place) -> None:
+    place.good_rows(1)
+    plan = place.plan()
+    render(place, plan)
+    with pytest.raises(StepMissingError, match="clear the shard's caption task"):
+        validate(place, plan)
+
+
+# ---- publish
+
+
+def test_a_published_partition_is_whole(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(5)
+    done = build(place, vlm, shard_size=2)
+    manifest = done.manifest
+    names = {entry.path.removeprefix(f"{manifest.build}/") for entry in place.partition.list(f"{manifest.build}/")}
+    assert {f"captions-0000{k}-of-00003.jsonl" for k in range(3)} <= names
+    assert {"rejected.jsonl", "report.json", "report.html", "README.md"} <= names
+    for record in records(place):
+        assert record["image_with_bbox"] in names
+        assert place.partition.read(f"{manifest.build}/{record['image_with_bbox']}").startswith(b"\xff\xd8")
+    for entry in manifest.captions:
+        data = place.partition.read(entry.path)
+        assert (len(data), data.count(b"\n")) == (entry.bytes, entry.rows)
+
+
+def test_nothing_is_visible_before_the_manifest_is_written(
+    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(2)
+
+    def crash(*_: object) -> None:
+        raise OSError("the machine is gone")
+
+    monkeypatch.setattr("regioncap.builds.publish.commit", crash)
+    with pytest.raises(OSError, match="gone"):
+        build(place, vlm)
+    assert current(place.partition) == (None, None)
+
+
+def test_a_second_build_of_the_same_drop_publishes_and_asks_nothing(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    first = build(place, vlm)
+    again = build(place, vlm, run_id="run-2")
+    assert again.unchanged
+    assert again.manifest == first.manifest
+    assert len(vlm.requests) == 3
+
+
+def test_the_same_files_uploaded_once_more_publish_nothing_new(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    first = build(place, vlm)
+    place.good_rows(3)
+    again = build(place, vlm, run_id="run-2")
+    assert again.unchanged
+    assert again.manifest.build_id == first.manifest.build_id
+
+
+def test_too_many_rejected_rows_publish_nothing_and_say_what_to_do(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    place.put_rows({"image": "0.jpg", "bbox": BOXES}, "x", {"image": "none.jpg"})
+    with pytest.raises(TooManyRejectedError, match=r"2 of 3 rows.*max_rejected_ratio = 0.5.*not_json \(1\)"):
+        build(place, vlm, max_rejected_ratio=0.5)
+    assert current(place.partition) == (None, None)
+
+
+def test_a_drop_of_bad_rows_only_can_be_published_too(place: Place, vlm: FakeVlm) -> None:
+    place.put_rows("x", "y")
+    done = build(place, vlm, max_rejected_ratio=1)
+    assert (done.manifest.counts.rows, done.manifest.captions) == (2, [])
+
+
+def test_the_slower_of_two_builds_learns_that_it_lost(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    plan = place.plan()
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate(place, plan)
+    outcomes: list[object] = []
+    gate = threading.Barrier(2)
+
+    def race() -> None:
+        gate.wait()
+        try:
+            outcomes.append(publish(place, plan).manifest.build_id)
+        except CommitRefusedError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=race) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    winners = {outcome for outcome in outcomes if isinstance(outcome, str)}
+    # The slower one either finds the other's build and is content, or is refused and names it.
+    assert winners == {manifest.build_id}
+    assert all(manifest.build_id in str(outcome) for outcome in outcomes)
+
+
+def test_a_commit_whose_answer_was_lost_is_a_success(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    done = build(place, vlm)
+    commit(place.partition, done.manifest, None)
+    other = done.manifest.model_copy(update={"build_id": "other"})
+    with pytest.raises(CommitRefusedError, match=done.manifest.build_id):
+        commit(place.partition, other, None)
+
+
+def test_exports_are_read_back_by_pandas(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    done = build(place, vlm, shard_size=2, export_formats=["parquet", "csv", "json"], file_name_prefix="street")
+    folder = place.folder / "warehouse" / "dt=2026-10-05" / done.manifest.build
+    assert [Path(entry.path).name for entry in done.manifest.captions][0] == "street-00000-of-00002.jsonl"
+    expected = [record["id"] for record in records(place)]
+    parquet = pd.read_parquet(folder / "exports/street.parquet")
+    csv = pd.read_csv(folder / "exports/street.csv")
+    assert parquet["id"].tolist() == csv["id"].tolist() == expected
+    assert [row["id"] for row in json.loads((folder / "exports/street.json").read_text())] == expected
+    assert json.loads(csv["bbox"][0]) == records(place)[0]["bbox"]
+    assert json.loads(parquet["bbox"][0]) == records(place)[0]["bbox"]
+    captions = [[region["caption"] for region in regions] for regions in parquet["regions"]]
+    assert captions == [[region["caption"] for region in record["regions"]] for record in records(place)]
+
+
+def test_hostile_text_is_shown_as_text(place: Place, vlm: FakeVlm) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg", "bbox": BOXES, "id": evil}, {"image": evil, "bbox": BOXES}, evil)
+    vlm.behave = lambda _, body: completion(json.dumps({"<region1>": evil}))
+    done = build(place, vlm, max_rejected_ratio=1)
+    page = place.partition.read(f"{done.manifest.build}/report.html").decode()
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page and "<img src=x" not in page
+
+
+def test_the_report_counts_what_happened(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    place.put_rows(*({"image": f"{k}.jpg", "bbox": [*BOXES, [900, 900, 5, 5]]} for k in range(3)), "broken")
+    done = build(place, vlm, max_rejected_ratio=1)
+    report = json.loads(place.partition.read(f"{done.manifest.build}/report.json"))
+    assert report["counts"] == {"rows": 4, "captioned": 3, "rejected": 1, "regions": 3}
+    assert report["rejected_by_code"] == {"not_json": 1}
+    assert report["dropped_boxes_by_code"] == {"outside": 3}
+    assert report["timings"]["asked"] == 3
+    assert report["settings"]["temperature"] == 0
+
+
+def test_a_shard_that_is_not_validated_blocks_the_build(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(4)
+    plan = place.plan(shard_size=2)
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate_shard(work=place.work, shard_id=plan.shards[0], plan=plan)
+    with pytest.raises(StepMissingError):
+        publish(place, plan)
+    assert current(place.partition) == (None, None)
+
+
+def test_records_do_not_name_the_build_they_are_in(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    first = build(place, vlm)
+    before = place.partition.read(first.manifest.captions[0].path)
+    second = build(place, vlm, run_id="run-2", force_rebuild=True)
+    assert second.manifest.build_id != first.manifest.build_id
+    assert place.partition.read(second.manifest.captions[0].path) == before
+
+
+def test_the_manifest_on_disk_is_the_one_that_was_returned(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    done = build(place, vlm)
+    assert Manifest.model_validate_json(place.partition.read("_manifest.json")) == done.manifest

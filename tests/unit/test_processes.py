@@ -1,0 +1,119 @@
+"""Services: ready or explained, and gone with whoever started them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from regioncap.processes import Service, ServiceError, free_ports
+from tests.builders import ROOT
+
+# Writes its own pid and that of a child in a session of its own that ignores SIGTERM; then waits.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"],
+    start_new_session=True, stdout=subprocess.PIPE)
+child.stdout.readline()
+open(sys.argv[1], "w").write(f"{os.getpid()} {child.pid}")
+time.sleep(600)
+"""
+
+
+def service(tmp_path: Path, code: str, *arguments: str, grace: float = 0.5) -> Service:
+    command = [sys.executable, "-c", code, *arguments]
+    return Service("thing", command, environment=os.environ, log=tmp_path / "thing.log", grace=grace)
+
+
+def wait_until(condition: object, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def pids(file: Path) -> list[int]:
+    wait_until(lambda: file.exists() and len(file.read_text().split()) == 2)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_stop_ends_the_service_and_what_it_started(tmp_path: Path) -> None:
+    with service(tmp_path, STUBBORN, str(tmp_path / "pids")) as running:
+        both = pids(tmp_path / "pids")
+        assert running.running
+    assert all(map(gone, both))
+
+
+def test_a_killed_parent_takes_its_service_along(tmp_path: Path) -> None:
+    parent = f"""
+import os, sys, time
+from pathlib import Path
+from regioncap.processes import Service
+Service("thing", [sys.executable, "-c", {STUBBORN!r}, sys.argv[1]], environment=os.environ,
+        log=Path(sys.argv[1] + ".log"), grace=0.5)
+time.sleep(600)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+    killed = subprocess.Popen([sys.executable, "-c", parent, str(tmp_path / "pids")], env=environment)
+    both = pids(tmp_path / "pids")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    wait_until(lambda: all(map(gone, both)))
+
+
+def test_a_service_that_daemonises_is_found_too(tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write(f"{os.getppid()} {os.getpid()}")
+        time.sleep(600)
+    os._exit(0)
+time.sleep(600)
+"""
+    with service(tmp_path, code, str(tmp_path / "pids")):
+        _, daemon = pids(tmp_path / "pids")
+        assert not gone(daemon)
+    assert gone(daemon)
+
+
+def test_a_service_that_ends_at_once_is_explained_by_its_log(tmp_path: Path) -> None:
+    with (
+        service(tmp_path, "print('the port is taken'); raise SystemExit(3)") as broken,
+        pytest.raises(ServiceError, match=r"thing ended before it was ready(.|\n)*the port is taken"),
+    ):
+        broken.wait_ready(lambda: False, 20)
+
+
+def test_a_service_that_is_never_ready_is_explained_by_its_log(tmp_path: Path) -> None:
+    code = "import time; print('still loading', flush=True); time.sleep(600)"
+    with service(tmp_path, code) as slow:
+        wait_until(lambda: "still loading" in slow.log_tail())
+        with pytest.raises(ServiceError, match=r"was not ready after 0 s(.|\n)*still loading"):
+            slow.wait_ready(lambda: False, 0.2)
+
+
+def test_the_service_has_the_environment_it_was_given_and_no_other(tmp_path: Path) -> None:
+    code = "import os; print(sorted(os.environ), flush=True)"
+    environment = {"PATH": os.environ["PATH"], "ONLY": "this"}
+    running = Service("thing", [sys.executable, "-c", code], environment=environment, log=tmp_path / "log", grace=0.5)
+    with running:
+        wait_until(lambda: "ONLY" in running.log_tail())
+    assert "HOME" not in running.log_tail()
+
+
+def test_free_ports_are_different() -> None:
+    assert len(set(free_ports(20))) == 20

@@ -1,0 +1,66 @@
+"""Settings of a build: what they accept, and which of them make another build."""
+
+import pytest
+from pydantic import ValidationError
+
+from regioncap.builds.settings import NOT_IDENTITY, BuildSettings
+from regioncap.regions.prompts import PROMPTS
+from tests.builders import settings
+
+# For every setting, a value that is not the one of `settings()`.
+OTHER = {
+    "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
+    "box_format": "xyxy", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
+    "model_profile": "smolvlm", "prompt": "What is in the {n} regions?", "prompt_language": "zh",
+    "system_prompt": "Be brief.", "answer_format": "free_text", "temperature": 0.3, "top_p": 0.5, "top_k": 7,
+    "repetition_penalty": 1.1, "max_tokens": 100, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5,
+    "export_formats": ["csv"], "file_name_prefix": "x", "force_rebuild": True, "warehouse_uri": "/other",
+    "work_uri": "/work",
+}  # fmt: skip
+
+
+def test_every_setting_has_a_title_a_help_and_a_group() -> None:
+    for name, schema in BuildSettings.model_json_schema()["properties"].items():
+        assert schema["title"] and schema["description"] and schema["section"], name
+
+
+@pytest.mark.parametrize("name", BuildSettings.model_fields)
+def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> None:
+    changed = settings(**{name: OTHER[name]})
+    assert (changed.identity() == settings().identity()) == (name in NOT_IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("top_p", 0),
+        ("max_boxes", 51),
+        ("mark_style", "none"),
+        ("model_profile", "gpt"),
+        ("prompt", "There are {k} regions"),
+        ("prompt", "There are {n regions"),
+        ("prompt", "{n.__class__}"),
+        ("file_name_prefix", "a/b"),
+        ("export_formats", ["xml"]),
+        ("no_such_setting", 1),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        settings(**{name: value})
+
+
+def test_the_default_prompt_follows_the_language_and_ones_own_does_not() -> None:
+    assert settings(prompt_language="zh").prompt_template == PROMPTS["zh"]
+    assert settings(prompt_language="zh", prompt="Was ist in {n}?").prompt_template == "Was ist in {n}?"
+
+
+def test_the_work_area_is_in_the_warehouse_unless_it_is_named() -> None:
+    assert settings(warehouse_uri="s3://w/x/").work_root == "s3://w/x/_work"
+    assert settings(work_uri="s3://scratch").work_root == "s3://scratch"
+
+
+def test_exports_are_a_set() -> None:
+    assert settings(export_formats=["json", "csv", "json"]).export_formats == ["csv", "json"]
