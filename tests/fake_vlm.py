@@ -101,7 +101,11 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
         def _send(self, reply: Reply) -> None:
             if reply.reset:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # The last reference to the socket closes it, and so sends the reset.
+                self.rfile.close()
+                self.wfile.close()
                 self.connection.close()
+                self.close_connection = True
                 return
             data = reply.body.encode() if isinstance(reply.body, str) else reply.body
             self.send_response(reply.status)

@@ -40,7 +40,8 @@ def start(folder: Path, port: int, credentials: Credentials, log: Path) -> Servi
         "AWS_ACCESS_KEY_ID": credentials.access_key,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
     }
-    return Service("the bucket", command, environment=environment, log=log)
+    # It waits for open connections when it is told to end; what it has acknowledged is on disk by then.
+    return Service("the bucket", command, environment=environment, log=log, grace=5.0)
 
 
 def is_ready(port: int) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from regioncap.storage.store import Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_UPLOADS_AT_ONCE = 8
 
 
 def upload_drop(folder: Path, s3: "S3Client", bucket: str, date: str) -> int:
@@ -29,8 +32,13 @@ def upload_drop(folder: Path, s3: "S3Client", bucket: str, date: str) -> int:
         s3.delete_object(Bucket=bucket, Key=marker)
         for key in gone:
             s3.delete_object(Bucket=bucket, Key=key)
-        for key in changed:
-            s3.put_object(Bucket=bucket, Key=key, Body=wanted[key].read_bytes())
+
+        def put(key: str) -> None:
+            with wanted[key].open("rb") as body:
+                s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+        with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
+            list(pool.map(put, changed))
         s3.put_object(Bucket=bucket, Key=marker, Body=b"")
     return len(wanted)
 
@@ -40,7 +48,9 @@ def _files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not Path(root, name).is_symlink())
         for name in sorted(names):
             path = Path(root, name)
-            if not path.is_symlink() and path.is_file() and path != folder / READY_MARKER:
+            # A name that is not UTF-8 cannot be a key in a bucket, nor be named in a manifest.
+            nameable = not any("\udc80" <= character <= "\udcff" for character in str(path.relative_to(folder)))
+            if nameable and not path.is_symlink() and path.is_file() and path != folder / READY_MARKER:
                 yield path
 
 
@@ -52,7 +62,6 @@ def _objects(s3: "S3Client", bucket: str, prefix: str) -> Iterator[dict[str, str
 
 def _md5(path: Path) -> str:
     """What S3 gives as the ETag of an object that was put whole."""
-
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
 

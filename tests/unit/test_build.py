@@ -393,7 +393,7 @@ def test_exports_are_read_back_by_pandas(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(3)
     done = build(place, vlm, shard_size=2, export_formats=["parquet", "csv", "json"], file_name_prefix="street")
     folder = place.folder / "warehouse" / "dt=2026-10-05" / done.manifest.build
-    assert [Path(entry.path).name for entry in done.manifest.captions][0] == "street-00000-of-00002.jsonl"
+    assert Path(done.manifest.captions[0].path).name == "street-00000-of-00002.jsonl"
     expected = [record["id"] for record in records(place)]
     parquet = pd.read_parquet(folder / "exports/street.parquet")
     csv = pd.read_csv(folder / "exports/street.csv")

@@ -11,7 +11,8 @@ from tests.builders import ROOT
 
 # The original pipeline's fields, in its order.
 NINE = [
-    "image", "type", "bbox", "normalized_bbox", "result_file", "image_with_bbox", "valid_bboxes_num", "prompt", "answer",
+    "image", "type", "bbox", "normalized_bbox", "result_file", "image_with_bbox", "valid_bboxes_num", "prompt",
+    "answer",
 ]  # fmt: skip
 
 

@@ -5,27 +5,51 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from regioncap.errors import PermanentError
 from regioncap.vlm.questions import Question
 
-# A connection lost, a time-out, an overload, a server error, or an answer that is no chat completion: all may pass.
-_PASSING = (
-    openai.APIConnectionError,
-    openai.RateLimitError,
-    openai.InternalServerError,
-    openai.APIResponseValidationError,
-)
+# A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page, half
+# a message): all may pass.
+_PASSING = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError, ValidationError)
 
 
-Answer = TypeVar("Answer")
+# What is used of the protocol's bodies. The client library's own models take any JSON for a completion.
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+class _ServedModel(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[_ServedModel]
+
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class VlmSetupError(PermanentError):
@@ -80,7 +104,8 @@ class VlmClient:
 
         Raises VlmUnavailableError or VlmSetupError.
         """
-        served = [model.id async for model in await self._patiently(lambda: self._api.models.list())]
+        models = await self._patiently(self._api.models.with_raw_response.list, _Models)
+        served = [model.id for model in models.data]
         if self._endpoint.model not in served:
             raise VlmSetupError(
                 f"the server at {self._endpoint.base_url} serves {', '.join(served) or 'no model'}, not "
@@ -91,23 +116,23 @@ class VlmClient:
         """Ask one question; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
         try:
-            body = question.request(jpeg)
-            completion: ChatCompletion = await self._patiently(lambda: self._api.chat.completions.create(**body))
+            create = partial(self._api.chat.completions.with_raw_response.create, **question.request(jpeg))
+            completion = await self._patiently(create, _Completion)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             return RawAnswer(key=question.key, text="", finish_reason="refused", refused=error.message[:500])
         choice = completion.choices[0] if completion.choices else None
-        usage = completion.usage
+        usage = completion.usage or _Usage()
         return RawAnswer(
             key=question.key,
             text=(choice.message.content or "") if choice else "",
             finish_reason=(choice.finish_reason or "none") if choice else "none",
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
             seconds=round(time.monotonic() - started, 3),
         )
 
-    async def _patiently(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Try again, with growing and jittered pauses, what may pass by itself."""
+    async def _patiently(self, call: Callable[[], Awaitable[Any]], body: type[Body]) -> Body:
+        """Make a call and read its raw answer; try again, with growing and jittered pauses, what may pass by itself."""
         endpoint = self._endpoint
         try:
             async for attempt in AsyncRetrying(
@@ -117,7 +142,7 @@ class VlmClient:
                 reraise=True,
             ):
                 with attempt:
-                    return await call()
+                    return body.model_validate_json((await call()).content)
         except openai.NotFoundError as error:
             raise VlmSetupError(
                 f"the server at {endpoint.base_url} does not know the model {endpoint.model!r} or the path: "

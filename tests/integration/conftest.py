@@ -1,0 +1,49 @@
+"""Real servers, started once for all tests here and gone when they are done."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local import bucket
+from deploy.local.credentials import Credentials, load_or_create
+from deploy.local.stack import demo_server
+from regioncap.processes import free_ports
+from regioncap.vlm import server
+from regioncap.vlm.client import Endpoint
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@pytest.fixture(scope="session")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
+    return load_or_create(tmp_path_factory.mktemp("credentials") / "credentials.json")
+
+
+@pytest.fixture(scope="session")
+def s3_port(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[int]:
+    """The port of a SeaweedFS."""
+    folder = tmp_path_factory.mktemp("bucket")
+    (port,) = free_ports(1)
+    with bucket.start(folder / "data", port, credentials, folder / "bucket.log") as service:
+        service.wait_ready(lambda: bucket.is_ready(port), bucket.READY_SECONDS)
+        bucket.make_buckets(bucket.client(port, credentials))
+        yield port
+
+
+@pytest.fixture(scope="session")
+def s3(s3_port: int, credentials: Credentials) -> "S3Client":
+    return bucket.client(s3_port, credentials)
+
+
+@pytest.fixture(scope="session")
+def demo_vlm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """vLLM on the CPU with the demo model."""
+    (port,) = free_ports(1)
+    config = demo_server(port)
+    log: Path = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    with server.start(config, log) as service:
+        service.wait_ready(lambda: server.is_ready(config), server.READY_SECONDS)
+        yield Endpoint(base_url=config.base_url, model=config.served_model_name, max_in_flight=config.max_num_seqs)

@@ -1,0 +1,170 @@
+"""The VLM client against a server that misbehaves."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
+from regioncap.vlm.questions import Question, question
+from tests.builders import encoded, picture, settings
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
+
+JPEG = encoded(picture())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeVlm]:
+    with fake_vlm() as fake:
+        yield fake
+
+
+@pytest.fixture
+def vlm(server: FakeVlm) -> FakeVlm:
+    server.behave = lambda _, body: answer_well(body)
+    server.models = [MODEL]
+    server.requests.clear()
+    server.most_in_flight = 0
+    return server
+
+
+def questions(number: int, **changes: Any) -> list[Question]:
+    return [question(f"{index:032x}", 2, settings(**changes), MODEL) for index in range(number)]
+
+
+def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
+    endpoint = Endpoint(**{"base_url": vlm.url, "model": MODEL, "patience_seconds": 3.0, **changes})
+    answers: list[RawAnswer] = []
+
+    async def run() -> None:
+        async with connect(endpoint) as client:
+            await ask_all(client, asked, lambda marked: JPEG, answers.append, endpoint.max_in_flight)
+
+    asyncio.run(run())
+    return answers
+
+
+def test_all_that_shapes_the_answer_is_sent(vlm: FakeVlm) -> None:
+    ask(vlm, questions(1))
+    (body,) = vlm.requests
+    sampling = ("model", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "seed")
+    assert {name: body[name] for name in sampling} == {
+        "model": MODEL, "temperature": 0, "top_p": 0.9, "top_k": 40, "repetition_penalty": 1.0, "max_tokens": 512,
+        "seed": 42,
+    }  # fmt: skip
+    system, user = body["messages"]
+    assert system["content"].startswith("You are a helpful assistant.")
+    image, text = user["content"]
+    assert base64.b64decode(image["image_url"]["url"].removeprefix("data:image/jpeg;base64,")) == JPEG
+    assert text["text"] == (
+        "Describe the content of each marked region in the image. There are 2 regions: <region1> to <region2>."
+    )
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["required"] == ["<region1>", "<region2>"] and schema["additionalProperties"] is False
+
+
+def test_free_text_sends_no_schema(vlm: FakeVlm) -> None:
+    ask(vlm, questions(1, answer_format="free_text"))
+    assert "response_format" not in vlm.requests[0]
+
+
+def test_no_more_than_allowed_are_under_way(vlm: FakeVlm) -> None:
+    def slow(_: int, body: dict[str, Any]) -> Reply:
+        reply = answer_well(body)
+        reply.delay = 0.05
+        return reply
+
+    vlm.behave = slow
+    assert len(ask(vlm, questions(20), max_in_flight=4)) == 20
+    assert vlm.most_in_flight == 4
+
+
+PASSING: dict[str, Callable[[], Reply]] = {
+    "too many requests": lambda: error(429),
+    "an internal error": lambda: error(500),
+    "a restart": lambda: error(503),
+    "a reset connection": lambda: Reply(reset=True),
+    "a page of a proxy": lambda: Reply(body="<html>Bad gateway</html>", content_type="text/html"),
+    "half a body": lambda: Reply(body='{"id": "chat-1", "choi'),
+    "no chat completion": lambda: Reply(body="[1, 2, 3]"),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_may_pass_is_tried_again(vlm: FakeVlm, fault: str) -> None:
+    vlm.behave = lambda number, body: PASSING[fault]() if number < 2 else answer_well(body)
+    (answer,) = ask(vlm, questions(1))
+    assert answer.finish_reason == "stop" and "<region2>" in answer.text
+    assert len(vlm.requests) == 3
+
+
+def test_a_hanging_server_is_given_up_and_asked_again(vlm: FakeVlm) -> None:
+    vlm.behave = lambda number, body: Reply(delay=2.0) if number == 0 else answer_well(body)
+    (answer,) = ask(vlm, questions(1), timeout_seconds=0.3)
+    assert answer.finish_reason == "stop"
+
+
+def test_a_slow_drip_is_read_to_its_end(vlm: FakeVlm) -> None:
+    reply = completion('{"<region1>": "a", "<region2>": "b"}')
+    reply.pieces = 5
+    vlm.behave = lambda *_: reply
+    assert ask(vlm, questions(1))[0].text == '{"<region1>": "a", "<region2>": "b"}'
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refused_request_is_an_answer_about_its_row(vlm: FakeVlm, status: int) -> None:
+    vlm.behave = lambda number, body: error(status, "the image is odd") if number == 0 else answer_well(body)
+    answers = ask(vlm, questions(3), max_in_flight=1)
+    assert [answer.refused is not None for answer in answers] == [True, False, False]
+    assert "the image is odd" in str(answers[0].refused)
+
+
+def test_no_choices_is_an_empty_answer(vlm: FakeVlm) -> None:
+    vlm.behave = lambda *_: Reply(
+        body='{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}'
+    )
+    assert (ask(vlm, questions(1))[0].text, len(vlm.requests)) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(401, "refuses the API key"), (403, "refuses the API key"), (404, "does not know the model 'fake-model'")],
+)
+def test_a_wrong_set_up_ends_at_once_with_what_to_do(vlm: FakeVlm, status: int, message: str) -> None:
+    vlm.behave = lambda *_: error(status)
+    with pytest.raises(VlmSetupError, match=f"{message}.*correct the connection's"):
+        ask(vlm, questions(40), max_in_flight=2)
+    assert len(vlm.requests) <= 4
+
+
+def test_a_server_that_stays_away_ends_after_the_patience(vlm: FakeVlm) -> None:
+    vlm.behave = lambda *_: error(503)
+    with pytest.raises(VlmUnavailableError, match=r"did not answer for 1 s: is vLLM running there"):
+        ask(vlm, questions(3), patience_seconds=1.0)
+
+
+def test_nobody_listening_is_said_so() -> None:
+    absent = FakeVlm(lambda *_: Reply(), url="http://127.0.0.1:9/v1")
+    with pytest.raises(VlmUnavailableError, match="is the connection's host right"):
+        ask(absent, questions(1), patience_seconds=0.5)
+
+
+def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
+    vlm.behave = lambda number, body: answer_well(body) if number < 5 else error(401)
+    endpoint = Endpoint(base_url=vlm.url, model=MODEL)
+    answers: list[RawAnswer] = []
+
+    async def run() -> None:
+        async with connect(endpoint) as client:
+            await ask_all(client, questions(10), lambda marked: JPEG, answers.append, 1)
+
+    with pytest.raises(VlmSetupError):
+        asyncio.run(run())
+    assert len(answers) == 5
+
+
+def test_the_api_key_is_sent_and_never_shown(vlm: FakeVlm) -> None:
+    endpoint = Endpoint(base_url=vlm.url, model=MODEL, api_key="secret-key")
+    assert "secret-key" not in repr(endpoint)
