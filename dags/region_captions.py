@@ -13,7 +13,7 @@ A date that is already published and has not changed costs nothing. Rows that ca
 with a code and a reason; the picture of a build is its `report.html`.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
 
@@ -37,11 +37,8 @@ with DAG(
     dag_id="region_captions",
     description="From an image drop to a published region-caption dataset",
     doc_md=__doc__,
-    # The run of midnight UTC builds the drop of the day before.
-    schedule=CronPartitionTimetable(
-        "0 0 * * *", timezone="UTC", key_format="%Y-%m-%d", run_offset=-1, run_immediately=False
-    ),
-    start_date=datetime(2026, 1, 1),
+    # Each run builds the drop of the day before. There is no start date: the first run is tonight's.
+    schedule=CronPartitionTimetable(DEPLOYMENT.schedule, timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
     catchup=False,
     max_active_runs=4,
     params=form(DEPLOYMENT),

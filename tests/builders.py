@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,81 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, form, **options)
     return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What should become of a drop: the ids of its good rows in order, and the code of each bad line (1-based)."""
+
+    good: list[str]
+    codes: dict[int, str]
+
+
+def broken_rows(place: "Place") -> Expected:
+    """Fill a drop with broken rows of every kind, each between two good ones."""
+    good_picture = encoded(picture())
+    files: dict[str, bytes] = {
+        "good.jpg": good_picture,
+        "trailing.jpg": good_picture + b"\x00 garbage behind the end",
+        "empty.jpg": b"",
+        "text.jpg": b"This is not a picture.",
+        "cut.jpg": good_picture[:-200],
+        "huge.png": encoded(Image.new("1", (20_000, 20_000)), "PNG"),
+        "even.png": encoded(Image.new("RGB", (90, 90), (250, 250, 250)), "PNG"),
+    }
+    for name, data in files.items():
+        place.put(name, data)
+    boxes = [[10, 10, 40, 30]]
+
+    def row(image: Any, bbox: Any = boxes) -> str:
+        return json.dumps({"image": image, "bbox": bbox})
+
+    bad: list[tuple[str | bytes, str]] = [
+        ("this is not JSON", "not_json"),
+        ('{"image": "good.jpg", "bbox": [[1, 2', "not_json"),
+        ("[1, 2, 3]", "not_an_object"),
+        (b'{"image": "\xff\xfe.jpg"}', "not_utf8"),
+        ('{"bbox": [[10, 10, 40, 30]]}', "image_missing"),
+        (row(""), "image_missing"),
+        (row(17), "image_not_a_path"),
+        (row("/etc/hostname"), "image_outside_drop"),
+        (row("../other/good.jpg"), "image_outside_drop"),
+        (row("https://example.com/a.jpg"), "image_is_url"),
+        (row("none.jpg"), "image_not_found"),
+        (row("empty.jpg"), "image_empty"),
+        (row("text.jpg"), "image_unreadable"),
+        (row("cut.jpg"), "image_truncated"),
+        (row("huge.png"), "image_too_large"),
+        (row("good.jpg", "all of it"), "bbox_not_a_list"),
+        (row("good.jpg", [10, 10, 40, 30]), "bbox_not_a_list"),
+        (row("good.jpg", [7]), "not_a_box"),
+        (row("good.jpg", [[10, 10, 40]]), "wrong_length"),
+        (row("good.jpg", [[10, 10, 40, 30, 0.9]]), "wrong_length"),
+        (row("good.jpg", [["10", "10", "40", "30"]]), "not_a_number"),
+        (row("good.jpg", [[True, 10, 40, 30]]), "not_a_number"),
+        (row("good.jpg", [[math.nan, 10, 40, 30]]), "not_finite"),
+        (row("good.jpg", [[10, 10, math.inf, 30]]), "not_finite"),
+        (row("good.jpg", [[10, 10, 0, 30]]), "no_area"),
+        (row("good.jpg", [[10, 10, -5, 30]]), "no_area"),
+        (row("good.jpg", [[500, 500, 40, 30]]), "outside"),
+        (row("even.png", None), "no_boxes"),
+        (row("even.png", []), "no_boxes"),
+        ('{"id": "good-0", "image": "good.jpg", "bbox": [[10, 10, 40, 30]]}', "duplicate_id"),
+        ('{"id": [], "image": "good.jpg", "bbox": [[10, 10, 40, 30]]}', "id_invalid"),
+    ]
+    lines: list[bytes] = []
+    good: list[str] = []
+    codes: dict[int, str] = {}
+    for number, (text, code) in enumerate([*bad, (row("trailing.jpg"), "")]):
+        identity = f"good-{number}"
+        good.append(identity)
+        image = "good.jpg" if code else "trailing.jpg"
+        lines.append(json.dumps({"id": identity, "image": image, "bbox": [[10 + number, 10, 40, 30]]}).encode())
+        if code:
+            codes[len(lines) + 1] = code
+            lines.append(text if isinstance(text, bytes) else text.encode())
+    place.put("manifest.jsonl", b"\n".join(lines))
+    return Expected(good, codes)
 
 
 def settings(**changes: Any) -> BuildSettings:

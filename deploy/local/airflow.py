@@ -134,6 +134,21 @@ class AirflowApi:
         body = {"logical_date": None, "conf": conf, "partition_key": partition_key}
         return str(self._checked(self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
 
+    def backfill(self, dag_id: str, first: str, last: str, conf: dict[str, Any]) -> int:
+        """Start a backfill over the dates `first` to `last`, both included; returns its id."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T23:59:59Z",
+            "dag_run_conf": conf,
+            "max_active_runs": 2,
+        }
+        return int(self._checked(self._http.post("/api/v2/backfills", json=body))["id"])
+
+    def runs(self, dag_id: str, **filters: Any) -> list[dict[str, Any]]:
+        """All runs of a DAG."""
+        return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs", **filters))
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The run's state: queued, running, success or failed."""
         return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
@@ -159,9 +174,9 @@ class AirflowApi:
         """GET any path of the API."""
         return self._checked(self._http.get(path, params=params))
 
-    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, key: str, **filters: Any) -> Iterator[dict[str, Any]]:
         offset = 0
-        while page := self.get(path, limit=100, offset=offset)[key]:
+        while page := self.get(path, limit=100, offset=offset, **filters)[key]:
             yield from page
             offset += len(page)
 

@@ -51,11 +51,13 @@ def demo_server(port: int) -> server.ServerConfig:
 
 
 @contextmanager
-def run_stack(say: Callable[[str], None], state: Path = STATE, airflow_port: int | None = None) -> Iterator[Stack]:
+def run_stack(
+    say: Callable[[str], None], state: Path = STATE, airflow_port: int | None = None, schedule: str = "0 0 * * *"
+) -> Iterator[Stack]:
     """Start everything at once, wait until it is ready, set Airflow up; stop everything at the end.
 
-    `state` is the folder for data, logs and secrets. Raises ServiceError where a part does not come up, or another
-    stack runs over the same folder.
+    `state` is the folder for data, logs and secrets; `schedule` says when nightly runs start (cron, UTC).
+    Raises ServiceError where a part does not come up, or another stack runs over the same folder.
     """
     state.mkdir(parents=True, exist_ok=True)
     logs = state / LOGS.name
@@ -75,6 +77,7 @@ def run_stack(say: Callable[[str], None], state: Path = STATE, airflow_port: int
                 "REGIONCAP_WAREHOUSE_URI": WAREHOUSE_URI,
                 "REGIONCAP_ALLOWED_ROOTS": "s3://drops,s3://warehouse",
                 "REGIONCAP_MODEL_PROFILE": "demo",
+                "REGIONCAP_SCHEDULE": schedule,
             },
         )
         say("starting the bucket (SeaweedFS), vLLM and Airflow")

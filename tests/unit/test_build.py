@@ -18,7 +18,7 @@ from regioncap.builds.render import render_shard
 from regioncap.builds.shard import StepMissingError
 from regioncap.builds.validate import validate_shard
 from regioncap.vlm.client import Endpoint, VlmSetupError, VlmUnavailableError
-from tests.builders import Place, encoded, picture
+from tests.builders import Place, broken_rows, encoded, picture
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, fake_vlm
 
 BOXES = [[10, 10, 40, 30]]
@@ -126,6 +126,14 @@ def bad_images(place: Place) -> dict[str, str]:
         "link.jpg": "image_is_link",
         "huge.png": "image_too_large",
     }
+
+
+def test_broken_rows_of_every_kind_cost_no_good_row(place: Place, vlm: FakeVlm) -> None:
+    expected = broken_rows(place)
+    done = build(place, vlm, max_rejected_ratio=1)
+    assert [record["id"] for record in records(place)] == expected.good
+    rows = [json.loads(line) for line in place.partition.read(done.manifest.rejected.path).splitlines()]
+    assert {row["line"]: row["code"] for row in rows} == expected.codes
 
 
 def test_bad_pictures_are_rejected_and_cost_no_other_row(place: Place, vlm: FakeVlm) -> None:

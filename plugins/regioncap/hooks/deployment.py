@@ -5,6 +5,7 @@ REGIONCAP_WAREHOUSE_URI   default of the param warehouse_uri (s3://warehouse/reg
 REGIONCAP_ALLOWED_ROOTS   comma-separated URIs: drops, warehouse and work area must lie at or below one of them;
                           by default just the two above
 REGIONCAP_MODEL_PROFILE   default of the param model_profile (qwen2.5-vl)
+REGIONCAP_SCHEDULE        when nightly runs start, as a cron expression in UTC (0 0 * * *); each builds the day before
 """
 
 import os
@@ -20,6 +21,7 @@ class Deployment:
     warehouse_uri: str
     allowed_roots: tuple[str, ...]
     model_profile: str
+    schedule: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
@@ -32,4 +34,5 @@ class Deployment:
             warehouse_uri=warehouse_uri,
             allowed_roots=tuple(root.strip() for root in roots.split(",") if root.strip()),
             model_profile=environment.get("REGIONCAP_MODEL_PROFILE", "qwen2.5-vl"),
+            schedule=environment.get("REGIONCAP_SCHEDULE", "0 0 * * *"),
         )

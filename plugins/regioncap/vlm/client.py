@@ -16,8 +16,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from regioncap.errors import PermanentError
 from regioncap.vlm.questions import Question
 
-# A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page, half
-# a message): all may pass.
+# A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
+# half a message): all may pass.
 _PASSING = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError, ValidationError)
 
 

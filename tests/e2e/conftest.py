@@ -1,0 +1,96 @@
+"""The whole stack, once for all tests here: a real scheduler, a real bucket, a real vLLM with the demo model."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from demo_model.evaluate import published_records
+from deploy.local.drops import fetch_partition, upload_drop
+from deploy.local.stack import DAG, Stack, run_stack
+from regioncap.builds.manifest import Manifest, current
+from regioncap.storage.s3 import S3Store
+
+# Room for the stack to come up, and for the other tests, before the scheduler starts the nightly run.
+_UNTIL_NIGHT = timedelta(minutes=5)
+
+
+class Rig:
+    """A running stack, and what a test wants of it."""
+
+    def __init__(self, stack: Stack, night: datetime) -> None:
+        self.stack = stack
+        self.api = stack.api
+        self.night = night
+
+    def upload(self, folder: Path, date: str) -> None:
+        """Upload a drop."""
+        upload_drop(folder, self.stack.s3, "drops", date)
+
+    def trigger(self, conf: dict[str, Any], partition_key: str | None = None) -> str:
+        """Start a run at temperature 0; returns its id."""
+        return self.api.trigger(DAG, {"temperature": 0, **conf}, partition_key)
+
+    def finish(self, run_id: str, seconds: float = 300.0) -> str:
+        """Wait for a run's end; returns its state."""
+        self.wait(lambda: self.api.run_state(DAG, run_id) in ("success", "failed"), seconds)
+        state = self.api.run_state(DAG, run_id)
+        if state == "failed":
+            for task in self.api.task_instances(DAG, run_id):
+                if task["state"] == "failed":
+                    print(task["task_id"], *self.api.task_log(DAG, run_id, task)[-15:], sep="\n    ")
+        return state
+
+    @staticmethod
+    def wait(condition: Callable[[], object], seconds: float) -> None:
+        """Wait until `condition()` holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.3)
+
+    def tasks(self, run_id: str) -> dict[str, list[str]]:
+        """The states of a run's tasks, by task id."""
+        states: dict[str, list[str]] = {}
+        for task in self.api.task_instances(DAG, run_id):
+            states.setdefault(task["task_id"], []).append(task["state"])
+        return states
+
+    def store(self, date: str) -> S3Store:
+        """The published partition."""
+        return S3Store(self.stack.s3, "warehouse", f"region_captions/dt={date}")
+
+    def manifest(self, date: str) -> Manifest:
+        """The published partition's manifest."""
+        manifest, _ = current(self.store(date))
+        assert manifest is not None, f"{date} is not published"
+        return manifest
+
+    def published(self, date: str, folder: Path) -> list[dict[str, Any]]:
+        """The published records, read from a copy of the partition in `folder`."""
+        fetch_partition(self.store(date), folder)
+        return list(published_records(folder))
+
+    def events(self, date: str) -> list[dict[str, Any]]:
+        """The asset events of a date, oldest first."""
+        events = self.stack.api.get("/api/v2/assets/events", order_by="timestamp", limit=100)["asset_events"]
+        return [event for event in events if event["partition_key"] == date]
+
+    def questions_asked(self) -> int:
+        """How many requests vLLM has answered since it started."""
+        url = self.stack.vlm_url.removesuffix("/v1") + "/metrics"
+        lines = httpx2.get(url, trust_env=False).text.splitlines()
+        return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vllm:request_success_total"))
+
+
+@pytest.fixture(scope="session")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    night = datetime.now(UTC).replace(second=0, microsecond=0) + _UNTIL_NIGHT
+    state = tmp_path_factory.mktemp("stack")
+    with run_stack(print, state, schedule=f"{night.minute} {night.hour} * * *") as stack:
+        stack.api.unpause(DAG)
+        yield Rig(stack, night)

@@ -1,0 +1,251 @@
+"""A drop goes in, a published dataset comes out: on a real scheduler, in every way a run can start."""
+
+import json
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pandas as pd
+import psutil
+import pytest
+
+from demo_model.drops import evaluation_rows, write_drop
+from demo_model.evaluate import score
+from deploy.local.stack import DAG
+from regioncap.builds import layout
+from regioncap.builds.caption import FLUSH_ROWS
+from regioncap.storage.s3 import S3Store
+from tests.builders import ROOT, Place, broken_rows, encoded, picture
+from tests.e2e.conftest import Rig
+
+pytestmark = pytest.mark.timeout(900)
+
+SAMPLE = ROOT / "include" / "drops" / "2026-10-05"
+TRUTH = json.loads((ROOT / "include" / "drops" / "truth" / "2026-10-05.json").read_text())
+NINE = [
+    "image", "type", "bbox", "normalized_bbox", "result_file", "image_with_bbox", "valid_bboxes_num", "prompt",
+    "answer",
+]  # fmt: skip
+
+
+def small_drop(folder: Path, seed: int, images: int = 6) -> Path:
+    """A drop of synthetic scenes."""
+    write_drop(folder, list(evaluation_rows(seed, images)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    """The sample drop, built by a run with the param `drop_date`: its records, and a copy of the partition."""
+    rig.upload(SAMPLE, "2026-10-05")
+    run_id = rig.trigger({"drop_date": "2026-10-05", "shard_size": 20})
+    assert rig.finish(run_id) == "success"
+    assert len(rig.tasks(run_id)["shard.caption"]) > 1
+    folder = tmp_path_factory.mktemp("published")
+    return rig.published("2026-10-05", folder), folder
+
+
+def test_every_row_is_captioned_or_rejected(rig: Rig, sample: tuple[list[dict[str, Any]], Path]) -> None:
+    records, folder = sample
+    counts = rig.manifest("2026-10-05").counts
+    assert counts.rows == counts.captioned + counts.rejected == 52
+    assert len(records) == counts.captioned == len(TRUTH)
+    rejected = [json.loads(line) for line in next(folder.glob("build=*/rejected.jsonl")).read_text().splitlines()]
+    assert Counter(row["code"] for row in rejected) == Counter(
+        [
+            "image_not_found",
+            "wrong_length",
+            "not_finite",
+            "outside",
+            "not_json",
+            "image_outside_drop",
+            "image_truncated",
+        ]
+    )
+
+
+def test_the_captions_are_true(sample: tuple[list[dict[str, Any]], Path]) -> None:
+    scores = score(TRUTH, sample[0])
+    regions = sum(result.regions for result in scores.values())
+    assert regions > 100
+    assert sum(result.all_right for result in scores.values()) / regions > 0.95
+    assert sum(result.bound for result in scores.values()) / regions > 0.98
+
+
+def test_the_records_are_read_by_pandas_and_fit_the_shipped_schema(sample: tuple[list[dict[str, Any]], Path]) -> None:
+    records, folder = sample
+    schema = json.loads((ROOT / "include" / "schemas" / "record.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    for record in records:
+        validator.validate(record)
+        assert list(record)[:9] == NINE
+    files = sorted(folder.glob("build=*/captions-*.jsonl"))
+    frame = pd.concat([pd.read_json(path, lines=True) for path in files])
+    assert frame["id"].tolist() == [record["id"] for record in records]
+    assert frame["answer"].str.startswith("<region1>: ").all()
+
+
+def test_the_nine_fields_mean_what_they_always_meant(sample: tuple[list[dict[str, Any]], Path]) -> None:
+    rows = {}
+    for line in (SAMPLE / "manifest.jsonl").read_text().splitlines():
+        if line.endswith("}"):
+            row = json.loads(line)
+            rows[row["image"]] = row
+    for record in sample[0]:
+        row, width, height = rows[record["image"]], record["width"], record["height"]
+        assert record["type"] == ("with_bbox" if "bbox" in row else "without_bbox")
+        boxes = row.get("bbox") or record["bbox"]
+        assert record["bbox"] == boxes
+        used = [
+            [round(x / width, 3), round(y / height, 3), round((x + w) / width, 3), round((y + h) / height, 3)]
+            for x, y, w, h in boxes
+        ]
+        assert record["normalized_bbox"] == used + [[0.0] * 4] * (10 - len(used))
+        count = record["valid_bboxes_num"]
+        assert count == len(used) == len(record["regions"])
+        assert record["prompt"] == (
+            f"Describe the content of each marked region in the image. There are {count} regions: "
+            f"<region1> to <region{count}>."
+        )
+
+
+def test_the_asset_event_has_the_date_and_the_counts(rig: Rig, sample: tuple[list[dict[str, Any]], Path]) -> None:
+    event = rig.events("2026-10-05")[0]
+    manifest = rig.manifest("2026-10-05")
+    assert event["extra"]["build_id"] == manifest.build_id
+    assert event["extra"]["captioned"] == manifest.counts.captioned
+    assert event["extra"]["uri"] == "s3://warehouse/region_captions/dt=2026-10-05"
+
+
+def test_a_second_run_publishes_nothing_new_and_asks_nothing(
+    rig: Rig, sample: tuple[list[dict[str, Any]], Path]
+) -> None:
+    before, asked = rig.manifest("2026-10-05"), rig.questions_asked()
+    run_id = rig.trigger({"shard_size": 20}, partition_key="2026-10-05")
+    assert rig.finish(run_id) == "success"
+    assert rig.manifest("2026-10-05") == before
+    assert rig.questions_asked() == asked
+    last = rig.events("2026-10-05")[-1]
+    assert last["extra"]["unchanged"] is True
+
+
+def test_a_run_with_a_partition_key_builds_that_date(rig: Rig, tmp_path: Path) -> None:
+    rig.upload(small_drop(tmp_path / "drop", seed=21), "2026-09-01")
+    assert rig.finish(rig.trigger({}, partition_key="2026-09-01")) == "success"
+    assert rig.manifest("2026-09-01").counts.captioned == 6
+    assert len(rig.events("2026-09-01")) == 1
+
+
+def test_a_run_that_says_two_dates_fails_and_says_so(rig: Rig) -> None:
+    run_id = rig.trigger({"drop_date": "2026-10-05"}, partition_key="2026-09-01")
+    assert rig.finish(run_id) == "failed"
+    assert rig.tasks(run_id)["wait_for_drop"] == ["failed"]
+
+
+def test_a_backfill_builds_what_is_there_and_skips_what_is_not(rig: Rig, tmp_path: Path) -> None:
+    rig.upload(small_drop(tmp_path / "drop", seed=22), "2026-08-02")
+    rig.upload(small_drop(tmp_path / "again", seed=23), "2026-08-01")
+    assert rig.finish(rig.trigger({"drop_date": "2026-08-01"})) == "success"
+    before = rig.manifest("2026-08-01")
+    rig.api.backfill(DAG, "2026-08-01", "2026-08-03", {"temperature": 0})
+
+    def backfills() -> dict[str, str]:
+        return {run["partition_key"]: run["dag_run_id"] for run in rig.api.runs(DAG) if run["run_type"] == "backfill"}
+
+    rig.wait(lambda: len(backfills()) == 3, 60)
+    runs = backfills()
+    assert set(runs) == {"2026-08-01", "2026-08-02", "2026-08-03"}
+    assert {rig.finish(run_id) for run_id in runs.values()} == {"success"}
+    # The same date as a manual run: the same partition, and nothing to do.
+    assert rig.manifest("2026-08-01") == before
+    assert rig.manifest("2026-08-02").counts.captioned == 6
+    assert rig.tasks(runs["2026-08-03"])["wait_for_drop"] == ["skipped"]
+    assert rig.tasks(runs["2026-08-03"])["publish"] == ["skipped"]
+
+
+def test_broken_rows_of_every_kind_cost_no_good_row(rig: Rig, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    expected = broken_rows(place)
+    rig.upload(place.drop_folder, "2026-07-01")
+    run_id = rig.trigger({"drop_date": "2026-07-01", "max_rejected_ratio": 1, "when_no_boxes": "contours"})
+    assert rig.finish(run_id) == "success"
+    folder = tmp_path / "published"
+    records = rig.published("2026-07-01", folder)
+    assert [record["id"] for record in records] == expected.good
+    rejected = [json.loads(line) for line in next(folder.glob("build=*/rejected.jsonl")).read_text().splitlines()]
+    assert {row["line"]: row["code"] for row in rejected} == expected.codes
+    assert all(row["reason"] for row in rejected)
+
+
+def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_path: Path) -> None:
+    images = 240
+    rig.upload(small_drop(tmp_path / "drop", seed=24, images=images), "2026-06-01")
+    asked = rig.questions_asked()
+    run_id = rig.trigger({"drop_date": "2026-06-01"})
+    work = S3Store(rig.stack.s3, "warehouse", f"region_captions/{layout.WORK}/dt=2026-06-01")
+
+    def answered() -> int:
+        return sum(work.read(entry.path).count(b"\n") for entry in work.list("shards/") if "/answers/" in entry.path)
+
+    rig.wait(lambda: answered() > 0, 240)
+    kill_task(rig, run_id, "shard.caption")
+    assert answered() < images
+    assert rig.finish(run_id) == "success"
+    again = rig.questions_asked() - asked - images
+    in_flight = 32
+    # What was answered but not yet flushed when the task died, and what was under way.
+    assert again <= FLUSH_ROWS + in_flight + 60
+    interrupted = records_hash(rig, "2026-06-01")
+    assert rig.finish(rig.trigger({"drop_date": "2026-06-01", "force_rebuild": True})) == "success"
+    assert records_hash(rig, "2026-06-01") == interrupted
+
+
+def records_hash(rig: Rig, date: str) -> list[str]:
+    return [entry.sha256 for entry in rig.manifest(date).captions]
+
+
+def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
+    """`kill -9` the process that runs the task, as the kernel would when memory runs out."""
+    (task,) = [task for task in rig.api.task_instances(DAG, run_id) if task["task_id"] == task_id]
+    (worker,) = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if " ".join(process.cmdline()).strip() == f"airflow worker -- {task['id']}"
+    ]
+    worker.kill()
+
+
+def test_text_in_a_drop_is_shown_as_text_and_runs_nowhere(rig: Rig, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.put("a.jpg", encoded(picture()))
+    evil = "<script>alert(1)</script>{{ macros }}"
+    place.put_rows({"id": evil, "image": "a.jpg", "bbox": [[10, 10, 40, 30]]}, evil)
+    rig.upload(place.drop_folder, "2026-05-01")
+    assert rig.finish(rig.trigger({"drop_date": "2026-05-01", "max_rejected_ratio": 1})) == "success"
+    folder = tmp_path / "published"
+    assert rig.published("2026-05-01", folder)[0]["id"] == evil
+    page = next(folder.glob("build=*/report.html")).read_text()
+    assert "<script>alert" not in page and "&lt;script&gt;" in page
+
+
+def test_the_nightly_run_builds_the_day_before(rig: Rig, tmp_path: Path) -> None:
+    """The last test: the scheduler's own run comes at a minute that was set when the stack started."""
+    date = (rig.night - timedelta(days=1)).date().isoformat()
+    rig.upload(small_drop(tmp_path / "drop", seed=25), date)
+
+    def nightly() -> list[dict[str, Any]]:
+        return [run for run in rig.api.runs(DAG) if run["run_type"] == "scheduled"]
+
+    rig.wait(lambda: time.time() < rig.night.timestamp() or nightly(), 60)
+    rig.wait(nightly, max(0.0, rig.night.timestamp() - time.time()) + 60)
+    (run,) = nightly()
+    assert run["partition_key"] == date
+    assert rig.finish(run["dag_run_id"]) == "success"
+    assert rig.manifest(date).counts.captioned == 6
+    # A nightly run of the same date as a manual run: the same partition.
+    before = rig.manifest(date)
+    assert rig.finish(rig.trigger({"drop_date": date, "temperature": 0.7})) == "success"
+    assert rig.manifest(date) == before
