@@ -1,6 +1,7 @@
 """The whole stack as one context manager: bucket, vLLM and Airflow up and ready, or all of it gone."""
 
 import fcntl
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploy.local import airflow, bucket
 from deploy.local.credentials import load_or_create
-from deploy.local.paths import DEMO_MODEL, LOGS, STATE, VLLM_PYTHON
+from deploy.local.paths import DEMO_MODEL, LOGS, POOLS, STATE, VLLM_PYTHON
 from regioncap.processes import Service, ServiceError, free_ports
 from regioncap.vlm import server
 
@@ -20,8 +21,6 @@ DAG = "region_captions"
 DROPS_URI = "s3://drops"
 WAREHOUSE_URI = "s3://warehouse/region_captions"
 SERVED_MODEL = "regioncap-demo"
-
-_POOL = "Caption tasks at once: as many as the VLM servers take"
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,9 @@ def _only_one(stack: ExitStack, state: Path) -> None:
 
 
 def _set_up_airflow(api: airflow.AirflowApi, s3_url: str, access: str, secret: str, vlm: server.ServerConfig) -> None:
-    """The pool and the connections that the DAG asks for."""
-    api.put_pool({"name": "regioncap_gpu", "slots": 2, "include_deferred": False, "description": _POOL})
+    """The pools of `include/pools.json`, and the connections that the DAG asks for."""
+    for name, pool in json.loads(POOLS.read_text()).items():
+        api.put_pool({"name": name, **pool})
     for name in ("regioncap_drops", "regioncap_warehouse"):
         api.put_connection(
             {

@@ -1,0 +1,117 @@
+"""The real vLLM with the demo model: it reads our marks, in both answer formats, and does what the client expects."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo_model.drops import evaluation_rows, write_drop
+from demo_model.evaluate import Score, score
+from regioncap.builds.caption import CaptionCounts, caption_shard
+from regioncap.builds.layout import shard_path
+from regioncap.builds.plan import Plan
+from regioncap.builds.render import render_shard
+from regioncap.builds.shard import records, rejected_rows
+from regioncap.builds.validate import validate_shard
+from regioncap.vlm.client import Endpoint, VlmSetupError
+from tests.builders import Place
+
+SCENES = 40
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, dict[str, list[str]]]]:
+    """A drop of scenes that training never saw, and the truth about it."""
+    place = Place(tmp_path_factory.mktemp("scenes"))
+    yield place, write_drop(place.drop_folder, list(evaluation_rows(77, SCENES)))
+
+
+def build(place: Place, endpoint: Endpoint, **changes: Any) -> tuple[Plan, CaptionCounts]:
+    """Everything up to validated records, as one shard."""
+    plan = place.plan(model=endpoint.model, **changes)
+    (shard_id,) = plan.shards
+    render_shard(
+        drop=place.drop, work=place.work, shard_id=shard_id, settings=plan.settings, progress=lambda done, rows: None
+    )
+    counts = caption_shard(work=place.work, shard_id=shard_id, plan=plan, endpoint=endpoint, progress=lambda at: None)
+    validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+    return plan, counts
+
+
+def scored(place: Place, plan: Plan, truth: dict[str, list[str]]) -> Score:
+    """The score over all scenes."""
+    made = records(place.work.sub(shard_path(plan.shards[0])))
+    groups = score(truth, [record.model_dump() for record in made]).values()
+    total = Score()
+    for group in groups:
+        total.regions += group.regions
+        total.all_right += group.all_right
+        total.bound += group.bound
+    return total
+
+
+@pytest.mark.parametrize("answer_format", ["structured", "free_text"])
+def test_the_demo_model_tells_what_is_in_each_region(
+    scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint, answer_format: str
+) -> None:
+    place, truth = scenes
+    plan, counts = build(place, demo_vlm, answer_format=answer_format)
+    assert counts.asked == SCENES
+    result = scored(place, plan, truth)
+    assert result.regions > 100
+    assert result.all_right / result.regions > 0.95
+    assert result.bound / result.regions > 0.98
+
+
+def test_at_temperature_zero_the_answers_are_the_same_again(
+    scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
+) -> None:
+    place, _ = scenes
+    first, _ = build(place, demo_vlm)
+    before = records(place.work.sub(shard_path(first.shards[0])))
+    again, counts = build(place, demo_vlm, run_id="again", force_rebuild=True)
+    assert counts.asked == SCENES
+    assert records(place.work.sub(shard_path(again.shards[0]))) == before
+
+
+def test_sampling_with_a_seed_works_too(scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint) -> None:
+    place, truth = scenes
+    plan, _ = build(place, demo_vlm, temperature=0.7)
+    assert scored(place, plan, truth).all_right > 0
+
+
+def test_a_cut_off_answer_is_rejected_with_its_code(
+    scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
+) -> None:
+    place, _ = scenes
+    plan, _ = build(place, demo_vlm, max_tokens=16, answer_format="free_text")
+    codes = {row.code for row in rejected_rows(place.work.sub(shard_path(plan.shards[0])))}
+    assert codes == {"cut_off"}
+
+
+def test_a_question_that_is_too_long_is_refused_and_rejected(
+    scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
+) -> None:
+    place, _ = scenes
+    plan, _ = build(place, demo_vlm, max_tokens=4000)
+    rejected = list(rejected_rows(place.work.sub(shard_path(plan.shards[0]))))
+    assert len(rejected) == SCENES
+    assert {row.code for row in rejected} == {"request_refused"}
+
+
+def test_another_model_than_the_served_one_is_found_out_at_once(
+    scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
+) -> None:
+    place, _ = scenes
+    wrong = Endpoint(base_url=demo_vlm.base_url, model="another")
+    with pytest.raises(VlmSetupError, match="serves regioncap-demo, not 'another'"):
+        build(place, wrong)
+
+
+def test_the_shipped_model_is_small_and_says_what_it_is() -> None:
+    folder = Path(__file__).resolve().parents[2] / "include" / "demo_model"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["Idefics3ForConditionalGeneration"]
+    assert "regions" in (folder / "README.md").read_text()
