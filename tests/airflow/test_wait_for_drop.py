@@ -1,0 +1,122 @@
+"""Waiting for a drop: what each kind of run does when it is not there, and when the trigger fires."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+
+from regioncap.builds.drop import DropError
+from regioncap.sensors.drop import WaitForDrop
+from regioncap.storage.store import StorageError
+from regioncap.triggers.drop import DropReadyTrigger
+from tests.airflow.conftest import PLACES
+from tests.builders import DATE
+
+
+@pytest.fixture
+def drop() -> Iterator[Path]:
+    """The folder of a drop that is not ready."""
+    folder = PLACES / "drops" / DATE
+    folder.mkdir(parents=True)
+    (folder / "manifest.jsonl").write_text("{}\n")
+    yield folder
+    shutil.rmtree(PLACES)
+
+
+def sensor() -> WaitForDrop:
+    return WaitForDrop(task_id="wait", patience=timedelta(hours=1), poke_interval=timedelta(seconds=60))
+
+
+def context(run_type: str, **params: Any) -> Any:
+    places = {"drops_uri": str(PLACES / "drops"), "warehouse_uri": str(PLACES / "warehouse")}
+    run = SimpleNamespace(run_type=run_type, partition_key=DATE, logical_date=None)
+    return {"dag_run": run, "params": {**places, **params}}
+
+
+def fired(trigger: DropReadyTrigger) -> dict[str, Any]:
+    """The payload of the trigger's event."""
+
+    async def first() -> dict[str, Any]:
+        async for event in trigger.run():
+            return dict(event.payload)
+        raise AssertionError("the trigger ended without an event")
+
+    return asyncio.run(asyncio.wait_for(first(), 20))
+
+
+def trigger(seconds: float = 10.0) -> DropReadyTrigger:
+    return DropReadyTrigger(
+        drops_uri=str(PLACES / "drops"),
+        date=DATE,
+        readiness="marker",
+        deadline=time.time() + seconds,
+        poke_interval=0.1,
+    )
+
+
+@pytest.mark.parametrize("run_type", ["scheduled", "manual", "backfill"])
+def test_a_ready_drop_is_taken_at_once(drop: Path, run_type: str) -> None:
+    (drop / "_READY").touch()
+    assert sensor().execute(context(run_type)) == DATE
+
+
+def test_a_scheduled_run_waits_without_holding_a_slot(drop: Path) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor().execute(context("scheduled"))
+    waiting = deferred.value.trigger
+    assert isinstance(waiting, DropReadyTrigger)
+    assert 3500 < waiting.deadline - time.time() <= 3600
+
+
+def test_a_backfill_run_is_skipped_with_the_reason(drop: Path) -> None:
+    with pytest.raises(AirflowSkipException, match="no _READY file yet"):
+        sensor().execute(context("backfill"))
+
+
+def test_a_manual_run_fails_with_the_reason(drop: Path) -> None:
+    with pytest.raises(DropError, match="no _READY file yet"):
+        sensor().execute(context("manual"))
+
+
+def test_a_place_that_the_deployment_does_not_allow_is_not_looked_at() -> None:
+    with pytest.raises(StorageError, match="not below a root"):
+        sensor().execute(context("manual", drops_uri="/etc"))
+
+
+def test_the_trigger_fires_when_the_drop_becomes_ready(drop: Path) -> None:
+    async def late() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(anext(trigger().run()))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        (drop / "_READY").touch()
+        return dict((await asyncio.wait_for(waiting, 10)).payload)
+
+    assert asyncio.run(late()) == {"ready": True, "reason": ""}
+
+
+def test_the_trigger_gives_up_at_the_deadline_and_says_why(drop: Path) -> None:
+    event = fired(trigger(seconds=0.3))
+    assert event["ready"] is False
+    assert "the deadline has passed" in event["reason"] and "_READY" in event["reason"]
+    with pytest.raises(DropError, match="the deadline has passed"):
+        sensor().resume(context("scheduled"), event)
+
+
+def test_a_place_that_is_none_ends_the_wait_at_once() -> None:
+    broken = DropReadyTrigger(
+        drops_uri="ftp://x", date=DATE, readiness="marker", deadline=time.time() + 60, poke_interval=30
+    )
+    assert "is not a place RegionCap can use" in fired(broken)["reason"]
+
+
+def test_a_trigger_survives_its_way_through_the_database() -> None:
+    path, arguments = trigger().serialize()
+    assert path == f"{DropReadyTrigger.__module__}.{DropReadyTrigger.__qualname__}"
+    assert DropReadyTrigger(**arguments).serialize() == (path, arguments)
