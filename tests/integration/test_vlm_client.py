@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from regioncap.builds.questions import question
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
-from regioncap.vlm.questions import Question, question
+from regioncap.vlm.questions import Question
 from tests.builders import encoded, picture, settings
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
 

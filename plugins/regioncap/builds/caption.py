@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
 from regioncap.builds.plan import Plan
-from regioncap.regions.records import RenderedRow
+from regioncap.builds.questions import row_question
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Endpoint, RawAnswer, ask_all, connect
-from regioncap.vlm.questions import Question, question
+from regioncap.vlm.questions import Question
 
 # An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
 FLUSH_SECONDS = 2.0
@@ -65,11 +65,6 @@ def caption_shard(
 def load_counts(place: Store) -> CaptionCounts:
     """What the shard's last caption task counted. Raises NotFoundError."""
     return CaptionCounts.model_validate_json(place.read(layout.CAPTION_COUNTS))
-
-
-def row_question(row: RenderedRow, plan: Plan) -> Question:
-    """The question that a marked row asks."""
-    return question(row.marked, len(row.regions), plan.settings, plan.model, plan.ask_again)
 
 
 def load_answers(place: Store) -> dict[str, RawAnswer]:

@@ -1,8 +1,9 @@
 """`validate`: take the answers apart, put them through the gates, make records of what passes."""
 
 from regioncap.builds import layout, shard
-from regioncap.builds.caption import load_answers, row_question
+from regioncap.builds.caption import load_answers
 from regioncap.builds.plan import Plan
+from regioncap.builds.questions import row_question
 from regioncap.regions.answers import answer_text, parse_answer
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
