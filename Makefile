@@ -15,6 +15,8 @@ OUT ?=
 PARAMS ?= {}
 SEED ?= 1
 IMAGES ?= 100
+# Handed on through the environment, so that any character in them stays as it is.
+export DROP DATE OUT PARAMS
 
 .PHONY: help setup demo serve test prove eval model schemas lint format lock clean
 
@@ -42,7 +44,7 @@ setup: .venv/installed .venv-vllm/installed ## Install both environments (the ot
 	touch $@
 
 demo: setup ## Build a sample drop on the real stack: make demo [DROP=folder] [DATE=YYYY-MM-DD] [OUT=folder] [PARAMS='{...}']
-	@$(PY) -m deploy.local.demo --drop '$(DROP)' --date '$(DATE)' $(if $(OUT),--out '$(OUT)') --params '$(PARAMS)'
+	@$(PY) -m deploy.local.demo --drop "$$DROP" --date "$$DATE" $(if $(OUT),--out "$$OUT") --params "$$PARAMS"
 
 serve: setup ## Keep the same stack up, for the Airflow UI
 	@$(PY) -m deploy.local.serve
@@ -58,7 +60,7 @@ eval: PARAMS = {"temperature": 0}
 eval: setup ## How good the demo model is, through the whole pipeline: make eval [SEED=n] [IMAGES=n]
 	@room=.local/eval-$(SEED); rm -rf "$$room"
 	$(PY) -m demo_model.drops --seed $(SEED) --images $(IMAGES) --out "$$room/drop" --truth "$$room/truth.json"
-	$(PY) -m deploy.local.demo --drop "$$room/drop" --date 2000-01-01 --out "$$room/published" --params '$(PARAMS)'
+	$(PY) -m deploy.local.demo --drop "$$room/drop" --date 2000-01-01 --out "$$room/published" --params "$$PARAMS"
 	$(PY) -m demo_model.evaluate --truth "$$room/truth.json" --published "$$room/published"
 
 model: .venv-vllm/installed ## Train the demo model anew (about 75 minutes on two cores)

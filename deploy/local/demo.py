@@ -80,7 +80,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--date", default=_SAMPLE, help="the drop's date")
     parser.add_argument("--out", type=Path, help="where a copy of the published partition goes")
     parser.add_argument("--params", default="{}", help="DAG params as a JSON object")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.drop = arguments.drop.expanduser()
+    arguments.out = arguments.out and arguments.out.expanduser()
+    return arguments
 
 
 def build(stack: Stack, date: str, params: dict[str, Any]) -> dict[str, Any] | None:
