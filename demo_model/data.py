@@ -1,6 +1,6 @@
 """Training data: scenes of the world, marked by RegionCap's own drawing, kept as JPEGs with the truth beside them.
 
-python -m demo_model.data --out DIR --images 46000
+python -m demo_model.data --out DIR --images 60000
 """
 
 import argparse
@@ -100,7 +100,7 @@ def main() -> None:
     """Render training data on all cores."""
     parser = argparse.ArgumentParser(description="Render training data for the demo model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the chunks")
-    parser.add_argument("--images", type=int, default=46_000, help="how many images")
+    parser.add_argument("--images", type=int, default=60_000, help="how many images")
     parser.add_argument("--seed", type=int, default=1, help="which series of scenes")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -272,10 +272,10 @@ def main() -> None:
     """Render what training data is missing, then train."""
     parser = argparse.ArgumentParser(description="Train the demo model from nothing.")
     parser.add_argument("--data", type=Path, default=Path(".local/training"), help="training data and checkpoints")
-    parser.add_argument("--images", type=int, default=46_000, help="how many images to train on")
+    parser.add_argument("--images", type=int, default=60_000, help="how many images to train on")
     parser.add_argument("--out", type=Path, default=Path("include/demo_model"), help="where the model is written")
-    parser.add_argument("--see-steps", type=int, default=2_200, help="steps of the first phase")
-    parser.add_argument("--tell-steps", type=int, default=900, help="steps of the second phase")
+    parser.add_argument("--see-steps", type=int, default=6_000, help="steps of the first phase")
+    parser.add_argument("--tell-steps", type=int, default=2_400, help="steps of the second phase")
     arguments = parser.parse_args()
     if len(list(arguments.data.glob("*.pickle"))) < arguments.images // CHUNK:
         render = ["-m", "demo_model.data", "--out", str(arguments.data), "--images", str(arguments.images)]

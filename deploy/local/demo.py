@@ -31,7 +31,8 @@ _STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.valid
 _SHOWN_RECORDS = 4
 _PLAIN_EVERY_SECONDS = 10.0
 
-console = Console(highlight=False)
+# Paths are whole, for copying, also where the terminal is narrow.
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
@@ -154,7 +155,8 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
     console.print()
     if unchanged:
         console.print("Nothing changed since this date was built: no new build, and the model was asked nothing.\n")
-    table = Table(title=f"{manifest.partition}, build {manifest.build_id}", title_justify="left")
+    console.print(f"[bold]{manifest.partition}[/bold], build {manifest.build_id}")
+    table = Table()
     for heading in ("rows", "captioned", "rejected", "regions"):
         table.add_column(heading, justify="right")
     table.add_row(*(f"{value:,}" for value in (counts.rows, counts.captioned, counts.rejected, counts.regions)))
@@ -170,7 +172,7 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
     build = out / manifest.build
     console.print(f"\ndataset         {uri}/{manifest.build}")
     console.print(f"local copy      {build}")
-    console.print(f"contact sheet   {build / 'report.html'}   (open it in a browser)")
+    console.print(f"contact sheet   {build / 'report.html'}   (for a browser)")
     console.print(f"report          {build / 'report.json'}\n")
 
 
