@@ -63,7 +63,7 @@ eval: setup ## How good the demo model is, through the whole pipeline: make eval
 	$(PY) -m deploy.local.demo --drop "$$room/drop" --date 2000-01-01 --out "$$room/published" --params "$$PARAMS"
 	$(PY) -m demo_model.evaluate --truth "$$room/truth.json" --published "$$room/published"
 
-model: .venv-vllm/installed ## Train the demo model anew (about 75 minutes on two cores)
+model: .venv-vllm/installed ## Train the demo model anew (about 80 minutes on two cores with AVX-512 bfloat16)
 	@$(PY_VLLM) -m demo_model.train
 
 schemas: .venv/installed ## Write include/schemas anew from the models
