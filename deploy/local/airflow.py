@@ -1,8 +1,9 @@
-"""Airflow standalone on 127.0.0.1, and a small client for its REST API."""
+"""Airflow on 127.0.0.1, and a small client for its REST API."""
 
 import json
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,21 @@ import httpx2
 
 from deploy.local.credentials import Credentials
 from deploy.local.paths import AIRFLOW_BIN, DAGS, PLUGINS
-from regioncap.processes import Service
+from regioncap.processes import Service, ServiceError
 
 READY_SECONDS = 180.0
 USER = "admin"
 
+# What `airflow standalone` runs, but for the log servers of scheduler and triggerer: those listen on every interface,
+# and nobody asks them where all parts share a disk.
+_PARTS = {
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+    "api-server": ["api-server"],
+}
+
+PARTS = tuple(_PARTS)
 FINAL_STATES = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
 
 
@@ -62,14 +73,23 @@ def password_file(home: Path) -> Path:
     return home / "passwords.json"
 
 
-def start(home: Path, variables: dict[str, str], log: Path) -> Service:
-    """Start scheduler, dag processor, triggerer and api-server as one service."""
+def set_up(home: Path, variables: dict[str, str]) -> None:
+    """Create the password and the database, or bring an older database up to date. Raises ServiceError."""
     home.mkdir(parents=True, exist_ok=True)
     passwords = password_file(home)
     if not passwords.exists():
         with os.fdopen(os.open(passwords, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             json.dump({USER: secrets.token_urlsafe(12)}, stream)
-    return Service("Airflow", [str(AIRFLOW_BIN / "airflow"), "standalone"], environment=variables, log=log)
+    migrate = [str(AIRFLOW_BIN / "airflow"), "db", "migrate"]
+    done = subprocess.run(migrate, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ServiceError(f"Airflow's database cannot be set up:\n{(done.stdout + done.stderr)[-3000:]}")
+
+
+def start(part: str, variables: dict[str, str], logs: Path) -> Service:
+    """Start one of `PARTS`."""
+    command = [str(AIRFLOW_BIN / "airflow"), *_PARTS[part]]
+    return Service(f"Airflow's {part}", command, environment=variables, log=logs / f"{part}.log")
 
 
 class AirflowError(Exception):

@@ -4,22 +4,25 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 
 from deploy.local.airflow import USER, AirflowError
 from deploy.local.drops import upload_drop
 from deploy.local.paths import INCLUDE
 from deploy.local.stack import DAG, DROPS_URI, WAREHOUSE_URI, run_stack
-from regioncap.processes import ServiceError
+from regioncap.processes import ServiceError, is_free
 
 UI_PORT = 8080
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
     """Runs until Ctrl-C, or until a service ends."""
     try:
-        with run_stack(lambda message: console.print(f"[dim]{message}[/dim]"), airflow_port=UI_PORT) as stack:
+        # A bookmark goes on working where the port is free; where it is not, any other will do.
+        port = UI_PORT if is_free(UI_PORT) else None
+        with run_stack(lambda message: console.print(f"[dim]{message}[/dim]"), airflow_port=port) as stack:
             for drop in sorted(path for path in (INCLUDE / "drops").iterdir() if path.joinpath("_READY").exists()):
                 upload_drop(drop, stack.s3, "drops", drop.name)
             stack.api.unpause(DAG)
@@ -29,14 +32,12 @@ def main() -> int:
             console.print(f"warehouse   {WAREHOUSE_URI}")
             console.print(f"VLM         {stack.vlm_url}")
             console.print("\nCtrl-C stops everything.")
-            while all(service.running for service in stack.services.values()):
+            while True:
+                for service in stack.services.values():
+                    service.check()
                 time.sleep(1.0)
-            for service in stack.services.values():
-                if not service.running:
-                    console.print(f"[red]{service.name} ended. The end of {service.log}:[/red]\n{service.log_tail()}")
-            return 1
     except (ServiceError, AirflowError) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(f"[red]{escape(str(error))}[/red]")
         return 1
     except KeyboardInterrupt:
         return 0

@@ -83,14 +83,22 @@ def run_stack(
         services = {
             "bucket": stack.enter_context(bucket.start(state / "bucket", s3_port, credentials, logs / "bucket.log")),
             "vllm": stack.enter_context(server.start(vlm, logs / "vllm.log")),
-            "airflow": stack.enter_context(airflow.start(home, variables, logs / "airflow.log")),
         }
+        airflow.set_up(home, variables)
+        for part in airflow.PARTS:
+            services[part] = stack.enter_context(airflow.start(part, variables, logs))
         services["bucket"].wait_ready(lambda: bucket.is_ready(s3_port), bucket.READY_SECONDS)
         s3 = bucket.client(s3_port, credentials)
         bucket.make_buckets(s3)
         say("the bucket is ready")
         api = airflow.AirflowApi(home, ui_port)
-        services["airflow"].wait_ready(api.is_ready, airflow.READY_SECONDS)
+
+        def airflow_ready() -> bool:
+            for part in airflow.PARTS:
+                services[part].check()
+            return api.is_ready()
+
+        services["api-server"].wait_ready(airflow_ready, airflow.READY_SECONDS)
         api.log_in()
         s3_url = f"http://127.0.0.1:{s3_port}"
         _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm)

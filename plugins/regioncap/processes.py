@@ -74,13 +74,17 @@ class Service:
         """Return when `ready()` is true. Raises ServiceError if the service ends, or is not ready in time."""
         deadline = time.monotonic() + seconds
         while not ready():
-            if not self.running:
-                raise ServiceError(f"{self.name} ended before it was ready. The end of {self.log}:\n{self.log_tail()}")
+            self.check()
             if time.monotonic() > deadline:
                 raise ServiceError(
                     f"{self.name} was not ready after {seconds:.0f} s. The end of {self.log}:\n{self.log_tail()}"
                 )
             time.sleep(0.1)
+
+    def check(self) -> None:
+        """Raise ServiceError if the service has ended."""
+        if not self.running:
+            raise ServiceError(f"{self.name} ended by itself. The end of {self.log}:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """The last lines of the log."""
@@ -101,6 +105,12 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def free_ports(count: int) -> list[int]:

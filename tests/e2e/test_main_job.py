@@ -47,6 +47,17 @@ def sample(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dic
     return rig.published("2026-10-05", folder), folder
 
 
+def test_every_service_listens_on_loopback_only(rig: Rig) -> None:
+    listening = [
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 4
+    assert set(listening) == {"127.0.0.1"}
+
+
 def test_every_row_is_captioned_or_rejected(rig: Rig, sample: tuple[list[dict[str, Any]], Path]) -> None:
     records, folder = sample
     counts = rig.manifest("2026-10-05").counts

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from regioncap.processes import Service, ServiceError, free_ports
+from regioncap.processes import Service, ServiceError, free_ports, is_free
 from tests.builders import ROOT
 
 # Writes its own pid and that of a child in a session of its own that ignores SIGTERM; then waits.
@@ -93,7 +94,7 @@ time.sleep(600)
 def test_a_service_that_ends_at_once_is_explained_by_its_log(tmp_path: Path) -> None:
     with (
         service(tmp_path, "print('the port is taken'); raise SystemExit(3)") as broken,
-        pytest.raises(ServiceError, match=r"thing ended before it was ready(.|\n)*the port is taken"),
+        pytest.raises(ServiceError, match=r"thing ended by itself(.|\n)*the port is taken"),
     ):
         broken.wait_ready(lambda: False, 20)
 
@@ -113,6 +114,13 @@ def test_the_service_has_the_environment_it_was_given_and_no_other(tmp_path: Pat
     with running:
         wait_until(lambda: "ONLY" in running.log_tail())
     assert "HOME" not in running.log_tail()
+
+
+def test_a_port_that_somebody_listens_on_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not is_free(port)
+    assert is_free(port)
 
 
 def test_free_ports_are_different() -> None:
