@@ -1,5 +1,6 @@
 """`make serve`: the embedded stack, up until Ctrl-C, for working in the Airflow UI."""
 
+import signal
 import sys
 import time
 
@@ -18,7 +19,9 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Runs until Ctrl-C, or until a service ends."""
+    """Runs until Ctrl-C (or SIGTERM), or until a service ends."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     try:
         # A bookmark goes on working where the port is free; where it is not, any other will do.
         port = UI_PORT if is_free(UI_PORT) else None
