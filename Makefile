@@ -18,10 +18,10 @@ IMAGES ?= 100
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS
 
-.PHONY: help setup demo serve test prove eval model schemas lint format lock clean
+.PHONY: help setup demo serve test prove eval bench-render gallery model schemas lint format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed .venv-vllm/installed ## Install both environments (the other targets do it by themselves)
 
@@ -62,6 +62,12 @@ eval: setup ## How good the demo model is, through the whole pipeline: make eval
 	$(PY) -m demo_model.drops --seed $(SEED) --images $(IMAGES) --out "$$room/drop" --truth "$$room/truth.json"
 	$(PY) -m deploy.local.demo --drop "$$room/drop" --date 2000-01-01 --out "$$room/published" --params "$$PARAMS"
 	$(PY) -m demo_model.evaluate --truth "$$room/truth.json" --published "$$room/published"
+
+bench-render: .venv/installed ## How fast images are marked: make bench-render [ARGS="--json FILE"]
+	@$(PY) -m bench.render $(ARGS)
+
+gallery: .venv/installed ## Draw docs/images/marks.png anew
+	@$(PY) docs/gallery.py docs/images/marks.png
 
 model: .venv-vllm/installed ## Train the demo model anew (about 80 minutes on two cores with AVX-512 bfloat16)
 	@$(PY_VLLM) -m demo_model.train

@@ -1,0 +1,210 @@
+"""How fast images are marked, and with how much memory, beside two references.
+
+    python -m bench.render [--json FILE]
+
+- *RegionCap*: `render_row` on one thread, and the whole render step (storage included) on all cores, for the profile
+  qwen2.5-vl.
+- *OpenCV loop*: the way of the original pipeline: decode once for the size and once to draw, darken to 80 %, draw boxes
+  and digits at full size, encode.
+- *full decode*: decoding all pixels and nothing else, on one core: the floor of anyone who does that.
+
+Each measurement runs in a process of its own, so that peak memory is its own.
+"""
+
+import argparse
+import io
+import json
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from regioncap.builds.layout import ROWS, shard_path
+from regioncap.builds.render import render_row, render_shard
+from regioncap.builds.settings import BuildSettings
+from regioncap.builds.shard import write_lines
+from regioncap.regions.records import PlannedRow
+from regioncap.storage.local import LocalStore
+
+PHOTO = Path(__file__).resolve().parents[1] / "include" / "drops" / "2026-10-07" / "china.jpg"
+SETTINGS = BuildSettings(drops_uri="/drops", warehouse_uri="/warehouse", model_profile="qwen2.5-vl")
+DIFFERENT_IMAGES = 4
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images of `megapixels` in one format; `images` of them make one measurement."""
+
+    name: str
+    megapixels: float
+    form: str
+    images: int
+
+
+CASES = (
+    Case("JPEG 0.8 MP", 0.8, "JPEG", 160),
+    Case("JPEG 3 MP", 3.0, "JPEG", 80),
+    Case("JPEG 12 MP", 12.0, "JPEG", 32),
+    Case("PNG 3 MP", 3.0, "PNG", 32),
+)
+
+
+def pictures(case: Case) -> list[bytes]:
+    """A photo at the case's size, each with other noise, so that no two are the same."""
+    with Image.open(PHOTO) as photo:
+        scale = math.sqrt(case.megapixels * 1e6 / (photo.width * photo.height))
+        large = np.asarray(
+            photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
+        )
+    files = []
+    for seed in range(DIFFERENT_IMAGES):
+        noise = np.random.default_rng(seed).integers(-6, 7, large.shape, dtype=np.int16)
+        image = Image.fromarray(np.clip(large + noise, 0, 255).astype(np.uint8))
+        out = io.BytesIO()
+        if case.form == "JPEG":
+            image.save(out, "JPEG", quality=90)
+        else:
+            image.save(out, "PNG", compress_level=3)
+        files.append(out.getvalue())
+    return files
+
+
+def boxes(data: bytes) -> list[list[int]]:
+    """Five boxes across the image."""
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+    return [
+        [round(width * (0.05 + 0.18 * k)), round(height * (0.1 + 0.12 * k)), width // 6, height // 5] for k in range(5)
+    ]
+
+
+def row(number: int, data: bytes) -> PlannedRow:
+    """A manifest row for one of the pictures."""
+    name = f"{number % DIFFERENT_IMAGES}.img"
+    return PlannedRow(manifest="m", line=number + 1, id=str(number), image=name, type="with_bbox", bbox=boxes(data))
+
+
+def regioncap_one_thread(case: Case, files: list[bytes]) -> float:
+    """Seconds for the case's images."""
+    rows = [row(number, files[number % DIFFERENT_IMAGES]) for number in range(case.images)]
+    started = time.perf_counter()
+    for number, planned in enumerate(rows):
+        render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS)
+    return time.perf_counter() - started
+
+
+def regioncap_all_cores(case: Case, files: list[bytes]) -> float:
+    """Seconds for the case's images through the render step, from files to files."""
+    with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as folder:
+        drop, work = LocalStore(Path(folder, "drop")), LocalStore(Path(folder, "work"))
+        for number, data in enumerate(files):
+            drop.write(f"{number}.img", data)
+        rows = [row(number, files[number % DIFFERENT_IMAGES]) for number in range(case.images)]
+        write_lines(work, shard_path("x") + ROWS, rows)
+        started = time.perf_counter()
+        render_shard(drop=drop, work=work, shard_id="x", settings=SETTINGS, progress=lambda done, of: None)
+        return time.perf_counter() - started
+
+
+def opencv_loop(case: Case, files: list[bytes]) -> float:
+    """Seconds for the case's images, the original pipeline's way, from files to files."""
+    with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as folder:
+        names = []
+        for number, data in enumerate(files):
+            names.append(str(Path(folder, f"{number}.{case.form.lower()}")))
+            Path(names[-1]).write_bytes(data)
+        given = [boxes(data) for data in files]
+        started = time.perf_counter()
+        for number in range(case.images):
+            at = number % DIFFERENT_IMAGES
+            height, width = cv2.imread(names[at]).shape[:2]
+            image = (cv2.imread(names[at]) * 0.8).astype(np.uint8)
+            for region, (x, y, w, h) in enumerate(given[at], start=1):
+                x1, y1 = min(x + w, width), min(y + h, height)
+                cv2.rectangle(image, (x, y), (x1, y1), (0, 255, 0), 2)
+                cv2.putText(image, str(region), (x, y - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 255), 2)
+            cv2.imwrite(str(Path(folder, f"out-{number}.jpg")), image)
+        return time.perf_counter() - started
+
+
+def full_decode(case: Case, files: list[bytes]) -> float:
+    """Seconds to decode the case's images, on one core."""
+    started = time.perf_counter()
+    for number in range(case.images):
+        with Image.open(io.BytesIO(files[number % DIFFERENT_IMAGES])) as image:
+            image.load()
+    return time.perf_counter() - started
+
+
+WAYS: dict[str, Callable[[Case, list[bytes]], float]] = {
+    "RegionCap, one thread": regioncap_one_thread,
+    "RegionCap, all cores": regioncap_all_cores,
+    "OpenCV loop": opencv_loop,
+    "full decode": full_decode,
+}
+
+
+def measure(case: Case, way: str) -> tuple[float, float]:
+    """Images per second (the median of a few runs), and the peak memory of the process in MB."""
+    files = pictures(case)
+    seconds = [WAYS[way](case, files) for _ in range(REPEATS)]
+    return case.images / statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measured_apart(case: Case, way: str) -> tuple[float, float]:
+    """The same, in a process of its own."""
+    command = [sys.executable, "-m", "bench.render", "--case", case.name, "--way", way]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    rate, memory = json.loads(done.stdout)
+    return rate, memory
+
+
+def main() -> None:
+    """Print the table; with --json, write the figures that are followed over time too."""
+    parser = argparse.ArgumentParser(description="How fast images are marked.")
+    parser.add_argument("--json", type=Path, help="write speedup_12mp, speedup_0_8mp and peak_rss_mb to this file")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        case = next(case for case in CASES if case.name == arguments.case)
+        print(json.dumps(measure(case, arguments.way)))
+        return
+    table = Table(title=f"Images per second (and peak MB), 5 boxes each, {os.cpu_count()} cores", title_justify="left")
+    for heading in ("", *WAYS, "all cores : OpenCV loop"):
+        table.add_column(heading, justify="right" if heading else "left")
+    figures: dict[str, float] = {}
+    for case in CASES:
+        results = {way: measured_apart(case, way) for way in WAYS}
+        speedup = results["RegionCap, all cores"][0] / results["OpenCV loop"][0]
+        figures[case.name] = speedup
+        figures["peak"] = max(figures.get("peak", 0.0), results["RegionCap, all cores"][1])
+        table.add_row(
+            case.name, *(f"{rate:.1f} ({memory:.0f})" for rate, memory in results.values()), f"{speedup:.2f}x"
+        )
+    Console(width=140).print(table)
+    if arguments.json:
+        followed = {
+            "speedup_12mp": figures["JPEG 12 MP"],
+            "speedup_0_8mp": figures["JPEG 0.8 MP"],
+            "peak_rss_mb": figures["peak"],
+        }
+        arguments.json.write_text(json.dumps(followed, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The gallery of marks: every style on layouts that are hard to label. python docs/gallery.py OUT.png (`make gallery`)."""
+
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from regioncap.regions.boxes import Box
+from regioncap.regions.marks import STYLES, draw_marks
+
+_PHOTO = Path(__file__).resolve().parents[1] / "include" / "drops" / "2026-10-07" / "china.jpg"
+_SIZE = (420, 280)
+_GAP, _HEAD = 12, 34
+
+
+def _grid(columns: int, rows: int, gap: int) -> list[Box]:
+    width, height = _SIZE[0] / columns, _SIZE[1] / rows
+    return [
+        (column * width + gap, row * height + gap, (column + 1) * width - gap, (row + 1) * height - gap)
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+LAYOUTS: dict[str, list[Box]] = {
+    "apart": [(40, 90, 120, 200), (160, 60, 260, 150), (290, 120, 390, 260)],
+    "nested": [(20, 20, 400, 260), (60, 50, 340, 230), (110, 80, 280, 200), (160, 110, 220, 160)],
+    "one corner shared": [(60, 60, 150, 120), (60, 60, 240, 180), (60, 60, 340, 250)],
+    "touching": _grid(3, 2, 0),
+    "at the edges": [(0, 0, 90, 70), (330, 0, 420, 70), (0, 210, 90, 280), (330, 210, 420, 280), (180, 0, 240, 40)],
+    "the whole frame": [(0, 0, 420, 280), (0, 0, 420, 280)],
+    "tiny": [(100 + 60 * k, 140, 106 + 60 * k, 146) for k in range(4)],
+    "fifty": _grid(10, 5, 6),
+}
+
+
+def main() -> None:
+    """Draw the gallery."""
+    with Image.open(_PHOTO) as photo:
+        background = photo.convert("RGB").resize(_SIZE)
+    width = len(STYLES) * (_SIZE[0] + _GAP) + _GAP
+    sheet = Image.new("RGB", (width, len(LAYOUTS) * (_SIZE[1] + _HEAD) + _GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
+    for row, (name, boxes) in enumerate(LAYOUTS.items()):
+        for column, style in enumerate(STYLES.values()):
+            image = background.copy()
+            draw_marks(image, boxes, style)
+            x, y = _GAP + column * (_SIZE[0] + _GAP), row * (_SIZE[1] + _HEAD)
+            draw.text((x, y + 8), f"{style.name}: {name}", font=font, fill="#222222")
+            sheet.paste(image, (x, y + _HEAD))
+    sheet.quantize(200).save(Path(sys.argv[1]), optimize=True)
+
+
+if __name__ == "__main__":
+    main()
