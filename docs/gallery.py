@@ -1,4 +1,4 @@
-"""The gallery of marks: every style on layouts that are hard to label. python docs/gallery.py OUT.png (`make gallery`)."""
+"""The gallery of marks: every style on layouts that are hard to label: python docs/gallery.py OUT.png."""
 
 import sys
 from pathlib import Path
