@@ -1,12 +1,23 @@
 """Boxes: from what a row gives to the regions that are marked."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regioncap.regions.boxes import BOX_FORMATS, as_xywh, box_fault, clip, normalized, select_regions, to_pixels
+from regioncap.regions.boxes import (
+    BOX_FORMATS,
+    GivenBox,
+    as_xywh,
+    box_fault,
+    clip,
+    normalized,
+    select_regions,
+    suspect_format,
+    to_pixels,
+)
 from regioncap.regions.codes import Code
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.text(max_size=3), st.booleans(), st.none())
@@ -100,3 +111,58 @@ def test_every_box_is_either_a_region_inside_the_image_or_dropped_with_a_code(bo
     for item in dropped:
         fault = box_fault(boxes[item.box_index])
         assert fault in (None, item.code)
+
+
+def written(box: tuple[float, float, float, float], box_format: str, size: tuple[int, int]) -> list[float]:
+    """A box (x0, y0, x1, y1) in pixels as a manifest of the given format has it."""
+    x0, y0, x1, y1 = box
+    layout, _, unit = box_format.partition("_")
+    numbers = {
+        "xywh": (x0, y0, x1 - x0, y1 - y0),
+        "xyxy": (x0, y0, x1, y1),
+        "cxcywh": ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0),
+    }[layout]
+    across, down = {"": (1, 1), "norm": size, "1000": (size[0] / 1000, size[1] / 1000)}[unit]
+    return [numbers[0] / across, numbers[1] / down, numbers[2] / across, numbers[3] / down]
+
+
+def drop_of(box_format: str, boxes: int = 60, seed: int = 1) -> list[GivenBox]:
+    """Boxes all over images of 1,280 x 960, as an annotator draws them."""
+    chance = random.Random(seed)
+    size = (1280, 960)
+    drawn = []
+    for _ in range(boxes):
+        w, h = chance.uniform(40, 500), chance.uniform(40, 400)
+        x, y = chance.uniform(0, size[0] - w), chance.uniform(0, size[1] - h)
+        drawn.append(GivenBox(written((x, y, x + w, y + h), box_format, size), size))
+    return drawn
+
+
+@given(st.sampled_from(BOX_FORMATS), st.integers(0, 10_000))
+def test_boxes_in_the_declared_format_are_never_suspect(box_format: str, seed: int) -> None:
+    assert suspect_format(drop_of(box_format, seed=seed), box_format) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("declared", "real"),
+    [
+        ("xywh", "xyxy"),
+        ("xywh", "xywh_norm"),
+        ("xywh", "xyxy_norm"),
+        ("xyxy", "xywh"),
+        ("xyxy", "cxcywh_norm"),
+        ("xywh_norm", "xywh"),
+        ("xyxy_norm", "xyxy"),
+        ("xywh_1000", "xywh_norm"),
+    ],
+)
+def test_boxes_in_another_format_are_told(declared: str, real: str) -> None:
+    suspicion = suspect_format(drop_of(real, boxes=200), declared)  # type: ignore[arg-type]
+    assert suspicion is not None
+    assert suspicion.likely == real
+
+
+def test_a_few_wrong_boxes_or_a_few_boxes_in_all_are_no_reason_to_doubt() -> None:
+    mixed = drop_of("xywh", boxes=80) + drop_of("xyxy", boxes=40)
+    assert suspect_format(mixed, "xywh") is None
+    assert suspect_format(drop_of("xywh_norm", boxes=10), "xywh") is None

@@ -14,7 +14,7 @@ from regioncap.builds.caption import CaptionCounts, CaptionProgress, caption_sha
 from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
-from regioncap.builds.render import render_shard
+from regioncap.builds.render import BoxFormatError, render_shard
 from regioncap.builds.shard import StepMissingError
 from regioncap.builds.validate import validate_shard
 from regioncap.vlm.client import Endpoint, VlmSetupError, VlmUnavailableError
@@ -185,6 +185,15 @@ def test_rows_without_boxes_get_proposals_or_a_code(place: Place, vlm: FakeVlm) 
     assert rejected(place)["even.png"]["code"] == "no_boxes"
     build(place, vlm, when_no_boxes="reject", max_rejected_ratio=1)
     assert {row["code"] for row in rejected(place).values()} == {"no_boxes"}
+
+
+def test_boxes_in_another_format_than_declared_stop_the_run_and_name_it(place: Place) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows(*({"image": "a.jpg", "bbox": [[0.1, 0.02 * k, 0.5, 0.02 * k + 0.3]]} for k in range(30)))
+    plan = place.plan()
+    with pytest.raises(BoxFormatError, match=r"only 0% .* as xywh, but 100% do as xyxy_norm: set the param box_format"):
+        render(place, plan)
+    render(place, place.plan(box_format="xyxy_norm"))
 
 
 def test_a_shard_whose_marks_are_missing_says_which_task_to_clear(place: Place, vlm: FakeVlm) -> None:

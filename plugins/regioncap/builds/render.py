@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from regioncap.builds import layout, shard
 from regioncap.builds.settings import BuildSettings
+from regioncap.errors import PermanentError
 from regioncap.regions import boxes as region_boxes
+from regioncap.regions.boxes import BoxFormat, GivenBox, suspect_format
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
 from regioncap.regions.images import MAX_BYTES, OpenedImage, open_image
@@ -25,8 +27,23 @@ from regioncap.storage.store import LinkError, NotFoundError, Store
 # about as long waiting for storage.
 _THREADS = 2 * (os.cpu_count() or 1)
 
+# So many rows of a shard are enough to tell in which format its boxes are.
+_SAMPLED_ROWS = 200
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class BoxFormatError(PermanentError):
+    """The boxes are not in the declared format. The message names the format that they seem to be in."""
+
+
+class NoRegionFault(RowFault):
+    """No box of a row can be used in its image, whose (width, height) as displayed is `size`."""
+
+    def __init__(self, code: Code, reason: str, size: tuple[int, int]) -> None:
+        super().__init__(code, reason)
+        self.size = size
 
 
 def render_shard(
@@ -35,30 +52,49 @@ def render_shard(
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
     `drop` and `work` are rooted at the build's date. `progress` gets (rows done, rows in all).
+    Raises BoxFormatError.
     """
     place = work.sub(layout.shard_path(shard_id))
     rows = shard.planned(place)
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
+    given: list[GivenBox] = []
     outcomes = _in_order(lambda row: _outcome(drop, place, row, settings), rows)
-    for done, outcome in enumerate(outcomes, start=1):
+    for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
+        if done <= _SAMPLED_ROWS and size is not None:
+            given += [GivenBox(raw, size) for raw in row.bbox or ()]
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
         else:
             marked.append(outcome)
         progress(done, len(rows))
+    _check_format(given, settings.box_format)
     shard.write_lines(place, layout.RENDER_REJECTED, rejected)
     shard.write_lines(place, layout.RENDERED, marked)
     return len(marked), len(rejected)
 
 
-def _outcome(drop: Store, place: Store, row: PlannedRow, settings: BuildSettings) -> RenderedRow | Rejected:
+def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
+    suspicion = suspect_format(given, declared)
+    if suspicion is not None:
+        raise BoxFormatError(
+            f"only {suspicion.declared_share:.0%} of the boxes fit their images as {declared}, but "
+            f"{suspicion.likely_share:.0%} do as {suspicion.likely}: set the param box_format to {suspicion.likely}, "
+            "or correct the boxes"
+        )
+
+
+def _outcome(
+    drop: Store, place: Store, row: PlannedRow, settings: BuildSettings
+) -> tuple[RenderedRow | Rejected, tuple[int, int] | None]:
+    """What becomes of a row, and its image's size where it is known."""
     try:
         rendered, jpeg = render_row(row, _read_image(drop, row.image), settings)
     except RowFault as fault:
-        return reject(row, fault, row.id, {"image": row.image, "bbox": row.bbox})
+        size = fault.size if isinstance(fault, NoRegionFault) else None
+        return reject(row, fault, row.id, {"image": row.image, "bbox": row.bbox}), size
     place.write(layout.image_path(rendered.marked), jpeg)
-    return rendered
+    return rendered, (rendered.width, rendered.height)
 
 
 def render_row(row: PlannedRow, data: bytes, settings: BuildSettings) -> tuple[RenderedRow, bytes]:
@@ -122,9 +158,13 @@ def _proposed(data: bytes, settings: BuildSettings) -> list[Any]:
     return [region_boxes.as_xywh(box) for box in found]
 
 
-def _no_region(dropped: list[region_boxes.DroppedBox], image: OpenedImage) -> RowFault:
+def _no_region(dropped: list[region_boxes.DroppedBox], image: OpenedImage) -> NoRegionFault:
     listed = ", ".join(f"box {box.box_index}: {box.code}" for box in dropped[:10])
-    return RowFault(dropped[0].code, f"no box can be used in this {image.width} x {image.height} image ({listed})")
+    return NoRegionFault(
+        dropped[0].code,
+        f"no box can be used in this {image.width} x {image.height} image ({listed})",
+        (image.width, image.height),
+    )
 
 
 def _in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -112,6 +112,61 @@ def _usable(raw: Any, box_format: BoxFormat, width: int, height: int, scale: flo
     return clipped, None
 
 
+@dataclass(frozen=True)
+class GivenBox:
+    """A box as given, and the (width, height) of its image as displayed, in pixels."""
+
+    raw: Any
+    size: tuple[int, int]
+
+
+# The declared format is doubted only where it fits fewer boxes than the first share; another one is believed only where
+# it fits at least the second; and too few boxes say nothing.
+_DOUBTED, _BELIEVED, _ENOUGH = 0.5, 0.9, 20
+# Annotators round, and draw a little over the edge.
+_SLACK = 0.02
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """The boxes fit their images in the format `likely` (as a share of them), and hardly in the declared one."""
+
+    likely: BoxFormat
+    likely_share: float
+    declared_share: float
+
+
+def suspect_format(boxes: Sequence[GivenBox], declared: BoxFormat) -> Suspicion | None:
+    """Whether the boxes look like another format than the declared one."""
+    usable = [box for box in boxes if box_fault(box.raw) is None]
+    if len(usable) < _ENOUGH:
+        return None
+
+    def share(box_format: BoxFormat) -> float:
+        return sum(_fits(to_pixels(box.raw, box_format, *box.size), box.size) for box in usable) / len(usable)
+
+    declared_share = share(declared)
+    if declared_share >= _DOUBTED:
+        return None
+    unit = declared.partition("_")[2]
+    # Of formats that fit equally well, one in the declared unit comes first.
+    candidates = sorted(get_args(BoxFormat), key=lambda name: name.partition("_")[2] != unit)
+    likely = max(candidates, key=share)
+    return Suspicion(likely, share(likely), declared_share) if share(likely) >= _BELIEVED else None
+
+
+def _fits(box: Box, size: tuple[int, int]) -> bool:
+    """At least a pixel on each side, and inside the image but for some slack."""
+    x0, y0, x1, y1 = box
+    width, height = size
+    return (
+        x1 - x0 >= 1
+        and y1 - y0 >= 1
+        and min(x0 / width, y0 / height) >= -_SLACK
+        and max(x1 / width, y1 / height) <= 1 + _SLACK
+    )
+
+
 def normalized(boxes: Sequence[Box], width: int, height: int, slots: int) -> list[list[float]]:
     """Each box as [x0, y0, x1, y1] in 0..1 with 3 decimals, padded with zero boxes to `slots`."""
     rows = [
