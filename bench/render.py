@@ -16,7 +16,6 @@ import io
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -158,16 +157,22 @@ WAYS: dict[str, Callable[[Case, list[bytes]], float]] = {
 }
 
 
-def measure(case: Case, way: str) -> tuple[float, float]:
+def measure(case: Case, way: str, folder: Path) -> tuple[float, float]:
     """Images per second (the median of a few runs), and the peak memory of the process in MB."""
-    files = pictures(case)
+    files = [path.read_bytes() for path in sorted(folder.iterdir())]
     seconds = [WAYS[way](case, files) for _ in range(REPEATS)]
-    return case.images / statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return case.images / statistics.median(seconds), peak_memory()
 
 
-def measured_apart(case: Case, way: str) -> tuple[float, float]:
-    """The same, in a process of its own."""
-    command = [sys.executable, "-m", "bench.render", "--case", case.name, "--way", way]
+def peak_memory() -> float:
+    """This program's peak resident memory in MB. (`getrusage` counts the parent's too, from before the `exec`.)"""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def measured_apart(case: Case, way: str, folder: Path) -> tuple[float, float]:
+    """The same, in a process of its own; the case's pictures lie in `folder`."""
+    command = [sys.executable, "-m", "bench.render", "--case", case.name, "--way", way, "--pictures", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     rate, memory = json.loads(done.stdout)
     return rate, memory
@@ -179,17 +184,21 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write speedup_12mp, speedup_0_8mp and peak_rss_mb to this file")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--pictures", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         case = next(case for case in CASES if case.name == arguments.case)
-        print(json.dumps(measure(case, arguments.way)))
+        print(json.dumps(measure(case, arguments.way, arguments.pictures)))
         return
     table = Table(title=f"Images per second (and peak MB), 5 boxes each, {os.cpu_count()} cores", title_justify="left")
     for heading in ("", *WAYS, "all cores : OpenCV loop"):
         table.add_column(heading, justify="right" if heading else "left")
     figures: dict[str, float] = {}
     for case in CASES:
-        results = {way: measured_apart(case, way) for way in WAYS}
+        with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as folder:
+            for number, data in enumerate(pictures(case)):
+                Path(folder, str(number)).write_bytes(data)
+            results = {way: measured_apart(case, way, Path(folder)) for way in WAYS}
         speedup = results["RegionCap, all cores"][0] / results["OpenCV loop"][0]
         figures[case.name] = speedup
         figures["peak"] = max(figures.get("peak", 0.0), results["RegionCap, all cores"][1])
