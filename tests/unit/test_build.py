@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from regioncap.builds.shard import StepMissingError
 from regioncap.builds.validate import validate_shard
 from regioncap.vlm.client import Endpoint, VlmSetupError, VlmUnavailableError
 from tests.builders import Place, broken_rows, encoded, picture
-from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, fake_vlm
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion
 
 BOXES = [[10, 10, 40, 30]]
 
@@ -27,20 +26,6 @@ BOXES = [[10, 10, 40, 30]]
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeVlm]:
-    with fake_vlm() as fake:
-        yield fake
-
-
-@pytest.fixture
-def vlm(server: FakeVlm) -> FakeVlm:
-    server.behave = lambda _, body: answer_well(body)
-    server.models = [MODEL]
-    server.requests.clear()
-    return server
 
 
 def endpoint(vlm: FakeVlm, **changes: Any) -> Endpoint:
