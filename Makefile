@@ -55,8 +55,8 @@ test: setup ## All tests but the long ones
 prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
 
-# At temperature 0, so that the table is the same each time.
-eval: PARAMS = {"temperature": 0}
+# At temperature 0, so that the table is the same each time; built anew, since the code or the weights may have changed.
+eval: PARAMS = {"temperature": 0, "force_rebuild": true}
 eval: setup ## How good the demo model is, through the whole pipeline: make eval [SEED=n] [IMAGES=n]
 	@room=.local/eval-$(SEED); rm -rf "$$room"
 	$(PY) -m demo_model.drops --seed $(SEED) --images $(IMAGES) --out "$$room/drop" --truth "$$room/truth.json"
