@@ -16,6 +16,12 @@ from regioncap.storage.local import LocalStore
 ROOT = Path(__file__).resolve().parents[1]
 DATE = "2026-10-05"
 
+# The fields of the original pipeline's records, in its order.
+ORIGINAL_FIELDS = [
+    "image", "type", "bbox", "normalized_bbox", "result_file", "image_with_bbox", "valid_bboxes_num", "prompt",
+    "answer",
+]  # fmt: skip
+
 
 def picture(width: int = 120, height: int = 80, colour: tuple[int, int, int] = (200, 180, 160)) -> Image.Image:
     """A picture with something in it."""

@@ -1,7 +1,6 @@
 """The whole DAG in one process with `dag.test()`: local folders, and a VLM that answers as told."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +13,17 @@ from airflow.utils.state import DagRunState
 from regioncap.builds.manifest import Manifest
 from tests.airflow.conftest import PLACES, ROOT
 from tests.builders import DATE, encoded, picture
-from tests.fake_vlm import MODEL, FakeVlm, completion, fake_vlm
+from tests.fake_vlm import MODEL, FakeVlm, completion
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
 
 @pytest.fixture
-def vlm() -> Iterator[FakeVlm]:
-    with fake_vlm() as fake:
-        os.environ["AIRFLOW_CONN_REGIONCAP_VLM"] = json.dumps(
-            {"conn_type": "generic", "host": fake.url, "extra": {"model": MODEL, "patience_seconds": 2}}
-        )
-        yield fake
+def vlm(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> FakeVlm:
+    """The fake VLM, as Airflow's connection."""
+    connection = {"conn_type": "generic", "host": vlm.url, "extra": {"model": MODEL, "patience_seconds": 2}}
+    monkeypatch.setenv("AIRFLOW_CONN_REGIONCAP_VLM", json.dumps(connection))
+    return vlm
 
 
 @pytest.fixture

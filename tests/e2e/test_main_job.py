@@ -17,17 +17,13 @@ from demo_model.evaluate import score
 from deploy.local.stack import DAG
 from regioncap.builds.caption import FLUSH_ROWS
 from regioncap.storage.s3 import S3Store
-from tests.builders import ROOT, Place, broken_rows, encoded, picture
+from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
 from tests.e2e.conftest import Rig
 
 pytestmark = pytest.mark.timeout(900)
 
 SAMPLE = ROOT / "include" / "drops" / "2026-10-05"
 TRUTH = json.loads((ROOT / "include" / "drops" / "truth" / "2026-10-05.json").read_text())
-NINE = [
-    "image", "type", "bbox", "normalized_bbox", "result_file", "image_with_bbox", "valid_bboxes_num", "prompt",
-    "answer",
-]  # fmt: skip
 
 
 def small_drop(folder: Path, seed: int, images: int = 6) -> Path:
@@ -91,7 +87,7 @@ def test_the_records_are_read_by_pandas_and_fit_the_shipped_schema(sample: tuple
     validator = jsonschema.Draft202012Validator(schema)
     for record in records:
         validator.validate(record)
-        assert list(record)[:9] == NINE
+        assert list(record)[:9] == ORIGINAL_FIELDS
     files = sorted(folder.glob("build=*/captions-*.jsonl"))
     frame = pd.concat([pd.read_json(path, lines=True) for path in files])
     assert frame["id"].tolist() == [record["id"] for record in records]

@@ -7,13 +7,7 @@ import pytest
 
 from regioncap.builds.schemas import SCHEMAS, schema_text
 from regioncap.regions.records import Record
-from tests.builders import ROOT
-
-# The original pipeline's fields, in its order.
-NINE = [
-    "image", "type", "bbox", "normalized_bbox", "result_file", "image_with_bbox", "valid_bboxes_num", "prompt",
-    "answer",
-]  # fmt: skip
+from tests.builders import ORIGINAL_FIELDS, ROOT
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -30,6 +24,6 @@ def test_a_schema_is_valid_and_explains_its_fields(name: str) -> None:
 
 
 def test_a_record_begins_with_the_original_nine_fields() -> None:
-    assert list(Record.model_fields)[:9] == NINE
+    assert list(Record.model_fields)[:9] == ORIGINAL_FIELDS
     schema = json.loads(schema_text("record"))
-    assert set(NINE) <= set(schema["required"])
+    assert set(ORIGINAL_FIELDS) <= set(schema["required"])
