@@ -15,8 +15,9 @@ import pytest
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import score
 from deploy.local.stack import DAG
-from regioncap.builds.caption import FLUSH_ROWS
+from regioncap.builds.caption import FLUSH_ROWS, load_answers
 from regioncap.storage.s3 import S3Store
+from regioncap.vlm.client import RawAnswer
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
 from tests.e2e.conftest import Rig
 
@@ -191,26 +192,42 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
     rig.upload(small_drop(tmp_path / "drop", seed=24, images=images), "2026-06-01")
     asked = rig.questions_asked()
     run_id = rig.trigger({"drop_date": "2026-06-01"})
-    work = S3Store(rig.stack.s3, "warehouse", "region_captions/_work/dt=2026-06-01")
+    shards = S3Store(rig.stack.s3, "warehouse", "region_captions/_work/dt=2026-06-01/shards")
 
-    def answered() -> int:
-        return sum(work.read(entry.path).count(b"\n") for entry in work.list("shards/") if "/answers/" in entry.path)
+    def answers() -> list[RawAnswer]:
+        ids = {entry.path.split("/")[0] for entry in shards.list()}
+        return [answer for shard in ids for answer in load_answers(shards.sub(shard)).values()]
 
-    rig.wait(lambda: answered() > 0, 240)
+    rig.wait(answers, 240)
     kill_task(rig, run_id, "shard.caption")
-    assert answered() < images
+    before = answers()
+    assert len(before) < images
     assert rig.finish(run_id) == "success"
     again = rig.questions_asked() - asked - images
     in_flight = 32
     # What was answered but not yet flushed when the task died, and what was under way.
     assert again <= FLUSH_ROWS + in_flight + 60
-    interrupted = records_hash(rig, "2026-06-01")
+    interrupted = rig.published("2026-06-01", tmp_path / "interrupted")
+    told = Counter(tuple(json.loads(answer.text).values()) for answer in before)
+    assert not told - Counter(captions(record) for record in interrupted), "what was answered before is what counts"
+
     assert rig.finish(rig.trigger({"drop_date": "2026-06-01", "force_rebuild": True})) == "success"
-    assert records_hash(rig, "2026-06-01") == interrupted
+    undisturbed = rig.published("2026-06-01", tmp_path / "undisturbed")
+    assert [unworded(record) for record in interrupted] == [unworded(record) for record in undisturbed]
+    # On some processors vLLM rounds by what else is in the batch, and a word that hung in the balance tips over. With a
+    # VLM that does not, tests/integration/test_resume.py holds every byte.
+    others = [(a["image"], a["answer"], b["answer"]) for a, b in zip(interrupted, undisturbed, strict=True) if a != b]
+    assert len(others) <= images * 0.02, others
 
 
-def records_hash(rig: Rig, date: str) -> list[str]:
-    return [entry.sha256 for entry in rig.manifest(date).captions]
+def captions(record: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(region["caption"] for region in record["regions"])
+
+
+def unworded(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without the model's words."""
+    regions = [{**region, "caption": ""} for region in record["regions"]]
+    return {**record, "answer": "", "regions": regions}
 
 
 def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
