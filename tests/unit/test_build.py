@@ -1,7 +1,9 @@
 """The steps after `plan`, in local folders: render, caption, validate, publish."""
 
+import asyncio
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from regioncap.builds.caption import CaptionCounts, CaptionProgress, caption_shard
+from regioncap.builds.caption import AnswerSink, CaptionCounts, CaptionProgress, caption_shard, load_answers
 from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
 from regioncap.builds.render import BoxFormatError, render_shard
 from regioncap.builds.shard import StepMissingError
 from regioncap.builds.validate import validate_shard
-from regioncap.vlm.client import Endpoint, VlmSetupError, VlmUnavailableError
+from regioncap.storage.local import LocalStore
+from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError
 from tests.builders import Place, broken_rows, encoded, picture
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion
 
@@ -201,6 +204,31 @@ def test_answers_are_kept_and_only_missing_ones_are_asked(place: Place, vlm: Fak
     vlm.behave = lambda _, body: answer_well(body)
     (counts,) = caption(place, plan, vlm)
     assert (counts.questions, counts.kept, counts.asked) == (6, 4, 2)
+
+
+def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
+    class SlowStore(LocalStore):
+        def write(self, path: str, data: bytes) -> None:
+            time.sleep(0.1)
+            super().write(path, data)
+
+    store = SlowStore(place.folder / "work")
+
+    async def flush_and_cancel() -> None:
+        sink = AnswerSink(store, questions=4, kept=0, progress=lambda at: None)
+        flushes = []
+        for key in "abc":
+            sink.add(RawAnswer(key=key, text="", finish_reason="stop"))
+            flushes.append(asyncio.create_task(sink.flush()))
+            await asyncio.sleep(0)
+        # One write is under way, the others wait for it.
+        for flush in flushes:
+            flush.cancel()
+        sink.add(RawAnswer(key="d", text="", finish_reason="stop"))
+        await sink.close()
+
+    asyncio.run(flush_and_cancel())
+    assert set(load_answers(store)) == set("abcd")
 
 
 def test_equal_rows_ask_once(place: Place, vlm: FakeVlm) -> None:

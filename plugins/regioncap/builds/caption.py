@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
@@ -54,7 +55,7 @@ def caption_shard(
     questions = {asked.key: asked for asked in (row_question(row, plan) for row in shard.rendered(place))}
     kept = load_answers(place).keys() & questions.keys()
     missing = [asked for key, asked in questions.items() if key not in kept]
-    sink = _AnswerSink(place, len(questions), len(kept), progress)
+    sink = AnswerSink(place, len(questions), len(kept), progress)
     if missing:
         asyncio.run(_ask(endpoint, missing, place, sink))
     counts = sink.counts()
@@ -76,7 +77,7 @@ def load_answers(place: Store) -> dict[str, RawAnswer]:
     }
 
 
-async def _ask(endpoint: Endpoint, missing: list[Question], place: Store, sink: "_AnswerSink") -> None:
+async def _ask(endpoint: Endpoint, missing: list[Question], place: Store, sink: "AnswerSink") -> None:
     def read_image(marked: str) -> bytes:
         return place.read(layout.image_path(marked))
 
@@ -91,10 +92,10 @@ async def _ask(endpoint: Endpoint, missing: list[Question], place: Store, sink: 
             raise errors.exceptions[0] from None
         finally:
             # On an error too: answers that were paid for are kept.
-            await sink.flush()
+            await sink.close()
 
 
-async def _flush_regularly(sink: "_AnswerSink") -> None:
+async def _flush_regularly(sink: "AnswerSink") -> None:
     due = time.monotonic() + FLUSH_SECONDS
     while True:
         await asyncio.sleep(0.1)
@@ -103,7 +104,7 @@ async def _flush_regularly(sink: "_AnswerSink") -> None:
             due = time.monotonic() + FLUSH_SECONDS
 
 
-class _AnswerSink:
+class AnswerSink:
     """Collects answers and writes them to the work area in small parts. To be used from one event loop."""
 
     def __init__(self, place: Store, questions: int, kept: int, progress: Callable[[CaptionProgress], None]) -> None:
@@ -114,16 +115,33 @@ class _AnswerSink:
         self._progress = progress
         self._started = time.monotonic()
         self._asked = self._prompt_tokens = self._completion_tokens = 0
+        # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._latest: Future[None] | None = None
 
     def add(self, answer: RawAnswer) -> None:
+        """Take an answer; the next flush writes it."""
         self.pending.append(answer)
         self._asked += 1
         self._prompt_tokens += answer.prompt_tokens
         self._completion_tokens += answer.completion_tokens
 
     async def flush(self) -> None:
+        """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""
         taken, self.pending = self.pending, []
-        await asyncio.to_thread(self._write, taken)
+        self._latest = self._writer.submit(self._write, taken)
+        # Cancelling this would take a write that still waits for its thread out of the queue, and its answers with it.
+        await asyncio.shield(asyncio.wrap_future(self._latest))
+
+    async def close(self) -> None:
+        """Write what is left, after every write before it. Raises what one of these raised."""
+        earlier = self._latest
+        try:
+            await self.flush()
+        finally:
+            self._writer.shutdown()
+        if earlier is not None:
+            earlier.result()
 
     def _write(self, answers: list[RawAnswer]) -> None:
         if answers:
@@ -141,6 +159,7 @@ class _AnswerSink:
         )
 
     def counts(self) -> CaptionCounts:
+        """What has been asked so far."""
         return CaptionCounts(
             questions=self._questions,
             kept=self._kept,
