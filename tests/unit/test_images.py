@@ -75,6 +75,30 @@ def test_every_colour_mode_becomes_rgb(mode: str) -> None:
     assert open_image(encoded(two_colours().convert(mode), form)).pixels.mode == "RGB"
 
 
+@pytest.mark.parametrize("mode, options", [("RGB", {"progressive": True}), ("CMYK", {}), ("L", {"progressive": True})])
+def test_jpegs_of_every_kind_open_at_full_and_at_reduced_size(mode: str, options: dict[str, bool]) -> None:
+    image = two_colours().resize((2400, 1200), Image.Resampling.NEAREST).convert(mode)
+    data = encoded(image, "JPEG", **options)
+    full, reduced = open_image(data), open_image(data, reduce_for=PROFILES["demo"].size)
+    assert full.pixels.size == (2400, 1200)
+    assert (reduced.width, reduced.height) == (2400, 1200)
+    assert 256 <= reduced.pixels.width < 1000
+    for opened in (full, reduced):
+        width, height = opened.pixels.size
+        left, right = (
+            opened.pixels.getpixel((width // 8, height // 8)),
+            opened.pixels.getpixel((7 * width // 8, height // 8)),
+        )
+        assert mode == "L" or (is_red(left) and not is_red(right))
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_of_several_frames_the_first_is_seen(form: str) -> None:
+    second = Image.new("RGB", (40, 20), BLUE)
+    data = encoded(two_colours(), form, save_all=True, append_images=[second, second])
+    assert is_red(open_image(data).pixels.getpixel((4, 4)))
+
+
 def test_sixteen_bit_grey_keeps_its_brightness() -> None:
     image = Image.fromarray(np.full((8, 8), 0x8000, dtype=np.uint16))
     assert open_image(encoded(image, "PNG")).pixels.getpixel((0, 0)) == (128, 128, 128)
