@@ -162,6 +162,15 @@ def test_boxes_beyond_the_limit_are_left_out(place: Place, vlm: FakeVlm) -> None
     assert [note["code"] for note in record["dropped_boxes"]] == ["over_max_boxes"] * 2
 
 
+def test_a_box_that_is_given_twice_is_described_twice_with_a_warning(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"id": "twice", "image": "a.jpg", "bbox": [[10, 10, 40, 30], [60, 20, 50, 50], [10, 10, 40, 30]]})
+    place.put_rows({"id": "once", "image": "a.jpg", "bbox": [[10, 10, 40, 30]]}, name="other.jsonl")
+    build(place, vlm)
+    found = {record["id"]: (record["valid_bboxes_num"], record["checks"]) for record in records(place)}
+    assert found == {"twice": (3, ["duplicate_box"]), "once": (1, [])}
+
+
 def test_rows_without_boxes_get_proposals_or_a_code(place: Place, vlm: FakeVlm) -> None:
     place.put("shape.jpg", encoded(picture(), quality=95))
     place.put("even.png", encoded(Image.new("RGB", (90, 90), (250, 250, 250)), "PNG"))

@@ -126,6 +126,7 @@ def render_row(row: PlannedRow, data: bytes, settings: BuildSettings) -> tuple[R
             for number, region in enumerate(regions, start=1)
         ],
         dropped_boxes=[DroppedBoxNote(box_index=box.box_index, code=box.code) for box in dropped],
+        warnings=[Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else [],
         image_sha256=hashlib.sha256(data).hexdigest(),
         width=image.width,
         height=image.height,

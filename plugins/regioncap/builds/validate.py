@@ -67,5 +67,5 @@ def make_record(row: RenderedRow, raw: RawAnswer, plan: Plan) -> Record:
         ],
         dropped_boxes=row.dropped_boxes,
         attempts=1,
-        checks=[str(finding.gate.code) for finding in findings],
+        checks=[str(code) for code in (*row.warnings, *(finding.gate.code for finding in findings))],
     )

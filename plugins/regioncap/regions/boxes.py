@@ -167,6 +167,11 @@ def _fits(box: Box, size: tuple[int, int]) -> bool:
     )
 
 
+def has_duplicates(regions: Sequence[Region]) -> bool:
+    """Whether two regions are exactly the same part of the image: most likely a slip of the annotator."""
+    return len({region.box for region in regions}) < len(regions)
+
+
 def normalized(boxes: Sequence[Box], width: int, height: int, slots: int) -> list[list[float]]:
     """Each box as [x0, y0, x1, y1] in 0..1 with 3 decimals, padded with zero boxes to `slots`."""
     rows = [

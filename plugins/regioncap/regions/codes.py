@@ -42,6 +42,7 @@ class Code(StrEnum):
     TOO_SMALL = "too_small"  # a side is under 4 px at the size the model sees
     OVER_MAX_BOXES = "over_max_boxes"  # a usable box beyond `max_boxes`
     NO_BOXES = "no_boxes"  # none given, none found
+    DUPLICATE_BOX = "duplicate_box"  # a warning: two regions of the row are exactly the same
 
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused"  # the VLM refused the request as malformed

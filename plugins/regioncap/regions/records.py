@@ -53,6 +53,7 @@ class RenderedRow(PlannedRow):
     normalized_bbox: list[list[float]]
     regions: list[RegionBox]
     dropped_boxes: list[DroppedBoxNote]
+    warnings: list[Code]
     image_sha256: str
     width: int
     height: int
@@ -87,7 +88,9 @@ class Record(_Row):
     regions: list[RegionCaption] = Field(description="One entry per marked region, in the order of their numbers.")
     dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
     attempts: int = Field(ge=1, description="How often the model was asked for the sake of the answer's quality.")
-    checks: list[str] = Field(description="Names of the gates that warned.")
+    checks: list[str] = Field(
+        description="Names of the gates that warned, and `duplicate_box` where two regions are the same."
+    )
 
 
 class Rejected(Source):
