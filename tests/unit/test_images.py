@@ -12,7 +12,7 @@ from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
 from regioncap.regions.images import open_image
 from regioncap.regions.profiles import PROFILES
-from tests.builders import encoded, picture
+from tests.builders import ROOT, encoded, picture
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
@@ -51,11 +51,22 @@ def test_an_image_is_seen_upright_whatever_its_exif_orientation(orientation: int
     assert not is_red(opened.pixels.getpixel((4, 16)))
 
 
+# Pillow can read HEIC with a decoder beside it, but not write it.
+HEIC = ROOT / "tests" / "data" / "two_colours.heic"
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_every_supported_format_opens(form: str) -> None:
     opened = open_image(encoded(two_colours(), form))
     assert opened.pixels.mode == "RGB" and opened.pixels.size == (40, 20)
     assert is_red(opened.pixels.getpixel((4, 4)))
+
+
+def test_heic_opens() -> None:
+    opened = open_image(HEIC.read_bytes())
+    assert opened.pixels.mode == "RGB" and opened.pixels.size == (64, 48)
+    assert is_red(opened.pixels.getpixel((4, 4)))
+    assert not is_red(opened.pixels.getpixel((60, 40)))
 
 
 def test_transparency_is_seen_over_white() -> None:
@@ -158,10 +169,10 @@ def test_a_small_file_that_claims_to_be_huge_is_not_decoded() -> None:
     assert fault.value.code == Code.IMAGE_TOO_LARGE
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
 def test_nothing_but_codes_comes_out_of_damaged_files(form: str) -> None:
     rng = random.Random(form)
-    whole = encoded(picture(48, 32), form)
+    whole = HEIC.read_bytes() if form == "HEIC" else encoded(picture(48, 32), form)
     for _ in range(3000):
         damaged = bytearray(whole[: rng.randrange(1, len(whole) + 1)])
         for _ in range(rng.randrange(6)):

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pi_heif
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from regioncap.regions.codes import Code
@@ -13,9 +14,13 @@ from regioncap.regions.faults import RowFault
 from regioncap.regions.profiles import SizeRule
 
 # Only these decoders are ever tried: Pillow's full list has some that start other programs (EPS) or are rarely tested.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 100 * 1024 * 1024
+
+# What phones save as .heic: turned upright by the decoder itself. Thumbnails and depth maps beside the picture are left
+# alone, and one thread decodes, since the images of a shard are decoded in parallel already.
+pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 # Ours is checked before a pixel is decoded, by `open_image`; Pillow's own would warn below it and raise above.
 Image.MAX_IMAGE_PIXELS = None
