@@ -31,10 +31,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from regioncap.builds.layout import ROWS, shard_path
+from regioncap.builds.plan import plan_build
 from regioncap.builds.render import render_row, render_shard
 from regioncap.builds.settings import BuildSettings
-from regioncap.builds.shard import write_lines
+from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.local import LocalStore
 
@@ -102,7 +102,7 @@ def regioncap_one_thread(case: Case, files: list[bytes]) -> float:
     rows = [row(number, files[number % DIFFERENT_IMAGES]) for number in range(case.images)]
     started = time.perf_counter()
     for number, planned in enumerate(rows):
-        render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS)
+        render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS, lambda data: [])
     return time.perf_counter() - started
 
 
@@ -113,9 +113,13 @@ def regioncap_all_cores(case: Case, files: list[bytes]) -> float:
         for number, data in enumerate(files):
             drop.write(f"{number}.img", data)
         rows = [row(number, files[number % DIFFERENT_IMAGES]) for number in range(case.images)]
-        write_lines(work, shard_path("x") + ROWS, rows)
+        drop.write("manifest.jsonl", b"".join(line({"image": row.image, "bbox": row.bbox}) for row in rows))
+        plan = plan_build(
+            date="2000-01-01", drop=drop, work=work, partition=LocalStore(Path(folder, "partition")),
+            settings=SETTINGS, model="none", run_id="bench", progress=lambda rows: None,
+        )  # fmt: skip
         started = time.perf_counter()
-        render_shard(drop=drop, work=work, shard_id="x", settings=SETTINGS, progress=lambda done, of: None)
+        render_shard(drop=drop, work=work, shard_id=plan.shards[0], plan=plan, progress=lambda done, of: None)
         return time.perf_counter() - started
 
 

@@ -22,8 +22,10 @@ from regioncap.operators.build import (
     RETRY_POLICY,
     CaptionOperator,
     PlanOperator,
+    ProposeOperator,
     PublishOperator,
     RenderOperator,
+    ShardsToProposeOperator,
     ValidateOperator,
     release_lease,
 )
@@ -61,12 +63,29 @@ with DAG(
         poke_interval=timedelta(seconds=60),
     )
     plan = PlanOperator(task_id="plan", doc_md="Checks every row of the drop's manifests and cuts them into shards.")
+    without_boxes = ShardsToProposeOperator(
+        task_id="without_boxes",
+        plan=plan.output["plan"],
+        doc_md="Looks which shards have rows for which the VLM is asked for boxes (*Rows without boxes*: `ask_model`).",
+    )
+    propose = ProposeOperator.partial(
+        task_id="propose",
+        plan=plan.output["plan"],
+        pool="regioncap_gpu",
+        queue="gpu",
+        doc_md="Asks the VLM where things are in the images that come without boxes.",
+    ).expand(shard=without_boxes.output)
 
     @task_group(group_id="shard")
     def shard_steps(shard: str) -> None:
         """Marks, captions and checks one shard."""
         render = RenderOperator(
-            task_id="render", plan=plan.output["plan"], shard=shard, doc_md="Opens and marks the shard's images."
+            task_id="render",
+            plan=plan.output["plan"],
+            shard=shard,
+            # Also where the VLM had not to be asked for boxes.
+            trigger_rule="none_failed_min_one_success",
+            doc_md="Opens and marks the shard's images.",
         )
         caption = CaptionOperator(
             task_id="caption",
@@ -91,4 +110,4 @@ with DAG(
         doc_md="Publishes the build at once, and emits the asset event.",
     )
     wait_for_drop >> plan >> publish
-    shards >> publish
+    propose >> shards >> publish

@@ -14,13 +14,12 @@ import numpy as np
 from PIL import Image
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES, Thing, generator, make_scene
-from regioncap.regions.marks import MarkStyle, draw_marks, layout
-from regioncap.regions.marks.pieces import tag_places
+from regioncap.regions.boxes import Box
+from regioncap.regions.marks import MarkStyle
 from regioncap.regions.profiles import PROFILES
-from regioncap.regions.render import JPEG_QUALITY, fit
+from regioncap.regions.render import JPEG_QUALITY, close_up, encode, mark, seen_scale
 
 CHUNK = 500
-SIDE = 256
 
 _PROFILE = PROFILES["demo"]
 _DEFAULT = MarkStyle()
@@ -28,17 +27,20 @@ _DEFAULT = MarkStyle()
 
 @dataclass(frozen=True)
 class Sample:
-    """A marked image as the model sees it, 256 x 256, and the truth about its n regions.
+    """A marked image as the model sees it, 256 x 256, a close-up of one region, and the truth about its n regions.
 
-    `boxes` and `tags` are (n, 4) arrays of x0, y0, x1, y1 in its pixels; `attributes` is an (n, 4) array of indices
-    into SIZES, TEXTURES, COLOURS and SHAPES.
+    `boxes` is an (n, 4) array of x0, y0, x1, y1 in the marked image's pixels; `attributes` is an (n, 4) array of
+    indices into SIZES, TEXTURES, COLOURS and SHAPES. `close_up` shows region `asked` (1-based), its box in there being
+    `close_up_box`.
     """
 
     jpeg: bytes
     captions: list[str]
     boxes: np.ndarray
-    tags: np.ndarray
     attributes: np.ndarray
+    asked: int
+    close_up: bytes
+    close_up_box: Box
 
 
 def attributes(thing: Thing) -> list[int]:
@@ -60,18 +62,20 @@ def make_sample(seed: int, index: int) -> Sample:
     image = _as_uploaded(scene.image, rng)
     varied = rng.random() < 0.3
     style = MarkStyle(tag_scale=rng.uniform(0.065, 0.11), line_scale=rng.uniform(0.004, 0.013)) if varied else _DEFAULT
-    fitted, (scale_x, scale_y) = fit(image, _PROFILE)
-    boxes = [(x * scale_x, y * scale_y, (x + w) * scale_x, (y + h) * scale_y) for x, y, w, h in scene.boxes]
-    draw_marks(fitted, boxes, style)
-    out = io.BytesIO()
-    fitted.save(out, "JPEG", quality=int(rng.integers(80, 98)) if varied else JPEG_QUALITY, subsampling=0)
-    marks, scale = layout(fitted.size, boxes, style)
+    boxes = {region: (x, y, x + w, y + h) for region, (x, y, w, h) in enumerate(scene.boxes, start=1)}
+    asked = int(rng.integers(1, len(boxes) + 1))
+    marked = mark(image, image.size, boxes, _PROFILE, style)
+    close, close_box = close_up(image, image.size, asked, boxes[asked], _PROFILE, style)
+    quality = int(rng.integers(80, 98)) if varied else JPEG_QUALITY
+    scale = seen_scale(*image.size, _PROFILE)
     return Sample(
-        jpeg=out.getvalue(),
+        jpeg=encode(marked, quality),
         captions=[thing.caption for thing in scene.things],
-        boxes=np.array(boxes, dtype=np.float32),
-        tags=np.array(tag_places(marks, scale, fitted.size), dtype=np.float32),
+        boxes=np.array(list(boxes.values()), dtype=np.float32) * scale,
         attributes=np.array([attributes(thing) for thing in scene.things], dtype=np.int64),
+        asked=asked,
+        close_up=encode(close, quality),
+        close_up_box=close_box,
     )
 
 

@@ -96,7 +96,7 @@ def _without_boxes(seed: int, number: int) -> list[Row]:
         scene = make_scene(generator("sample", seed, 1000 + index), 1 + index % 3, plain=True)
         path = f"plain-{len(rows)}.jpg"
         data = _encoded(scene.image, path, 92)
-        proposed = contours(open_image(data, colour_managed=False).pixels)
+        proposed = contours(open_image(data).decode(colour_managed=False))
         if len(proposed) == len(scene.things):
             # The truth in the order of the proposals.
             centres = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in proposed]

@@ -5,6 +5,7 @@ Idefics3 is a SigLIP-like vision transformer, a pixel shuffle, and a Llama. tran
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from transformers import (
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
-from regioncap.regions.prompts import PROMPTS, region_tag
+from regioncap.regions.prompts import PROMPTS, close_up_prompt, region_tag
 
 SIDE, PATCH, SHUFFLE = 256, 16, 2
 GRID = SIDE // PATCH
@@ -43,20 +44,24 @@ CHAT_TEMPLATE = (
 )
 
 
-def prompt(regions: int) -> str:
-    """The text that the chat template makes of RegionCap's question, image tokens included."""
+def prompt(regions: int, close_up: int | None = None) -> str:
+    """The text that the chat template makes of RegionCap's question, image tokens included.
+
+    With `close_up`, it is the question about that region alone.
+    """
     image = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
-    return f"User:{image}{PROMPTS['en'].format(n=regions)}{END}\nAssistant:"
+    alone = image + close_up_prompt(close_up, "en") if close_up is not None else ""
+    return f"User:{image}{PROMPTS['en'].format(n=regions)}{alone}{END}\nAssistant:"
 
 
-def free_text(captions: list[str]) -> str:
-    """The answer in free text: a line per region."""
-    return "\n".join(f"{region_tag(k)}: {caption}" for k, caption in enumerate(captions, start=1))
+def free_text(captions: Mapping[int, str]) -> str:
+    """The answer about regions in free text: a line for each."""
+    return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in captions.items())
 
 
-def structured(captions: list[str]) -> str:
-    """The answer as JSON."""
-    return json.dumps({region_tag(k): caption for k, caption in enumerate(captions, start=1)})
+def structured(captions: Mapping[int, str]) -> str:
+    """The answer about regions as JSON."""
+    return json.dumps({region_tag(region): caption for region, caption in captions.items()})
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -68,8 +73,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         for colour in COLOURS
         for shape in SHAPES
     ]
-    corpus = [free_text(captions[start : start + 5]) for start in range(0, len(captions), 5)]
-    corpus += [structured(captions[start : start + 5]) for start in range(0, len(captions), 5)]
+    answers = [dict(enumerate(captions[start : start + 5], start=1)) for start in range(0, len(captions), 5)]
+    corpus = [free_text(answer) for answer in answers] + [structured(answer) for answer in answers]
     corpus += [PROMPTS["en"].format(n=n) for n in range(1, MAX_REGIONS + 1)] * 8 + ["User: Assistant:"] * 20
     regions = [AddedToken(region_tag(k), normalized=False) for k in range(1, MAX_REGIONS + 1)]
     special = [AddedToken(token, special=True, normalized=False) for token in (PAD, END, IMAGE, FAKE, GLOBAL)]

@@ -4,9 +4,11 @@
 
 1. *See*: the vision part alone, with a throw-away head that says of every patch which region it belongs to and what is
    in it. Binding a number to what is in its box is the hard part; this teaches it directly.
-2. *Tell*: all parts together, with the answers' text. Loss on the answer only.
+2. *Tell*: all parts together, with the answers' text. Loss on the answer only. Most questions are about all regions of
+   an image, the others about one, with its close-up.
 
-The run can be stopped and started again: it goes on from its last checkpoint.
+With `--start FOLDER` only the second phase is run, from the weights in FOLDER: enough where marks have changed a
+little. The run can be stopped and started again: it goes on from its last checkpoint.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,7 @@ from demo_model.model import (
     structured,
 )
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
+from regioncap.regions.boxes import Box
 
 BATCH = 32
 # What a patch's attributes are told apart into: size, texture, colour, shape.
@@ -50,16 +53,27 @@ _KINDS = (len(SIZES), len(TEXTURES), len(COLOURS), len(SHAPES))
 _UNLABELLED = -100
 # Held-out samples for the log come from a series that training never draws.
 _LOG_SEED = 2
-_LOG_SAMPLES = 96
+_LOG_SAMPLES = 256
+# The share of questions that are about one region, with its close-up.
+_ASKED_ALONE = 3 / 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`pixels` (B, 3, 256, 256) in -1..1; `patches` (B, 256, 5): region (0 for none), then the four attributes."""
+    """B samples, the first C of which are asked about one region, with its close-up.
+
+    `pixels` (B + C, 3, 256, 256) in -1..1 holds the marked images, then the close-ups; `patches` (B + C, 256, 5) says
+    of each of their patches: region (0 for none), then the four attributes.
+    """
 
     samples: list[Sample]
     pixels: Tensor
     patches: Tensor
+
+    @property
+    def close_ups(self) -> int:
+        """C."""
+        return len(self.pixels) - len(self.samples)
 
 
 class Seer(nn.Module):
@@ -74,24 +88,37 @@ class Seer(nn.Module):
         return self.heads(features).split([1 + MAX_REGIONS, *_KINDS], dim=-1)
 
 
-def patch_labels(sample: Sample) -> np.ndarray:
-    """Which region each patch's middle lies in (0 for none), and that region's attributes: (256, 5)."""
+def patch_labels(regions: Iterable[tuple[int, Box, np.ndarray]]) -> np.ndarray:
+    """For each patch the region (number, box in pixels, attributes) that its middle lies in, 0 for none: (256, 5)."""
     labels = np.full((GRID, GRID, 5), _UNLABELLED, dtype=np.int64)
     labels[:, :, 0] = 0
     middle = (np.arange(GRID) + 0.5) * PATCH
-    for region, (box, kinds) in enumerate(zip(sample.boxes, sample.attributes, strict=True), start=1):
-        x0, y0, x1, y1 = box
+    for region, (x0, y0, x1, y1), kinds in regions:
         rows, columns = (middle >= y0) & (middle < y1), (middle >= x0) & (middle < x1)
-        inside = np.ix_(rows, columns)
-        labels[inside] = np.concatenate([[region], kinds])
+        labels[np.ix_(rows, columns)] = np.concatenate([[region], kinds])
     return labels.reshape(GRID * GRID, 5)
+
+
+def labels_of(sample: Sample) -> np.ndarray:
+    """The patch labels of the marked image."""
+    return patch_labels(zip(range(1, len(sample.boxes) + 1), sample.boxes, sample.attributes, strict=True))
+
+
+def close_up_labels(sample: Sample) -> np.ndarray:
+    """The patch labels of the close-up. It shows everything at one size, so size is not to be seen in it."""
+    kinds = sample.attributes[sample.asked - 1].copy()
+    kinds[0] = _UNLABELLED
+    return patch_labels([(sample.asked, sample.close_up_box, kinds)])
 
 
 def make_batch(samples: list[Sample]) -> Batch:
     """Decode and label."""
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(sample.jpeg))) for sample in samples])
+    asked_alone = samples[: round(_ASKED_ALONE * len(samples))]
+    jpegs = [sample.jpeg for sample in samples] + [sample.close_up for sample in asked_alone]
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs])
     scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    return Batch(samples, scaled, torch.from_numpy(np.stack([patch_labels(sample) for sample in samples])))
+    patches = [labels_of(sample) for sample in samples] + [close_up_labels(sample) for sample in asked_alone]
+    return Batch(samples, scaled, torch.from_numpy(np.stack(patches)))
 
 
 def batches(folder: Path, first_step: int) -> Iterator[Batch]:
@@ -141,14 +168,20 @@ def tell(
     model: Idefics3ForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     features: Tensor,
-    samples: list[Sample],
+    batch: Batch,
     as_json: list[bool],
 ) -> tuple[Tensor, Tensor]:
     """Read the answers' tokens off the features; returns logits (B, T, V) and labels (B, T), both shifted to match."""
-    texts, prompts = [], []
-    for sample, json_answer in zip(samples, as_json, strict=True):
-        question = prompt(len(sample.captions))
-        answer = structured(sample.captions) if json_answer else free_text(sample.captions)
+    texts, prompts, pictures = [], [], []
+    for at, (sample, json_answer) in enumerate(zip(batch.samples, as_json, strict=True)):
+        captions = dict(enumerate(sample.captions, start=1))
+        question = prompt(len(captions))
+        pictures.append(at)
+        if at < batch.close_ups:
+            question = prompt(len(captions), sample.asked)
+            captions = {sample.asked: captions[sample.asked]}
+            pictures.append(len(batch.samples) + at)
+        answer = structured(captions) if json_answer else free_text(captions)
         prompts.append(len(tokenizer(question)["input_ids"]))
         texts.append(question + answer + tokenizer.eos_token)
     encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
@@ -160,9 +193,9 @@ def tell(
         # would only contradict free text.
         labels[row, : length + (1 if json_answer else 0)] = _UNLABELLED
     embedded = model.model.text_model.get_input_embeddings()(ids)
-    pictures = model.model.connector(features)
+    seen = model.model.connector(features)[pictures]
     places = (ids == tokenizer.convert_tokens_to_ids(IMAGE))[..., None]
-    embedded = embedded.masked_scatter(places, pictures.to(embedded.dtype))
+    embedded = embedded.masked_scatter(places, seen.to(embedded.dtype))
     hidden = model.model.text_model(inputs_embeds=embedded, attention_mask=encoded["attention_mask"]).last_hidden_state
     return model.lm_head(hidden[:, :-1]), labels[:, 1:]
 
@@ -190,22 +223,26 @@ def held_out(
     model.eval()
     features = see(model, batch.pixels)
     _, right = seeing_loss(seer, features, batch.patches)
-    logits, labels = tell(model, tokenizer, features, batch.samples, [True] * len(batch.samples))
-    told = labels != _UNLABELLED
-    good = ((logits.argmax(-1) == labels) | ~told).float()
+    logits, labels = tell(model, tokenizer, features, batch, [True] * len(batch.samples))
+    good = ((logits.argmax(-1) == labels) | (labels == _UNLABELLED)).all(-1).float()
     model.train()
-    tokens = good[told].mean().item()
+    alone, joint = good[: batch.close_ups].mean().item(), good[batch.close_ups :].mean().item()
     return (
         f"held out: region {right[0]:.3f} size {right[1]:.3f} texture {right[2]:.3f} colour {right[3]:.3f} "
-        f"shape {right[4]:.3f} | answer tokens {tokens:.4f}, whole answers {good.all(-1).float().mean().item():.3f}"
+        f"shape {right[4]:.3f} | whole answers, joint {joint:.3f}, per region {alone:.3f}"
     )
 
 
-def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: int) -> None:
-    """Train both phases and save the model to `out`."""
+def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: int, start: Path | None) -> None:
+    """Train both phases, or with `start` the second one only, and save the model to `out`."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
     model, seer = make_model(tokenizer), Seer()
+    if start is not None:
+        model.load_state_dict(Idefics3ForConditionalGeneration.from_pretrained(start).float().state_dict())
+        see_steps = 0
+    # What is known already is lost at the full rate.
+    caution = 1.0 if start is None else 0.5
     vision = list(model.model.vision_model.parameters())
     seen = {id(parameter) for parameter in vision}
     text = [parameter for parameter in model.parameters() if id(parameter) not in seen]
@@ -227,8 +264,8 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         telling = step >= see_steps
         if telling:
             at = step - see_steps
-            optimizer.param_groups[0]["lr"] = rate(at, tell_steps, 4e-4, 0.01, 100)
-            optimizer.param_groups[1]["lr"] = rate(at, tell_steps, 2e-3, 0.01, 100)
+            optimizer.param_groups[0]["lr"] = rate(at, tell_steps, caution * 4e-4, 0.01, 100)
+            optimizer.param_groups[1]["lr"] = rate(at, tell_steps, caution * 2e-3, 0.01, 100)
         else:
             optimizer.param_groups[0]["lr"] = rate(step, see_steps + tell_steps, 1.5e-3, 0.1, 300)
             optimizer.param_groups[1]["lr"] = 0.0
@@ -236,7 +273,7 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
             features = see(model, batch.pixels)
             if telling:
                 as_json = list(coin.random(len(batch.samples)) < 0.6)
-                logits, labels = tell(model, tokenizer, features, batch.samples, as_json)
+                logits, labels = tell(model, tokenizer, features, batch, as_json)
         loss, right = seeing_loss(seer, features.float(), batch.patches)
         told = 0.0
         if telling:
@@ -274,6 +311,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(".local/training"), help="training data and checkpoints")
     parser.add_argument("--images", type=int, default=60_000, help="how many images to train on")
     parser.add_argument("--out", type=Path, default=Path("include/demo_model"), help="where the model is written")
+    parser.add_argument("--start", type=Path, help="a folder with weights to go on from, without the first phase")
     parser.add_argument("--see-steps", type=int, default=6_000, help="steps of the first phase")
     parser.add_argument("--tell-steps", type=int, default=2_400, help="steps of the second phase")
     arguments = parser.parse_args()
@@ -281,7 +319,7 @@ def main() -> None:
         render = ["-m", "demo_model.data", "--out", str(arguments.data), "--images", str(arguments.images)]
         subprocess.run([sys.executable, *render], check=True)
     checkpoint = arguments.data / "checkpoint.pt"
-    train(arguments.data, arguments.out, checkpoint, arguments.see_steps, arguments.tell_steps)
+    train(arguments.data, arguments.out, checkpoint, arguments.see_steps, arguments.tell_steps, arguments.start)
 
 
 if __name__ == "__main__":

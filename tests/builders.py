@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from regioncap.builds.plan import Plan, plan_build
 from regioncap.builds.settings import BuildSettings
+from regioncap.regions.records import RegionBox, RenderedRow
 from regioncap.storage.local import LocalStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,3 +161,22 @@ class Place:
             run_id=run_id,
             progress=lambda rows: None,
         )
+
+
+def planned(model: str = "fake-model", **changes: Any) -> Plan:
+    """A plan of no drop at all, for what only needs its settings."""
+    return Plan(
+        plan_id="plan", date=DATE, drop_uri="file:///drops", settings=settings(**changes), model=model,
+        fingerprint="", identity="", rows=0, rejected=0, shards=[], shards_to_propose=[], unchanged=False, ask_again="",
+    )  # fmt: skip
+
+
+def marked_row(number: int, regions: int = 2, close_ups: bool = False) -> RenderedRow:
+    """A row whose image `number` is marked with so many regions."""
+    boxes = [[10 * region, 10, 8, 8] for region in range(regions)]
+    return RenderedRow(
+        manifest="manifest.jsonl", line=number + 1, id=str(number), image=f"{number}.jpg", type="with_bbox",
+        bbox=boxes, normalized_bbox=[], dropped_boxes=[], warnings=[], image_sha256="", width=640, height=480,
+        regions=[RegionBox(region=index + 1, box_index=index, bbox=box) for index, box in enumerate(boxes)],
+        marked=f"marked-{number}", close_ups=[f"close-{number}-{k}" for k in range(regions)] if close_ups else [],
+    )  # fmt: skip

@@ -46,12 +46,17 @@ def error(status: int, message: str = "no") -> Reply:
 
 
 def answer_well(request: dict[str, Any]) -> Reply:
-    """Describe every region that the schema, or the prompt, asks for."""
+    """Describe every region that the schema, or the prompt, asks for; asked where things are, say one box."""
     schema = request.get("response_format", {}).get("json_schema", {}).get("schema")
+    if schema and schema["type"] == "array":
+        return completion(json.dumps([{"bbox_2d": [28, 28, 84, 56], "label": "something"}]))
     if schema:
         return completion(json.dumps({tag: f"what is in {tag}" for tag in schema["required"]}))
-    prompt = request["messages"][1]["content"][1]["text"]
-    regions = int(prompt.split("There are ")[1].split()[0])
+    texts = [part["text"] for part in request["messages"][1]["content"] if part["type"] == "text"]
+    if len(texts) == 2:
+        tag = texts[1].split("close-up of ")[1].split(".")[0]
+        return completion(f"{tag}: what is in it")
+    regions = int(texts[0].split("There are ")[1].split()[0])
     return completion("\n".join(f"<region{k}>: what is in it" for k in range(1, regions + 1)))
 
 

@@ -15,7 +15,8 @@ import pytest
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import score
 from deploy.local.stack import DAG
-from regioncap.builds.caption import FLUSH_ROWS, load_answers
+from regioncap.builds.asking import FLUSH_ROWS, load_answers
+from regioncap.builds.layout import ANSWERS
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import RawAnswer
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
@@ -196,7 +197,7 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
 
     def answers() -> list[RawAnswer]:
         ids = {entry.path.split("/")[0] for entry in shards.list()}
-        return [answer for shard in ids for answer in load_answers(shards.sub(shard)).values()]
+        return [answer for shard in ids for answer in load_answers(shards.sub(shard), ANSWERS).values()]
 
     rig.wait(answers, 240)
     kill_task(rig, run_id, "shard.caption")

@@ -9,7 +9,8 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import Score, score
-from regioncap.builds.caption import CaptionCounts, caption_shard
+from regioncap.builds.asking import AskCounts
+from regioncap.builds.caption import caption_shard
 from regioncap.builds.layout import shard_path
 from regioncap.builds.plan import Plan
 from regioncap.builds.render import render_shard
@@ -28,13 +29,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, di
     yield place, write_drop(place.drop_folder, list(evaluation_rows(77, SCENES)))
 
 
-def build(place: Place, endpoint: Endpoint, **changes: Any) -> tuple[Plan, CaptionCounts]:
+def build(place: Place, endpoint: Endpoint, **changes: Any) -> tuple[Plan, AskCounts]:
     """Everything up to validated records, as one shard."""
     plan = place.plan(model=endpoint.model, **changes)
     (shard_id,) = plan.shards
-    render_shard(
-        drop=place.drop, work=place.work, shard_id=shard_id, settings=plan.settings, progress=lambda done, rows: None
-    )
+    render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
     counts = caption_shard(work=place.work, shard_id=shard_id, plan=plan, endpoint=endpoint, progress=lambda at: None)
     validate_shard(work=place.work, shard_id=shard_id, plan=plan)
     return plan, counts

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.credentials import Credentials
-from regioncap.builds.caption import FLUSH_ROWS, caption_shard
+from regioncap.builds.asking import FLUSH_ROWS
+from regioncap.builds.caption import caption_shard
 from regioncap.builds.layout import RECORDS, shard_path
 from regioncap.builds.plan import Plan, plan_build
 from regioncap.builds.render import render_shard
@@ -40,7 +41,7 @@ def rendered(place: Place, work: S3Store) -> Plan:
         settings=settings(shard_size=100_000), model=MODEL, run_id="run", progress=lambda rows: None,
     )  # fmt: skip
     (shard,) = plan.shards
-    render_shard(drop=place.drop, work=work, shard_id=shard, settings=plan.settings, progress=lambda done, rows: None)
+    render_shard(drop=place.drop, work=work, shard_id=shard, plan=plan, progress=lambda done, rows: None)
     return plan
 
 

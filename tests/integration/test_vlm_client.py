@@ -7,17 +7,22 @@ from typing import Any
 
 import pytest
 
-from regioncap.builds.questions import question
-from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
+from regioncap.builds.questions import row_questions
+from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
 from regioncap.vlm.questions import Question
-from tests.builders import encoded, picture, settings
+from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
 
 JPEG = encoded(picture())
 
 
 def questions(number: int, **changes: Any) -> list[Question]:
-    return [question(f"{index:032x}", 2, settings(**changes), MODEL) for index in range(number)]
+    plan = planned(MODEL, **changes)
+    return [asked for index in range(number) for asked in row_questions(marked_row(index), plan).values()]
+
+
+def prepare(question: Question) -> Prepared:
+    return Prepared(question, dict.fromkeys(question.images, JPEG))
 
 
 def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
@@ -26,7 +31,7 @@ def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
 
     async def run() -> None:
         async with connect(endpoint) as client:
-            await ask_all(client, asked, lambda marked: JPEG, answers.append, endpoint.max_in_flight)
+            await ask_all(client, asked, prepare, answers.append, endpoint.max_in_flight)
 
     asyncio.run(run())
     return answers
@@ -144,7 +149,7 @@ def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
 
     async def run() -> None:
         async with connect(endpoint) as client:
-            await ask_all(client, questions(10), lambda marked: JPEG, answers.append, 1)
+            await ask_all(client, questions(10), prepare, answers.append, 1)
 
     with pytest.raises(VlmSetupError):
         asyncio.run(run())

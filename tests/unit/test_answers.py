@@ -6,18 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regioncap.regions.answers import answer_text, parse_answer
+from regioncap.regions.answers import answer_lines, parse_answer
 from regioncap.regions.codes import Code
 from regioncap.regions.gates import Answer, run_gates
 
 
 def captions(text: str, regions: int = 2, answer_format: str = "structured") -> dict[int, str]:
-    return parse_answer(text, answer_format, regions).captions  # type: ignore[arg-type]
+    return parse_answer(text, answer_format, range(1, regions + 1)).captions  # type: ignore[arg-type]
 
 
 def failed(text: str, regions: int = 2, finish_reason: str = "stop", answer_format: str = "structured") -> list[Code]:
-    parsed = parse_answer(text, answer_format, regions)  # type: ignore[arg-type]
-    return [finding.gate.code for finding in run_gates(Answer(text, finish_reason, parsed, regions))]
+    asked = range(1, regions + 1)
+    parsed = parse_answer(text, answer_format, asked)  # type: ignore[arg-type]
+    return [finding.gate.code for finding in run_gates(Answer(text, finish_reason, parsed, asked))]
 
 
 GOOD = json.dumps({"<region1>": "a red door", "<region2>": "a cat,\n asleep"})
@@ -62,11 +63,21 @@ def test_a_server_that_ignores_the_schema_is_still_understood() -> None:
     assert captions("<region1>: a red door\n<region2>: a cat") == {1: "a red door", 2: "a cat"}
 
 
-def test_the_answer_is_the_models_own_text_or_one_line_per_region() -> None:
-    assert answer_text(parse_answer(GOOD, "structured", 2), GOOD, "structured") == (
-        "<region1>: a red door\n<region2>: a cat, asleep"
-    )
-    assert answer_text(parse_answer(" so \n", "free_text", 1), " so \n", "free_text") == "so"
+def test_captions_as_one_text_are_one_line_per_region() -> None:
+    assert answer_lines(captions(GOOD)) == "<region1>: a red door\n<region2>: a cat, asleep"
+
+
+@pytest.mark.parametrize("text", ["<region3>: a cat", "a cat", '{"<region3>": "a cat"}', "Region 3: a cat"])
+def test_an_answer_about_one_region_is_that_regions_whatever_its_number(text: str) -> None:
+    parsed = parse_answer(text, "free_text", [3])
+    assert parsed.captions == {3: "a cat"}
+    assert run_gates(Answer(text, "stop", parsed, [3])) == []
+
+
+def test_an_answer_about_another_region_than_the_one_asked_about_is_refused() -> None:
+    text = "<region1>: a dog"
+    findings = run_gates(Answer(text, "stop", parse_answer(text, "free_text", [3]), [3]))
+    assert [finding.gate.code for finding in findings] == [Code.MISSING_REGION, Code.INVENTED_REGION]
 
 
 @pytest.mark.parametrize(
@@ -91,8 +102,9 @@ def test_a_bad_answer_is_named_by_its_cause(text: str, finish_reason: str, first
 
 @given(st.text(), st.integers(min_value=1, max_value=10), st.sampled_from(["structured", "free_text"]))
 def test_any_text_is_either_refused_or_has_a_caption_for_each_region(text: str, regions: int, form: str) -> None:
-    parsed = parse_answer(text, form, regions)  # type: ignore[arg-type]
-    if not run_gates(Answer(text, "stop", parsed, regions)):
+    asked = range(1, regions + 1)
+    parsed = parse_answer(text, form, asked)  # type: ignore[arg-type]
+    if not run_gates(Answer(text, "stop", parsed, asked)):
         assert sorted(parsed.captions) == list(range(1, regions + 1))
         assert all(parsed.captions.values())
 

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from regioncap.builds.caption import AnswerSink, CaptionCounts, CaptionProgress, caption_shard, load_answers
+from regioncap.builds import layout
+from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, load_answers
+from regioncap.builds.caption import caption_shard
 from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
@@ -41,12 +43,12 @@ def render(place: Place, plan: Plan) -> None:
             drop=place.drop,
             work=place.work,
             shard_id=shard_id,
-            settings=plan.settings,
+            plan=plan,
             progress=lambda done, rows: None,
         )
 
 
-def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[CaptionCounts]:
+def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[AskCounts]:
     return [
         caption_shard(
             work=place.work,
@@ -224,7 +226,7 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
     store = SlowStore(place.folder / "work")
 
     async def flush_and_cancel() -> None:
-        sink = AnswerSink(store, questions=4, kept=0, progress=lambda at: None)
+        sink = AnswerSink(store, layout.ANSWERS, questions=4, kept=0, progress=lambda at: None)
         flushes = []
         for key in "abc":
             sink.add(RawAnswer(key=key, text="", finish_reason="stop"))
@@ -237,7 +239,7 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
         await sink.close()
 
     asyncio.run(flush_and_cancel())
-    assert set(load_answers(store)) == set("abcd")
+    assert set(load_answers(store, layout.ANSWERS)) == set("abcd")
 
 
 def test_equal_rows_ask_once(place: Place, vlm: FakeVlm) -> None:
@@ -253,7 +255,7 @@ def test_progress_ends_with_everything_done(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(3)
     plan = place.plan()
     render(place, plan)
-    seen: list[CaptionProgress] = []
+    seen: list[AskProgress] = []
     caption_shard(work=place.work, shard_id=plan.shards[0], plan=plan, endpoint=endpoint(vlm), progress=seen.append)
     assert (seen[-1].done, seen[-1].questions) == (3, 3)
 

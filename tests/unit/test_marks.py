@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from regioncap.regions.boxes import Box
 from regioncap.regions.images import open_image
-from regioncap.regions.marks import STYLES, draw_marks, layout
+from regioncap.regions.marks import STYLES, MarkStyle, draw_marks, layout
 from regioncap.regions.marks.labels import Rect, place_labels
 from regioncap.regions.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.regions.marks.pieces import tag_places
-from regioncap.regions.profiles import PROFILES
+from regioncap.regions.profiles import PROFILES, ModelProfile
 from regioncap.regions.proposals import contours
-from regioncap.regions.render import fit, mark
+from regioncap.regions.render import encode, mark
 from tests.builders import picture
 
 DATA = Path(__file__).parent / "data" / "contours"
@@ -63,7 +64,7 @@ def _has_free_place(size: tuple[int, int], frame: tuple[int, int], labels: list[
 
 
 def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
-    boxes = [(50.0, 50.0, 120.0, 120.0)] * 6
+    boxes = dict.fromkeys(range(1, 7), (50.0, 50.0, 120.0, 120.0))
     image = Image.new("RGB", (256, 256))
     marks, scale = layout(image.size, boxes, STYLES["box"])
     places = tag_places(marks, scale, image.size)
@@ -71,15 +72,14 @@ def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
-def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: object) -> None:
-    fitted, _ = fit(picture(4000, 3000), profile)  # type: ignore[arg-type]
-    _, scale = layout(fitted.size, [(0, 0, 50, 50)], STYLES["box"])
+def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: ModelProfile) -> None:
+    _, scale = layout(profile.size(4000, 3000), {1: (0, 0, 50, 50)}, STYLES["box"])
     assert scale.tag >= 12
 
 
 def test_region_k_has_colour_k_and_its_label_says_k() -> None:
     image = Image.new("RGB", (400, 400), (127, 127, 127))
-    boxes = [(40.0 + 120 * k, 100.0, 110.0 + 120 * k, 200.0) for k in range(3)]
+    boxes = {k: (120.0 * k - 80, 100.0, 120.0 * k - 10, 200.0) for k in (1, 2, 3)}
     marks, _ = layout(image.size, boxes, STYLES["box"])
     assert [(mark.label, mark.colour) for mark in marks] == [("1", PALETTE[0]), ("2", PALETTE[1]), ("3", PALETTE[2])]
     draw_marks(image, boxes, STYLES["box"])
@@ -90,7 +90,7 @@ def test_region_k_has_colour_k_and_its_label_says_k() -> None:
 def test_the_inside_of_a_region_is_left_as_it_is() -> None:
     image = picture(300, 300)
     before = image.crop((100, 100, 200, 200)).tobytes()
-    draw_marks(image, [(100, 100, 200, 200)], STYLES["box"])
+    draw_marks(image, {1: (100, 100, 200, 200)}, STYLES["box"])
     assert image.crop((100, 100, 200, 200)).tobytes() == before
 
 
@@ -105,9 +105,12 @@ def test_the_inside_of_a_region_is_left_as_it_is() -> None:
         [(k, k, k + 30, k + 30) for k in range(50)],
     ],
 )
-def test_every_style_draws_hard_layouts_the_same_each_time(style: object, boxes: list[tuple[float, ...]]) -> None:
-    first = mark(picture(256, 256), (256, 256), boxes, PROFILES["demo"], style)  # type: ignore[arg-type]
-    assert first == mark(picture(256, 256), (256, 256), boxes, PROFILES["demo"], style)  # type: ignore[arg-type]
+def test_every_style_draws_hard_layouts_the_same_each_time(style: MarkStyle, boxes: list[Box]) -> None:
+    def jpeg() -> bytes:
+        numbered = dict(enumerate(boxes, start=1))
+        return encode(mark(picture(256, 256), (256, 256), numbered, PROFILES["demo"], style))
+
+    assert jpeg() == jpeg()
 
 
 def test_ink_stands_out_against_every_colour() -> None:
@@ -115,10 +118,10 @@ def test_ink_stands_out_against_every_colour() -> None:
     assert {contrast(colour) for colour in PALETTE} == {BLACK, WHITE}
 
 
-def test_the_demo_profile_gives_a_square_and_tells_the_scale() -> None:
-    fitted, scale = fit(picture(512, 256), PROFILES["demo"])
-    assert fitted.size == (256, 256)
-    assert scale == (0.5, 0.5)
+def test_the_demo_profile_pads_to_a_square() -> None:
+    image = mark(picture(512, 256), (512, 256), {1: (20, 20, 200, 200)}, PROFILES["demo"], STYLES["box"])
+    assert image.size == (256, 256)
+    assert image.getpixel((128, 250)) == (128, 128, 128)
 
 
 @pytest.mark.parametrize(
@@ -148,5 +151,5 @@ def test_qwen_sizes_are_whole_patches_within_the_limit(width: int, height: int) 
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("*.png")))
 def test_contour_proposals_are_the_originals(name: str) -> None:
     expected = json.loads((DATA / "boxes.json").read_text())[name]
-    pixels = open_image((DATA / name).read_bytes(), colour_managed=False).pixels
+    pixels = open_image((DATA / name).read_bytes()).decode(colour_managed=False)
     assert [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in contours(pixels)] == expected

@@ -18,8 +18,9 @@ from regioncap.builds.layout import READY_MARKER
 from regioncap.errors import PermanentError
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
+from regioncap.regions.images import MAX_BYTES
 from regioncap.regions.rows import MAX_LINE_BYTES, parse_line
-from regioncap.storage.store import NotFoundError, Store
+from regioncap.storage.store import LinkError, NotFoundError, Store
 
 InputFormat = Literal["jsonl", "json", "csv", "parquet"]
 Readiness = Literal["marker", "unchanged"]
@@ -171,3 +172,17 @@ def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
         except (ValueError, RecursionError):
             return Row(row.line, None, RowFault(Code.BBOX_NOT_A_LIST, f"{bbox_key} is not JSON text"), row.value)
     return Row(row.line, value)
+
+
+def read_image(drop: Store, path: str) -> bytes:
+    """An image's bytes. Raises RowFault (image_not_found, image_is_link, image_too_large)."""
+    try:
+        with drop.open(path) as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except NotFoundError:
+        raise RowFault(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
+    except LinkError:
+        raise RowFault(Code.IMAGE_IS_LINK, "the path leads through a symbolic link; links are not followed") from None
+    if len(data) > MAX_BYTES:
+        raise RowFault(Code.IMAGE_TOO_LARGE, f"the file has more than {MAX_BYTES:,} bytes")
+    return data

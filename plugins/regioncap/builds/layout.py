@@ -5,7 +5,8 @@
     plans/<plan>/plan.json          settings, counts, shards
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     shards/<shard>/rows.jsonl       rows to do; <shard> is a hash of this file
-    shards/<shard>/images/*.jpg     marked images, named by their content's hash
+    shards/<shard>/proposals/*.jsonl  raw answers to where things are, for rows without boxes
+    shards/<shard>/images/*.jpg     marked images and close-ups, named by their content's hash
     shards/<shard>/rendered.jsonl   what `render` did with each row ...
     shards/<shard>/render_rejected.jsonl
     shards/<shard>/answers/*.jsonl  raw answers, in small parts, named by time
@@ -23,6 +24,7 @@ READY_MARKER = "_READY"
 ROWS = "rows.jsonl"
 RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
+PROPOSALS = "proposals/"
 ANSWERS = "answers/"
 CAPTION_COUNTS = "caption.json"
 RECORDS = "records.jsonl"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 import regioncap
 from regioncap.builds import drop as drops
-from regioncap.builds import layout, manifest
+from regioncap.builds import layout, manifest, shard
 from regioncap.builds.settings import BuildSettings
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
@@ -22,7 +22,10 @@ MAX_SHARDS = 1000
 
 
 class Plan(BaseModel):
-    """What a run is going to do, as every later step reads it from the work area."""
+    """What a run is going to do, as every later step reads it from the work area.
+
+    `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,6 +39,7 @@ class Plan(BaseModel):
     rows: int
     rejected: int
     shards: list[str]
+    shards_to_propose: list[str]
     unchanged: bool
     ask_again: str
 
@@ -77,6 +81,7 @@ def plan_build(
     rows = rejected = 0
     if not unchanged:
         rows, rejected, shards = _write_shards(drop, work, plan_id, settings, progress)
+    to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
     plan = Plan(
         plan_id=plan_id,
         date=date,
@@ -88,6 +93,7 @@ def plan_build(
         rows=rows,
         rejected=rejected,
         shards=shards,
+        shards_to_propose=to_propose,
         unchanged=unchanged,
         ask_again=ask_again,
     )
@@ -127,6 +133,10 @@ def _write_shards(
         rejects.seek(0)
         work.write_stream(rejects, layout.plan_rejected_path(plan_id))
     return rows, rejected, shards
+
+
+def _lacks_boxes(work: Store, shard_id: str) -> bool:
+    return any(row.bbox is None for row in shard.planned(work.sub(layout.shard_path(shard_id))))
 
 
 def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:

@@ -5,23 +5,25 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from regioncap.builds import layout, shard
+from regioncap.builds.drop import read_image
+from regioncap.builds.plan import Plan
+from regioncap.builds.propose import Propose, proposals
 from regioncap.builds.settings import BuildSettings
 from regioncap.errors import PermanentError
 from regioncap.regions import boxes as region_boxes
-from regioncap.regions.boxes import BoxFormat, GivenBox, suspect_format
+from regioncap.regions.boxes import BoxFormat, DroppedBox, GivenBox, suspect_format
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
-from regioncap.regions.images import MAX_BYTES, OpenedImage, open_image
+from regioncap.regions.images import open_image
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
-from regioncap.regions.proposals import PROPOSERS
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
-from regioncap.regions.render import mark, seen_scale
+from regioncap.regions.render import close_up, content_name, decoded_size, encode, mark, seen_scale
 from regioncap.regions.rows import reject
-from regioncap.storage.store import LinkError, NotFoundError, Store
+from regioncap.storage.store import Store
 
 # Pillow and OpenCV let go of the interpreter while they work, so threads use all cores. Two per core, since each spends
 # about as long waiting for storage.
@@ -47,19 +49,20 @@ class NoRegionFault(RowFault):
 
 
 def render_shard(
-    *, drop: Store, work: Store, shard_id: str, settings: BuildSettings, progress: Callable[[int, int], None]
+    *, drop: Store, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
     `drop` and `work` are rooted at the build's date. `progress` gets (rows done, rows in all).
-    Raises BoxFormatError.
+    Raises BoxFormatError, and StepMissingError where boxes were to be asked for and were not.
     """
     place = work.sub(layout.shard_path(shard_id))
     rows = shard.planned(place)
+    propose = proposals(plan, place)
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     given: list[GivenBox] = []
-    outcomes = _in_order(lambda row: _outcome(drop, place, row, settings), rows)
+    outcomes = _in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows)
     for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
         if done <= _SAMPLED_ROWS and size is not None:
             given += [GivenBox(raw, size) for raw in row.bbox or ()]
@@ -68,7 +71,7 @@ def render_shard(
         else:
             marked.append(outcome)
         progress(done, len(rows))
-    _check_format(given, settings.box_format)
+    _check_format(given, plan.settings.box_format)
     shard.write_lines(place, layout.RENDER_REJECTED, rejected)
     shard.write_lines(place, layout.RENDERED, marked)
     return len(marked), len(rejected)
@@ -85,42 +88,51 @@ def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
 
 
 def _outcome(
-    drop: Store, place: Store, row: PlannedRow, settings: BuildSettings
+    drop: Store, place: Store, row: PlannedRow, settings: BuildSettings, propose: Propose
 ) -> tuple[RenderedRow | Rejected, tuple[int, int] | None]:
     """What becomes of a row, and its image's size where it is known."""
     try:
-        rendered, jpeg = render_row(row, _read_image(drop, row.image), settings)
+        rendered, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
     except RowFault as fault:
         size = fault.size if isinstance(fault, NoRegionFault) else None
         return reject(row, fault, row.id, {"image": row.image, "bbox": row.bbox}), size
-    place.write(layout.image_path(rendered.marked), jpeg)
+    for name, jpeg in jpegs.items():
+        place.write(layout.image_path(name), jpeg)
     return rendered, (rendered.width, rendered.height)
 
 
-def render_row(row: PlannedRow, data: bytes, settings: BuildSettings) -> tuple[RenderedRow, bytes]:
-    """Mark one image, given its bytes; returns the row and the marked JPEG. Raises RowFault."""
-    profile = PROFILES[settings.model_profile]
-    image = open_image(data, reduce_for=profile.size)
+def render_row(
+    row: PlannedRow, data: bytes, settings: BuildSettings, propose: Propose
+) -> tuple[RenderedRow, dict[str, bytes]]:
+    """Mark one image, given its bytes; returns the row, and the JPEGs for the model by name. Raises RowFault."""
+    profile, style = PROFILES[settings.model_profile], STYLES[settings.mark_style]
     given, box_format = row.bbox, settings.box_format
     if given is None:
-        # Proposals are whole pixels of the full-size picture, whatever the declared format of given boxes.
-        given, box_format = _proposed(data, settings), "xywh"
+        # Proposals are pixels of the image as displayed, whatever the declared format of given boxes.
+        given, box_format = [region_boxes.as_xywh(box) for box in propose(data)], "xywh"
+        if not given:
+            raise RowFault(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
+    picture = open_image(data)
+    displayed = (picture.width, picture.height)
     regions, dropped = region_boxes.select_regions(
         given,
         box_format=box_format,
-        width=image.width,
-        height=image.height,
-        scale=seen_scale(image.width, image.height, profile),
+        width=picture.width,
+        height=picture.height,
+        scale=seen_scale(*displayed, profile),
         max_boxes=settings.max_boxes,
     )
     if not regions:
-        raise _no_region(dropped, image)
-    boxes = [region.box for region in regions]
-    jpeg = mark(image.pixels, (image.width, image.height), boxes, profile, STYLES[settings.mark_style])
+        raise _no_region(dropped, displayed)
+    boxes = {number: region.box for number, region in enumerate(regions, start=1)}
+    alone = boxes if settings.caption_mode == "per_region" else {}
+    image = picture.decode(at_least=decoded_size(displayed, profile, alone))
+    marked = encode(mark(image, displayed, boxes, profile, style))
+    close_ups = [encode(close_up(image, displayed, number, box, profile, style)[0]) for number, box in alone.items()]
     rendered = RenderedRow(
         **row.model_dump(exclude={"bbox"}),
         bbox=given,
-        normalized_bbox=region_boxes.normalized(boxes, image.width, image.height, settings.max_boxes),
+        normalized_bbox=region_boxes.normalized(list(boxes.values()), *displayed, settings.max_boxes),
         regions=[
             RegionBox(region=number, box_index=region.box_index, bbox=region_boxes.as_xywh(region.box))
             for number, region in enumerate(regions, start=1)
@@ -128,43 +140,18 @@ def render_row(row: PlannedRow, data: bytes, settings: BuildSettings) -> tuple[R
         dropped_boxes=[DroppedBoxNote(box_index=box.box_index, code=box.code) for box in dropped],
         warnings=[Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else [],
         image_sha256=hashlib.sha256(data).hexdigest(),
-        width=image.width,
-        height=image.height,
-        # Named by content: shards and repeated runs cannot collide, and equal pictures are kept once.
-        marked=hashlib.sha256(jpeg).hexdigest()[:32],
+        width=picture.width,
+        height=picture.height,
+        marked=content_name(marked),
+        close_ups=[content_name(jpeg) for jpeg in close_ups],
     )
-    return rendered, jpeg
+    return rendered, {content_name(jpeg): jpeg for jpeg in (marked, *close_ups)}
 
 
-def _read_image(drop: Store, path: str) -> bytes:
-    try:
-        with drop.open(path) as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except NotFoundError:
-        raise RowFault(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
-    except LinkError:
-        raise RowFault(Code.IMAGE_IS_LINK, "the path leads through a symbolic link; links are not followed") from None
-    if len(data) > MAX_BYTES:
-        raise RowFault(Code.IMAGE_TOO_LARGE, f"the file has more than {MAX_BYTES:,} bytes")
-    return data
-
-
-def _proposed(data: bytes, settings: BuildSettings) -> list[Any]:
-    proposer = PROPOSERS.get(settings.when_no_boxes)
-    if proposer is None:
-        raise RowFault(Code.NO_BOXES, "the row gives no boxes, and when_no_boxes is 'reject'")
-    found = proposer(open_image(data, colour_managed=False).pixels)
-    if not found:
-        raise RowFault(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none in the image")
-    return [region_boxes.as_xywh(box) for box in found]
-
-
-def _no_region(dropped: list[region_boxes.DroppedBox], image: OpenedImage) -> NoRegionFault:
+def _no_region(dropped: list[DroppedBox], displayed: tuple[int, int]) -> NoRegionFault:
     listed = ", ".join(f"box {box.box_index}: {box.code}" for box in dropped[:10])
     return NoRegionFault(
-        dropped[0].code,
-        f"no box can be used in this {image.width} x {image.height} image ({listed})",
-        (image.width, image.height),
+        dropped[0].code, f"no box can be used in this {displayed[0]} x {displayed[1]} image ({listed})", displayed
     )
 
 

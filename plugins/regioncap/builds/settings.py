@@ -4,16 +4,20 @@ The form in the Airflow UI is made from this model, and so is the documentation.
 """
 
 import hashlib
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from regioncap.builds.drop import InputFormat, Readiness
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
-from regioncap.regions.prompts import PROMPTS, AnswerFormat, PromptLanguage, check_prompt
+from regioncap.regions.prompts import PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
+from regioncap.regions.proposals import proposer_names
+
+_WHEN_NO_BOXES = [*proposer_names(), "ask_model", "reject"]
 
 ExportFormat = Literal["parquet", "csv", "json"]
 
@@ -80,12 +84,13 @@ class BuildSettings(BaseModel):
         le=50,
         json_schema_extra=_group("Boxes"),
     )
-    when_no_boxes: Literal["contours", "reject"] = Field(
+    when_no_boxes: str = Field(
         "contours",
         title="Rows without boxes",
-        description="`contours`: propose regions from closed shapes in the image. `reject`: put the row into "
-        "`rejected.jsonl`.",
-        json_schema_extra=_group("Boxes"),
+        description="`contours`: propose regions from closed shapes in the image. `ask_model`: ask the model where "
+        "things are, if the model profile says how it counts (Qwen's do). `reject`: put the row into "
+        "`rejected.jsonl`. Installed detectors are named after `contours`.",
+        json_schema_extra=_group("Boxes", enum=_WHEN_NO_BOXES),
     )
 
     mark_style: str = Field(
@@ -120,6 +125,13 @@ class BuildSettings(BaseModel):
         title="System prompt",
         description="Opens the system message; what the marks mean and the form of the answer are added to it.",
         max_length=4000,
+        json_schema_extra=_group("Caption"),
+    )
+    caption_mode: CaptionMode = Field(
+        "joint",
+        title="Ask about",
+        description="`joint`: all regions of an image in one question. `per_region`: each region in a question of its "
+        "own, with a close-up beside the marked image; better for small regions, and as many questions as regions.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(
@@ -240,6 +252,21 @@ class BuildSettings(BaseModel):
     def _known_profile(cls, value: str) -> str:
         return _known(value, "model_profile", PROFILES)
 
+    @field_validator("when_no_boxes")
+    @classmethod
+    def _known_proposals(cls, value: str) -> str:
+        return _known(value, "when_no_boxes", _WHEN_NO_BOXES)
+
+    @model_validator(mode="after")
+    def _grounding_model(self) -> Self:
+        if self.when_no_boxes == "ask_model" and PROFILES[self.model_profile].coordinates is None:
+            able = ", ".join(name for name, profile in PROFILES.items() if profile.coordinates is not None)
+            raise ValueError(
+                f"when_no_boxes is ask_model, but how models of the profile {self.model_profile} count is not known; "
+                f"choose one of {able} as model_profile, or another way to find boxes"
+            )
+        return self
+
     @field_validator("prompt")
     @classmethod
     def _usable_prompt(cls, value: str) -> str:
@@ -270,7 +297,7 @@ class BuildSettings(BaseModel):
 NOT_IDENTITY = frozenset({"readiness", "max_rejected_ratio", "force_rebuild", "warehouse_uri", "work_uri"})
 
 
-def _known(value: str, name: str, choices: dict[str, Any]) -> str:
+def _known(value: str, name: str, choices: Iterable[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(sorted(choices))}")
     return value

@@ -8,10 +8,12 @@ from typing import Any, TypedDict
 from airflow.sdk import Asset, BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
-from regioncap.builds.caption import CaptionProgress, caption_shard
+from regioncap.builds.asking import AskCounts, AskProgress
+from regioncap.builds.caption import caption_shard
 from regioncap.builds.layout import partition
 from regioncap.builds.lease import LEASE_SECONDS, Lease, PartitionBusyError
 from regioncap.builds.plan import Plan, plan_build
+from regioncap.builds.propose import propose_shard
 from regioncap.builds.publish import publish_build
 from regioncap.builds.render import render_shard
 from regioncap.builds.validate import validate_shard
@@ -19,6 +21,7 @@ from regioncap.errors import PermanentError
 from regioncap.hooks.places import check_places, open_drop, open_partition, open_work
 from regioncap.hooks.vlm import vlm_endpoint
 from regioncap.operators.params import drop_date_of, settings_of
+from regioncap.storage.store import Store
 
 # An error that says "trying again does not help" ends the task at once; every other one is tried again.
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -101,6 +104,24 @@ class PlanOperator(BaseOperator):
         return plan.shards
 
 
+class ShardsToProposeOperator(BaseOperator):
+    """Returns the shards for which the VLM is to be asked for boxes, to be mapped over; mostly there are none.
+
+    A task of its own, so that where there are none, nothing waits for a place on the GPU queue.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+
+    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def execute(self, context: Context) -> list[str]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        return Plan.load(work, handle["plan_id"]).shards_to_propose
+
+
 class _ShardOperator(BaseOperator):
     """A step on one shard. `plan` is the plan's handle, `shard` the shard's id."""
 
@@ -129,35 +150,53 @@ class RenderOperator(_ShardOperator):
             drop=open_drop(handle["drops_uri"], handle["date"]),
             work=work,
             shard_id=self.shard,
-            settings=Plan.load(work, handle["plan_id"]).settings,
+            plan=Plan.load(work, handle["plan_id"]),
             progress=progress,
         )
         return {"marked": marked, "rejected": rejected}
 
 
-class CaptionOperator(_ShardOperator):
-    """Asks the VLM about the marked images of a shard. Returns how many questions were kept and asked."""
+class _AskOperator(_ShardOperator):
+    """A step that asks the VLM. Returns how many questions there were, had an answer before, and were asked."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         handle: PlanHandle = self.plan
         work = open_work(handle["work_uri"], handle["date"])
         lease, say = _lease(work, context), _every(_LOG_EVERY_SECONDS)
 
-        def progress(at: CaptionProgress) -> None:
+        def progress(at: AskProgress) -> None:
             lease.keep()
             if say() or at.done == at.questions:
                 left = f", {(at.questions - at.done) / at.rate:.0f} s left" if at.rate else ""
-                self.log.info("%s of %s images captioned, %.1f images/s%s", at.done, at.questions, at.rate, left)
+                self.log.info("%s of %s questions answered, %.1f a second%s", at.done, at.questions, at.rate, left)
 
-        counts = caption_shard(
+        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), progress)
+        self.log.info("%s questions: %s had an answer, %s asked", counts.questions, counts.kept, counts.asked)
+        return counts.model_dump()
+
+    def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:
+        raise NotImplementedError
+
+
+class ProposeOperator(_AskOperator):
+    """Asks the VLM where things are in the images of a shard that come without boxes."""
+
+    def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:
+        return propose_shard(
+            drop=open_drop(handle["drops_uri"], handle["date"]),
             work=work,
             shard_id=self.shard,
-            plan=Plan.load(work, handle["plan_id"]),
+            plan=plan,
             endpoint=vlm_endpoint(),
             progress=progress,
         )
-        self.log.info("%s questions: %s had an answer, %s asked", counts.questions, counts.kept, counts.asked)
-        return counts.model_dump()
+
+
+class CaptionOperator(_AskOperator):
+    """Asks the VLM about the marked images of a shard."""
+
+    def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:
+        return caption_shard(work=work, shard_id=self.shard, plan=plan, endpoint=vlm_endpoint(), progress=progress)
 
 
 class ValidateOperator(_ShardOperator):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +33,8 @@ class ParsedAnswer:
     repeated: tuple[int, ...] = ()
 
 
-def parse_answer(text: str, answer_format: AnswerFormat, regions: int) -> ParsedAnswer:
-    """Take the answer to a question about `regions` regions apart.
+def parse_answer(text: str, answer_format: AnswerFormat, regions: Sequence[int]) -> ParsedAnswer:
+    """Take the answer to a question about `regions` (their numbers) apart.
 
     An answer in the wrong form (a server that ignores the schema, a model that answers JSON unasked) is read in the
     form it has.
@@ -47,11 +48,9 @@ def parse_answer(text: str, answer_format: AnswerFormat, regions: int) -> Parsed
     return _parse_text(text, regions)
 
 
-def answer_text(parsed: ParsedAnswer, text: str, answer_format: AnswerFormat) -> str:
-    """The record's `answer`: the model's own text in free-text mode, else one line per region."""
-    if answer_format == "free_text":
-        return text.strip()
-    return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in sorted(parsed.captions.items()))
+def answer_lines(captions: Mapping[int, str]) -> str:
+    """Captions as one text, a line per region in the order of their numbers."""
+    return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in sorted(captions.items()))
 
 
 def _parse_json(text: str) -> ParsedAnswer | None:
@@ -65,10 +64,10 @@ def _parse_json(text: str) -> ParsedAnswer | None:
     return _collect((int(match[1]), value) for key, value in pairs if (match := _TAG.fullmatch(str(key))))
 
 
-def _parse_text(text: str, regions: int) -> ParsedAnswer:
+def _parse_text(text: str, regions: Sequence[int]) -> ParsedAnswer:
     starts = list(_START.finditer(text))
     if not starts:
-        return _collect([(1, text)]) if regions == 1 else ParsedAnswer()
+        return _collect([(regions[0], text)]) if len(regions) == 1 else ParsedAnswer()
     ends = [start.start() for start in starts[1:]] + [len(text)]
     return _collect(
         (int(next(group for group in start.groups() if group)), text[start.end() : end])

@@ -50,5 +50,5 @@ class Code(StrEnum):
     EMPTY = "empty"  # the answer, or a region's caption, is empty
     UNPARSEABLE = "unparseable"  # the answer cannot be taken apart into regions
     MISSING_REGION = "missing_region"  # a marked region is not described
-    INVENTED_REGION = "invented_region"  # a region is described that is not marked
+    INVENTED_REGION = "invented_region"  # a region is described that was not asked about
     REPEATED_REGION = "repeated_region"  # a region is described twice

@@ -14,12 +14,12 @@ from regioncap.regions.prompts import region_tag
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything a gate may look at: the raw text, why the model stopped, its parts, and how many regions there are."""
+    """Everything a gate may look at: the raw text, why the model stopped, its parts, and the regions asked about."""
 
     text: str
     finish_reason: str
     parsed: ParsedAnswer
-    regions: int
+    regions: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ def unparseable(answer: Answer) -> str | None:
 def missing_region(answer: Answer) -> str | None:
     """A marked region is not described."""
     return _about(
-        [region for region in range(1, answer.regions + 1) if region not in answer.parsed.captions],
+        [region for region in answer.regions if region not in answer.parsed.captions],
         "is not described",
     )
 
 
 def invented_region(answer: Answer) -> str | None:
-    """A region is described that is not marked."""
+    """A region is described that was not asked about."""
     return _about(
-        [region for region in sorted(answer.parsed.captions) if not 1 <= region <= answer.regions],
-        "is described, but not marked",
+        [region for region in sorted(answer.parsed.captions) if region not in answer.regions],
+        "is described, but was not asked about",
     )
 
 

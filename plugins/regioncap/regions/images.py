@@ -1,7 +1,7 @@
 """Opening images of unknown origin: every format we accept becomes the RGB picture a person would see."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,6 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
-from regioncap.regions.profiles import SizeRule
 
 # Only these decoders are ever tried: Pillow's full list has some that start other programs (EPS) or are rarely tested.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
@@ -31,45 +30,51 @@ _QUARTER_TURNS = {5, 6, 7, 8}
 
 
 @dataclass(frozen=True)
-class OpenedImage:
-    """An image as displayed: RGB, upright. `pixels` may be smaller than (`width`, `height`), the displayed size."""
+class Picture:
+    """An image file whose header has been read. `width` and `height` are those of the image as displayed, in pixels."""
 
-    pixels: Image.Image
     width: int
     height: int
+    _stored: Image.Image = field(repr=False)
+
+    def decode(self, at_least: tuple[int, int] | None = None, *, colour_managed: bool = True) -> Image.Image:
+        """The picture a person sees: RGB, upright, sRGB, transparency over white. Only once for each Picture.
+
+        With `at_least` (width, height), a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller.
+        Without `colour_managed`, an embedded ICC profile is ignored, as OpenCV ignores it.
+        Raises RowFault (image_truncated, image_unreadable).
+        """
+        image = self._stored
+        orientation = _orientation(image)
+        try:
+            if at_least is not None and image.format in ("JPEG", "MPO"):
+                image.draft(image.mode, at_least[::-1] if orientation in _QUARTER_TURNS else at_least)
+            image.load()
+        except Exception as error:  # decoders raise nearly anything on hostile bytes
+            raise RowFault(Code.IMAGE_TRUNCATED, f"the image cannot be decoded to its last row: {error}") from error
+        try:
+            upright = ImageOps.exif_transpose(image) if orientation != 1 else image
+            return _to_rgb(upright, colour_managed)
+        except Exception as error:
+            raise RowFault(Code.IMAGE_UNREADABLE, f"its colours cannot be converted: {error}") from error
 
 
-def open_image(data: bytes, reduce_for: SizeRule | None = None, *, colour_managed: bool = True) -> OpenedImage:
-    """Decode `data` to the picture a person sees: first frame, upright, sRGB, transparency over white.
+def open_image(data: bytes) -> Picture:
+    """Read the header of an image file; of several frames, the first counts.
 
-    With `reduce_for`, a JPEG is decoded at 1/2, 1/4 or 1/8 where that still is at least the size the rule asks for.
-    Without `colour_managed`, an embedded ICC profile is ignored, as OpenCV ignores it.
-    Raises RowFault (image_empty, image_unreadable, image_too_large, image_truncated).
+    Raises RowFault (image_empty, image_unreadable, image_too_large).
     """
     if not data:
         raise RowFault(Code.IMAGE_EMPTY, "the image file has no bytes")
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception as error:  # decoders raise nearly anything on hostile bytes
+    except Exception as error:
         raise RowFault(Code.IMAGE_UNREADABLE, f"not an image of a supported format ({', '.join(FORMATS)})") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise RowFault(Code.IMAGE_TOO_LARGE, f"{width} x {height} pixels; the limit is {MAX_PIXELS:,} in all")
-    try:
-        turned = _orientation(image) in _QUARTER_TURNS
-        if turned:
-            width, height = height, width
-        if reduce_for is not None and image.format in ("JPEG", "MPO"):
-            seen = reduce_for(width, height)
-            image.draft(image.mode, seen[::-1] if turned else seen)
-        image.load()
-    except Exception as error:
-        raise RowFault(Code.IMAGE_TRUNCATED, f"the image cannot be decoded to its last row: {error}") from error
-    try:
-        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
-        return OpenedImage(_to_rgb(upright, colour_managed), width, height)
-    except Exception as error:
-        raise RowFault(Code.IMAGE_UNREADABLE, f"its colours cannot be converted: {error}") from error
+    turned = _orientation(image) in _QUARTER_TURNS
+    return Picture(height, width, image) if turned else Picture(width, height, image)
 
 
 def _orientation(image: Image.Image) -> int:

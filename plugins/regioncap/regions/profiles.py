@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from regioncap.regions.grounding import Coordinates
+
 SizeRule = Callable[[int, int], tuple[int, int]]
 
 
@@ -17,12 +19,14 @@ class ModelProfile:
     """A model family's view of an image.
 
     `size` maps the displayed (width, height) in pixels to the (width, height) that the model sees; `canvas` is the
-    (width, height) onto which the result is padded at the right and the bottom, or None.
+    (width, height) onto which the result is padded at the right and the bottom, or None. `coordinates` says how the
+    model counts when it is asked where things are; None for a model that cannot say.
     """
 
     name: str
     size: SizeRule
     canvas: tuple[int, int] | None = None
+    coordinates: Coordinates | None = None
 
 
 def longest_edge(width: int, height: int, *, edge: int) -> tuple[int, int]:
@@ -57,8 +61,16 @@ PROFILES: dict[str, ModelProfile] = {
     profile.name: profile
     for profile in (
         ModelProfile("demo", partial(longest_edge, edge=256), canvas=(256, 256)),
-        ModelProfile("qwen2.5-vl", partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS)),
-        ModelProfile("qwen3-vl", partial(patch_multiple, patch=32, min_pixels=64 * 64, max_pixels=_MAX_PIXELS)),
+        ModelProfile(
+            "qwen2.5-vl",
+            partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS),
+            coordinates="pixels",
+        ),
+        ModelProfile(
+            "qwen3-vl",
+            partial(patch_multiple, patch=32, min_pixels=64 * 64, max_pixels=_MAX_PIXELS),
+            coordinates="thousandths",
+        ),
         ModelProfile("smolvlm", partial(longest_edge, edge=2048)),
     )
 }

@@ -1,8 +1,10 @@
 """The words that go to the VLM, and the JSON schema its structured answer has to follow."""
 
+from collections.abc import Iterable
 from string import Formatter
 from typing import Any, Literal
 
+CaptionMode = Literal["joint", "per_region"]
 AnswerFormat = Literal["structured", "free_text"]
 PromptLanguage = Literal["en", "zh"]
 
@@ -19,25 +21,44 @@ _MARKS: dict[PromptLanguage, str] = {
     "zh": "图像中每个区域都有边框，边框上的标签显示其编号：标签 1 即 <region1>。"
     "请描述边框内的内容，不要描述边框或标签。",
 }
-_FORMS: dict[AnswerFormat, dict[PromptLanguage, str]] = {
-    "structured": {
+_FORMS: dict[tuple[CaptionMode, AnswerFormat], dict[PromptLanguage, str]] = {
+    ("joint", "structured"): {
         "en": 'Answer with one JSON object that has one key for each region, "<region1>" to "<region{n}>", '
         "and its description in English as the value.",
         "zh": '请只回答一个 JSON 对象，每个区域一个键，从 "<region1>" 到 "<region{n}>"，值为该区域的中文描述。',
     },
-    "free_text": {
+    ("joint", "free_text"): {
         "en": "Answer in English with one line for each region: its name, a colon, and its description.",
         "zh": "请用中文回答，每个区域一行：区域名、冒号、描述。",
     },
+    # The same for every region of an image, so that the server can keep what it has computed for the first.
+    ("per_region", "structured"): {
+        "en": "Answer with one JSON object that has one key, the name of the region you are asked about, "
+        "and its description in English as the value.",
+        "zh": "请只回答一个 JSON 对象，只有一个键，即所问区域的名称，值为该区域的中文描述。",
+    },
+    ("per_region", "free_text"): {
+        "en": "Answer in English with the name of the region you are asked about, a colon, and its description.",
+        "zh": "请用中文回答：所问区域的名称、冒号、描述。",
+    },
+}
+_CLOSE_UP: dict[PromptLanguage, str] = {
+    "en": "This is a close-up of {region}. Describe {region} only.",
+    "zh": "这是 {region} 的特写。请只描述 {region}。",
 }
 
 # Longest caption the schema lets a model write: room for a paragraph, an end to a runaway.
 MAX_CAPTION_CHARACTERS = 1000
 
 
+def region_label(region: int) -> str:
+    """What the mark of region `region` (1-based) says: the number in its name."""
+    return str(region)
+
+
 def region_tag(region: int) -> str:
     """The name of region `region` (1-based) in prompts and answers."""
-    return f"<region{region}>"
+    return f"<region{region_label(region)}>"
 
 
 def user_prompt(template: str, regions: int) -> str:
@@ -58,15 +79,22 @@ def check_prompt(template: str) -> None:
         )
 
 
-def system_message(system_prompt: str, answer_format: AnswerFormat, regions: int, language: PromptLanguage) -> str:
+def system_message(
+    system_prompt: str, mode: CaptionMode, answer_format: AnswerFormat, regions: int, language: PromptLanguage
+) -> str:
     """The system message: the user's system prompt, then what marks mean, then the form of the answer."""
-    form = _FORMS[answer_format][language].format(n=regions)
+    form = _FORMS[mode, answer_format][language].format(n=regions)
     return "\n".join(part for part in (system_prompt, _MARKS[language], form) if part)
 
 
-def answer_schema(regions: int) -> dict[str, Any]:
-    """The JSON schema of a structured answer: exactly `<region1>`..`<regionN>`, each a non-empty string."""
-    tags = [region_tag(region) for region in range(1, regions + 1)]
+def close_up_prompt(region: int, language: PromptLanguage) -> str:
+    """What follows a region's close-up in a question about this region alone."""
+    return _CLOSE_UP[language].format(region=region_tag(region))
+
+
+def answer_schema(regions: Iterable[int]) -> dict[str, Any]:
+    """The JSON schema of a structured answer about `regions`: exactly their names, each with a non-empty string."""
+    tags = [region_tag(region) for region in regions]
     caption = {"type": "string", "minLength": 1, "maxLength": MAX_CAPTION_CHARACTERS}
     return {
         "type": "object",

@@ -1,6 +1,16 @@
-"""Regions for rows that give no boxes. Add a detector of your own by adding one function to `PROPOSERS`."""
+"""Regions for rows that give no boxes: a function from an image to boxes.
+
+A detector of one's own is such a function in any installed package, which names it as an entry point:
+
+    [project.entry-points."regioncap.proposers"]
+    my_detector = "my_package.detect:boxes"
+
+The param `when_no_boxes` then offers `my_detector`.
+"""
 
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 import cv2
 import numpy as np
@@ -8,7 +18,10 @@ from PIL import Image
 
 from regioncap.regions.boxes import Box
 
+# Takes an RGB image at its full displayed size; returns boxes in its pixels, best first.
 Proposer = Callable[[Image.Image], list[Box]]
+
+_ENTRY_POINTS = "regioncap.proposers"
 
 # Areas, aspect (width / height) and sides that the original pipeline accepts, as shares of the image.
 _MIN_AREA, _MAX_AREA = 0.01, 0.8
@@ -59,4 +72,19 @@ def _overlap(a: Box, b: Box) -> float:
     return width * height / min(_area(a), _area(b)) if width > 0 and height > 0 else 0.0
 
 
-PROPOSERS: dict[str, Proposer] = {"contours": contours}
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
+
+
+def proposer_names() -> list[str]:
+    """The names that `proposer` knows: RegionCap's own first, then those of installed packages."""
+    return ["contours", *sorted(_installed().keys() - {"contours"})]
+
+
+def proposer(name: str) -> Proposer:
+    """The detector of that name, one of `proposer_names()`."""
+    if name == "contours":
+        return contours
+    loaded: Proposer = _installed()[name].load()
+    return loaded

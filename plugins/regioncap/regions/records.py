@@ -47,7 +47,10 @@ class DroppedBoxNote(_Row):
 
 
 class RenderedRow(PlannedRow):
-    """A row whose image is marked. `bbox` holds the boxes as given or as proposed; `marked` names the marked image."""
+    """A row whose image is marked. `bbox` holds the boxes as given or as proposed.
+
+    `marked` names the marked image, `close_ups` the regions' close-ups where each region is asked about by itself.
+    """
 
     bbox: list[Any]
     normalized_bbox: list[list[float]]
@@ -58,6 +61,7 @@ class RenderedRow(PlannedRow):
     width: int
     height: int
     marked: str
+    close_ups: list[str]
 
 
 class RegionCaption(RegionBox):

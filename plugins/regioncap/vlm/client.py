@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +50,7 @@ class _Models(BaseModel):
 
 
 Body = TypeVar("Body", bound=BaseModel)
+Item = TypeVar("Item")
 
 
 class VlmSetupError(PermanentError):
@@ -92,6 +93,14 @@ class RawAnswer(BaseModel):
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A question, and the bytes of its images by name: all there is to send."""
+
+    question: Question
+    jpegs: Mapping[str, bytes]
+
+
 class VlmClient:
     """A connection to one endpoint; use it through `connect`."""
 
@@ -112,11 +121,14 @@ class VlmClient:
                 f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
             )
 
-    async def ask(self, question: Question, jpeg: bytes) -> RawAnswer:
-        """Ask one question; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
+    async def ask(self, question: Question, jpegs: Mapping[str, bytes]) -> RawAnswer:
+        """Ask one question with its images' bytes; what passes is tried again.
+
+        Raises VlmUnavailableError or VlmSetupError.
+        """
         started = time.monotonic()
         try:
-            create = partial(self._api.chat.completions.with_raw_response.create, **question.request(jpeg))
+            create = partial(self._api.chat.completions.with_raw_response.create, **question.request(jpegs))
             completion = await self._patiently(create, _Completion)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             return RawAnswer(key=question.key, text="", finish_reason="refused", refused=error.message[:500])
@@ -178,20 +190,23 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
 
 async def ask_all(
     client: VlmClient,
-    questions: Iterable[Question],
-    read_image: Callable[[str], bytes],
+    items: Iterable[Item],
+    prepare: Callable[[Item], Prepared | None],
     keep: Callable[[RawAnswer], None],
     in_flight: int,
 ) -> None:
-    """Ask all questions, `in_flight` at a time, and hand each answer to `keep` as it comes.
+    """Ask one question for each item, `in_flight` at a time, and hand each answer to `keep` as it comes.
 
-    `read_image` maps a marked image's name to its JPEG bytes; it is called on other threads. The first error ends all.
+    `prepare` makes an item's question and reads its images, on other threads; None where there is nothing to ask. The
+    first error ends all.
     """
-    waiting = iter(questions)
+    waiting = iter(items)
 
     async def worker() -> None:
-        for question in waiting:
-            keep(await client.ask(question, await asyncio.to_thread(read_image, question.marked)))
+        for item in waiting:
+            prepared = await asyncio.to_thread(prepare, item)
+            if prepared is not None:
+                keep(await client.ask(prepared.question, prepared.jpegs))
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,37 +1,50 @@
 """A question to the VLM: what is sent."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the user's message: a text, or an image, named by the hash of its JPEG."""
+
+    kind: Literal["image", "text"]
+    value: str
 
 
 @dataclass(frozen=True)
 class Question:
-    """A chat request about one marked image, without the image's bytes.
+    """A chat request, without the images' bytes.
 
-    `key` is a hash of the marked image's content hash and of everything else that is sent, so the same key means the
-    same question: no position, no try number.
+    `key` is a hash of everything that is sent, images by their content hash, so the same key means the same question:
+    no position, no try number.
     """
 
     key: str
-    marked: str
     system: str
-    prompt: str
+    parts: tuple[Part, ...]
     options: dict[str, Any]
 
-    def request(self, jpeg: bytes) -> dict[str, Any]:
-        """The body of the chat completion request. The image goes before the text, where vLLM can reuse its prefix."""
-        image = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    @property
+    def images(self) -> list[str]:
+        """The names of the images that are sent, in order."""
+        return [part.value for part in self.parts if part.kind == "image"]
+
+    def request(self, jpegs: Mapping[str, bytes]) -> dict[str, Any]:
+        """The body of the chat completion request; `jpegs` maps the images' names to their bytes."""
         return {
             **self.options,
             "messages": [
                 {"role": "system", "content": self.system},
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "image_url", "image_url": {"url": image}},
-                        {"type": "text", "text": self.prompt},
-                    ],
-                },
+                {"role": "user", "content": [_content(part, jpegs) for part in self.parts]},
             ],
         }
+
+
+def _content(part: Part, jpegs: Mapping[str, bytes]) -> dict[str, Any]:
+    if part.kind == "text":
+        return {"type": "text", "text": part.value}
+    image = "data:image/jpeg;base64," + base64.b64encode(jpegs[part.value]).decode()
+    return {"type": "image_url", "image_url": {"url": image}}

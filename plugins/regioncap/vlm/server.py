@@ -37,7 +37,7 @@ class ServerConfig(BaseModel):
 
 
 def command(config: ServerConfig) -> list[str]:
-    """vLLM's command line: loopback only, one image a question, nothing fetched on a client's behalf."""
+    """vLLM's command line: loopback only, nothing fetched on a client's behalf."""
     line = [
         *(str(config.python), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", config.model),
@@ -46,7 +46,8 @@ def command(config: ServerConfig) -> list[str]:
         *("--dtype", config.dtype),
         *("--max-model-len", str(config.max_model_len)),
         *("--max-num-seqs", str(config.max_num_seqs)),
-        *("--limit-mm-per-prompt", json.dumps({"image": 1})),
+        # The marked image, and a close-up where regions are asked about one by one.
+        *("--limit-mm-per-prompt", json.dumps({"image": 2})),
         # Every image is asked about once or twice; keeping it for longer only takes memory.
         *("--mm-processor-cache-gb", "0"),
     ]

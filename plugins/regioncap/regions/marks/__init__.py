@@ -1,7 +1,7 @@
 """Numbered marks that a model can read. A style is a list of pieces; add one by adding an entry to `STYLES`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image
@@ -9,6 +9,7 @@ from PIL import Image
 from regioncap.regions.boxes import Box
 from regioncap.regions.marks.palette import colour_of
 from regioncap.regions.marks.pieces import Mark, Piece, Scale, corner_ticks, dim_outside, outline, tags
+from regioncap.regions.prompts import region_label
 
 __all__ = ["STYLES", "MarkStyle", "draw_marks", "layout"]
 
@@ -37,22 +38,22 @@ STYLES: dict[str, MarkStyle] = {
 }
 
 
-def draw_marks(image: Image.Image, boxes: Sequence[Box], style: MarkStyle) -> None:
-    """Draw region k = 1..n around `boxes[k - 1]` ((x0, y0, x1, y1) in pixels of `image`, inside its frame), in place.
+def draw_marks(image: Image.Image, boxes: Mapping[int, Box], style: MarkStyle) -> None:
+    """Draw a mark around each region's box ((x0, y0, x1, y1) in pixels of `image`, inside its frame), in place.
 
-    `image` is RGB at the size the model sees. The label of region k is its number.
+    `boxes` maps region numbers (1-based) to boxes. `image` is RGB at the size the model sees.
     """
     marks, scale = layout(image.size, boxes, style)
     for piece in style.pieces:
         piece(image, marks, scale)
 
 
-def layout(frame: tuple[int, int], boxes: Sequence[Box], style: MarkStyle) -> tuple[list[Mark], Scale]:
+def layout(frame: tuple[int, int], boxes: Mapping[int, Box], style: MarkStyle) -> tuple[list[Mark], Scale]:
     """What `draw_marks` draws on an image of size `frame`: the marks, and the sizes of their parts."""
     unit = math.sqrt(frame[0] * frame[1])
     line = max(2, round(style.line_scale * unit))
     scale = Scale(line=line, halo=max(1, line // 3), tag=max(12, round(style.tag_scale * unit)))
-    marks = [Mark(region, _pixels(box), colour_of(region), str(region)) for region, box in enumerate(boxes, start=1)]
+    marks = [Mark(region, _pixels(box), colour_of(region), region_label(region)) for region, box in boxes.items()]
     return marks, scale
 
 

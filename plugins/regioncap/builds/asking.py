@@ -1,0 +1,162 @@
+"""Asking the VLM what has no answer yet, so that nothing is asked twice and next to nothing is lost."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from regioncap.builds import shard
+from regioncap.storage.store import Store
+from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, ask_all, connect
+
+Item = TypeVar("Item")
+
+# An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
+FLUSH_SECONDS = 2.0
+FLUSH_ROWS = 64
+
+
+class AskCounts(BaseModel):
+    """Of a shard's questions: how many there are, how many had an answer before, how many were asked now."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    questions: int
+    kept: int
+    asked: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AskProgress:
+    """How far a shard is: `done` of `questions` have an answer, `asked` of them by this task, at `rate` a second."""
+
+    done: int
+    questions: int
+    asked: int
+    rate: float
+
+
+def load_answers(place: Store, folder: str) -> dict[str, RawAnswer]:
+    """Every answer that a shard's earlier tries left in `folder`, by the question's key."""
+    return {
+        answer.key: answer
+        for part in list(place.list(folder))
+        for answer in shard.read_lines(place, part.path, RawAnswer)
+    }
+
+
+def ask_into(
+    sink: "AnswerSink", endpoint: Endpoint, items: Collection[Item], prepare: Callable[[Item], Prepared | None]
+) -> None:
+    """Ask one question for each item, and write the answers as they come.
+
+    `prepare` as for `ask_all`. Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
+    """
+    if items:
+        asyncio.run(_ask(sink, endpoint, items, prepare))
+
+
+async def _ask(
+    sink: "AnswerSink", endpoint: Endpoint, items: Collection[Item], prepare: Callable[[Item], Prepared | None]
+) -> None:
+    async with connect(endpoint) as client:
+        await client.check()
+        try:
+            async with asyncio.TaskGroup() as group:
+                flusher = group.create_task(_flush_regularly(sink))
+                await ask_all(client, items, prepare, sink.add, endpoint.max_in_flight)
+                flusher.cancel()
+        except* Exception as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            # On an error too: answers that were paid for are kept.
+            await sink.close()
+
+
+async def _flush_regularly(sink: "AnswerSink") -> None:
+    due = time.monotonic() + FLUSH_SECONDS
+    while True:
+        await asyncio.sleep(0.1)
+        if len(sink.pending) >= FLUSH_ROWS or time.monotonic() >= due:
+            await sink.flush()
+            due = time.monotonic() + FLUSH_SECONDS
+
+
+class AnswerSink:
+    """Collects answers and writes them to a shard's folder in small parts. To be used from one event loop.
+
+    Of `questions` there are `kept` whose answers are there; `progress` is called at each flush.
+    """
+
+    def __init__(
+        self, place: Store, folder: str, questions: int, kept: int, progress: Callable[[AskProgress], None]
+    ) -> None:
+        self.pending: list[RawAnswer] = []
+        self._place = place
+        self._folder = folder
+        self._questions = questions
+        self._kept = kept
+        self._progress = progress
+        self._started = time.monotonic()
+        self._asked = self._prompt_tokens = self._completion_tokens = 0
+        # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._latest: Future[None] | None = None
+
+    def add(self, answer: RawAnswer) -> None:
+        """Take an answer; the next flush writes it."""
+        self.pending.append(answer)
+        self._asked += 1
+        self._prompt_tokens += answer.prompt_tokens
+        self._completion_tokens += answer.completion_tokens
+
+    async def flush(self) -> None:
+        """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""
+        taken, self.pending = self.pending, []
+        self._latest = self._writer.submit(self._write, taken)
+        # Cancelling this would take a write that still waits for its thread out of the queue, and its answers with it.
+        await asyncio.shield(asyncio.wrap_future(self._latest))
+
+    async def close(self) -> None:
+        """Write what is left, after every write before it. Raises what one of these raised."""
+        earlier = self._latest
+        try:
+            await self.flush()
+        finally:
+            self._writer.shutdown()
+        if earlier is not None:
+            earlier.result()
+
+    def _write(self, answers: list[RawAnswer]) -> None:
+        if answers:
+            # Named by time, so that a person sees the order; the random part keeps two tries apart.
+            part = f"{self._folder}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
+            shard.write_lines(self._place, part, answers)
+        elapsed = max(time.monotonic() - self._started, 1e-6)
+        self._progress(
+            AskProgress(
+                done=self._kept + self._asked,
+                questions=self._questions,
+                asked=self._asked,
+                rate=self._asked / elapsed,
+            )
+        )
+
+    def counts(self) -> AskCounts:
+        """What has been asked so far."""
+        return AskCounts(
+            questions=self._questions,
+            kept=self._kept,
+            asked=self._asked,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+            seconds=round(time.monotonic() - self._started, 3),
+        )

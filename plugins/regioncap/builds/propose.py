@@ -1,0 +1,94 @@
+"""`propose`: ask the VLM where things are in the images of rows that give no boxes."""
+
+from collections.abc import Callable, Mapping
+
+from regioncap.builds import drop as drops
+from regioncap.builds import layout, shard
+from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers
+from regioncap.builds.plan import Plan
+from regioncap.builds.questions import grounding_question
+from regioncap.regions.boxes import Box
+from regioncap.regions.codes import Code
+from regioncap.regions.faults import RowFault
+from regioncap.regions.grounding import grounded_boxes
+from regioncap.regions.images import Picture, open_image
+from regioncap.regions.profiles import PROFILES
+from regioncap.regions.proposals import proposer
+from regioncap.regions.records import PlannedRow
+from regioncap.regions.render import content_name, encode, fit
+from regioncap.storage.store import Store
+from regioncap.vlm.client import Endpoint, Prepared, RawAnswer
+
+# From an image file's bytes to boxes in pixels of the image as displayed. Raises RowFault.
+Propose = Callable[[bytes], list[Box]]
+
+
+def propose_shard(
+    *,
+    drop: Store,
+    work: Store,
+    shard_id: str,
+    plan: Plan,
+    endpoint: Endpoint,
+    progress: Callable[[AskProgress], None],
+) -> AskCounts:
+    """Ask about each image without boxes that has no answer yet; an image that cannot be opened is left to `render`.
+
+    `drop` and `work` are rooted at the build's date; `progress` is called at each flush.
+    Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
+    """
+    place = work.sub(layout.shard_path(shard_id))
+    rows = [row for row in shard.planned(place) if row.bbox is None]
+    kept = load_answers(place, layout.PROPOSALS)
+
+    def prepare(row: PlannedRow) -> Prepared | None:
+        try:
+            asked = _prepare(open_image(drops.read_image(drop, row.image)), plan)
+        except RowFault:
+            return None
+        return None if asked.question.key in kept else asked
+
+    sink = AnswerSink(place, layout.PROPOSALS, len(rows), len(kept), progress)
+    ask_into(sink, endpoint, rows, prepare)
+    return sink.counts()
+
+
+def proposals(plan: Plan, place: Store) -> Propose:
+    """How boxes are found for the rows of a shard that give none, by the plan's settings.
+
+    `place` is the shard's; with ask_model, the answers in it are read.
+    """
+    way = plan.settings.when_no_boxes
+    if way == "reject":
+        return _none_wanted
+    if way == "ask_model":
+        answers = load_answers(place, layout.PROPOSALS)
+        return lambda data: _grounded(data, plan, answers)
+    detect = proposer(way)
+    # Without colour management: the contours are those of the original pipeline, which knows none.
+    return lambda data: detect(open_image(data).decode(colour_managed=False))
+
+
+def _none_wanted(data: bytes) -> list[Box]:
+    raise RowFault(Code.NO_BOXES, "the row gives no boxes, and when_no_boxes is 'reject'")
+
+
+def _grounded(data: bytes, plan: Plan, answers: Mapping[str, RawAnswer]) -> list[Box]:
+    picture = open_image(data)
+    answer = answers.get(_prepare(picture, plan).question.key)
+    if answer is None:
+        raise shard.StepMissingError("the model has not been asked for boxes yet: clear the shard's propose task")
+    if answer.refused is not None:
+        raise RowFault(Code.REQUEST_REFUSED, f"the VLM refused the request for boxes: {answer.refused}")
+    profile, displayed = PROFILES[plan.settings.model_profile], (picture.width, picture.height)
+    assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
+    return grounded_boxes(answer.text, profile.coordinates, profile.size(*displayed), displayed)
+
+
+def _prepare(picture: Picture, plan: Plan) -> Prepared:
+    """The question about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
+    profile = PROFILES[plan.settings.model_profile]
+    size = profile.size(picture.width, picture.height)
+    jpeg = encode(fit(picture.decode(at_least=size), size, profile))
+    name = content_name(jpeg)
+    return Prepared(grounding_question(name, plan), {name: jpeg})
