@@ -45,9 +45,9 @@ def test_every_task_ends_by_itself_and_is_tried_again(dag: DAG) -> None:
         assert task.retry_policy is not None, task.task_id
 
 
-def test_only_the_task_that_asks_the_vlm_takes_a_gpu_slot(dag: DAG) -> None:
+def test_only_tasks_that_ask_the_vlm_take_a_gpu_slot(dag: DAG) -> None:
     on_gpu = {task.task_id for task in dag.tasks if task.pool == "regioncap_gpu" or task.queue == "gpu"}
-    assert on_gpu == {"shard.caption"}
+    assert on_gpu == {"propose", "shard.caption"}
     caption = dag.get_task("shard.caption")
     assert (caption.pool, caption.queue) == ("regioncap_gpu", "gpu")
 

@@ -70,6 +70,23 @@ def test_a_second_run_publishes_nothing_new_and_asks_nothing(drop: Path, vlm: Fa
     assert {state for (task, _), state in states(again).items() if task.startswith("shard.")} == {"skipped"}
 
 
+def test_the_vlm_is_asked_for_boxes_before_marks_are_drawn(drop: Path, vlm: FakeVlm) -> None:
+    with (drop / "manifest.jsonl").open("a") as rows:
+        rows.write('{"image": "0.jpg"}\n')
+    done = run(when_no_boxes="ask_model", model_profile="qwen2.5-vl", max_rejected_ratio=0.5)
+    assert done.state == DagRunState.SUCCESS
+    # The drop's last shard has the rows without boxes; of these, one has no image either.
+    assert [state for (task, _), state in states(done).items() if task == "propose"] == ["success"]
+    assert (manifest().counts.captioned, manifest().counts.rejected) == (5, 1)
+    assert len(vlm.requests) == 6
+
+
+def test_where_no_boxes_are_asked_for_nothing_waits_for_the_gpu_queue_before_marks_are_drawn(
+    drop: Path, vlm: FakeVlm
+) -> None:
+    assert {state for (task, _), state in states(run()).items() if task == "propose"} == {"skipped"}
+
+
 def test_a_manual_run_fails_at_once_when_the_drop_is_not_there(vlm: FakeVlm) -> None:
     done = run()
     assert done.state == DagRunState.FAILED

@@ -1,10 +1,13 @@
 """The steps after `plan`, in local folders: render, caption, validate, publish."""
 
 import asyncio
+import base64
+import io
 import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,20 +15,25 @@ import pytest
 from PIL import Image
 
 from regioncap.builds import layout
+from regioncap.builds import settings as settings_module
 from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, load_answers
 from regioncap.builds.caption import caption_shard
 from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.plan import Plan
+from regioncap.builds.propose import propose_shard
 from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
 from regioncap.builds.render import BoxFormatError, render_shard
 from regioncap.builds.shard import StepMissingError
 from regioncap.builds.validate import validate_shard
+from regioncap.regions import proposals
+from regioncap.regions.boxes import Box
 from regioncap.storage.local import LocalStore
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError
 from tests.builders import Place, broken_rows, encoded, picture
-from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
 
 BOXES = [[10, 10, 40, 30]]
+ASKING = {"when_no_boxes": "ask_model", "model_profile": "qwen2.5-vl"}
 
 
 @pytest.fixture
@@ -59,6 +67,25 @@ def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[AskC
         )
         for shard_id in plan.shards
     ]
+
+
+def propose(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
+    return [
+        propose_shard(
+            drop=place.drop,
+            work=place.work,
+            shard_id=shard_id,
+            plan=plan,
+            endpoint=endpoint(vlm),
+            progress=lambda at: None,
+        )
+        for shard_id in plan.shards_to_propose
+    ]
+
+
+def jpeg_of(part: dict[str, Any]) -> Image.Image:
+    """The image in a part of a request."""
+    return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
 
 
 def validate(place: Place, plan: Plan) -> None:
@@ -184,6 +211,72 @@ def test_rows_without_boxes_get_proposals_or_a_code(place: Place, vlm: FakeVlm) 
     assert rejected(place)["even.png"]["code"] == "no_boxes"
     build(place, vlm, when_no_boxes="reject", max_rejected_ratio=1)
     assert {row["code"] for row in rejected(place).values()} == {"no_boxes"}
+
+
+def test_the_model_can_be_asked_for_boxes(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture(280, 140)))
+    place.put("cut.jpg", encoded(picture())[:-200])
+    place.put_rows({"image": "a.jpg", "bbox": BOXES}, {"image": "a.jpg"}, {"image": "cut.jpg"})
+    plan = place.plan(max_rejected_ratio=0.5, **ASKING)
+    assert plan.shards_to_propose == plan.shards
+    assert [(counts.questions, counts.asked) for counts in propose(place, plan, vlm)] == [(2, 1)]
+    (asked,) = vlm.requests
+    image, text = asked["messages"][1]["content"]
+    assert jpeg_of(image).size == (280, 140) and text["text"].startswith("Locate")
+    # A second try finds the answer of the first.
+    assert [counts.asked for counts in propose(place, plan, vlm)] == [0]
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate(place, plan)
+    publish(place, plan)
+    given, proposed = records(place)
+    assert given["bbox"] == BOXES
+    assert (proposed["type"], proposed["bbox"]) == ("without_bbox", [[28, 28, 56, 28]])
+    assert {image: row["code"] for image, row in rejected(place).items()} == {"cut.jpg": "image_truncated"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [(completion("[]"), "no_boxes"), (completion("I see none."), "no_boxes"), (error(400), "request_refused")],
+)
+def test_a_model_that_names_no_boxes_rejects_the_row(place: Place, vlm: FakeVlm, reply: Reply, code: str) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg"})
+    vlm.behave = lambda number, body: reply
+    plan = place.plan(max_rejected_ratio=1, **ASKING)
+    propose(place, plan, vlm)
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate(place, plan)
+    publish(place, plan)
+    assert rejected(place)["a.jpg"]["code"] == code
+
+
+def test_marks_that_wait_for_the_models_boxes_say_which_task_to_clear(place: Place) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg"})
+    with pytest.raises(StepMissingError, match="propose"):
+        render(place, place.plan(**ASKING))
+
+
+def test_no_shard_waits_for_the_model_where_boxes_are_given_or_found_otherwise(place: Place) -> None:
+    place.good_rows(3)
+    assert place.plan(**ASKING).shards_to_propose == []
+    place.put_rows({"image": "0.jpg"})
+    assert place.plan().shards_to_propose == []
+
+
+def test_ones_own_detector_finds_the_boxes(place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lower_half(image: Image.Image) -> list[Box]:
+        return [(0.0, image.height / 2, float(image.width), float(image.height))]
+
+    installed = {"lower_half": SimpleNamespace(load=lambda: lower_half)}
+    monkeypatch.setattr(proposals, "_installed", lambda: installed)
+    monkeypatch.setattr(settings_module, "_WHEN_NO_BOXES", proposals.proposer_names())
+    place.put("a.jpg", encoded(picture(120, 80)))
+    place.put_rows({"image": "a.jpg"})
+    build(place, vlm, when_no_boxes="lower_half")
+    assert records(place)[0]["bbox"] == [[0, 40, 120, 40]]
 
 
 def test_boxes_in_another_format_than_declared_stop_the_run_and_name_it(place: Place) -> None:
@@ -318,6 +411,42 @@ def test_both_answer_formats_yield_regions_and_one_answer(place: Place, vlm: Fak
     assert structured["answer"] == "<region1>: what is in <region1>\n<region2>: what is in <region2>"
     assert free["answer"] == "<region1>: one thing\n<region2>: another"
     assert [region["caption"] for region in free["regions"]] == ["one thing", "another"]
+
+
+@pytest.mark.parametrize("answer_format", ["structured", "free_text"])
+def test_each_region_can_be_asked_about_by_itself_with_a_close_up(
+    place: Place, vlm: FakeVlm, answer_format: str
+) -> None:
+    place.put("a.jpg", encoded(picture(400, 300)))
+    place.put_rows({"image": "a.jpg", "bbox": [[10, 10, 60, 60], [200, 100, 50, 50], [500, 0, 10, 10]]})
+    build(place, vlm, caption_mode="per_region", answer_format=answer_format, model_profile="qwen2.5-vl")
+    (record,) = records(place)
+    assert [region["region"] for region in record["regions"]] == [1, 2]
+    assert record["answer"].splitlines()[1].startswith("<region2>: what is in")
+    # The record goes with the marked image and the question about all of its regions, however it was asked.
+    assert record["prompt"].endswith("There are 2 regions: <region1> to <region2>.")
+    assert len(vlm.requests) == 2
+    contents = [request["messages"][1]["content"] for request in vlm.requests]
+    for content in contents:
+        assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text"]
+        assert content[:2] == contents[0][:2] and content[1]["text"] == record["prompt"]
+    assert {content[3]["text"] for content in contents} == {
+        f"This is a close-up of <region{k}>. Describe <region{k}> only." for k in (1, 2)
+    }
+    marked = jpeg_of(contents[0][0])
+    assert marked.size == (392, 308)
+    # Only the marked image is published.
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    assert len(list(place.partition.list(f"{manifest.build}/images/"))) == 1
+
+
+def test_one_bad_answer_about_a_region_rejects_the_row_and_keeps_the_others(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(2)
+    vlm.behave = lambda number, body: completion("") if number == 1 else answer_well(body)
+    build(place, vlm, caption_mode="per_region", max_rejected_ratio=0.5)
+    assert len(records(place)) == 1
+    assert [row["code"] for row in rejected(place).values()] == ["empty"]
 
 
 def test_an_unanswered_question_is_not_published_as_a_rejected_row(place: Place) -> None:

@@ -15,6 +15,7 @@ from regioncap.regions.marks.labels import Rect, place_labels
 from regioncap.regions.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.regions.marks.pieces import tag_places
 from regioncap.regions.profiles import PROFILES, ModelProfile
+from regioncap.regions.prompts import region_tag
 from regioncap.regions.proposals import contours
 from regioncap.regions.render import encode, mark
 from tests.builders import picture
@@ -61,6 +62,32 @@ def _has_free_place(size: tuple[int, int], frame: tuple[int, int], labels: list[
                 return True
             x = max(blocking)
     return False
+
+
+@settings(max_examples=60, deadline=None)
+@given(layouts(), st.sampled_from(sorted(PROFILES)), st.sampled_from(sorted(STYLES)))
+def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_says(
+    case: tuple[tuple[int, int], list[Rect]], profile: str, style: str
+) -> None:
+    displayed, rects = case
+    frame = PROFILES[profile].size(*displayed)
+    scale_x, scale_y = frame[0] / displayed[0], frame[1] / displayed[1]
+    boxes = {
+        region: (x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y)
+        for region, (x0, y0, x1, y1) in enumerate(rects, start=1)
+    }
+    marks, scale = layout(frame, boxes, STYLES[style])
+    for mark_, place in zip(marks, tag_places(marks, scale, frame), strict=True):
+        assert region_tag(mark_.region) == f"<region{mark_.label}>"
+        assert 0 <= place[0] < place[2] <= frame[0] and 0 <= place[1] < place[3] <= frame[1]
+        assert place[3] - place[1] >= min(12, frame[1])
+
+
+def test_a_label_covers_no_other_region_where_it_need_not() -> None:
+    # Room on the left of the first box only.
+    rects = [(100, 100, 160, 160), (160, 60, 260, 200), (60, 160, 160, 260), (80, 40, 160, 100)]
+    (label, *_) = place_labels(rects, [(18, 12)] * 4, (300, 300))
+    assert not any(overlap(label, rect) for rect in rects)
 
 
 def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:

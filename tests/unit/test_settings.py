@@ -12,7 +12,8 @@ OTHER = {
     "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
     "box_format": "xyxy", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
     "model_profile": "smolvlm", "prompt": "What is in the {n} regions?", "prompt_language": "zh",
-    "system_prompt": "Be brief.", "answer_format": "free_text", "temperature": 0.3, "top_p": 0.5, "top_k": 7,
+    "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
+    "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5,
     "export_formats": ["csv"], "file_name_prefix": "x", "force_rebuild": True, "warehouse_uri": "/other",
     "work_uri": "/work",
@@ -39,6 +40,8 @@ def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> No
         ("max_boxes", 51),
         ("mark_style", "none"),
         ("model_profile", "gpt"),
+        ("when_no_boxes", "guess"),
+        ("caption_mode", "twice"),
         ("prompt", "There are {k} regions"),
         ("prompt", "There are {n regions"),
         ("prompt", "{n.__class__}"),
@@ -50,6 +53,12 @@ def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> No
 def test_a_wrong_value_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValidationError):
         settings(**{name: value})
+
+
+def test_the_model_is_asked_for_boxes_only_where_it_is_known_how_it_counts() -> None:
+    assert settings(when_no_boxes="ask_model", model_profile="qwen3-vl").when_no_boxes == "ask_model"
+    with pytest.raises(ValidationError, match=r"qwen2\.5-vl, qwen3-vl"):
+        settings(when_no_boxes="ask_model", model_profile="demo")
 
 
 def test_the_default_prompt_follows_the_language_and_ones_own_does_not() -> None:

@@ -19,10 +19,13 @@ _NO_BLUR = 1.1
 
 def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """A new image of `size` (width, height), from an RGB one: averaged, blurred as far as needed, then bicubic."""
-    factor = math.floor(min(image.width / size[0], image.height / size[1]))
+    # At most to twice the size: means of whole blocks alone would alias.
+    factor = math.floor(min(image.width / size[0], image.height / size[1]) / 2)
     # What is left over of the last row and column moves the picture by less than a pixel of the result.
     pixels = np.asarray(image.reduce(factor) if factor > 1 else image)
     shrinking = max(pixels.shape[1] / size[0], pixels.shape[0] / size[1])
     if shrinking > _NO_BLUR:
-        pixels = cv2.GaussianBlur(pixels, (3, 3), _PIXEL * math.sqrt(shrinking**2 - 1))
+        sigma = _PIXEL * math.sqrt(shrinking**2 - 1)
+        side = 2 * max(1, round(2 * sigma)) + 1
+        pixels = cv2.GaussianBlur(pixels, (side, side), sigma)
     return Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC))

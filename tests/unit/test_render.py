@@ -1,0 +1,101 @@
+"""What the model is shown: the marked image and close-ups, at the size it sees, the same bytes each time."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from regioncap.regions.boxes import Box
+from regioncap.regions.marks import STYLES, MarkStyle
+from regioncap.regions.marks.palette import colour_of
+from regioncap.regions.profiles import PROFILES, ModelProfile
+from regioncap.regions.render import close_up, close_up_frame, decoded_size, encode, mark
+from regioncap.regions.resize import resize
+from tests.builders import picture
+
+BOX = STYLES["box"]
+QWEN = PROFILES["qwen2.5-vl"]
+
+
+def zone_plate(width: int, height: int) -> Image.Image:
+    """Rings that get finer towards the edge, down to the finest that pixels can show: what aliases, aliases here."""
+    y, x = np.mgrid[:height, :width]
+    rings = np.cos(np.pi * ((x - width / 2) ** 2 + (y - height / 2) ** 2) / width)
+    return Image.fromarray((127.5 + 127.5 * rings).astype(np.uint8)).convert("RGB")
+
+
+def difference(a: Image.Image, b: Image.Image) -> float:
+    """Root mean square, in grey levels."""
+    return float(np.sqrt(np.mean((np.asarray(a, dtype=float) - np.asarray(b, dtype=float)) ** 2)))
+
+
+@pytest.mark.parametrize("shrinking", [1.0, 1.2, 1.5, 1.76, 1.95, 2.3, 3.5, 7.0])
+def test_a_resized_image_is_about_as_near_to_lanczos_as_pillows_bilinear(shrinking: float) -> None:
+    image = zone_plate(1400, 1000)
+    size = (round(1400 / shrinking), round(1000 / shrinking))
+    ideal = image.resize(size, Image.Resampling.LANCZOS)
+    bilinear = image.resize(size, Image.Resampling.BILINEAR)
+    assert difference(resize(image, size), ideal) <= 1.4 * difference(bilinear, ideal)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (700, 2), (640, 480)])
+def test_any_size_can_be_asked_for(size: tuple[int, int]) -> None:
+    assert resize(picture(123, 77), size).size == size
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+@pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
+def test_what_is_drawn_is_the_same_bytes_each_time(profile: ModelProfile, style: MarkStyle) -> None:
+    def drawn() -> list[bytes]:
+        image, boxes = picture(700, 400), {1: (100.0, 90.0, 300.0, 250.0), 2: (280.0, 60.0, 600.0, 390.0)}
+        close, _ = close_up(image, image.size, 2, boxes[2], profile, style)
+        return [encode(mark(image, image.size, boxes, profile, style)), encode(close)]
+
+    assert drawn() == drawn()
+
+
+def test_a_close_up_shows_three_times_the_region_as_far_as_there_is_image() -> None:
+    assert close_up_frame((100, 100, 200, 150), (1000, 1000)) == (0, 50, 300, 200)
+    assert close_up_frame((950, 0, 1000, 40), (1000, 1000)) == (900, 0, 1000, 80)
+    # A tiny region is seen with 48 pixels around it.
+    assert close_up_frame((500, 500, 504, 504), (1000, 1000)) == (478, 478, 526, 526)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(sorted(PROFILES)))
+def test_a_close_up_has_a_size_of_the_models_and_its_region_in_it(data: st.DataObject, name: str) -> None:
+    profile = PROFILES[name]
+    width, height = data.draw(st.integers(20, 900)), data.draw(st.integers(20, 900))
+    x0, y0 = data.draw(st.integers(0, width - 6)), data.draw(st.integers(0, height - 6))
+    box = (float(x0), float(y0), float(data.draw(st.integers(x0 + 5, width))), float(min(height, y0 + 30)))
+    image, inside = close_up(Image.new("RGB", (width, height)), (width, height), 7, box, profile, BOX)
+    assert image.size == (profile.canvas or profile.size(*image.size))
+    assert -1 <= inside[0] < inside[2] <= image.width + 1 and -1 <= inside[1] < inside[3] <= image.height + 1
+
+
+def test_a_close_up_shows_what_is_in_the_box_larger_and_marks_only_that_region() -> None:
+    image = Image.new("RGB", (1200, 900), (90, 90, 90))
+    image.paste((250, 250, 250), (600, 400, 640, 430))
+    close, inside = close_up(image, image.size, 3, (600, 400, 640, 430), QWEN, BOX)
+    centre = round((inside[0] + inside[2]) / 2), round((inside[1] + inside[3]) / 2)
+    assert inside[2] - inside[0] > 3 * 40
+    assert min(close.getpixel(centre)) > 240  # type: ignore[type-var, arg-type]
+    colours = {colour for _, colour in close.getcolors(1 << 20) or []}
+    assert colour_of(3) in colours and not {colour_of(1), colour_of(2)} & colours
+
+
+def test_an_image_is_decoded_as_large_as_its_close_ups_need() -> None:
+    small: dict[int, Box] = {1: (1000, 1000, 1100, 1100)}
+    large: dict[int, Box] = {1: (0, 0, 4000, 3000)}
+    assert decoded_size((4000, 3000), QWEN, {}) == decoded_size((4000, 3000), QWEN, large)
+    assert decoded_size((4000, 3000), QWEN, small) == (4000, 3000)
+
+
+def test_a_close_up_from_a_reduced_image_shows_the_same_part() -> None:
+    photo = zone_plate(1600, 1200).crop((300, 200, 1500, 1100))
+    box = (500.0, 300.0, 700.0, 500.0)
+    full, at_full = close_up(photo, photo.size, 1, box, QWEN, BOX)
+    reduced, at_reduced = close_up(photo.reduce(2), photo.size, 1, box, QWEN, BOX)
+    assert full.size == reduced.size
+    assert at_full == pytest.approx(at_reduced, abs=1.0)
