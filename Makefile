@@ -12,6 +12,7 @@ export PYTHONPATH := plugins:.
 DROP ?= include/drops/2026-10-05
 DATE ?= 2026-10-05
 OUT ?=
+START ?=
 PARAMS ?= {}
 SEED ?= 1
 IMAGES ?= 100
@@ -66,11 +67,11 @@ eval: setup ## How good the demo model is, through the whole pipeline: make eval
 bench-render: .venv/installed ## How fast images are marked: make bench-render [ARGS="--json FILE"]
 	@$(PY) -m bench.render $(ARGS)
 
-gallery: .venv/installed ## Draw docs/images/marks.png anew
-	@$(PY) docs/gallery.py docs/images/marks.png
+gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
+	@$(PY) docs/gallery.py docs/images
 
-model: .venv-vllm/installed ## Train the demo model anew (about 80 minutes on two cores with AVX-512 bfloat16)
-	@$(PY_VLLM) -m demo_model.train
+model: .venv-vllm/installed ## Train the demo model from nothing, or go on from weights: make model [START=include/demo_model]
+	@$(PY_VLLM) -m demo_model.train $(if $(START),--start "$(START)")
 
 schemas: .venv/installed ## Write include/schemas anew from the models
 	@$(PY) -m regioncap.builds.schemas include/schemas

@@ -1,4 +1,7 @@
-"""The gallery of marks: every style on layouts that are hard to label: python docs/gallery.py OUT.png."""
+"""The pictures of docs/marks.md: every style on layouts that are hard to label, and close-ups.
+
+python docs/gallery.py FOLDER
+"""
 
 import sys
 from pathlib import Path
@@ -7,10 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regioncap.regions.boxes import Box
 from regioncap.regions.marks import STYLES, draw_marks
+from regioncap.regions.profiles import PROFILES
+from regioncap.regions.render import close_up, mark
 
 _PHOTO = Path(__file__).resolve().parents[1] / "include" / "drops" / "2026-10-07" / "china.jpg"
 _SIZE = (420, 280)
 _GAP, _HEAD = 12, 34
+
+# Small things in the photo, by region.
+_DETAILS: dict[int, Box] = {1: (139, 18, 170, 60), 2: (352, 165, 412, 190), 3: (90, 205, 122, 236)}
 
 
 def _grid(columns: int, rows: int, gap: int) -> list[Box]:
@@ -34,8 +42,8 @@ LAYOUTS: dict[str, list[Box]] = {
 }
 
 
-def main() -> None:
-    """Draw the gallery."""
+def styles() -> Image.Image:
+    """Every style on every layout."""
     with Image.open(_PHOTO) as photo:
         background = photo.convert("RGB").resize(_SIZE)
     width = len(STYLES) * (_SIZE[0] + _GAP) + _GAP
@@ -44,11 +52,34 @@ def main() -> None:
     for row, (name, boxes) in enumerate(LAYOUTS.items()):
         for column, style in enumerate(STYLES.values()):
             image = background.copy()
-            draw_marks(image, boxes, style)
+            draw_marks(image, dict(enumerate(boxes, start=1)), style)
             x, y = _GAP + column * (_SIZE[0] + _GAP), row * (_SIZE[1] + _HEAD)
             draw.text((x, y + 8), f"{style.name}: {name}", font=font, fill="#222222")
             sheet.paste(image, (x, y + _HEAD))
-    sheet.quantize(200).save(Path(sys.argv[1]), optimize=True)
+    return sheet
+
+
+def close_ups() -> Image.Image:
+    """What a model is shown when it is asked about each region by itself: the marked image, and each close-up."""
+    with Image.open(_PHOTO) as opened:
+        photo = opened.convert("RGB")
+    profile, style = PROFILES["qwen2.5-vl"], STYLES["box"]
+    images = [mark(photo, photo.size, _DETAILS, profile, style)]
+    images += [close_up(photo, photo.size, region, box, profile, style)[0] for region, box in _DETAILS.items()]
+    shown = [image.resize((round(image.width * _SIZE[1] / image.height), _SIZE[1])) for image in images]
+    sheet = Image.new("RGB", (sum(image.width + _GAP for image in shown) + _GAP, _SIZE[1] + 2 * _GAP), "white")
+    x = _GAP
+    for image in shown:
+        sheet.paste(image, (x, _GAP))
+        x += image.width + _GAP
+    return sheet
+
+
+def main() -> None:
+    """Draw both pictures."""
+    folder = Path(sys.argv[1])
+    styles().quantize(200).save(folder / "marks.png", optimize=True)
+    close_ups().save(folder / "close-ups.jpg", quality=85)
 
 
 if __name__ == "__main__":

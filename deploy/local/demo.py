@@ -22,7 +22,7 @@ from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, Stack, run_stack
 from regioncap.builds.dates import DropDateError, resolve_drop_date
 from regioncap.builds.manifest import Manifest
-from regioncap.builds.status import AnswerCount
+from regioncap.builds.status import BuildStatus, Status
 from regioncap.processes import ServiceError
 from regioncap.storage.s3 import S3Store
 
@@ -103,40 +103,38 @@ def build(stack: Stack, date: str, params: dict[str, Any]) -> dict[str, Any] | N
 def _follow(stack: Stack, date: str, run_id: str) -> None:
     """Show steps and images until the run ends: a live table on a terminal, a line now and then elsewhere."""
     api = stack.api
-    answers = AnswerCount(S3Store(stack.s3, "warehouse", f"region_captions/_work/dt={date}"))
+    follower = BuildStatus(S3Store(stack.s3, "warehouse", f"region_captions/_work/dt={date}"))
     started, last_line = time.monotonic(), 0.0
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             state = api.run_state(DAG, run_id)
             tasks = api.task_instances(DAG, run_id)
-            plan = api.xcom(DAG, run_id, "plan", key="plan") or {}
-            shards = api.xcom(DAG, run_id, "plan") or []
-            captioned, rate = answers.update(shards)
-            images = plan.get("rows", 0) - plan.get("rejected", 0)
+            status = follower.update(api.xcom(DAG, run_id, "plan") or [])
             if console.is_terminal:
-                live.update(_progress_table(tasks, captioned, images, rate), refresh=True)
+                live.update(_progress_table(tasks, status), refresh=True)
             elif time.monotonic() - last_line > _PLAIN_EVERY_SECONDS or state in ("success", "failed"):
                 last_line = time.monotonic()
                 running = [task["task_id"] for task in tasks if task["state"] in ("running", "queued", "deferred")]
                 steps = ", ".join(sorted(set(running))) or "-"
-                pace = f", {rate:.1f} images/s" if rate else ""
-                console.print(
-                    f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {state}: {steps}; "
-                    f"{captioned} of {images} images captioned{pace}"
-                )
+                console.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {state}: {steps}; {_told(status)}")
             if state in ("success", "failed"):
                 return
             time.sleep(1.0)
 
 
-def _progress_table(tasks: list[dict[str, Any]], captioned: int, images: int, rate: float) -> Table:
+def _told(status: Status) -> str:
+    pace = f", {status.rate:.1f} a second" if status.rate else ""
+    return f"{status.images} images marked, {status.answers} of {status.questions} questions answered{pace}"
+
+
+def _progress_table(tasks: list[dict[str, Any]], status: Status) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for step in _STEPS:
         states = Counter(task["state"] or "waiting" for task in tasks if task["task_id"] == step)
         text = ", ".join(f"{number} {state}" if number > 1 else state for state, number in states.items())
         done = states and all(state in FINAL_STATES for state in states)
-        if step == "shard.caption" and images:
-            text += f"   {captioned} of {images} images" + (f", {rate:.1f} images/s" if rate else "")
+        if step == "shard.caption" and status.images:
+            text += f"   {_told(status)}"
         table.add_row("[green]✓[/green]" if done else "·", step, text)
     return table
 

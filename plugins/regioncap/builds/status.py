@@ -3,34 +3,61 @@
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from regioncap.builds import layout
+from regioncap.builds import layout, shard
 from regioncap.storage.store import NotFoundError, Store
 
 # The rate is that of the last answers, not of the time before the first.
 _WINDOW_SECONDS = 20.0
 
 
-class AnswerCount:
-    """Counts the answers in the work area of one date; each part is read only once."""
+@dataclass(frozen=True)
+class Status:
+    """`answers` to `questions` about `images` marked images are there by now, `rate` answers per second lately."""
+
+    images: int
+    questions: int
+    answers: int
+    rate: float
+
+
+class BuildStatus:
+    """Follows the shards of one date; each file of the work area is read only once."""
 
     def __init__(self, work: Store) -> None:
         self._work = work
+        self._questions: dict[str, set[tuple[str, str]]] = {}
         self._parts: dict[str, int] = {}
         self._recent: deque[tuple[float, int]] = deque()
 
-    def update(self, shards: Sequence[str]) -> tuple[int, float]:
-        """The answers of `shards` by now, and answers per second lately (0 where nothing came)."""
+    def update(self, shards: Sequence[str]) -> Status:
+        """What there is of `shards` by now."""
         for shard_id in shards:
-            for part in self._work.list(layout.shard_path(shard_id) + layout.ANSWERS):
-                if part.path not in self._parts:
-                    try:
-                        self._parts[part.path] = self._work.read(part.path).count(b"\n")
-                    except NotFoundError:
-                        continue
-        now, total = time.monotonic(), sum(self._parts.values())
-        self._recent.append((now, total))
+            place = self._work.sub(layout.shard_path(shard_id))
+            try:
+                if shard_id not in self._questions:
+                    # A row asks one question, or one for each of its close-ups; equal ones are asked once.
+                    rows = shard.rendered(place)
+                    self._questions[shard_id] = {(row.marked, name) for row in rows for name in row.close_ups or [""]}
+                for part in place.list(layout.ANSWERS):
+                    name = f"{shard_id}/{part.path}"
+                    if name not in self._parts:
+                        self._parts[name] = place.read(part.path).count(b"\n")
+            except (NotFoundError, shard.StepMissingError):
+                continue
+        answers = sum(self._parts.values())
+        return Status(
+            images=len({marked for asked in self._questions.values() for marked, _ in asked}),
+            questions=sum(map(len, self._questions.values())),
+            answers=answers,
+            rate=self._rate(answers),
+        )
+
+    def _rate(self, answers: int) -> float:
+        now = time.monotonic()
+        self._recent.append((now, answers))
         while now - self._recent[0][0] > _WINDOW_SECONDS:
             self._recent.popleft()
         since, before = self._recent[0]
-        return total, (total - before) / (now - since) if now > since else 0.0
+        return (answers - before) / (now - since) if now > since else 0.0

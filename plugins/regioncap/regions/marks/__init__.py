@@ -14,6 +14,13 @@ from regioncap.regions.prompts import region_label
 __all__ = ["STYLES", "MarkStyle", "draw_marks", "layout"]
 
 
+# Digits of less than about 9 pixels, three quarters of the tag, are lost in a patch of 14.
+_MIN_TAG = 12
+# In a crowd, tags get smaller so that together they cover no more than this share of the image. A tag of two digits is
+# about 1.2 times as wide as high.
+_MAX_COVERED, _TAG_ASPECT = 0.2, 1.2
+
+
 @dataclass(frozen=True)
 class MarkStyle:
     """How marks look.
@@ -52,7 +59,8 @@ def layout(frame: tuple[int, int], boxes: Mapping[int, Box], style: MarkStyle) -
     """What `draw_marks` draws on an image of size `frame`: the marks, and the sizes of their parts."""
     unit = math.sqrt(frame[0] * frame[1])
     line = max(2, round(style.line_scale * unit))
-    scale = Scale(line=line, halo=max(1, line // 3), tag=max(12, round(style.tag_scale * unit)))
+    tag = min(style.tag_scale, math.sqrt(_MAX_COVERED / (_TAG_ASPECT * max(1, len(boxes)))))
+    scale = Scale(line=line, halo=max(1, line // 3), tag=max(_MIN_TAG, round(tag * unit)))
     marks = [Mark(region, _pixels(box), colour_of(region), region_label(region)) for region, box in boxes.items()]
     return marks, scale
 
