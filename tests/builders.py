@@ -167,7 +167,8 @@ def planned(model: str = "fake-model", **changes: Any) -> Plan:
     """A plan of no drop at all, for what only needs its settings."""
     return Plan(
         plan_id="plan", date=DATE, drop_uri="file:///drops", settings=settings(**changes), model=model,
-        fingerprint="", identity="", rows=0, rejected=0, shards=[], shards_to_propose=[], unchanged=False, ask_again="",
+        fingerprint="", identity="", rows=0, rejected=0, shards=[], shards_to_propose=[], sources={}, unchanged=False,
+        ask_again="",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -333,6 +334,45 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
 
     asyncio.run(flush_and_cancel())
     assert set(load_answers(store, layout.ANSWERS)) == set("abcd")
+
+
+def test_a_rebuild_asks_only_about_what_changed(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(20)
+    build(place, vlm, shard_size=4)
+    first = {record["image"]: record["answer"] for record in records(place)}
+    asked = len(vlm.requests)
+    # One row is gone, one has other boxes, one image is another, one row is new.
+    rows = [json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]
+    del rows[5]
+    rows[8]["bbox"] = [[20, 20, 30, 30]]
+    place.put(rows[12]["image"], encoded(picture(colour=(1, 2, 3))))
+    place.put("new.jpg", encoded(picture(colour=(250, 2, 3))))
+    rows.insert(10, {"image": "new.jpg", "bbox": BOXES})
+    place.put_rows(*rows)
+    build(place, vlm, run_id="run-2", shard_size=4)
+    assert len(vlm.requests) == asked + 3
+    second = {record["image"]: record["answer"] for record in records(place)}
+    assert len(second) == 20
+    assert all(second[image] == answer for image, answer in first.items() if image in second and image != "9.jpg")
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    timings = json.loads(place.partition.read(f"{manifest.build}/report.json"))["timings"]
+    # The rows of three shards are as they were, but for an image: the answers are in place.
+    assert (timings["questions"], timings["kept"], timings["taken_over"], timings["asked"]) == (20, 11, 6, 3)
+    # A third build takes over what the second had taken over.
+    rows.append(rows.pop(0))
+    place.put_rows(*rows)
+    build(place, vlm, run_id="run-3", shard_size=4)
+    assert len(vlm.requests) == asked + 3
+
+
+def test_a_rebuild_without_the_old_work_area_asks_again(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    build(place, vlm)
+    shutil.rmtree(place.folder / "warehouse" / "_work")
+    place.put("note.txt", b"the drop has changed")
+    build(place, vlm, run_id="run-2")
+    assert len(vlm.requests) == 6
 
 
 def test_equal_rows_ask_once(place: Place, vlm: FakeVlm) -> None:

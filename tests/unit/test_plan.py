@@ -34,8 +34,8 @@ def published(place: Place, plan: Plan) -> None:
     entry = FileEntry(path="build=x/rejected.jsonl", rows=0, bytes=0, sha256="")
     manifest = Manifest(
         partition=f"dt={DATE}", build_id="x", build="build=x", captions=[], rejected=entry,
-        counts=Counts(rows=1, captioned=1, rejected=0, regions=1), created_at="", fingerprint=plan.fingerprint,
-        identity=plan.identity,
+        counts=Counts(rows=1, captioned=1, rejected=0, regions=1), created_at="", plan_id=plan.plan_id,
+        fingerprint=plan.fingerprint, identity=plan.identity,
     )  # fmt: skip
     commit(place.partition, manifest, None)
 

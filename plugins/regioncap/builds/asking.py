@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from regioncap.builds import shard
+from regioncap.builds import layout, shard
+from regioncap.builds.plan import Plan
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, ask_all, connect
 
@@ -22,12 +23,13 @@ FLUSH_ROWS = 64
 
 
 class AskCounts(BaseModel):
-    """Of a shard's questions: how many there are, how many had an answer before, how many were asked now."""
+    """Of a shard's questions: how many there are, were answered in an earlier try or build, and were asked now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     questions: int
     kept: int
+    taken_over: int
     asked: int
     prompt_tokens: int
     completion_tokens: int
@@ -53,6 +55,14 @@ def load_answers(place: Store, folder: str) -> dict[str, RawAnswer]:
     }
 
 
+def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> dict[str, RawAnswer]:
+    """The answers in the shards of the published build that hold the rows of this shard, by the question's key."""
+    answers: dict[str, RawAnswer] = {}
+    for source in plan.sources[shard_id]:
+        answers |= load_answers(work.sub(layout.shard_path(source)), folder)
+    return answers
+
+
 def ask_into(
     sink: "AnswerSink", endpoint: Endpoint, items: Collection[Item], prepare: Callable[[Item], Prepared | None]
 ) -> None:
@@ -60,13 +70,15 @@ def ask_into(
 
     `prepare` as for `ask_all`. Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    if items:
-        asyncio.run(_ask(sink, endpoint, items, prepare))
+    asyncio.run(_ask(sink, endpoint, items, prepare))
 
 
 async def _ask(
     sink: "AnswerSink", endpoint: Endpoint, items: Collection[Item], prepare: Callable[[Item], Prepared | None]
 ) -> None:
+    if not items:
+        await sink.close()
+        return
     async with connect(endpoint) as client:
         await client.check()
         try:
@@ -106,7 +118,7 @@ class AnswerSink:
         self._kept = kept
         self._progress = progress
         self._started = time.monotonic()
-        self._asked = self._prompt_tokens = self._completion_tokens = 0
+        self._asked = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
         self._latest: Future[None] | None = None
@@ -117,6 +129,11 @@ class AnswerSink:
         self._asked += 1
         self._prompt_tokens += answer.prompt_tokens
         self._completion_tokens += answer.completion_tokens
+
+    def take_over(self, answers: Collection[RawAnswer]) -> None:
+        """Take answers that the published build has; the next flush writes them."""
+        self.pending += answers
+        self._taken_over += len(answers)
 
     async def flush(self) -> None:
         """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""
@@ -143,7 +160,7 @@ class AnswerSink:
         elapsed = max(time.monotonic() - self._started, 1e-6)
         self._progress(
             AskProgress(
-                done=self._kept + self._asked,
+                done=self._kept + self._taken_over + self._asked,
                 questions=self._questions,
                 asked=self._asked,
                 rate=self._asked / elapsed,
@@ -155,6 +172,7 @@ class AnswerSink:
         return AskCounts(
             questions=self._questions,
             kept=self._kept,
+            taken_over=self._taken_over,
             asked=self._asked,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers
+from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
 from regioncap.builds.plan import Plan
 from regioncap.builds.questions import row_questions
 from regioncap.storage.store import Store
@@ -26,7 +26,9 @@ def caption_shard(
     rows = shard.rendered(place)
     questions = {asked.key: asked for row in rows for asked in row_questions(row, plan).values()}
     kept = load_answers(place, layout.ANSWERS).keys() & questions.keys()
-    missing = [asked for key, asked in questions.items() if key not in kept]
+    published = published_answers(work, plan, shard_id, layout.ANSWERS) if len(kept) < len(questions) else {}
+    taken = [published[key] for key in questions.keys() - kept if key in published]
+    missing = [asked for key, asked in questions.items() if key not in kept and key not in published]
 
     @lru_cache(_IMAGES_KEPT)
     def read_image(name: str) -> bytes:
@@ -36,6 +38,7 @@ def caption_shard(
         return Prepared(question, {name: read_image(name) for name in question.images})
 
     sink = AnswerSink(place, layout.ANSWERS, len(questions), len(kept), progress)
+    sink.take_over(taken)
     ask_into(sink, endpoint, missing, prepare)
     counts = sink.counts()
     place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())

@@ -44,6 +44,7 @@ class Manifest(_Model):
     rejected: FileEntry = Field(description="The rows that did not become records.")
     counts: Counts
     created_at: str = Field(description="When the build was published, in UTC.")
+    plan_id: str = Field(description="The plan that the build was made by, in the work area.")
     fingerprint: str = Field(description="A hash of the drop's files and of everything that shapes the build.")
     identity: str = Field(description="A hash of everything that shapes the build but the drop.")
 

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict
 import regioncap
 from regioncap.builds import drop as drops
 from regioncap.builds import layout, manifest, shard
+from regioncap.builds.lineage import NO_LINEAGE, Lineage, LineageWriter, load_lineage
 from regioncap.builds.settings import BuildSettings
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.regions.rows import RowReader, reject
-from regioncap.storage.store import Store
+from regioncap.storage.store import NotFoundError, Store
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -24,7 +25,8 @@ MAX_SHARDS = 1000
 class Plan(BaseModel):
     """What a run is going to do, as every later step reads it from the work area.
 
-    `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes.
+    `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes. `sources` names
+    for a shard those of the published build that hold its rows: their answers are taken over.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,7 @@ class Plan(BaseModel):
     rejected: int
     shards: list[str]
     shards_to_propose: list[str]
+    sources: dict[str, list[str]]
     unchanged: bool
     ask_again: str
 
@@ -78,9 +81,11 @@ def plan_build(
     unchanged = published is not None and published.fingerprint == fingerprint and not settings.force_rebuild
     plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
     shards: list[str] = []
+    sources: dict[str, list[str]] = {}
     rows = rejected = 0
     if not unchanged:
-        rows, rejected, shards = _write_shards(drop, work, plan_id, settings, progress)
+        earlier = _published_lineage(work, published)
+        rows, rejected, shards, sources = _write_shards(drop, work, plan_id, settings, earlier, progress)
     to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
     plan = Plan(
         plan_id=plan_id,
@@ -94,6 +99,7 @@ def plan_build(
         rejected=rejected,
         shards=shards,
         shards_to_propose=to_propose,
+        sources=sources,
         unchanged=unchanged,
         ask_again=ask_again,
     )
@@ -102,13 +108,28 @@ def plan_build(
 
 
 def _write_shards(
-    drop: Store, work: Store, plan_id: str, settings: BuildSettings, progress: Callable[[int], None]
-) -> tuple[int, int, list[str]]:
-    """Returns the number of rows, of rejected rows, and the shards' ids in order."""
+    drop: Store,
+    work: Store,
+    plan_id: str,
+    settings: BuildSettings,
+    earlier: Lineage,
+    progress: Callable[[int], None],
+) -> tuple[int, int, list[str], dict[str, list[str]]]:
+    """Returns the number of rows, of rejected rows, the shards' ids in order, and their sources."""
     names = drops.manifests(drop, settings.input_format)
     rows = rejected = 0
     shards: list[str] = []
+    sources: dict[str, list[str]] = {}
+    lineage = LineageWriter()
     pending: list[PlannedRow] = []
+
+    def finish_shard() -> None:
+        shard_id = _write_shard(work, pending)
+        shards.append(shard_id)
+        lineage.add(pending)
+        sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
+        pending.clear()
+
     with ExitStack() as stack:
         copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in names}
         shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
@@ -121,18 +142,27 @@ def _write_shards(
             else:
                 pending.append(row)
                 if len(pending) == shard_size:
-                    shards.append(_write_shard(work, pending))
-                    pending = []
+                    finish_shard()
             progress(rows)
         if pending:
-            shards.append(_write_shard(work, pending))
+            finish_shard()
         if rows == 0:
             raise drops.DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(names)}): upload manifests with rows"
             )
         rejects.seek(0)
         work.write_stream(rejects, layout.plan_rejected_path(plan_id))
-    return rows, rejected, shards
+    lineage.save(work, plan_id)
+    return rows, rejected, shards, sources
+
+
+def _published_lineage(work: Store, published: manifest.Manifest | None) -> Lineage:
+    if published is None:
+        return NO_LINEAGE
+    try:
+        return load_lineage(work, published.plan_id, Plan.load(work, published.plan_id).shards)
+    except NotFoundError:  # the work area was tidied up since
+        return NO_LINEAGE
 
 
 def _lacks_boxes(work: Store, shard_id: str) -> bool:

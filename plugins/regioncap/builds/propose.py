@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from regioncap.builds import drop as drops
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers
+from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
 from regioncap.builds.plan import Plan
 from regioncap.builds.questions import grounding_question
 from regioncap.regions.boxes import Box
@@ -40,15 +40,19 @@ def propose_shard(
     place = work.sub(layout.shard_path(shard_id))
     rows = [row for row in shard.planned(place) if row.bbox is None]
     kept = load_answers(place, layout.PROPOSALS)
+    # Which of these are about this shard's images is not known before they are opened: all are taken over.
+    published = published_answers(work, plan, shard_id, layout.PROPOSALS)
+    taken = [answer for key, answer in published.items() if key not in kept]
 
     def prepare(row: PlannedRow) -> Prepared | None:
         try:
             asked = _prepare(open_image(drops.read_image(drop, row.image)), plan)
         except RowFault:
             return None
-        return None if asked.question.key in kept else asked
+        return None if asked.question.key in kept or asked.question.key in published else asked
 
     sink = AnswerSink(place, layout.PROPOSALS, len(rows), len(kept), progress)
+    sink.take_over(taken)
     ask_into(sink, endpoint, rows, prepare)
     return sink.counts()
 

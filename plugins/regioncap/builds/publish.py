@@ -91,6 +91,7 @@ def publish_build(*, plan: Plan, work: Store, partition: Store, progress: Callab
         rejected=rejected.model_copy(update={"path": prefix + rejected.path}),
         counts=statistics.counts,
         created_at=now.isoformat(timespec="seconds"),
+        plan_id=plan.plan_id,
         fingerprint=plan.fingerprint,
         identity=plan.identity,
     )
@@ -206,6 +207,7 @@ def _report(plan: Plan, work: Store, statistics: Statistics, build_id: str, now:
         timings=Timings(
             questions=sum(item.questions for item in asked),
             kept=sum(item.kept for item in asked),
+            taken_over=sum(item.taken_over for item in asked),
             asked=sum(item.asked for item in asked),
             prompt_tokens=sum(item.prompt_tokens for item in asked),
             completion_tokens=sum(item.completion_tokens for item in asked),

@@ -37,7 +37,8 @@ class Timings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     questions: int = Field(description="Different questions that the drop's rows ask.")
-    kept: int = Field(description="Questions whose answer was there from an earlier try or build.")
+    kept: int = Field(description="Questions that an earlier try of the same shard had an answer to.")
+    taken_over: int = Field(description="Questions that the build published before had an answer to.")
     asked: int = Field(description="Questions that were sent.")
     prompt_tokens: int
     completion_tokens: int

@@ -171,7 +171,10 @@ class _AskOperator(_ShardOperator):
                 self.log.info("%s of %s questions answered, %.1f a second%s", at.done, at.questions, at.rate, left)
 
         counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), progress)
-        self.log.info("%s questions: %s had an answer, %s asked", counts.questions, counts.kept, counts.asked)
+        self.log.info(
+            "%s questions: %s answered in an earlier try, %s in the published build, %s asked now",
+            *(counts.questions, counts.kept, counts.taken_over, counts.asked),
+        )
         return counts.model_dump()
 
     def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:

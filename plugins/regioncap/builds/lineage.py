@@ -1,0 +1,74 @@
+"""Which shards of the published build hold the rows of a new shard, so that their answers are taken over.
+
+A plan leaves behind where each of its rows went, as Parquet: `row`, a 64-bit hash of the row's id, and `shard`, the
+place of its shard in the plan. In memory it is 12 bytes a row.
+"""
+
+import hashlib
+import io
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from regioncap.builds import layout
+from regioncap.regions.records import PlannedRow
+from regioncap.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where rows are: `rows` is sorted, `places[i]` says in which of `shards` the row `rows[i]` is."""
+
+    shards: list[str]
+    rows: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.uint32]
+
+    def shards_of(self, rows: Sequence[PlannedRow]) -> list[str]:
+        """The shards with any of these rows, in the order of the plan."""
+        if not len(self.rows):
+            return []
+        wanted = np.fromiter(map(_digest, rows), dtype=np.uint64, count=len(rows))
+        found = np.minimum(np.searchsorted(self.rows, wanted), len(self.rows) - 1)
+        return [self.shards[place] for place in np.unique(self.places[found[self.rows[found] == wanted]])]
+
+
+NO_LINEAGE = Lineage([], np.empty(0, np.uint64), np.empty(0, np.uint32))
+
+
+class LineageWriter:
+    """Notes where rows go, shard by shard."""
+
+    def __init__(self) -> None:
+        self._rows = array("Q")
+        self._places = array("I")
+        self._shards = 0
+
+    def add(self, rows: Sequence[PlannedRow]) -> None:
+        """The rows of the plan's next shard."""
+        self._rows.extend(map(_digest, rows))
+        self._places.extend([self._shards] * len(rows))
+        self._shards += 1
+
+    def save(self, work: Store, plan_id: str) -> None:
+        """Write what was noted beside the plan."""
+        rows = np.frombuffer(self._rows, dtype=np.uint64)
+        order = np.argsort(rows)
+        places = np.frombuffer(self._places, dtype=np.uint32)
+        out = io.BytesIO()
+        pq.write_table(pa.table({"row": rows[order], "shard": places[order]}), out)
+        work.write(layout.lineage_path(plan_id), out.getvalue())
+
+
+def load_lineage(work: Store, plan_id: str, shards: list[str]) -> Lineage:
+    """What the plan `plan_id` with its `shards` left behind. Raises NotFoundError."""
+    table = pq.read_table(io.BytesIO(work.read(layout.lineage_path(plan_id))))
+    return Lineage(shards, table["row"].to_numpy(), table["shard"].to_numpy())
+
+
+def _digest(row: PlannedRow) -> int:
+    return int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest())
