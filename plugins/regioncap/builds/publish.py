@@ -218,6 +218,6 @@ def _report(plan: Plan, work: Store, statistics: Statistics, build_id: str, now:
         versions={
             "regioncap": regioncap.__version__,
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("pillow", "opencv-python-headless", "openai")},
+            **{name: importlib.metadata.version(name) for name in ("pillow", "opencv-python-headless", "aiohttp")},
         },
     )

@@ -69,6 +69,7 @@ def _sampling(settings: BuildSettings) -> dict[str, Any]:
         "top_p": settings.top_p,
         "max_tokens": settings.max_tokens,
         "seed": settings.seed,
-        # vLLM's own sampling parameters, which the OpenAI client passes on as they are.
-        "extra_body": {"top_k": settings.top_k, "repetition_penalty": settings.repetition_penalty},
+        # vLLM's own sampling parameters, beside those of OpenAI's API.
+        "top_k": settings.top_k,
+        "repetition_penalty": settings.repetition_penalty,
     }

@@ -1,27 +1,30 @@
-"""Asking a vLLM server many questions at once, over its OpenAI-compatible chat API."""
+"""Asking a vLLM server many questions at once, over its OpenAI-compatible chat API.
+
+aiohttp, not the `openai` package: that one spends more of a core on a request than reading, encoding and sending the
+image do, and of its features only the bodies of two calls are needed here.
+"""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import httpx2
-import openai
+import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from regioncap.errors import PermanentError
 from regioncap.vlm.questions import Question
 
-# A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
-# half a message): all may pass.
-_PASSING = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError, ValidationError)
+# Far more than any answer; a body that never ends must not fill the memory.
+_MAX_BODY = 16 * 1024 * 1024
+_CHUNK = 64 * 1024
 
 
-# What is used of the protocol's bodies. The client library's own models take any JSON for a completion.
+# What is used of the protocol's bodies (https://platform.openai.com/docs/api-reference/chat).
 class _Message(BaseModel):
     content: str | None = None
 
@@ -49,6 +52,14 @@ class _Models(BaseModel):
     data: list[_ServedModel]
 
 
+class _ErrorDetail(BaseModel):
+    message: str
+
+
+class _Error(BaseModel):
+    error: _ErrorDetail
+
+
 Body = TypeVar("Body", bound=BaseModel)
 Item = TypeVar("Item")
 
@@ -59,6 +70,19 @@ class VlmSetupError(PermanentError):
 
 class VlmUnavailableError(Exception):
     """The endpoint did not answer for as long as it is given. Trying again later may help."""
+
+
+class _RefusedError(Exception):
+    """The server takes the request itself for malformed: that is about its row."""
+
+
+class _OverloadError(Exception):
+    """The server says that it cannot answer now, or what answers is not the server."""
+
+
+# A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
+# half a message): all may pass.
+_PASSING = (aiohttp.ClientError, TimeoutError, _OverloadError, ValidationError)
 
 
 @dataclass(frozen=True)
@@ -104,16 +128,21 @@ class Prepared:
 class VlmClient:
     """A connection to one endpoint; use it through `connect`."""
 
-    def __init__(self, endpoint: Endpoint, api: openai.AsyncOpenAI) -> None:
+    def __init__(self, endpoint: Endpoint, http: aiohttp.ClientSession) -> None:
         self._endpoint = endpoint
-        self._api = api
+        self._http = http
 
     async def check(self) -> None:
         """Make sure that the endpoint is there and serves the model.
 
         Raises VlmUnavailableError or VlmSetupError.
         """
-        models = await self._patiently(self._api.models.with_raw_response.list, _Models)
+        try:
+            models = await self._patiently(lambda: self._call("GET", "/models"), _Models)
+        except _RefusedError as error:
+            raise VlmSetupError(
+                f"what listens at {self._endpoint.base_url} is no vLLM server: correct the connection's host ({error})"
+            ) from error
         served = [model.id for model in models.data]
         if self._endpoint.model not in served:
             raise VlmSetupError(
@@ -121,17 +150,13 @@ class VlmClient:
                 f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
             )
 
-    async def ask(self, question: Question, jpegs: Mapping[str, bytes]) -> RawAnswer:
-        """Ask one question with its images' bytes; what passes is tried again.
-
-        Raises VlmUnavailableError or VlmSetupError.
-        """
+    async def ask(self, question: Question, body: bytes) -> RawAnswer:
+        """Send a question's request body; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
         try:
-            create = partial(self._api.chat.completions.with_raw_response.create, **question.request(jpegs))
-            completion = await self._patiently(create, _Completion)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            return RawAnswer(key=question.key, text="", finish_reason="refused", refused=error.message[:500])
+            completion = await self._patiently(lambda: self._call("POST", "/chat/completions", body), _Completion)
+        except _RefusedError as error:
+            return RawAnswer(key=question.key, text="", finish_reason="refused", refused=str(error)[:500])
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or _Usage()
         return RawAnswer(
@@ -143,8 +168,34 @@ class VlmClient:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    async def _patiently(self, call: Callable[[], Awaitable[Any]], body: type[Body]) -> Body:
-        """Make a call and read its raw answer; try again, with growing and jittered pauses, what may pass by itself."""
+    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """The body of a good answer. Raises what the status means."""
+        endpoint = self._endpoint
+        async with self._http.request(method, endpoint.base_url + path, data=body, allow_redirects=False) as response:
+            received = bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                received += chunk
+                if len(received) > _MAX_BODY:
+                    raise _OverloadError(f"an answer of more than {_MAX_BODY:,} bytes")
+            status = response.status
+        if status == 200:
+            return bytes(received)
+        message = _message(received)
+        if status in (400, 413, 422):
+            raise _RefusedError(message)
+        if status in (401, 403):
+            raise VlmSetupError(
+                f"the server at {endpoint.base_url} refuses the API key: correct the connection's password"
+            )
+        if status == 404:
+            raise VlmSetupError(
+                f"the server at {endpoint.base_url} does not know the model {endpoint.model!r} or the path: "
+                f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
+            )
+        raise _OverloadError(f"HTTP {status}: {message}")
+
+    async def _patiently(self, call: Callable[[], Awaitable[bytes]], body: type[Body]) -> Body:
+        """Make a call and read its answer; try again, with growing and jittered pauses, what may pass by itself."""
         endpoint = self._endpoint
         try:
             async for attempt in AsyncRetrying(
@@ -154,16 +205,7 @@ class VlmClient:
                 reraise=True,
             ):
                 with attempt:
-                    return body.model_validate_json((await call()).content)
-        except openai.NotFoundError as error:
-            raise VlmSetupError(
-                f"the server at {endpoint.base_url} does not know the model {endpoint.model!r} or the path: "
-                f"correct the connection's host (it ends in /v1) or `model` in its extra ({error.message[:200]})"
-            ) from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise VlmSetupError(
-                f"the server at {endpoint.base_url} refuses the API key: correct the connection's password"
-            ) from error
+                    return body.model_validate_json(await call())
         except _PASSING as error:
             raise VlmUnavailableError(
                 f"the server at {endpoint.base_url} did not answer for {endpoint.patience_seconds:.0f} s: is vLLM "
@@ -172,20 +214,27 @@ class VlmClient:
         raise AssertionError("tenacity returns or raises")
 
 
+def _message(body: bytes | bytearray) -> str:
+    """What the server says of an error, as far as it can be told."""
+    try:
+        return _Error.model_validate_json(body).error.message[:500]
+    except ValidationError:
+        return bytes(body[:200]).decode("utf-8", "replace")
+
+
 @asynccontextmanager
 async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
     """Open a client to `endpoint`."""
-    limits = httpx2.Limits(max_connections=endpoint.max_in_flight, max_keepalive_connections=endpoint.max_in_flight)
-    timeout = httpx2.Timeout(endpoint.timeout_seconds, connect=10.0)
-    # Proxies of the environment are for the outside world, not for a server on our own network.
-    async with httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
-        api = openai.AsyncOpenAI(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key or "none",
-            http_client=http,
-            max_retries=0,
-        )
-        yield VlmClient(endpoint, api)
+    headers = {"Content-Type": "application/json"}
+    if endpoint.api_key:
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    # aiohttp leaves proxies of the environment alone: they are for the outside world, not for a server of our own.
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight),
+        timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds, sock_connect=10.0),
+        headers=headers,
+    ) as http:
+        yield VlmClient(endpoint, http)
 
 
 async def ask_all(
@@ -202,11 +251,17 @@ async def ask_all(
     """
     waiting = iter(items)
 
+    def encoded(item: Item) -> tuple[Question, bytes] | None:
+        prepared = prepare(item)
+        if prepared is None:
+            return None
+        return prepared.question, json.dumps(prepared.question.request(prepared.jpegs)).encode()
+
     async def worker() -> None:
         for item in waiting:
-            prepared = await asyncio.to_thread(prepare, item)
-            if prepared is not None:
-                keep(await client.ask(prepared.question, prepared.jpegs))
+            ready = await asyncio.to_thread(encoded, item)
+            if ready is not None:
+                keep(await client.ask(*ready))
 
     try:
         async with asyncio.TaskGroup() as group:
