@@ -19,7 +19,7 @@ IMAGES ?= 100
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS
 
-.PHONY: help setup demo serve test prove eval bench-render gallery model schemas lint format lock clean
+.PHONY: help setup demo serve test prove eval bench-render bench-caption gallery model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ eval: setup ## How good the demo model is, through the whole pipeline: make eval
 
 bench-render: .venv/installed ## How fast images are marked: make bench-render [ARGS="--json FILE"]
 	@$(PY) -m bench.render $(ARGS)
+
+bench-caption: setup ## How fast the caption step is: make bench-caption [ARGS="--json FILE"]
+	@$(PY) -m bench.caption $(ARGS)
 
 gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 	@$(PY) docs/gallery.py docs/images

@@ -3,9 +3,10 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -64,7 +65,7 @@ def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> di
 
 
 def ask_into(
-    sink: "AnswerSink", endpoint: Endpoint, items: Collection[Item], prepare: Callable[[Item], Prepared | None]
+    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Callable[[Item], Prepared | None]
 ) -> None:
     """Ask one question for each item, and write the answers as they come.
 
@@ -74,9 +75,12 @@ def ask_into(
 
 
 async def _ask(
-    sink: "AnswerSink", endpoint: Endpoint, items: Collection[Item], prepare: Callable[[Item], Prepared | None]
+    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Callable[[Item], Prepared | None]
 ) -> None:
-    if not items:
+    waiting = iter(items)
+    first = list(islice(waiting, 1))
+    if not first:
+        # Nothing to ask, maybe something to write; the server need not even be there.
         await sink.close()
         return
     async with connect(endpoint) as client:
@@ -84,7 +88,7 @@ async def _ask(
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
-                await ask_all(client, items, prepare, sink.add, endpoint.max_in_flight)
+                await ask_all(client, chain(first, waiting), prepare, sink.add, endpoint.max_in_flight)
                 flusher.cancel()
         except* Exception as errors:
             raise errors.exceptions[0] from None

@@ -1,6 +1,6 @@
 """`caption`: ask the VLM about every marked image of a shard that has no answer yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from regioncap.builds import layout, shard
@@ -23,12 +23,16 @@ def caption_shard(
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
     place = work.sub(layout.shard_path(shard_id))
-    rows = shard.rendered(place)
-    questions = {asked.key: asked for row in rows for asked in row_questions(row, plan).values()}
-    kept = load_answers(place, layout.ANSWERS).keys() & questions.keys()
-    published = published_answers(work, plan, shard_id, layout.ANSWERS) if len(kept) < len(questions) else {}
-    taken = [published[key] for key in questions.keys() - kept if key in published]
-    missing = [asked for key, asked in questions.items() if key not in kept and key not in published]
+
+    def questions() -> Iterator[Question]:
+        """Made anew when they are needed: their keys are all that is kept of a whole shard."""
+        return (asked for row in shard.rendered(place) for asked in row_questions(row, plan).values())
+
+    keys = {asked.key for asked in questions()}
+    kept = keys & load_answers(place, layout.ANSWERS).keys()
+    published = published_answers(work, plan, shard_id, layout.ANSWERS) if len(kept) < len(keys) else {}
+    taken = [published[key] for key in keys - kept if key in published]
+    missing = keys - kept - published.keys()
 
     @lru_cache(_IMAGES_KEPT)
     def read_image(name: str) -> bytes:
@@ -37,12 +41,21 @@ def caption_shard(
     def prepare(question: Question) -> Prepared:
         return Prepared(question, {name: read_image(name) for name in question.images})
 
-    sink = AnswerSink(place, layout.ANSWERS, len(questions), len(kept), progress)
+    sink = AnswerSink(place, layout.ANSWERS, len(keys), len(kept), progress)
     sink.take_over(taken)
-    ask_into(sink, endpoint, missing, prepare)
+    ask_into(sink, endpoint, _once(questions(), missing), prepare)
     counts = sink.counts()
     place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
+
+
+def _once(questions: Iterable[Question], keys: set[str]) -> Iterator[Question]:
+    """The questions with these keys; of equal ones, the first."""
+    left = set(keys)
+    for question in questions if keys else ():
+        if question.key in left:
+            left.discard(question.key)
+            yield question
 
 
 def load_counts(place: Store) -> AskCounts:

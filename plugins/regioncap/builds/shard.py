@@ -1,5 +1,6 @@
 """A shard's files in the work area, as rows."""
 
+import io
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -20,13 +21,18 @@ class StepMissingError(PermanentError):
 
 def read_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
     """All rows of a JSONL file. Raises StepMissingError."""
+    return list(iterate_lines(store, path, model))
+
+
+def iterate_lines(store: Store, path: str, model: type[Model]) -> Iterator[Model]:
+    """The rows of a JSONL file, each made when it is asked for: as text they are small. Raises StepMissingError."""
     try:
         data = store.read(path)
     except NotFoundError as error:
         raise StepMissingError(
             f"{error} is missing: clear the shard's earlier tasks, so that they run again"
         ) from error
-    return [model.model_validate_json(text) for text in data.splitlines() if text]
+    return (model.model_validate_json(text) for text in io.BytesIO(data) if text.strip())
 
 
 def write_lines(store: Store, path: str, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
@@ -39,9 +45,9 @@ def planned(shard: Store) -> list[PlannedRow]:
     return read_lines(shard, layout.ROWS, PlannedRow)
 
 
-def rendered(shard: Store) -> list[RenderedRow]:
+def rendered(shard: Store) -> Iterator[RenderedRow]:
     """The shard's marked rows as `render` wrote them."""
-    return read_lines(shard, layout.RENDERED, RenderedRow)
+    return iterate_lines(shard, layout.RENDERED, RenderedRow)
 
 
 def records(shard: Store) -> list[Record]:

@@ -1,0 +1,322 @@
+"""How fast the caption step is, beside what the server could do at best and beside the original's way.
+
+    python -m bench.caption [--json FILE] [--images 1000] [--only real|feed|memory]
+
+Against one vLLM on the CPU with the demo model, which shares the cores with its client, medians of three:
+
+- *ceiling*: a bare load generator with bodies encoded beforehand, at its best number of questions under way;
+- *caption step*: RegionCap's, from marked images in storage to answers written as JSONL;
+- *offline*: the original's way, `LLM.chat` over all rows in one call, images loaded in the same process.
+
+Against a stand-in for the server (`bench/vlm_stand_in.py`), with images of 50 KB:
+
+- *feed rate*: the caption step where answers come at once: what a fast GPU could be fed with;
+- *slots busy*: the share of a modelled GPU's 64 slots that is at work while there is something to ask;
+- *memory*: the caption step's peak with 1,000 and with 10,000 images.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from bench.vlm_stand_in import MODEL as STAND_IN
+from demo_model.drops import evaluation_rows, write_drop
+from deploy.local.paths import DEMO_MODEL, VLLM_PYTHON
+from deploy.local.stack import demo_server
+from regioncap.builds import layout, shard
+from regioncap.builds.caption import caption_shard
+from regioncap.builds.plan import Plan, plan_build
+from regioncap.builds.questions import row_questions
+from regioncap.builds.render import render_shard
+from regioncap.builds.settings import BuildSettings
+from regioncap.processes import Service, free_ports
+from regioncap.regions.records import RegionBox, RenderedRow
+from regioncap.regions.render import encode
+from regioncap.storage.local import LocalStore
+from regioncap.vlm import server
+from regioncap.vlm.client import Endpoint
+
+SEED = 4242
+REPEATS = 3
+IN_FLIGHT = (16, 32, 64)
+FEED_BYTES = 50_000
+# The original's sampling, and free text: all three ways ask the very same.
+SETTINGS = {"temperature": 0, "answer_format": "free_text", "model_profile": "demo", "shard_size": 100_000}
+
+
+def marked_scenes(folder: Path, images: int, model: str) -> None:
+    """Render a drop of synthetic scenes into one shard of a work area, as a run does."""
+    drop, work = LocalStore(folder / "drop"), LocalStore(folder / "work")
+    write_drop(folder / "drop", list(evaluation_rows(SEED, images)))
+    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)  # type: ignore[arg-type]
+    plan = plan_build(
+        date="2000-01-01", drop=drop, work=work, partition=LocalStore(folder / "partition"), settings=settings,
+        model=model, run_id="bench", progress=lambda rows: None,
+    )  # fmt: skip
+    render_shard(drop=drop, work=work, shard_id=plan.shards[0], plan=plan, progress=lambda done, of: None)
+    (folder / "plan.json").write_text(plan.model_dump_json())
+
+
+def large_images(folder: Path, images: int) -> None:
+    """A shard of `images` rows with marked images of about 50 KB, a few different ones under many names."""
+    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)  # type: ignore[arg-type]
+    plan = Plan(
+        plan_id="plan", date="2000-01-01", drop_uri="file:///drop", settings=settings, model=STAND_IN, fingerprint="",
+        identity="", rows=images, rejected=0, shards=["x"], shards_to_propose=[], sources={"x": []}, unchanged=False,
+        ask_again="",
+    )  # fmt: skip
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    place = LocalStore(folder / "work").sub(layout.shard_path("x"))
+    originals = []
+    for number in range(8):
+        noise = np.random.default_rng(number).normal(128, 14, (300, 400, 3)).clip(0, 255).astype(np.uint8)
+        data = encode(Image.fromarray(noise).resize((640, 480)))
+        originals.append(data + b"\0" * max(0, FEED_BYTES - len(data)))
+    rows = []
+    for number in range(images):
+        name = f"{number:032x}"
+        place.write(layout.image_path(name), originals[number % 8])
+        rows.append(
+            RenderedRow(
+                manifest="m", line=number + 1, id=name, image=name, type="with_bbox", bbox=[[1, 1, 9, 9]],
+                normalized_bbox=[], regions=[RegionBox(region=1, box_index=0, bbox=[1, 1, 9, 9])], dropped_boxes=[],
+                warnings=[], image_sha256="", width=640, height=480, marked=name, close_ups=[],
+            )
+        )  # fmt: skip
+    shard.write_lines(place, layout.RENDERED, rows)
+
+
+def load(folder: Path) -> tuple[Plan, LocalStore]:
+    """The plan, and the shard's place."""
+    plan = Plan.model_validate_json((folder / "plan.json").read_text())
+    return plan, LocalStore(folder / "work").sub(layout.shard_path(plan.shards[0]))
+
+
+def bodies(folder: Path) -> Iterator[bytes]:
+    """The requests that the caption step would send, ready to be sent."""
+    plan, place = load(folder)
+    for row in shard.rendered(place):
+        for question in row_questions(row, plan).values():
+            jpegs = {name: place.read(layout.image_path(name)) for name in question.images}
+            yield json.dumps(question.request(jpegs)).encode()
+
+
+async def bare(base_url: str, requests: list[bytes], in_flight: int) -> float:
+    """Seconds to have all requests answered by a client that does nothing else: HTTP written out by hand."""
+    address = urlsplit(base_url)
+    waiting = iter(requests)
+
+    async def worker() -> None:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        for body in waiting:
+            head = (
+                f"POST {address.path}/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in answer.split(b"\r\n", 1)[0]:
+                raise RuntimeError(answer.decode())
+            length = answer.lower().split(b"content-length:")[1].split(b"\r\n")[0]
+            await reader.readexactly(int(length))
+        writer.close()
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(in_flight):
+            group.create_task(worker())
+    return time.perf_counter() - started
+
+
+def step(base_url: str, folder: Path, in_flight: int) -> tuple[float, float]:
+    """Seconds of the caption step, and this process's peak memory in MB."""
+    plan, _ = load(folder)
+    shutil.rmtree(folder / "work" / layout.shard_path(plan.shards[0]) / layout.ANSWERS, ignore_errors=True)
+    endpoint = Endpoint(base_url=base_url, model=plan.model, max_in_flight=in_flight)
+    started = time.perf_counter()
+    counts = caption_shard(
+        work=LocalStore(folder / "work"), shard_id=plan.shards[0], plan=plan, endpoint=endpoint,
+        progress=lambda at: None,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    if counts.asked != plan.rows:
+        raise RuntimeError(f"{counts.asked} questions were asked")
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def apart(part: str, *arguments: object) -> Any:
+    """Run a part in a process of its own; returns what it prints."""
+    command = [sys.executable, "-m", "bench.caption", "--part", part, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return json.loads(done.stdout)
+
+
+def run_part(part: str, arguments: list[str]) -> Any:
+    """What `apart` runs."""
+    base_url, folder, in_flight = arguments[0], Path(arguments[1]), int(arguments[2])
+    if part == "bare":
+        limit = int(arguments[3])
+        return asyncio.run(bare(base_url, list(bodies(folder))[:limit], in_flight))
+    return step(base_url, folder, in_flight)
+
+
+@contextmanager
+def stand_in(folder: Path, *options: str) -> Iterator[str]:
+    """A stand-in server; yields its base URL."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "bench.vlm_stand_in", str(port), *options]
+    with Service("stand-in", command, environment=dict(os.environ), log=folder / "stand-in.log") as service:
+        service.wait_ready(lambda: _listens(f"http://127.0.0.1:{port}/v1/models"), 30)
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+def _listens(url: str) -> bool:
+    try:
+        return httpx2.get(url, trust_env=False).status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+def real(console: Console, folder: Path, images: int) -> dict[str, float]:
+    """Ceiling, caption step and offline, on the real model."""
+    # For /reset_prefix_cache: a round must not find what the one before it has computed.
+    os.environ["VLLM_SERVER_DEV_MODE"] = "1"
+    config = demo_server(free_ports(1)[0])
+    marked_scenes(folder, images, config.served_model_name)
+    with server.start(config, folder / "vllm.log") as service:
+        service.wait_ready(lambda: server.is_ready(config), server.READY_SECONDS)
+
+        def forget() -> None:
+            httpx2.post(f"http://127.0.0.1:{config.port}/reset_prefix_cache", trust_env=False).raise_for_status()
+
+        def ceiling(in_flight: int, limit: int) -> float:
+            forget()
+            return min(images, limit) / float(apart("bare", config.base_url, folder, in_flight, limit))
+
+        ceiling(32, 100)
+        best = max(IN_FLIGHT, key=lambda in_flight: ceiling(in_flight, max(200, images // 4)))
+        ceilings, steps = [], []
+        for _ in range(REPEATS):
+            ceilings.append(ceiling(best, images))
+            forget()
+            steps.append(images / apart("step", config.base_url, folder, config.max_num_seqs)[0])
+    offline = [images / seconds for seconds in offline_seconds(folder)]
+    table = Table(title=f"{images:,} marked images, vLLM on {os.cpu_count()} cores, images/s", title_justify="left")
+    for heading in ("", "median", "runs"):
+        table.add_column(heading)
+    for name, rates in (
+        (f"ceiling, {best} under way", ceilings), ("caption step", steps), ("offline LLM.chat", offline)
+    ):  # fmt: skip
+        table.add_row(name, f"{statistics.median(rates):.1f}", ", ".join(f"{rate:.1f}" for rate in rates))
+    console.print(table)
+    median = statistics.median(steps)
+    return {
+        "of_ceiling": median / statistics.median(ceilings),
+        "over_offline": median / statistics.median(offline),
+    }
+
+
+def offline_seconds(folder: Path) -> list[float]:
+    """The seconds of the original's way."""
+    plan, place = load(folder)
+    rows = folder / "offline.jsonl"
+    with rows.open("w") as out:
+        for row in shard.rendered(place):
+            for question in row_questions(row, plan).values():
+                options = {name: value for name, value in question.options.items() if name != "model"}
+                image = folder / "work" / layout.shard_path(plan.shards[0]) / layout.image_path(row.marked)
+                text = next(part.value for part in question.parts if part.kind == "text")
+                told = {"image": str(image), "system": question.system, "prompt": text, "options": options}
+                out.write(json.dumps(told) + "\n")
+    environment = server.environment(demo_server(1))
+    command = [str(VLLM_PYTHON), "-m", "bench.vlm_offline", str(DEMO_MODEL), str(rows)]
+    with (folder / "offline.log").open("w") as log:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit((folder / "offline.log").read_text()[-3000:])
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def feed(console: Console, folder: Path) -> dict[str, float]:
+    """Feed rate and busy slots."""
+    images = 3000
+    large_images(folder, images)
+    with stand_in(folder) as url:
+        rates = [images / apart("step", url, folder, 64)[0] for _ in range(REPEATS)]
+    with stand_in(folder, "--slots", "64", "--seconds", "0.5") as url:
+        apart("step", url, folder, 96)
+        busy = float(httpx2.get(url.removesuffix("/v1") + "/busy", trust_env=False).json())
+    console.print(f"feed rate, {FEED_BYTES // 1000} KB images: {', '.join(f'{rate:.0f}' for rate in rates)} images/s")
+    console.print(f"slots busy (64 slots, about 0.5 s a question): {busy:.1%}")
+    return {"feed_rate": statistics.median(rates), "slots_busy": busy}
+
+
+def memory(console: Console, folder: Path) -> dict[str, float]:
+    """Peak memory with 1,000 and with 10,000 images."""
+    peaks = {}
+    for images in (1_000, 10_000):
+        place = folder / str(images)
+        large_images(place_made(place), images)
+        with stand_in(place) as url:
+            seconds, peaks[images] = apart("step", url, place, 64)
+        console.print(f"{images:,} images: {images / seconds:.0f} images/s, peak {peaks[images]:.0f} MB")
+    return {"rss_growth": peaks[10_000] / peaks[1_000]}
+
+
+def place_made(folder: Path) -> Path:
+    """The folder, made."""
+    folder.mkdir(parents=True)
+    return folder
+
+
+def main() -> None:
+    """Print tables; with --json, write the figures that are followed over time too."""
+    parser = argparse.ArgumentParser(description="How fast the caption step is.")
+    parser.add_argument(
+        "--json", type=Path, help="write of_ceiling, over_offline, feed_rate and rss_growth to this file"
+    )
+    parser.add_argument("--images", type=int, default=1000, help="how many images the real model is asked about")
+    parser.add_argument("--only", choices=("real", "feed", "memory"), help="one of the three measurements")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    if told.part:
+        print(json.dumps(run_part(told.part, told.arguments)))
+        return
+    console = Console(width=120, highlight=False)
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as name:
+        folder = Path(name)
+        if told.only in (None, "real"):
+            figures |= real(console, place_made(folder / "real"), told.images)
+        if told.only in (None, "feed"):
+            figures |= feed(console, place_made(folder / "feed"))
+        if told.only in (None, "memory"):
+            figures |= memory(console, folder / "memory")
+    if told.json:
+        told.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The original pipeline's way to caption: offline `LLM.chat` over all rows in one call, images loaded in this process.
+
+    .venv-vllm/bin/python -m bench.vlm_offline MODEL ROWS.jsonl
+
+A row of ROWS is {"image": path, "system": ..., "prompt": ..., "options": {...}}. Prints the seconds of each
+of three calls.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from PIL import Image
+from vllm import LLM, SamplingParams
+
+REPEATS = 3
+
+
+def main() -> None:
+    """Measure, apart from loading the model."""
+    rows = [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
+    llm = LLM(
+        sys.argv[1], dtype="float32", max_model_len=1024, max_num_seqs=32, enforce_eager=True,
+        enable_chunked_prefill=False, enable_prefix_caching=True, mm_processor_cache_gb=0,
+        limit_mm_per_prompt={"image": 2},
+    )  # fmt: skip
+    seconds = []
+    for _ in range(REPEATS):
+        llm.reset_prefix_cache()
+        started = time.perf_counter()
+        conversations, sampling = [], []
+        for row in rows:
+            image = Image.open(row["image"]).convert("RGB")
+            content = [{"type": "image_pil", "image_pil": image}, {"type": "text", "text": row["prompt"]}]
+            conversations.append([{"role": "system", "content": row["system"]}, {"role": "user", "content": content}])
+            sampling.append(SamplingParams(**row["options"]))
+        llm.chat(conversations, sampling, use_tqdm=False)
+        seconds.append(time.perf_counter() - started)
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main()
