@@ -16,6 +16,7 @@ START ?=
 PARAMS ?= {}
 SEED ?= 1
 IMAGES ?= 100
+MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS
 
@@ -57,8 +58,8 @@ prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
 
 # At temperature 0, so that the table is the same each time; built anew, since the code or the weights may have changed.
-eval: PARAMS = {"temperature": 0, "force_rebuild": true}
-eval: setup ## How good the demo model is, through the whole pipeline: make eval [SEED=n] [IMAGES=n]
+eval: PARAMS = {"temperature": 0, "force_rebuild": true, "caption_mode": "$(MODE)"}
+eval: setup ## How good the demo model is, through the whole pipeline: make eval [SEED=n] [IMAGES=n] [MODE=joint|per_region]
 	@room=.local/eval-$(SEED); rm -rf "$$room"
 	$(PY) -m demo_model.drops --seed $(SEED) --images $(IMAGES) --out "$$room/drop" --truth "$$room/truth.json"
 	$(PY) -m deploy.local.demo --drop "$$room/drop" --date 2000-01-01 --out "$$room/published" --params "$$PARAMS"

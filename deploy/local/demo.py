@@ -109,7 +109,8 @@ def _follow(stack: Stack, date: str, run_id: str) -> None:
         while True:
             state = api.run_state(DAG, run_id)
             tasks = api.task_instances(DAG, run_id)
-            status = follower.update(api.xcom(DAG, run_id, "plan") or [])
+            handle = api.xcom(DAG, run_id, "plan", key="plan") or {}
+            status = follower.update(handle.get("plan_id"))
             if console.is_terminal:
                 live.update(_progress_table(tasks, status), refresh=True)
             elif time.monotonic() - last_line > _PLAIN_EVERY_SECONDS or state in ("success", "failed"):

@@ -76,6 +76,8 @@ def run_stack(
                 "REGIONCAP_WAREHOUSE_URI": WAREHOUSE_URI,
                 "REGIONCAP_ALLOWED_ROOTS": "s3://drops,s3://warehouse",
                 "REGIONCAP_MODEL_PROFILE": "demo",
+                # What the demo model does better (include/demo_model/README.md has the figures).
+                "REGIONCAP_CAPTION_MODE": "per_region",
                 "REGIONCAP_SCHEDULE": schedule,
             },
         )

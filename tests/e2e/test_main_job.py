@@ -192,7 +192,9 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
     images = 240
     rig.upload(small_drop(tmp_path / "drop", seed=24, images=images), "2026-06-01")
     asked = rig.questions_asked()
-    run_id = rig.trigger({"drop_date": "2026-06-01"})
+    # One question an image, so that questions can be counted by images.
+    joint = {"drop_date": "2026-06-01", "caption_mode": "joint"}
+    run_id = rig.trigger(joint)
     shards = S3Store(rig.stack.s3, "warehouse", "region_captions/_work/dt=2026-06-01/shards")
 
     def answers() -> list[RawAnswer]:
@@ -212,7 +214,7 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
     told = Counter(tuple(json.loads(answer.text).values()) for answer in before)
     assert not told - Counter(captions(record) for record in interrupted), "what was answered before is what counts"
 
-    assert rig.finish(rig.trigger({"drop_date": "2026-06-01", "force_rebuild": True})) == "success"
+    assert rig.finish(rig.trigger({**joint, "force_rebuild": True})) == "success"
     undisturbed = rig.published("2026-06-01", tmp_path / "undisturbed")
     assert [unworded(record) for record in interrupted] == [unworded(record) for record in undisturbed]
     # vLLM promises the same words for another batch only in its batch-invariant mode, which is for GPUs. Where the VLM

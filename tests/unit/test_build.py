@@ -25,6 +25,7 @@ from regioncap.builds.propose import propose_shard
 from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
 from regioncap.builds.render import BoxFormatError, render_shard
 from regioncap.builds.shard import StepMissingError
+from regioncap.builds.status import BuildStatus
 from regioncap.builds.validate import validate_shard
 from regioncap.regions import proposals
 from regioncap.regions.boxes import Box
@@ -391,6 +392,23 @@ def test_progress_ends_with_everything_done(place: Place, vlm: FakeVlm) -> None:
     seen: list[AskProgress] = []
     caption_shard(work=place.work, shard_id=plan.shards[0], plan=plan, endpoint=endpoint(vlm), progress=seen.append)
     assert (seen[-1].done, seen[-1].questions) == (3, 3)
+
+
+@pytest.mark.parametrize("caption_mode", ["joint", "per_region"])
+def test_how_far_a_build_is_can_be_read_from_its_work_area(place: Place, vlm: FakeVlm, caption_mode: str) -> None:
+    place.good_rows(3)
+    questions = 3 if caption_mode == "joint" else 6
+    status = BuildStatus(place.work)
+    assert status.update(None).questions == 0
+    plan = place.plan(caption_mode=caption_mode)
+    render(place, plan)
+    before = status.update(plan.plan_id)
+    assert (before.images, before.questions, before.answers) == (3, questions, 0)
+    caption(place, plan, vlm)
+    assert status.update(plan.plan_id).answers == questions
+    # A build anew is asked everything again, though there are answers.
+    again = place.plan(run_id="run-2", caption_mode=caption_mode, force_rebuild=True)
+    assert BuildStatus(place.work).update(again.plan_id).answers == 0
 
 
 def test_a_server_with_another_model_is_not_asked(place: Place, vlm: FakeVlm) -> None:

@@ -2,11 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from regioncap.builds import layout, shard
+from regioncap.builds.plan import Plan
+from regioncap.builds.questions import row_questions
 from regioncap.storage.store import NotFoundError, Store
+from regioncap.vlm.client import RawAnswer
 
 # The rate is that of the last answers, not of the time before the first.
 _WINDOW_SECONDS = 20.0
@@ -23,36 +26,37 @@ class Status:
 
 
 class BuildStatus:
-    """Follows the shards of one date; each file of the work area is read only once."""
+    """Follows the build of one date; each file of the work area is read only once."""
 
     def __init__(self, work: Store) -> None:
         self._work = work
-        self._questions: dict[str, set[tuple[str, str]]] = {}
-        self._parts: dict[str, int] = {}
+        self._marked: dict[str, set[str]] = {}
+        self._questions: dict[str, set[str]] = {}
+        self._answers: dict[str, set[str]] = {}
         self._recent: deque[tuple[float, int]] = deque()
 
-    def update(self, shards: Sequence[str]) -> Status:
-        """What there is of `shards` by now."""
-        for shard_id in shards:
-            place = self._work.sub(layout.shard_path(shard_id))
-            try:
-                if shard_id not in self._questions:
-                    # A row asks one question, or one for each of its close-ups; equal ones are asked once.
-                    rows = shard.rendered(place)
-                    self._questions[shard_id] = {(row.marked, name) for row in rows for name in row.close_ups or [""]}
-                for part in place.list(layout.ANSWERS):
-                    name = f"{shard_id}/{part.path}"
-                    if name not in self._parts:
-                        self._parts[name] = place.read(part.path).count(b"\n")
-            except (NotFoundError, shard.StepMissingError):
-                continue
-        answers = sum(self._parts.values())
-        return Status(
-            images=len({marked for asked in self._questions.values() for marked, _ in asked}),
-            questions=sum(map(len, self._questions.values())),
-            answers=answers,
-            rate=self._rate(answers),
-        )
+    def update(self, plan_id: str | None) -> Status:
+        """What there is of a plan's shards by now; nothing while there is no plan."""
+        if plan_id is not None:
+            plan = Plan.load(self._work, plan_id)
+            for shard_id in plan.shards:
+                with suppress(NotFoundError, shard.StepMissingError):
+                    self._read(shard_id, plan)
+        asked = set[str]().union(*self._questions.values())
+        answers = len(asked & set[str]().union(*self._answers.values()))
+        images = len(set[str]().union(*self._marked.values()))
+        return Status(images=images, questions=len(asked), answers=answers, rate=self._rate(answers))
+
+    def _read(self, shard_id: str, plan: Plan) -> None:
+        place = self._work.sub(layout.shard_path(shard_id))
+        if shard_id not in self._questions:
+            rows = list(shard.rendered(place))
+            self._marked[shard_id] = {row.marked for row in rows}
+            self._questions[shard_id] = {question.key for row in rows for question in row_questions(row, plan).values()}
+        for part in place.list(layout.ANSWERS):
+            name = f"{shard_id}/{part.path}"
+            if name not in self._answers:
+                self._answers[name] = {answer.key for answer in shard.read_lines(place, part.path, RawAnswer)}
 
     def _rate(self, answers: int) -> float:
         now = time.monotonic()

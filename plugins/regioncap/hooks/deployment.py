@@ -5,6 +5,7 @@ REGIONCAP_WAREHOUSE_URI   default of the param warehouse_uri (s3://warehouse/reg
 REGIONCAP_ALLOWED_ROOTS   comma-separated URIs: drops, warehouse and work area must lie at or below one of them;
                           by default just the two above
 REGIONCAP_MODEL_PROFILE   default of the param model_profile (qwen2.5-vl)
+REGIONCAP_CAPTION_MODE    default of the param caption_mode (joint)
 REGIONCAP_SCHEDULE        when nightly runs start, as a cron expression in UTC (0 0 * * *); each builds the day before
 """
 
@@ -21,6 +22,7 @@ class Deployment:
     warehouse_uri: str
     allowed_roots: tuple[str, ...]
     model_profile: str
+    caption_mode: str
     schedule: str
 
     @classmethod
@@ -34,5 +36,6 @@ class Deployment:
             warehouse_uri=warehouse_uri,
             allowed_roots=tuple(root.strip() for root in roots.split(",") if root.strip()),
             model_profile=environment.get("REGIONCAP_MODEL_PROFILE", "qwen2.5-vl"),
+            caption_mode=environment.get("REGIONCAP_CAPTION_MODE", "joint"),
             schedule=environment.get("REGIONCAP_SCHEDULE", "0 0 * * *"),
         )

@@ -38,6 +38,7 @@ def form(deployment: Deployment) -> dict[str, Param]:
         "drops_uri": deployment.drops_uri,
         "warehouse_uri": deployment.warehouse_uri,
         "model_profile": deployment.model_profile,
+        "caption_mode": deployment.caption_mode,
     }
     for name, schema in BuildSettings.model_json_schema()["properties"].items():
         keywords = {key: schema[key] for key in _KEYWORDS if key in schema}
