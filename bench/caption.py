@@ -45,7 +45,7 @@ from deploy.local.stack import demo_server
 from regioncap.builds import layout, shard
 from regioncap.builds.caption import caption_shard
 from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.questions import row_questions
+from regioncap.builds.questions import first_questions
 from regioncap.builds.render import render_shard
 from regioncap.builds.settings import BuildSettings
 from regioncap.processes import Service, free_ports
@@ -115,7 +115,7 @@ def bodies(folder: Path) -> Iterator[bytes]:
     """The requests that the caption step would send, ready to be sent."""
     plan, place = load(folder)
     for row in shard.rendered(place):
-        for question in row_questions(row, plan).values():
+        for question in first_questions(row, plan):
             jpegs = {name: place.read(layout.image_path(name)) for name in question.images}
             yield json.dumps(question.request(jpegs)).encode()
 
@@ -243,7 +243,7 @@ def offline_seconds(folder: Path) -> list[float]:
     rows = folder / "offline.jsonl"
     with rows.open("w") as out:
         for row in shard.rendered(place):
-            for question in row_questions(row, plan).values():
+            for question in first_questions(row, plan):
                 options = {name: value for name, value in question.options.items() if name != "model"}
                 image = folder / "work" / layout.shard_path(plan.shards[0]) / layout.image_path(row.marked)
                 text = next(part.value for part in question.parts if part.kind == "text")

@@ -2,12 +2,12 @@
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from regioncap.builds.questions import row_questions
+from regioncap.builds.questions import first_questions
 from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
 from regioncap.vlm.questions import Question
 from tests.builders import encoded, marked_row, picture, planned
@@ -18,11 +18,11 @@ JPEG = encoded(picture())
 
 def questions(number: int, **changes: Any) -> list[Question]:
     plan = planned(MODEL, **changes)
-    return [asked for index in range(number) for asked in row_questions(marked_row(index), plan).values()]
+    return [asked for index in range(number) for asked in first_questions(marked_row(index), plan)]
 
 
-def prepare(question: Question) -> Prepared:
-    return Prepared(question, dict.fromkeys(question.images, JPEG))
+def prepare(question: Question, told: Mapping[str, RawAnswer]) -> Prepared | None:
+    return None if told else Prepared(question, dict.fromkeys(question.images, JPEG))
 
 
 def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
@@ -31,7 +31,7 @@ def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
 
     async def run() -> None:
         async with connect(endpoint) as client:
-            await ask_all(client, asked, prepare, answers.append, endpoint.max_in_flight)
+            await ask_all(client, asked, prepare, answers.append, lambda: None, endpoint.max_in_flight)
 
     asyncio.run(run())
     return answers
@@ -149,7 +149,7 @@ def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
 
     async def run() -> None:
         async with connect(endpoint) as client:
-            await ask_all(client, questions(10), prepare, answers.append, 1)
+            await ask_all(client, questions(10), prepare, answers.append, lambda: None, 1)
 
     with pytest.raises(VlmSetupError):
         asyncio.run(run())

@@ -14,7 +14,8 @@ OTHER = {
     "model_profile": "smolvlm", "prompt": "What is in the {n} regions?", "prompt_language": "zh",
     "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
     "top_p": 0.5, "top_k": 7,
-    "repetition_penalty": 1.1, "max_tokens": 100, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5,
+    "repetition_penalty": 1.1, "max_tokens": 100,
+    "max_attempts": 1, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5,
     "export_formats": ["csv"], "file_name_prefix": "x", "force_rebuild": True, "warehouse_uri": "/other",
     "work_uri": "/work",
 }  # fmt: skip

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,6 +17,8 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, ask_all, connect
 
 Item = TypeVar("Item")
+# An item's next question, given the answers it has had: see `ask_all`.
+Prepare = Callable[[Item, Mapping[str, RawAnswer]], Prepared | None]
 
 # An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
 FLUSH_SECONDS = 2.0
@@ -24,7 +26,10 @@ FLUSH_ROWS = 64
 
 
 class AskCounts(BaseModel):
-    """Of a shard's questions: how many there are, were answered in an earlier try or build, and were asked now."""
+    """Of a shard's questions: how many there are, and how many an earlier try or the published build had answered.
+
+    `asked` is how many requests were sent: questions whose answer fails are asked again.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,19 +69,15 @@ def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> di
     return answers
 
 
-def ask_into(
-    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Callable[[Item], Prepared | None]
-) -> None:
-    """Ask one question for each item, and write the answers as they come.
+def ask_into(sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item]) -> None:
+    """Ask about each item, and write the answers as they come.
 
     `prepare` as for `ask_all`. Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
     asyncio.run(_ask(sink, endpoint, items, prepare))
 
 
-async def _ask(
-    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Callable[[Item], Prepared | None]
-) -> None:
+async def _ask(sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item]) -> None:
     waiting = iter(items)
     first = list(islice(waiting, 1))
     if not first:
@@ -88,7 +89,7 @@ async def _ask(
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
-                await ask_all(client, chain(first, waiting), prepare, sink.add, endpoint.max_in_flight)
+                await ask_all(client, chain(first, waiting), prepare, sink.add, sink.finish, endpoint.max_in_flight)
                 flusher.cancel()
         except* Exception as errors:
             raise errors.exceptions[0] from None
@@ -122,7 +123,7 @@ class AnswerSink:
         self._kept = kept
         self._progress = progress
         self._started = time.monotonic()
-        self._asked = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
+        self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
         self._latest: Future[None] | None = None
@@ -134,10 +135,14 @@ class AnswerSink:
         self._prompt_tokens += answer.prompt_tokens
         self._completion_tokens += answer.completion_tokens
 
-    def take_over(self, answers: Collection[RawAnswer]) -> None:
-        """Take answers that the published build has; the next flush writes them."""
+    def finish(self) -> None:
+        """Note that one of the questions has its answer, after as many further ones as it took."""
+        self._finished += 1
+
+    def take_over(self, answers: Collection[RawAnswer], questions: int) -> None:
+        """Take answers that the published build has, to so many of the questions; the next flush writes them."""
         self.pending += answers
-        self._taken_over += len(answers)
+        self._taken_over += questions
 
     async def flush(self) -> None:
         """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""
@@ -164,7 +169,7 @@ class AnswerSink:
         elapsed = max(time.monotonic() - self._started, 1e-6)
         self._progress(
             AskProgress(
-                done=self._kept + self._taken_over + self._asked,
+                done=self._kept + self._taken_over + self._finished,
                 questions=self._questions,
                 asked=self._asked,
                 rate=self._asked / elapsed,

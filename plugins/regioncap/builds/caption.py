@@ -1,15 +1,17 @@
 """`caption`: ask the VLM about every marked image of a shard that has no answer yet."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from regioncap.builds import layout, shard
 from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
+from regioncap.builds.exchange import exchange
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import row_questions
+from regioncap.builds.questions import Regions, asked_together, caption_question
+from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, Prepared
-from regioncap.vlm.questions import Question
+from regioncap.vlm.client import Endpoint, Prepared, RawAnswer
 
 # Questions about the regions of one image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64
@@ -23,39 +25,59 @@ def caption_shard(
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
     place = work.sub(layout.shard_path(shard_id))
-
-    def questions() -> Iterator[Question]:
-        """Made anew when they are needed: their keys are all that is kept of a whole shard."""
-        return (asked for row in shard.rendered(place) for asked in row_questions(row, plan).values())
-
-    keys = {asked.key for asked in questions()}
-    kept = keys & load_answers(place, layout.ANSWERS).keys()
-    published = published_answers(work, plan, shard_id, layout.ANSWERS) if len(kept) < len(keys) else {}
-    taken = [published[key] for key in keys - kept if key in published]
-    missing = keys - kept - published.keys()
+    own = load_answers(place, layout.ANSWERS)
+    published = published_answers(work, plan, shard_id, layout.ANSWERS)
+    known = {**published, **own}
+    questions, kept, taken = set[str](), 0, dict[str, RawAnswer]()
+    left = set[str]()
+    for item in _items(place, plan):
+        first = caption_question(item.row, plan, item.regions, item.regions).key
+        if first in questions:
+            continue
+        questions.add(first)
+        said = exchange(item.row, item.regions, plan, known)
+        taken |= {answer.key: answer for answer in said.used if answer.key not in own}
+        if said.question is not None:
+            left.add(first)
+        elif all(answer.key in own for answer in said.used):
+            kept += 1
 
     @lru_cache(_IMAGES_KEPT)
     def read_image(name: str) -> bytes:
         return place.read(layout.image_path(name))
 
-    def prepare(question: Question) -> Prepared:
+    def prepare(item: _Item, told: Mapping[str, RawAnswer]) -> Prepared | None:
+        question = exchange(item.row, item.regions, plan, {**known, **told} if known else told).question
+        if question is None:
+            return None
         return Prepared(question, {name: read_image(name) for name in question.images})
 
-    sink = AnswerSink(place, layout.ANSWERS, len(keys), len(kept), progress)
-    sink.take_over(taken)
-    ask_into(sink, endpoint, _once(questions(), missing), prepare)
+    def waiting() -> Iterator[_Item]:
+        """Made anew, so that of a whole shard only keys are kept; of equal questions, the first is asked."""
+        for item in _items(place, plan) if left else ():
+            first = caption_question(item.row, plan, item.regions, item.regions).key
+            if first in left:
+                left.discard(first)
+                yield item
+
+    sink = AnswerSink(place, layout.ANSWERS, len(questions), kept, progress)
+    sink.take_over(taken.values(), len(questions) - kept - len(left))
+    ask_into(sink, endpoint, waiting(), prepare)
     counts = sink.counts()
     place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
 
 
-def _once(questions: Iterable[Question], keys: set[str]) -> Iterator[Question]:
-    """The questions with these keys; of equal ones, the first."""
-    left = set(keys)
-    for question in questions if keys else ():
-        if question.key in left:
-            left.discard(question.key)
-            yield question
+@dataclass(frozen=True)
+class _Item:
+    """Regions of a row that are asked about together."""
+
+    row: RenderedRow
+    regions: Regions
+
+
+def _items(place: Store, plan: Plan) -> Iterator[_Item]:
+    return (_Item(row, regions) for row in shard.rendered(place) for regions in asked_together(row, plan))
 
 
 def load_counts(place: Store) -> AskCounts:

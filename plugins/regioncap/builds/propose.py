@@ -44,7 +44,9 @@ def propose_shard(
     published = published_answers(work, plan, shard_id, layout.PROPOSALS)
     taken = [answer for key, answer in published.items() if key not in kept]
 
-    def prepare(row: PlannedRow) -> Prepared | None:
+    def prepare(row: PlannedRow, told: Mapping[str, RawAnswer]) -> Prepared | None:
+        if told:
+            return None
         try:
             asked = _prepare(open_image(drops.read_image(drop, row.image)), plan)
         except RowFault:
@@ -52,7 +54,7 @@ def propose_shard(
         return None if asked.question.key in kept or asked.question.key in published else asked
 
     sink = AnswerSink(place, layout.PROPOSALS, len(rows), len(kept), progress)
-    sink.take_over(taken)
+    sink.take_over(taken, len(taken))
     ask_into(sink, endpoint, rows, prepare)
     return sink.counts()
 

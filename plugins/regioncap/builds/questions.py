@@ -8,33 +8,51 @@ from regioncap.builds.settings import BuildSettings
 from regioncap.regions.grounding import grounding_prompt, grounding_schema
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.profiles import PROFILES
-from regioncap.regions.prompts import answer_schema, close_up_prompt, system_message, user_prompt
+from regioncap.regions.prompts import answer_schema, close_up_prompt, only_prompt, system_message, user_prompt
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.questions import Part, Question
 
+# Region numbers, in order.
 Regions = tuple[int, ...]
 
+RETRY_TEMPERATURE = 0.3
 
-def row_questions(row: RenderedRow, plan: Plan) -> dict[Regions, Question]:
-    """The questions that a marked row asks, by the regions that each is about: one about all, or one about each."""
-    settings, regions = plan.settings, tuple(region.region for region in row.regions)
-    system = system_message(
-        settings.system_prompt, settings.caption_mode, settings.answer_format, len(regions), settings.prompt_language
-    )
+
+def asked_together(row: RenderedRow, plan: Plan) -> list[Regions]:
+    """Which of a row's regions are asked about together: all, or each by itself."""
+    regions = tuple(region.region for region in row.regions)
+    return [regions] if plan.settings.caption_mode == "joint" else [(region,) for region in regions]
+
+
+def first_questions(row: RenderedRow, plan: Plan) -> list[Question]:
+    """What a marked row asks to begin with; see `exchange` for what may follow."""
+    return [caption_question(row, plan, regions, regions) for regions in asked_together(row, plan)]
+
+
+def caption_question(
+    row: RenderedRow, plan: Plan, regions: Regions, left: Regions, attempt: int = 1, room: int = 1
+) -> Question:
+    """The question about `regions` of a marked row, of which `left` have no caption yet.
+
+    `attempt` counts from 1; `room` is how many times `max_tokens` the answer may have.
+    """
+    settings, marked = plan.settings, len(row.regions)
+    language = settings.prompt_language
+    system = system_message(settings.system_prompt, settings.caption_mode, settings.answer_format, marked, language)
     # Images go before the text, and what questions have in common before what they have not: vLLM computes an equal
     # beginning only once.
-    parts = (Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, len(regions))))
-    if settings.caption_mode == "joint":
-        return {regions: _question(plan, system, parts, answer_schema(regions))}
-    return {
-        (region,): _question(
-            plan,
-            system,
-            (*parts, Part("image", close_up), Part("text", close_up_prompt(region, settings.prompt_language))),
-            answer_schema([region]),
-        )
-        for region, close_up in zip(regions, row.close_ups, strict=True)
-    }
+    parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
+    if settings.caption_mode == "per_region":
+        (region,) = regions
+        parts += [Part("image", row.close_ups[region - 1]), Part("text", close_up_prompt(region, language))]
+    if left != regions:
+        parts.append(Part("text", only_prompt(left, language)))
+    sampling = _sampling(settings)
+    if attempt > 1:
+        sampling["seed"] += attempt - 1
+        sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
+        sampling["max_tokens"] *= room
+    return _question(plan, system, tuple(parts), answer_schema(left), sampling)
 
 
 def grounding_question(view: str, plan: Plan) -> Question:
@@ -43,11 +61,13 @@ def grounding_question(view: str, plan: Plan) -> Question:
     coordinates = PROFILES[settings.model_profile].coordinates
     assert coordinates is not None, "BuildSettings lets ask_model through only where the profile has coordinates"
     parts = (Part("image", view), Part("text", grounding_prompt(coordinates, settings.max_boxes)))
-    return _question(plan, settings.system_prompt, parts, grounding_schema(settings.max_boxes))
+    return _question(plan, settings.system_prompt, parts, grounding_schema(settings.max_boxes), _sampling(settings))
 
 
-def _question(plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any]) -> Question:
-    options = {**_sampling(plan.settings), "model": plan.model}
+def _question(
+    plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any]
+) -> Question:
+    options = {**sampling, "model": plan.model}
     if plan.settings.answer_format == "structured":
         options["response_format"] = {
             "type": "json_schema",

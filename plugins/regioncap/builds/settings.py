@@ -176,9 +176,18 @@ class BuildSettings(BaseModel):
     max_tokens: int = Field(
         512,
         title="Tokens per answer, at most",
-        description="An answer that is cut off here is rejected.",
+        description="An answer that is cut off here is asked for again with twice as many.",
         ge=16,
         le=8192,
+        json_schema_extra=_group("Caption"),
+    )
+    max_attempts: int = Field(
+        3,
+        title="Attempts per answer, at most",
+        description="An answer that is cut off, or lacks a region, is asked for again so often, then the row is "
+        "rejected.",
+        ge=1,
+        le=5,
         json_schema_extra=_group("Caption"),
     )
     seed: int = Field(

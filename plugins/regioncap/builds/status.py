@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from regioncap.builds import layout, shard
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import row_questions
+from regioncap.builds.questions import first_questions
 from regioncap.storage.store import NotFoundError, Store
 from regioncap.vlm.client import RawAnswer
 
@@ -52,7 +52,7 @@ class BuildStatus:
         if shard_id not in self._questions:
             rows = list(shard.rendered(place))
             self._marked[shard_id] = {row.marked for row in rows}
-            self._questions[shard_id] = {question.key for row in rows for question in row_questions(row, plan).values()}
+            self._questions[shard_id] = {question.key for row in rows for question in first_questions(row, plan)}
         for part in place.list(layout.ANSWERS):
             name = f"{shard_id}/{part.path}"
             if name not in self._answers:

@@ -1,20 +1,19 @@
 """`validate`: take the answers apart, put them through the gates, make records of what passes."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from regioncap.builds import layout, shard
 from regioncap.builds.asking import load_answers
+from regioncap.builds.exchange import Exchange, exchange
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import Regions, row_questions
-from regioncap.regions.answers import answer_lines, parse_answer
+from regioncap.builds.questions import asked_together
+from regioncap.regions.answers import answer_lines
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
-from regioncap.regions.gates import Answer, run_gates
 from regioncap.regions.prompts import user_prompt
 from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
 from regioncap.regions.rows import reject
 from regioncap.storage.store import Store
-from regioncap.vlm.client import RawAnswer
 
 
 def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
@@ -27,14 +26,13 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     records: list[Record] = []
     rejected: list[Rejected] = []
     for row in shard.rendered(place):
-        asked = {regions: answers.get(question.key) for regions, question in row_questions(row, plan).items()}
-        told = {regions: answer for regions, answer in asked.items() if answer is not None}
-        if len(told) < len(asked):
+        told = [exchange(row, regions, plan, answers) for regions in asked_together(row, plan)]
+        if any(said.question is not None for said in told):
             raise shard.StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
         try:
             records.append(make_record(row, told, plan))
         except RowFault as fault:
-            texts = "\n".join(answer.text for answer in told.values())
+            texts = "\n".join(answer.text for said in told for answer in said.used)
             echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000]}
             rejected.append(reject(row, fault, row.id, echoed))
     shard.write_lines(place, layout.VALIDATE_REJECTED, rejected)
@@ -42,24 +40,18 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     return len(records), len(rejected)
 
 
-def make_record(row: RenderedRow, told: Mapping[Regions, RawAnswer], plan: Plan) -> Record:
-    """The record of a row and the answers to its questions, by the regions that each is about.
-
-    Raises RowFault with the code of the first gate that rejects.
-    """
+def make_record(row: RenderedRow, told: Sequence[Exchange], plan: Plan) -> Record:
+    """The record of a row and of all that was said about its regions. Raises RowFault where some have no caption."""
     settings = plan.settings
     captions: dict[int, str] = {}
     warned: list[Code] = list(row.warnings)
-    for regions, raw in told.items():
-        if raw.refused is not None:
-            raise RowFault(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}")
-        parsed = parse_answer(raw.text, settings.answer_format, regions)
-        for finding in run_gates(Answer(raw.text, raw.finish_reason, parsed, regions)):
-            if finding.gate.severity == "reject":
-                raise RowFault(finding.gate.code, finding.reason)
-            warned.append(finding.gate.code)
-        captions |= parsed.captions
-    own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint"
+    for said in told:
+        if said.fault is not None:
+            raise said.fault
+        captions |= said.captions
+        warned += said.warnings
+    texts = [answer.text.strip() for said in told for answer in said.used]
+    own_text = settings.answer_format == "free_text" and len(texts) == 1
     return Record(
         image=row.image,
         type=row.type,
@@ -69,7 +61,7 @@ def make_record(row: RenderedRow, told: Mapping[Regions, RawAnswer], plan: Plan)
         image_with_bbox=layout.image_path(row.marked),
         valid_bboxes_num=len(row.regions),
         prompt=user_prompt(settings.prompt_template, len(row.regions)),
-        answer="\n".join(raw.text.strip() for raw in told.values()) if own_text else answer_lines(captions),
+        answer=texts[0] if own_text else answer_lines(captions),
         id=row.id,
         image_uri=f"{plan.drop_uri}/{row.image}",
         image_sha256=row.image_sha256,
@@ -77,6 +69,6 @@ def make_record(row: RenderedRow, told: Mapping[Regions, RawAnswer], plan: Plan)
         height=row.height,
         regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
         dropped_boxes=row.dropped_boxes,
-        attempts=1,
+        attempts=max(len(said.used) for said in told),
         checks=[str(code) for code in dict.fromkeys(warned)],
     )

@@ -47,6 +47,11 @@ _CLOSE_UP: dict[PromptLanguage, str] = {
     "zh": "这是 {region} 的特写。请只描述 {region}。",
 }
 
+_ONLY: dict[PromptLanguage, str] = {
+    "en": "Describe only these regions: {regions}.",
+    "zh": "请只描述以下区域：{regions}。",
+}
+
 # Longest caption the schema lets a model write: room for a paragraph, an end to a runaway.
 MAX_CAPTION_CHARACTERS = 1000
 
@@ -90,6 +95,11 @@ def system_message(
 def close_up_prompt(region: int, language: PromptLanguage) -> str:
     """What follows a region's close-up in a question about this region alone."""
     return _CLOSE_UP[language].format(region=region_tag(region))
+
+
+def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
+    """What ends a further question: of which regions a description is still wanted."""
+    return _ONLY[language].format(regions=", ".join(map(region_tag, regions)))
 
 
 def answer_schema(regions: Iterable[int]) -> dict[str, Any]:

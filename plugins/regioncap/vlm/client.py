@@ -240,28 +240,33 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
 async def ask_all(
     client: VlmClient,
     items: Iterable[Item],
-    prepare: Callable[[Item], Prepared | None],
+    prepare: Callable[[Item, Mapping[str, RawAnswer]], Prepared | None],
     keep: Callable[[RawAnswer], None],
+    finished: Callable[[], None],
     in_flight: int,
 ) -> None:
-    """Ask one question for each item, `in_flight` at a time, and hand each answer to `keep` as it comes.
+    """Ask about each item until there is nothing more to ask, `in_flight` items at a time.
 
-    `prepare` makes an item's question and reads its images, on other threads; None where there is nothing to ask. The
-    first error ends all.
+    `prepare` makes an item's next question and reads its images, on other threads: it gets the answers that the item
+    has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
+    `keep` as it comes; `finished` is called at the end of each item. The first error ends all.
     """
     waiting = iter(items)
 
-    def encoded(item: Item) -> tuple[Question, bytes] | None:
-        prepared = prepare(item)
+    def encoded(item: Item, told: Mapping[str, RawAnswer]) -> tuple[Question, bytes] | None:
+        prepared = prepare(item, told)
         if prepared is None:
             return None
         return prepared.question, json.dumps(prepared.question.request(prepared.jpegs)).encode()
 
     async def worker() -> None:
         for item in waiting:
-            ready = await asyncio.to_thread(encoded, item)
-            if ready is not None:
-                keep(await client.ask(*ready))
+            told: dict[str, RawAnswer] = {}
+            while (ready := await asyncio.to_thread(encoded, item, told)) is not None:
+                answer = await client.ask(*ready)
+                told[answer.key] = answer
+                keep(answer)
+            finished()
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,0 +1,74 @@
+"""What is said about a row's regions, question by question: the answers so far decide what is asked next.
+
+It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
+and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
+
+- an answer that is cut off is asked for again with twice the room (`max_tokens`);
+- regions that are missing or empty are asked for again without the others, whose captions stay;
+- an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
+- each further question has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same question at
+  temperature 0 would get the same answer;
+- a request that the server refuses is not sent again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from regioncap.builds.plan import Plan
+from regioncap.builds.questions import Regions, caption_question
+from regioncap.regions.answers import parse_answer
+from regioncap.regions.codes import Code
+from regioncap.regions.faults import RowFault
+from regioncap.regions.gates import Answer, run_gates
+from regioncap.regions.records import RenderedRow
+from regioncap.vlm.client import RawAnswer
+from regioncap.vlm.questions import Question
+
+# After these, the captions of the other regions are as good as ever.
+_ABOUT_SOME_REGIONS = {Code.MISSING_REGION, Code.EMPTY}
+
+
+@dataclass
+class Exchange:
+    """What came of asking about some regions of a row.
+
+    `question` is what to ask next, None where nothing is; `fault` is why the regions have no captions then, None where
+    they have. `used` are the answers that count, `warnings` the gates that warned of one.
+    """
+
+    captions: dict[int, str] = field(default_factory=dict)
+    used: list[RawAnswer] = field(default_factory=list)
+    warnings: list[Code] = field(default_factory=list)
+    question: Question | None = None
+    fault: RowFault | None = None
+
+
+def exchange(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[str, RawAnswer]) -> Exchange:
+    """Follow the questions about `regions` of a row through the answers, which are known by their questions' keys."""
+    so_far = Exchange()
+    left, room = regions, 1
+    for attempt in range(1, plan.settings.max_attempts + 1):
+        question = caption_question(row, plan, regions, left, attempt, room)
+        raw = answers.get(question.key)
+        if raw is None:
+            so_far.question = question
+            return so_far
+        if raw.refused is not None:
+            # The cause of a further question says more about the row than its refusal.
+            refusal = RowFault(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}")
+            so_far.fault = so_far.fault or refusal
+            return so_far
+        so_far.used.append(raw)
+        parsed = parse_answer(raw.text, plan.settings.answer_format, left)
+        findings = run_gates(Answer(raw.text, raw.finish_reason, parsed, left))
+        so_far.warnings += [finding.gate.code for finding in findings if finding.gate.severity == "warn"]
+        rejecting = [finding for finding in findings if finding.gate.severity == "reject"]
+        if {finding.gate.code for finding in rejecting} <= _ABOUT_SOME_REGIONS:
+            so_far.captions |= {region: parsed.captions[region] for region in left if parsed.captions.get(region)}
+        if not rejecting:
+            so_far.fault = None
+            return so_far
+        so_far.fault = RowFault(rejecting[0].gate.code, rejecting[0].reason)
+        left = tuple(region for region in regions if region not in so_far.captions)
+        room *= 2 if raw.finish_reason == "length" else 1
+    return so_far
