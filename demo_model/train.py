@@ -318,7 +318,7 @@ def main() -> None:
     if len(list(arguments.data.glob("*.pickle"))) < arguments.images // CHUNK:
         render = ["-m", "demo_model.data", "--out", str(arguments.data), "--images", str(arguments.images)]
         subprocess.run([sys.executable, *render], check=True)
-    checkpoint = arguments.data / "checkpoint.pt"
+    checkpoint = arguments.data / ("continued.pt" if arguments.start else "checkpoint.pt")
     train(arguments.data, arguments.out, checkpoint, arguments.see_steps, arguments.tell_steps, arguments.start)
 
 
