@@ -147,11 +147,11 @@ async def bare(base_url: str, requests: list[bytes], in_flight: int) -> float:
     return time.perf_counter() - started
 
 
-def step(base_url: str, folder: Path, in_flight: int) -> tuple[float, float]:
+def step(base_url: str, folder: Path) -> tuple[float, float]:
     """Seconds of the caption step, and this process's peak memory in MB."""
     plan, _ = load(folder)
     shutil.rmtree(folder / "work" / layout.shard_path(plan.shards[0]) / layout.ANSWERS, ignore_errors=True)
-    endpoint = Endpoint(base_url=base_url, model=plan.model, max_in_flight=in_flight)
+    endpoint = Endpoint(base_url=base_url, model=plan.model)
     started = time.perf_counter()
     counts = caption_shard(
         work=LocalStore(folder / "work"), shard_id=plan.shards[0], plan=plan, endpoint=endpoint,
@@ -174,11 +174,11 @@ def apart(part: str, *arguments: object) -> Any:
 
 def run_part(part: str, arguments: list[str]) -> Any:
     """What `apart` runs."""
-    base_url, folder, in_flight = arguments[0], Path(arguments[1]), int(arguments[2])
+    base_url, folder = arguments[0], Path(arguments[1])
     if part == "bare":
-        limit = int(arguments[3])
+        in_flight, limit = map(int, arguments[2:])
         return asyncio.run(bare(base_url, list(bodies(folder))[:limit], in_flight))
-    return step(base_url, folder, in_flight)
+    return step(base_url, folder)
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
         for _ in range(REPEATS):
             ceilings.append(ceiling(best, images))
             forget()
-            steps.append(images / apart("step", config.base_url, folder, config.max_num_seqs)[0])
+            steps.append(images / apart("step", config.base_url, folder)[0])
     offline = [images / seconds for seconds in offline_seconds(folder)]
     table = Table(title=f"{images:,} marked images, vLLM on {os.cpu_count()} cores, images/s", title_justify="left")
     for heading in ("", "median", "runs"):
@@ -263,9 +263,9 @@ def feed(console: Console, folder: Path) -> dict[str, float]:
     images = 3000
     large_images(folder, images)
     with stand_in(folder) as url:
-        rates = [images / apart("step", url, folder, 64)[0] for _ in range(REPEATS)]
+        rates = [images / apart("step", url, folder)[0] for _ in range(REPEATS)]
     with stand_in(folder, "--slots", "64", "--seconds", "0.5") as url:
-        apart("step", url, folder, 96)
+        apart("step", url, folder)
         busy = float(httpx2.get(url.removesuffix("/v1") + "/busy", trust_env=False).json())
     console.print(f"feed rate, {FEED_BYTES // 1000} KB images: {', '.join(f'{rate:.0f}' for rate in rates)} images/s")
     console.print(f"slots busy (64 slots, about 0.5 s a question): {busy:.1%}")
@@ -279,7 +279,7 @@ def memory(console: Console, folder: Path) -> dict[str, float]:
         place = folder / str(images)
         large_images(place_made(place), images)
         with stand_in(place) as url:
-            seconds, peaks[images] = apart("step", url, place, 64)
+            seconds, peaks[images] = apart("step", url, place)
         console.print(f"{images:,} images: {images / seconds:.0f} images/s, peak {peaks[images]:.0f} MB")
     return {"rss_growth": peaks[10_000] / peaks[1_000]}
 

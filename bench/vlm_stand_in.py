@@ -34,7 +34,7 @@ class Server:
         self._seconds = seconds
         self._free = asyncio.Semaphore(slots or 1)
         self._rng = np.random.default_rng(1)
-        self._working = 0
+        self._working = self._waiting = 0
         # When the number of slots at work changed, and what it was from then on.
         self._log: list[tuple[float, int]] = []
         self._answers: list[float] = []
@@ -55,8 +55,12 @@ class Server:
             return _MODELS
         if path == "/busy":
             return json.dumps(self._busy()).encode()
+        if path == "/metrics":
+            return f'vllm:num_requests_waiting{{engine="0"}} {self._waiting}\n'.encode()
         if self._slots:
+            self._waiting += 1
             async with self._free:
+                self._waiting -= 1
                 self._note(+1)
                 await asyncio.sleep(float(self._rng.lognormal(np.log(self._seconds), 0.5)))
                 self._note(-1)

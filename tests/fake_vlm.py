@@ -69,10 +69,15 @@ class FakeVlm:
     requests: list[dict[str, Any]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    # Whether it answers in free text whatever the schema, and what it says of its queue.
+    ignores_schemas: bool = False
+    waiting: int | None = None
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def handle(self, body: dict[str, Any]) -> Reply:
+        if "Good morning!" in json.dumps(body["messages"]):
+            return completion("Hello! How can I help?" if self.ignores_schemas else '{"probe": "structured"}')
         with self._lock:
             number = len(self.requests)
             self.requests.append(body)
@@ -96,6 +101,10 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if self.path == "/metrics":
+                gauge = f'vllm:num_requests_waiting{{engine="0"}} {fake.waiting}.0\n'
+                self._send(Reply(body="" if fake.waiting is None else gauge))
+                return
             listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
             self._send(Reply(body=json.dumps({"object": "list", "data": listed})))
 

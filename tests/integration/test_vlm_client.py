@@ -72,6 +72,38 @@ def test_no_more_than_allowed_are_under_way(vlm: FakeVlm) -> None:
     assert vlm.most_in_flight == 4
 
 
+def test_more_are_under_way_while_none_wait_in_the_servers_queue(vlm: FakeVlm) -> None:
+    def slow(_: int, body: dict[str, Any]) -> Reply:
+        reply = answer_well(body)
+        reply.delay = 0.4
+        return reply
+
+    vlm.behave, vlm.waiting = slow, 0
+    ask(vlm, questions(250))
+    assert 64 < vlm.most_in_flight <= 250
+
+
+def test_no_more_are_under_way_while_some_wait_in_the_servers_queue(vlm: FakeVlm) -> None:
+    def slow(_: int, body: dict[str, Any]) -> Reply:
+        reply = answer_well(body)
+        reply.delay = 0.3
+        return reply
+
+    vlm.behave, vlm.waiting = slow, 9
+    ask(vlm, questions(200))
+    assert vlm.most_in_flight == 64
+
+
+def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:
+    async def honours() -> bool:
+        async with connect(Endpoint(base_url=vlm.url, model=MODEL)) as client:
+            return await client.honours_schema()
+
+    assert asyncio.run(honours())
+    vlm.ignores_schemas = True
+    assert not asyncio.run(honours())
+
+
 PASSING: dict[str, Callable[[], Reply]] = {
     "too many requests": lambda: error(429),
     "an internal error": lambda: error(500),

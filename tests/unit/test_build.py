@@ -514,6 +514,20 @@ def test_one_bad_answer_about_a_region_rejects_the_row_and_keeps_the_others(plac
     assert [row["code"] for row in rejected(place).values()] == ["empty"]
 
 
+def test_a_server_that_ignores_schemas_is_told_of_and_its_free_text_is_read(
+    place: Place, vlm: FakeVlm, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.good_rows(1)
+    vlm.ignores_schemas = True
+    vlm.behave = lambda number, body: completion("<region1>: a red door\n<region2>: a cat")
+    build(place, vlm)
+    assert records(place)[0]["answer"] == "<region1>: a red door\n<region2>: a cat"
+    assert "ignores JSON schemas" in caplog.text
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    assert json.loads(place.partition.read(f"{manifest.build}/report.json"))["timings"]["schema_ignored"] is True
+
+
 # ---- asking again
 
 

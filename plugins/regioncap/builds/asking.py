@@ -1,6 +1,7 @@
 """Asking the VLM what has no answer yet, so that nothing is asked twice and next to nothing is lost."""
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,8 +14,11 @@ from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
 from regioncap.builds.plan import Plan
+from regioncap.regions.prompts import AnswerFormat
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, ask_all, connect
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 # An item's next question, given the answers it has had: see `ask_all`.
@@ -28,7 +32,8 @@ FLUSH_ROWS = 64
 class AskCounts(BaseModel):
     """Of a shard's questions: how many there are, and how many an earlier try or the published build had answered.
 
-    `asked` is how many requests were sent: questions whose answer fails are asked again.
+    `asked` is how many requests were sent: questions whose answer fails are asked again. `schema_ignored` says that the
+    server does not make the model follow a JSON schema, though it was asked to.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +45,7 @@ class AskCounts(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    schema_ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,15 +75,28 @@ def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> di
     return answers
 
 
-def ask_into(sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item]) -> None:
+def ask_into(
+    sink: "AnswerSink",
+    endpoint: Endpoint,
+    items: Iterable[Item],
+    prepare: Prepare[Item],
+    answer_format: AnswerFormat,
+) -> None:
     """Ask about each item, and write the answers as they come.
 
-    `prepare` as for `ask_all`. Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
+    `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them.
+    Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    asyncio.run(_ask(sink, endpoint, items, prepare))
+    asyncio.run(_ask(sink, endpoint, items, prepare, answer_format))
 
 
-async def _ask(sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item]) -> None:
+async def _ask(
+    sink: "AnswerSink",
+    endpoint: Endpoint,
+    items: Iterable[Item],
+    prepare: Prepare[Item],
+    answer_format: AnswerFormat,
+) -> None:
     waiting = iter(items)
     first = list(islice(waiting, 1))
     if not first:
@@ -86,6 +105,13 @@ async def _ask(sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], pr
         return
     async with connect(endpoint) as client:
         await client.check()
+        if answer_format == "structured" and not await client.honours_schema():
+            sink.schema_ignored = True
+            _log.warning(
+                "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
+                "serve it with a vLLM that has structured output, or set answer_format to free_text",
+                endpoint.base_url,
+            )
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
@@ -117,6 +143,7 @@ class AnswerSink:
         self, place: Store, folder: str, questions: int, kept: int, progress: Callable[[AskProgress], None]
     ) -> None:
         self.pending: list[RawAnswer] = []
+        self.schema_ignored = False
         self._place = place
         self._folder = folder
         self._questions = questions
@@ -185,5 +212,6 @@ class AnswerSink:
             asked=self._asked,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
+            schema_ignored=self.schema_ignored,
             seconds=round(time.monotonic() - self._started, 3),
         )

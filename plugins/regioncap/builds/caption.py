@@ -62,7 +62,7 @@ def caption_shard(
 
     sink = AnswerSink(place, layout.ANSWERS, len(questions), kept, progress)
     sink.take_over(taken.values(), len(questions) - kept - len(left))
-    ask_into(sink, endpoint, waiting(), prepare)
+    ask_into(sink, endpoint, waiting(), prepare, plan.settings.answer_format)
     counts = sink.counts()
     place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts

@@ -55,7 +55,7 @@ def propose_shard(
 
     sink = AnswerSink(place, layout.PROPOSALS, len(rows), len(kept), progress)
     sink.take_over(taken, len(taken))
-    ask_into(sink, endpoint, rows, prepare)
+    ask_into(sink, endpoint, rows, prepare, plan.settings.answer_format)
     return sink.counts()
 
 

@@ -212,6 +212,7 @@ def _report(plan: Plan, work: Store, statistics: Statistics, build_id: str, now:
             prompt_tokens=sum(item.prompt_tokens for item in asked),
             completion_tokens=sum(item.completion_tokens for item in asked),
             seconds=round(sum(item.seconds for item in asked), 1),
+            schema_ignored=any(item.schema_ignored for item in asked),
         ),
         model=plan.model,
         settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},

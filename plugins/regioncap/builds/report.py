@@ -43,6 +43,7 @@ class Timings(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     seconds: float = Field(description="Time that caption tasks spent asking, summed.")
+    schema_ignored: bool = Field(description="Whether the server ignored that answers were to be structured.")
 
 
 class Report(BaseModel):

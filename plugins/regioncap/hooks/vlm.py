@@ -1,8 +1,8 @@
 """From the connection `regioncap_vlm` to an endpoint.
 
 The connection's host is the base URL (`http://vllm:8000/v1`), its password the API key if the server wants one. Its
-extra holds `model` (the name the server serves), and may hold `max_in_flight`, `timeout_seconds` and
-`patience_seconds`.
+extra holds `model` (the name the server serves), and may hold `max_in_flight` (a bound; below it, the server's queue
+says how many questions are under way), `timeout_seconds` and `patience_seconds`.
 """
 
 from airflow.sdk import BaseHook

@@ -6,6 +6,7 @@ image do, and of its features only the bodies of two calls are needed here.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +23,34 @@ from regioncap.vlm.questions import Question
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
+
+
+# What no model says of itself when it is greeted.
+_PROBED = {"probe": "structured"}
+_PROBE = {
+    "messages": [{"role": "user", "content": "Good morning!"}],
+    "temperature": 0,
+    "max_tokens": 64,
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "probe",
+            "strict": True,
+            "schema": {
+                "type": "object",
+                "properties": {"probe": {"type": "string", "enum": ["structured"]}},
+                "required": ["probe"],
+                "additionalProperties": False,
+            },
+        },
+    },
+}
+# One line for each engine of the server, in Prometheus' text format.
+_WAITING = re.compile(r"^vllm:num_requests_waiting(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+
+# So many questions are under way to begin with, and twice as many after each look that finds fewer than one in so many
+# of them in the server's queue. A queue costs a server next to nothing, an empty one wastes it.
+_FIRST_IN_FLIGHT, _QUEUE, _LOOK_SECONDS = 64, 8, 0.5
 
 
 # What is used of the protocol's bodies (https://platform.openai.com/docs/api-reference/chat).
@@ -92,8 +121,8 @@ class Endpoint:
     base_url: str
     model: str
     api_key: str = field(default="", repr=False)
-    # As many questions under way as the server's `max_num_seqs` keeps it busy without a queue.
-    max_in_flight: int = 32
+    # The bound; how many questions are under way below it follows the server's queue.
+    max_in_flight: int = 256
     # One question, from sending to the last token.
     timeout_seconds: float = 300.0
     # How long a server that is away (restarting, overloaded) is waited for.
@@ -149,6 +178,35 @@ class VlmClient:
                 f"the server at {self._endpoint.base_url} serves {', '.join(served) or 'no model'}, not "
                 f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
             )
+
+    async def honours_schema(self) -> bool:
+        """Whether the server makes an answer follow a JSON schema: one that ignores it answers as if nothing was amiss.
+
+        Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
+        """
+        body = json.dumps({**_PROBE, "model": self._endpoint.model}).encode()
+        try:
+            completion = await self._patiently(lambda: self._call("POST", "/chat/completions", body), _Completion)
+        except _RefusedError as error:
+            raise VlmSetupError(
+                f"the server at {self._endpoint.base_url} refuses structured output: set the param answer_format to "
+                f"free_text, or serve the model with a vLLM that has it ({error})"
+            ) from error
+        said = completion.choices[0].message.content if completion.choices else None
+        try:
+            return bool(json.loads(said or "") == _PROBED)
+        except ValueError:
+            return False
+
+    async def waiting(self) -> int | None:
+        """How many questions, of all clients, wait in the server's queue; None where it does not tell."""
+        url = self._endpoint.base_url.rstrip("/").removesuffix("/v1") + "/metrics"
+        try:
+            async with self._http.get(url, allow_redirects=False) as response:
+                found = _WAITING.findall(await response.text())
+        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
+            return None
+        return round(sum(map(float, found))) if found else None
 
     async def ask(self, question: Question, body: bytes) -> RawAnswer:
         """Send a question's request body; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
@@ -222,6 +280,21 @@ def _message(body: bytes | bytearray) -> str:
         return bytes(body[:200]).decode("utf-8", "replace")
 
 
+async def _grow(client: VlmClient, turns: asyncio.Semaphore, turns_now: int, bound: int) -> None:
+    """Give out more turns while the server's queue is short."""
+    while turns_now < bound:
+        await asyncio.sleep(_LOOK_SECONDS)
+        waiting = await client.waiting()
+        target = turns_now
+        if waiting is None:
+            target = bound
+        elif waiting * _QUEUE < turns_now:
+            target = min(bound, 2 * turns_now)
+        for _ in range(target - turns_now):
+            turns.release()
+        turns_now = target
+
+
 @asynccontextmanager
 async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
     """Open a client to `endpoint`."""
@@ -230,7 +303,8 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     # aiohttp leaves proxies of the environment alone: they are for the outside world, not for a server of our own.
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=endpoint.max_in_flight),
+        # Turns are what bounds the questions under way; beside them goes a look at the server's queue.
+        connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds, sock_connect=10.0),
         headers=headers,
     ) as http:
@@ -243,9 +317,12 @@ async def ask_all(
     prepare: Callable[[Item, Mapping[str, RawAnswer]], Prepared | None],
     keep: Callable[[RawAnswer], None],
     finished: Callable[[], None],
-    in_flight: int,
+    bound: int,
 ) -> None:
-    """Ask about each item until there is nothing more to ask, `in_flight` items at a time.
+    """Ask about each item until there is nothing more to ask, with at most `bound` questions under way.
+
+    How many there are below the bound is found out: more and more, until some wait in the server's queue. Where the
+    server does not tell its queue, it is the bound.
 
     `prepare` makes an item's next question and reads its images, on other threads: it gets the answers that the item
     has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
@@ -262,16 +339,23 @@ async def ask_all(
     async def worker() -> None:
         for item in waiting:
             told: dict[str, RawAnswer] = {}
+            # Read and encoded ahead: while it waits for its turn, the others keep the server busy.
             while (ready := await asyncio.to_thread(encoded, item, told)) is not None:
-                answer = await client.ask(*ready)
+                async with turns:
+                    answer = await client.ask(*ready)
                 told[answer.key] = answer
                 keep(answer)
             finished()
 
+    first = min(_FIRST_IN_FLIGHT, bound)
+    turns = asyncio.Semaphore(first)
+    tuner = asyncio.create_task(_grow(client, turns, first, bound))
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(in_flight):
+            for _ in range(bound):
                 group.create_task(worker())
     except* (VlmSetupError, VlmUnavailableError) as errors:
         # All workers fail for the same reason; one message says it.
         raise errors.exceptions[0] from None
+    finally:
+        tuner.cancel()
