@@ -19,7 +19,7 @@ def test_a_build_is_followed_and_summed_up(rig: Rig, tmp_path: Path, capsys: pyt
     manifest = fetch_partition(rig.store("2026-10-06"), tmp_path)
     summary(manifest, "s3://warehouse/x", tmp_path, unchanged=False)
     shown = capsys.readouterr().out
-    assert "images captioned" in shown
+    assert "images marked" in shown and "questions answered" in shown
     assert "<region1>" in shown
     assert "duplicate_id (1)" in shown
     report = tmp_path / manifest.build / "report.html"
