@@ -255,7 +255,8 @@ def offline_seconds(folder: Path) -> list[float]:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     if done.returncode:
         raise SystemExit((folder / "offline.log").read_text()[-3000:])
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    # vLLM prints to the same output.
+    return list(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("["))))
 
 
 def feed(console: Console, folder: Path) -> dict[str, float]:
