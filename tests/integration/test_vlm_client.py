@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from regioncap.builds.questions import first_questions
-from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, VlmSetupError, VlmUnavailableError, ask_all, connect
+from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, connect
+from regioncap.vlm.flow import Prepared, ask_all
 from regioncap.vlm.questions import Question
 from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error

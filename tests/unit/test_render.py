@@ -9,6 +9,7 @@ from PIL import Image
 from regioncap.regions.boxes import Box
 from regioncap.regions.marks import STYLES, MarkStyle
 from regioncap.regions.marks.palette import colour_of
+from regioncap.regions.pixels import for_opencv
 from regioncap.regions.profiles import PROFILES, ModelProfile
 from regioncap.regions.render import close_up, close_up_frame, decoded_size, encode, mark
 from regioncap.regions.resize import resize
@@ -37,6 +38,13 @@ def test_a_resized_image_is_about_as_near_to_lanczos_as_pillows_bilinear(shrinki
     ideal = image.resize(size, Image.Resampling.LANCZOS)
     bilinear = image.resize(size, Image.Resampling.BILINEAR)
     assert difference(resize(image, size), ideal) <= 1.4 * difference(bilinear, ideal)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (640, 480), (2400, 1800)])
+def test_opencv_is_given_the_pixels_that_pillow_has(size: tuple[int, int]) -> None:
+    image = zone_plate(size[0] + 9, size[1] + 9).crop((5, 3, size[0] + 5, size[1] + 3))
+    assert (for_opencv(image) == np.asarray(image)).all()
+    assert (for_opencv(image, bgr=True) == np.asarray(image)[:, :, ::-1]).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (700, 2), (640, 480)])

@@ -16,7 +16,8 @@ from regioncap.builds import layout, shard
 from regioncap.builds.plan import Plan
 from regioncap.regions.prompts import AnswerFormat
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, Prepared, RawAnswer, ask_all, connect
+from regioncap.vlm.client import Endpoint, RawAnswer, connect
+from regioncap.vlm.flow import Prepared, ask_all
 
 _log = logging.getLogger(__name__)
 

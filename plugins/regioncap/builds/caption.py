@@ -11,7 +11,8 @@ from regioncap.builds.plan import Plan
 from regioncap.builds.questions import Regions, asked_together, caption_question
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, Prepared, RawAnswer
+from regioncap.vlm.client import Endpoint, RawAnswer
+from regioncap.vlm.flow import Prepared
 
 # Questions about the regions of one image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64

@@ -17,7 +17,8 @@ from regioncap.regions.proposals import proposer
 from regioncap.regions.records import PlannedRow
 from regioncap.regions.render import content_name, encode, fit
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, Prepared, RawAnswer
+from regioncap.vlm.client import Endpoint, RawAnswer
+from regioncap.vlm.flow import Prepared
 
 # From an image file's bytes to boxes in pixels of the image as displayed. Raises RowFault.
 Propose = Callable[[bytes], list[Box]]

@@ -5,11 +5,11 @@ import math
 from collections.abc import Mapping
 
 import cv2
-import numpy as np
 from PIL import Image
 
 from regioncap.regions.boxes import Box
 from regioncap.regions.marks import MarkStyle, draw_marks
+from regioncap.regions.pixels import for_opencv
 from regioncap.regions.profiles import ModelProfile
 from regioncap.regions.resize import resize
 
@@ -113,7 +113,7 @@ def encode(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
         *(cv2.IMWRITE_JPEG_QUALITY, quality),
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ]
-    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR), options)
+    done, jpeg = cv2.imencode(".jpg", for_opencv(image, bgr=True), options)
     if not done:
         raise RuntimeError(f"OpenCV could not encode an image of {image.size}")
     return jpeg.tobytes()

@@ -3,8 +3,9 @@
 import math
 
 import cv2
-import numpy as np
 from PIL import Image
+
+from regioncap.regions.pixels import for_opencv
 
 # Images are resized in parallel already; OpenCV's own threads would only get in each other's way.
 cv2.setNumThreads(1)
@@ -22,7 +23,7 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     # At most to twice the size: means of whole blocks alone would alias.
     factor = math.floor(min(image.width / size[0], image.height / size[1]) / 2)
     # What is left over of the last row and column moves the picture by less than a pixel of the result.
-    pixels = np.asarray(image.reduce(factor) if factor > 1 else image)
+    pixels = for_opencv(image.reduce(factor) if factor > 1 else image)
     shrinking = max(pixels.shape[1] / size[0], pixels.shape[0] / size[1])
     if shrinking > _NO_BLUR:
         sigma = _PIXEL * math.sqrt(shrinking**2 - 1)

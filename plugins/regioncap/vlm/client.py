@@ -1,14 +1,13 @@
-"""Asking a vLLM server many questions at once, over its OpenAI-compatible chat API.
+"""Asking a vLLM server a question, over its OpenAI-compatible chat API.
 
 aiohttp, not the `openai` package: that one spends more of a core on a request than reading, encoding and sending the
 image do, and of its features only the bodies of two calls are needed here.
 """
 
-import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -48,10 +47,6 @@ _PROBE = {
 # One line for each engine of the server, in Prometheus' text format.
 _WAITING = re.compile(r"^vllm:num_requests_waiting(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
-# So many questions are under way to begin with, and twice as many after each look that finds fewer than one in so many
-# of them in the server's queue. A queue costs a server next to nothing, an empty one wastes it.
-_FIRST_IN_FLIGHT, _QUEUE, _LOOK_SECONDS = 64, 8, 0.5
-
 
 # What is used of the protocol's bodies (https://platform.openai.com/docs/api-reference/chat).
 class _Message(BaseModel):
@@ -90,7 +85,6 @@ class _Error(BaseModel):
 
 
 Body = TypeVar("Body", bound=BaseModel)
-Item = TypeVar("Item")
 
 
 class VlmSetupError(PermanentError):
@@ -144,14 +138,6 @@ class RawAnswer(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A question, and the bytes of its images by name: all there is to send."""
-
-    question: Question
-    jpegs: Mapping[str, bytes]
 
 
 class VlmClient:
@@ -280,21 +266,6 @@ def _message(body: bytes | bytearray) -> str:
         return bytes(body[:200]).decode("utf-8", "replace")
 
 
-async def _grow(client: VlmClient, turns: asyncio.Semaphore, turns_now: int, bound: int) -> None:
-    """Give out more turns while the server's queue is short."""
-    while turns_now < bound:
-        await asyncio.sleep(_LOOK_SECONDS)
-        waiting = await client.waiting()
-        target = turns_now
-        if waiting is None:
-            target = bound
-        elif waiting * _QUEUE < turns_now:
-            target = min(bound, 2 * turns_now)
-        for _ in range(target - turns_now):
-            turns.release()
-        turns_now = target
-
-
 @asynccontextmanager
 async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
     """Open a client to `endpoint`."""
@@ -309,53 +280,3 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
         headers=headers,
     ) as http:
         yield VlmClient(endpoint, http)
-
-
-async def ask_all(
-    client: VlmClient,
-    items: Iterable[Item],
-    prepare: Callable[[Item, Mapping[str, RawAnswer]], Prepared | None],
-    keep: Callable[[RawAnswer], None],
-    finished: Callable[[], None],
-    bound: int,
-) -> None:
-    """Ask about each item until there is nothing more to ask, with at most `bound` questions under way.
-
-    How many there are below the bound is found out: more and more, until some wait in the server's queue. Where the
-    server does not tell its queue, it is the bound.
-
-    `prepare` makes an item's next question and reads its images, on other threads: it gets the answers that the item
-    has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
-    `keep` as it comes; `finished` is called at the end of each item. The first error ends all.
-    """
-    waiting = iter(items)
-
-    def encoded(item: Item, told: Mapping[str, RawAnswer]) -> tuple[Question, bytes] | None:
-        prepared = prepare(item, told)
-        if prepared is None:
-            return None
-        return prepared.question, json.dumps(prepared.question.request(prepared.jpegs)).encode()
-
-    async def worker() -> None:
-        for item in waiting:
-            told: dict[str, RawAnswer] = {}
-            # Read and encoded ahead: while it waits for its turn, the others keep the server busy.
-            while (ready := await asyncio.to_thread(encoded, item, told)) is not None:
-                async with turns:
-                    answer = await client.ask(*ready)
-                told[answer.key] = answer
-                keep(answer)
-            finished()
-
-    first = min(_FIRST_IN_FLIGHT, bound)
-    turns = asyncio.Semaphore(first)
-    tuner = asyncio.create_task(_grow(client, turns, first, bound))
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(bound):
-                group.create_task(worker())
-    except* (VlmSetupError, VlmUnavailableError) as errors:
-        # All workers fail for the same reason; one message says it.
-        raise errors.exceptions[0] from None
-    finally:
-        tuner.cancel()
