@@ -225,8 +225,8 @@ def test_the_model_can_be_asked_for_boxes(place: Place, vlm: FakeVlm) -> None:
     (asked,) = vlm.requests
     image, text = asked["messages"][1]["content"]
     assert jpeg_of(image).size == (280, 140) and text["text"].startswith("Locate")
-    # A second try finds the answer of the first.
-    assert [counts.asked for counts in propose(place, plan, vlm)] == [0]
+    # A second try finds the answer of the first, and nothing to ask about an image that cannot be opened.
+    assert [(counts.kept, counts.asked) for counts in propose(place, plan, vlm)] == [(2, 0)]
     render(place, plan)
     caption(place, plan, vlm)
     validate(place, plan)
@@ -367,6 +367,16 @@ def test_a_rebuild_asks_only_about_what_changed(place: Place, vlm: FakeVlm) -> N
     assert len(vlm.requests) == asked + 3
 
 
+def test_a_rebuild_after_a_run_that_found_nothing_to_do_takes_over_too(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(4)
+    build(place, vlm)
+    assert build(place, vlm, run_id="run-2").unchanged
+    rows = [json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]
+    place.put_rows(*rows[:3])
+    build(place, vlm, run_id="run-3")
+    assert (len(records(place)), len(vlm.requests)) == (3, 4)
+
+
 def test_a_rebuild_without_the_old_work_area_asks_again(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(3)
     build(place, vlm)
@@ -504,6 +514,14 @@ def test_each_region_can_be_asked_about_by_itself_with_a_close_up(
     manifest, _ = current(place.partition)
     assert manifest is not None
     assert len(list(place.partition.list(f"{manifest.build}/images/"))) == 1
+
+
+def test_a_single_region_asked_about_by_itself_has_a_line_too(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg", "bbox": BOXES})
+    vlm.behave = lambda number, body: completion("a blue disc")
+    build(place, vlm, caption_mode="per_region", answer_format="free_text")
+    assert records(place)[0]["answer"] == "<region1>: a blue disc"
 
 
 def test_one_bad_answer_about_a_region_rejects_the_row_and_keeps_the_others(place: Place, vlm: FakeVlm) -> None:

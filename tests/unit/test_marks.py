@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -37,8 +37,17 @@ def layouts(draw: st.DrawFn) -> tuple[tuple[int, int], list[Rect]]:
     return (width, height), rects
 
 
+# Where the only places that are free are far away, and most others are hidden just a little.
+CROWDED = [
+    *[(0, 0, 4, 61), *[(0, 0, 4, 4)] * 3, (0, 0, 4, 27), (0, 0, 4, 4), (0, 0, 144, 132), (0, 0, 4, 4)],
+    *[(0, 0, 161, 38), (0, 0, 4, 4), (0, 0, 179, 71), *[(0, 0, 4, 4)] * 7, (0, 84, 127, 129)],
+    *[(0, 0, 4, 4), (0, 0, 4, 4), (126, 61, 163, 83)],
+]
+
+
 @settings(max_examples=60, deadline=None)
 @given(layouts())
+@example(((198, 135), CROWDED))
 def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
     frame, rects = case
     size = (18, 12)

@@ -46,7 +46,7 @@ class AskCounts(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
-    schema_ignored: bool = False
+    schema_ignored: bool
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> di
     return answers
 
 
-def ask_into(
+async def ask_into(
     sink: "AnswerSink",
     endpoint: Endpoint,
     items: Iterable[Item],
@@ -88,16 +88,6 @@ def ask_into(
     `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them.
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    asyncio.run(_ask(sink, endpoint, items, prepare, answer_format))
-
-
-async def _ask(
-    sink: "AnswerSink",
-    endpoint: Endpoint,
-    items: Iterable[Item],
-    prepare: Prepare[Item],
-    answer_format: AnswerFormat,
-) -> None:
     waiting = iter(items)
     first = list(islice(waiting, 1))
     if not first:
@@ -163,9 +153,12 @@ class AnswerSink:
         self._prompt_tokens += answer.prompt_tokens
         self._completion_tokens += answer.completion_tokens
 
-    def finish(self) -> None:
-        """Note that one of the questions has its answer, after as many further ones as it took."""
-        self._finished += 1
+    def finish(self, asked: int) -> None:
+        """Note that one of the questions has its answer, for which `asked` requests were sent."""
+        if asked:
+            self._finished += 1
+        else:
+            self._kept += 1
 
     def take_over(self, answers: Collection[RawAnswer], questions: int) -> None:
         """Take answers that the published build has, to so many of the questions; the next flush writes them."""

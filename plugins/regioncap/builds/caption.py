@@ -1,5 +1,6 @@
 """`caption`: ask the VLM about every marked image of a shard that has no answer yet."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,17 +30,15 @@ def caption_shard(
     own = load_answers(place, layout.ANSWERS)
     published = published_answers(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
-    questions, kept, taken = set[str](), 0, dict[str, RawAnswer]()
-    left = set[str]()
+    questions = kept = 0
+    taken: dict[str, RawAnswer] = {}
+    left: set[str] = set()
     for item in _items(place, plan):
-        first = caption_question(item.row, plan, item.regions, item.regions).key
-        if first in questions:
-            continue
-        questions.add(first)
+        questions += 1
         said = exchange(item.row, item.regions, plan, known)
         taken |= {answer.key: answer for answer in said.used if answer.key not in own}
         if said.question is not None:
-            left.add(first)
+            left.add(item.key)
         elif all(answer.key in own for answer in said.used):
             kept += 1
 
@@ -53,17 +52,11 @@ def caption_shard(
             return None
         return Prepared(question, {name: read_image(name) for name in question.images})
 
-    def waiting() -> Iterator[_Item]:
-        """Made anew, so that of a whole shard only keys are kept; of equal questions, the first is asked."""
-        for item in _items(place, plan) if left else ():
-            first = caption_question(item.row, plan, item.regions, item.regions).key
-            if first in left:
-                left.discard(first)
-                yield item
-
-    sink = AnswerSink(place, layout.ANSWERS, len(questions), kept, progress)
-    sink.take_over(taken.values(), len(questions) - kept - len(left))
-    ask_into(sink, endpoint, waiting(), prepare, plan.settings.answer_format)
+    # Made anew, so that of a whole shard only keys are kept.
+    waiting = (item for item in _items(place, plan) if item.key in left) if left else ()
+    sink = AnswerSink(place, layout.ANSWERS, questions, kept, progress)
+    sink.take_over(taken.values(), questions - kept - len(left))
+    asyncio.run(ask_into(sink, endpoint, waiting, prepare, plan.settings.answer_format))
     counts = sink.counts()
     place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
@@ -71,14 +64,22 @@ def caption_shard(
 
 @dataclass(frozen=True)
 class _Item:
-    """Regions of a row that are asked about together."""
+    """Regions of a row that are asked about together; `key` is that of the first question about them."""
 
     row: RenderedRow
     regions: Regions
+    key: str
 
 
 def _items(place: Store, plan: Plan) -> Iterator[_Item]:
-    return (_Item(row, regions) for row in shard.rendered(place) for regions in asked_together(row, plan))
+    """All that is to be asked about; of what asks the very same, the first."""
+    seen: set[str] = set()
+    for row in shard.rendered(place):
+        for regions in asked_together(row, plan):
+            key = caption_question(row, plan, regions, regions).key
+            if key not in seen:
+                seen.add(key)
+                yield _Item(row, regions, key)
 
 
 def load_counts(place: Store) -> AskCounts:

@@ -1,11 +1,12 @@
 """Which shards of the published build hold the rows of a new shard, so that their answers are taken over.
 
 A plan leaves behind where each of its rows went, as Parquet: `row`, a 64-bit hash of the row's id, and `shard`, the
-place of its shard in the plan. In memory it is 12 bytes a row.
+place of its shard in the list of shards, which is in the file's metadata. In memory it is 12 bytes a row.
 """
 
 import hashlib
 import io
+import json
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ import pyarrow.parquet as pq
 
 from regioncap.builds import layout
 from regioncap.regions.records import PlannedRow
-from regioncap.storage.store import Store
+from regioncap.storage.store import NotFoundError, Store
+
+_SHARDS = b"shards"
 
 
 @dataclass(frozen=True)
@@ -46,28 +49,32 @@ class LineageWriter:
     def __init__(self) -> None:
         self._rows = array("Q")
         self._places = array("I")
-        self._shards = 0
+        self._shards: list[str] = []
 
-    def add(self, rows: Sequence[PlannedRow]) -> None:
+    def add(self, shard_id: str, rows: Sequence[PlannedRow]) -> None:
         """The rows of the plan's next shard."""
         self._rows.extend(map(_digest, rows))
-        self._places.extend([self._shards] * len(rows))
-        self._shards += 1
+        self._places.extend([len(self._shards)] * len(rows))
+        self._shards.append(shard_id)
 
     def save(self, work: Store, plan_id: str) -> None:
         """Write what was noted beside the plan."""
         rows = np.frombuffer(self._rows, dtype=np.uint64)
         order = np.argsort(rows)
         places = np.frombuffer(self._places, dtype=np.uint32)
+        table = pa.table({"row": rows[order], "shard": places[order]})
         out = io.BytesIO()
-        pq.write_table(pa.table({"row": rows[order], "shard": places[order]}), out)
+        pq.write_table(table.replace_schema_metadata({_SHARDS: json.dumps(self._shards)}), out)
         work.write(layout.lineage_path(plan_id), out.getvalue())
 
 
-def load_lineage(work: Store, plan_id: str, shards: list[str]) -> Lineage:
-    """What the plan `plan_id` with its `shards` left behind. Raises NotFoundError."""
-    table = pq.read_table(io.BytesIO(work.read(layout.lineage_path(plan_id))))
-    return Lineage(shards, table["row"].to_numpy(), table["shard"].to_numpy())
+def load_lineage(work: Store, plan_id: str) -> Lineage:
+    """What the plan `plan_id` left behind; nothing where the work area was tidied up since."""
+    try:
+        table = pq.read_table(io.BytesIO(work.read(layout.lineage_path(plan_id))))
+    except NotFoundError:
+        return NO_LINEAGE
+    return Lineage(json.loads(table.schema.metadata[_SHARDS]), table["row"].to_numpy(), table["shard"].to_numpy())
 
 
 def _digest(row: PlannedRow) -> int:

@@ -16,7 +16,7 @@ from regioncap.builds.settings import BuildSettings
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.regions.rows import RowReader, reject
-from regioncap.storage.store import NotFoundError, Store
+from regioncap.storage.store import Store
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -84,7 +84,9 @@ def plan_build(
     sources: dict[str, list[str]] = {}
     rows = rejected = 0
     if not unchanged:
-        earlier = _published_lineage(work, published)
+        # With `force_rebuild` no earlier answer is to be found, so none is looked for.
+        looked_for = published is not None and not settings.force_rebuild
+        earlier = load_lineage(work, published.plan_id) if published and looked_for else NO_LINEAGE
         rows, rejected, shards, sources = _write_shards(drop, work, plan_id, settings, earlier, progress)
     to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
     plan = Plan(
@@ -126,7 +128,7 @@ def _write_shards(
     def finish_shard() -> None:
         shard_id = _write_shard(work, pending)
         shards.append(shard_id)
-        lineage.add(pending)
+        lineage.add(shard_id, pending)
         sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
         pending.clear()
 
@@ -154,15 +156,6 @@ def _write_shards(
         work.write_stream(rejects, layout.plan_rejected_path(plan_id))
     lineage.save(work, plan_id)
     return rows, rejected, shards, sources
-
-
-def _published_lineage(work: Store, published: manifest.Manifest | None) -> Lineage:
-    if published is None:
-        return NO_LINEAGE
-    try:
-        return load_lineage(work, published.plan_id, Plan.load(work, published.plan_id).shards)
-    except NotFoundError:  # the work area was tidied up since
-        return NO_LINEAGE
 
 
 def _lacks_boxes(work: Store, shard_id: str) -> bool:

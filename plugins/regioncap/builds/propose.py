@@ -1,5 +1,6 @@
 """`propose`: ask the VLM where things are in the images of rows that give no boxes."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from regioncap.builds import drop as drops
@@ -54,9 +55,10 @@ def propose_shard(
             return None
         return None if asked.question.key in kept or asked.question.key in published else asked
 
-    sink = AnswerSink(place, layout.PROPOSALS, len(rows), len(kept), progress)
-    sink.take_over(taken, len(taken))
-    ask_into(sink, endpoint, rows, prepare, plan.settings.answer_format)
+    # How many rows have their answer turns out on the way.
+    sink = AnswerSink(place, layout.PROPOSALS, len(rows), 0, progress)
+    sink.take_over(taken, 0)
+    asyncio.run(ask_into(sink, endpoint, rows, prepare, plan.settings.answer_format))
     return sink.counts()
 
 

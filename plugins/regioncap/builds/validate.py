@@ -51,7 +51,7 @@ def make_record(row: RenderedRow, told: Sequence[Exchange], plan: Plan) -> Recor
         captions |= said.captions
         warned += said.warnings
     texts = [answer.text.strip() for said in told for answer in said.used]
-    own_text = settings.answer_format == "free_text" and len(texts) == 1
+    own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
     return Record(
         image=row.image,
         type=row.type,

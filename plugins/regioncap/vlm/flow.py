@@ -29,7 +29,7 @@ async def ask_all(
     items: Iterable[Item],
     prepare: Callable[[Item, Mapping[str, RawAnswer]], Prepared | None],
     keep: Callable[[RawAnswer], None],
-    finished: Callable[[], None],
+    finished: Callable[[int], None],
     bound: int,
 ) -> None:
     """Ask about each item until there is nothing more to ask, with at most `bound` questions under way.
@@ -39,7 +39,8 @@ async def ask_all(
 
     `prepare` makes an item's next question and reads its images, on other threads: it gets the answers that the item
     has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
-    `keep` as it comes; `finished` is called at the end of each item. The first error ends all.
+    `keep` as it comes; `finished` is called at the end of each item with the number of its answers. The first error
+    ends all.
     """
     waiting = iter(items)
 
@@ -58,7 +59,7 @@ async def ask_all(
                     answer = await client.ask(*ready)
                 told[answer.key] = answer
                 keep(answer)
-            finished()
+            finished(len(told))
 
     first = min(_FIRST_IN_FLIGHT, bound)
     turns = asyncio.Semaphore(first)

@@ -23,8 +23,9 @@ def place_labels(regions: Sequence[Rect], sizes: Sequence[Size], frame: Size) ->
     for index, (region, size) in enumerate(zip(regions, sizes, strict=True)):
         others = [other for position, other in enumerate(regions) if position != index]
         candidates = [_into_frame(corner, size, frame) for corner in _around(region, size)]
-        if all(_covered(label, placed) for label in candidates):
-            candidates += _free_places(size, frame, placed, near=region)
+        # A place off the other labels, at any price: only where there is none, the least bad one.
+        free = [label for label in candidates if not _covered(label, placed)]
+        candidates = free or _free_places(size, frame, placed, near=region) or candidates
         costs = [
             _OVER_LABEL * _covered(label, placed)
             + _OVER_OTHER_REGION * min(1.0, _covered(label, others))
