@@ -421,6 +421,17 @@ def test_how_far_a_build_is_can_be_read_from_its_work_area(place: Place, vlm: Fa
     assert BuildStatus(place.work).update(again.plan_id).answers == 0
 
 
+def test_what_a_build_with_other_settings_left_does_not_count(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(2)
+    build(place, vlm, caption_mode="joint")
+    plan = place.plan(run_id="run-2", caption_mode="per_region")
+    status = BuildStatus(place.work)
+    assert status.update(plan.plan_id).questions == 0
+    render(place, plan)
+    after = status.update(plan.plan_id)
+    assert (after.images, after.questions, after.answers) == (2, 4, 0)
+
+
 def test_a_server_with_another_model_is_not_asked(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     plan = place.plan()

@@ -26,12 +26,13 @@ class Status:
 
 
 class BuildStatus:
-    """Follows the build of one date; each file of the work area is read only once."""
+    """Follows the build of one date; a file of the work area is read again only where it has changed."""
 
     def __init__(self, work: Store) -> None:
         self._work = work
         self._marked: dict[str, set[str]] = {}
         self._questions: dict[str, set[str]] = {}
+        self._versions: dict[str, str] = {}
         self._answers: dict[str, set[str]] = {}
         self._recent: deque[tuple[float, int]] = deque()
 
@@ -49,8 +50,12 @@ class BuildStatus:
 
     def _read(self, shard_id: str, plan: Plan) -> None:
         place = self._work.sub(layout.shard_path(shard_id))
-        if shard_id not in self._questions:
-            rows = list(shard.rendered(place))
+        version = place.stat(layout.RENDERED).version
+        if version != self._versions.get(shard_id):
+            self._versions[shard_id] = version
+            # Until this build has marked its images, the rows may be those of one with another caption mode.
+            per_region = plan.settings.caption_mode == "per_region"
+            rows = [row for row in shard.rendered(place) if bool(row.close_ups) == per_region]
             self._marked[shard_id] = {row.marked for row in rows}
             self._questions[shard_id] = {question.key for row in rows for question in first_questions(row, plan)}
         for part in place.list(layout.ANSWERS):
