@@ -54,6 +54,7 @@ from regioncap.regions.render import encode
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint
+from regioncap.vlm.questions import data_url
 
 SEED = 4242
 REPEATS = 3
@@ -116,8 +117,8 @@ def bodies(folder: Path) -> Iterator[bytes]:
     plan, place = load(folder)
     for row in shard.rendered(place):
         for question in first_questions(row, plan):
-            jpegs = {name: place.read(layout.image_path(name)) for name in question.images}
-            yield json.dumps(question.request(jpegs)).encode()
+            urls = {name: data_url(place.read(layout.image_path(name))) for name in question.images}
+            yield json.dumps(question.request(urls)).encode()
 
 
 async def bare(base_url: str, requests: list[bytes], in_flight: int) -> float:
@@ -151,10 +152,10 @@ def step(base_url: str, folder: Path) -> tuple[float, float]:
     """Seconds of the caption step, and this process's peak memory in MB."""
     plan, _ = load(folder)
     shutil.rmtree(folder / "work" / layout.shard_path(plan.shards[0]) / layout.ANSWERS, ignore_errors=True)
-    endpoint = Endpoint(base_url=base_url, model=plan.model)
+    endpoint = Endpoint(base_urls=(base_url,), model=plan.model)
     started = time.perf_counter()
     counts = caption_shard(
-        work=LocalStore(folder / "work"), shard_id=plan.shards[0], plan=plan, endpoint=endpoint,
+        work=LocalStore(folder / "work"), shard_id=plan.shards[0], plan=plan, vlm=endpoint,
         progress=lambda at: None,
     )  # fmt: skip
     seconds = time.perf_counter() - started
@@ -202,17 +203,18 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
     """Ceiling, caption step and offline, on the real model."""
     # For /reset_prefix_cache: a round must not find what the one before it has computed.
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"
-    config = demo_server(free_ports(1)[0])
-    marked_scenes(folder, images, config.served_model_name)
-    with server.start(config, folder / "vllm.log") as service:
-        service.wait_ready(lambda: server.is_ready(config), server.READY_SECONDS)
+    config, (port,) = demo_server(), free_ports(1)
+    url = server.base_url(port)
+    marked_scenes(folder, images, config.name)
+    with server.start(config, port, folder / "vllm.log") as service:
+        service.wait_ready(lambda: server.is_ready(port), server.READY_SECONDS)
 
         def forget() -> None:
-            httpx2.post(f"http://127.0.0.1:{config.port}/reset_prefix_cache", trust_env=False).raise_for_status()
+            httpx2.post(f"http://127.0.0.1:{port}/reset_prefix_cache", trust_env=False).raise_for_status()
 
         def ceiling(in_flight: int, limit: int) -> float:
             forget()
-            return min(images, limit) / float(apart("bare", config.base_url, folder, in_flight, limit))
+            return min(images, limit) / float(apart("bare", url, folder, in_flight, limit))
 
         ceiling(32, 100)
         best = max(IN_FLIGHT, key=lambda in_flight: ceiling(in_flight, max(200, images // 4)))
@@ -220,7 +222,7 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
         for _ in range(REPEATS):
             ceilings.append(ceiling(best, images))
             forget()
-            steps.append(images / apart("step", config.base_url, folder)[0])
+            steps.append(images / apart("step", url, folder)[0])
     offline = [images / seconds for seconds in offline_seconds(folder)]
     table = Table(title=f"{images:,} marked images, vLLM on {os.cpu_count()} cores, images/s", title_justify="left")
     for heading in ("", "median", "runs"):
@@ -249,7 +251,7 @@ def offline_seconds(folder: Path) -> list[float]:
                 text = next(part.value for part in question.parts if part.kind == "text")
                 told = {"image": str(image), "system": question.system, "prompt": text, "options": options}
                 out.write(json.dumps(told) + "\n")
-    environment = server.environment(demo_server(1))
+    environment = server.environment(demo_server())
     command = [str(VLLM_PYTHON), "-m", "bench.vlm_offline", str(DEMO_MODEL), str(rows)]
     with (folder / "offline.log").open("w") as log:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)

@@ -35,17 +35,17 @@ class Stack:
     services: dict[str, Service]
 
 
-def demo_server(port: int) -> server.ServerConfig:
+def demo_server() -> server.ServerConfig:
     """vLLM on the CPU with the bundled model."""
     return server.ServerConfig(
         python=VLLM_PYTHON,
         model=str(DEMO_MODEL),
         served_model_name=SERVED_MODEL,
-        port=port,
         device="cpu",
         # The CPU kernels of bfloat16 need AVX-512; float32 runs everywhere, and this model is tiny.
         dtype="float32",
         max_model_len=1024,
+        max_num_seqs=32,
     )
 
 
@@ -66,7 +66,7 @@ def run_stack(
         s3_port, vlm_port, any_port = free_ports(3)
         ui_port = airflow_port or any_port
         home = state / "airflow"
-        vlm = demo_server(vlm_port)
+        vlm = demo_server()
         variables = airflow.environment(
             home,
             ui_port,
@@ -84,7 +84,7 @@ def run_stack(
         say("starting the bucket (SeaweedFS), vLLM and Airflow")
         services = {
             "bucket": stack.enter_context(bucket.start(state / "bucket", s3_port, credentials, logs / "bucket.log")),
-            "vllm": stack.enter_context(server.start(vlm, logs / "vllm.log")),
+            "vllm": stack.enter_context(server.start(vlm, vlm_port, logs / "vllm.log")),
         }
         airflow.set_up(home, variables)
         for part in airflow.PARTS:
@@ -103,12 +103,12 @@ def run_stack(
         services["api-server"].wait_ready(airflow_ready, airflow.READY_SECONDS)
         api.log_in()
         s3_url = f"http://127.0.0.1:{s3_port}"
-        _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm)
+        _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm, vlm_port)
         api.wait_for_dag(DAG)
         say("Airflow is ready")
-        services["vllm"].wait_ready(lambda: server.is_ready(vlm), server.READY_SECONDS)
+        services["vllm"].wait_ready(lambda: server.is_ready(vlm_port), server.READY_SECONDS)
         say("vLLM is ready")
-        yield Stack(api, s3, s3_url, vlm.base_url, airflow.password_file(home), services)
+        yield Stack(api, s3, s3_url, server.base_url(vlm_port), airflow.password_file(home), services)
         say("stopping everything")
 
 
@@ -122,7 +122,9 @@ def _only_one(stack: ExitStack, state: Path) -> None:
         ) from None
 
 
-def _set_up_airflow(api: airflow.AirflowApi, s3_url: str, access: str, secret: str, vlm: server.ServerConfig) -> None:
+def _set_up_airflow(
+    api: airflow.AirflowApi, s3_url: str, access: str, secret: str, vlm: server.ServerConfig, vlm_port: int
+) -> None:
     """The pools of `include/pools.json`, and the connections that the DAG asks for."""
     for name, pool in json.loads(POOLS.read_text()).items():
         api.put_pool({"name": name, **pool})
@@ -140,7 +142,7 @@ def _set_up_airflow(api: airflow.AirflowApi, s3_url: str, access: str, secret: s
         {
             "connection_id": "regioncap_vlm",
             "conn_type": "generic",
-            "host": vlm.base_url,
-            "extra": f'{{"model": "{vlm.served_model_name}", "max_in_flight": {vlm.max_num_seqs}}}',
+            "host": server.base_url(vlm_port),
+            "extra": f'{{"model": "{vlm.name}", "max_in_flight": {vlm.max_num_seqs}}}',
         }
     )

@@ -25,6 +25,8 @@ import psutil
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
 _PACKAGES = Path(__file__).resolve().parents[1]
 _KEEPER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from regioncap.processes import keep; sys.exit(keep())"
 _LOG_TAIL_LINES = 25
@@ -127,15 +129,14 @@ def free_ports(count: int) -> list[int]:
 def keep() -> int:
     """The keeper's whole life: start the service, wait for its end or for the end of whoever started us, clean up."""
     grace, command = float(sys.argv[1]), sys.argv[2:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # turned into the clean-up below
     service = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         # Should the keeper itself be killed, the service at least does not stay.
-        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+        preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     try:
         with selectors.DefaultSelector() as selector:
@@ -145,11 +146,16 @@ def keep() -> int:
                     break
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _end_all(grace)
+        end_all_below(grace)
     return service.returncode or 0
 
 
-def _end_all(grace: float) -> None:
+def adopt_orphans() -> None:
+    """From now on, a process below this one whose parent ends becomes a child of this one."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_all_below(grace: float) -> None:
     """End every process below this one. Some start others while they end, so look again until none is left."""
     deadline = time.monotonic() + grace
     told: set[int] = set()

@@ -21,7 +21,7 @@ def main() -> None:
         work=work,
         shard_id=told["shard"],
         plan=Plan.load(work, told["plan"]),
-        endpoint=Endpoint(base_url=told["vlm"], model=MODEL, max_in_flight=8),
+        vlm=Endpoint(base_urls=(told["vlm"],), model=MODEL, max_in_flight=8),
         progress=lambda at: None,
     )
 

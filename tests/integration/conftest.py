@@ -42,8 +42,8 @@ def s3(s3_port: int, credentials: Credentials) -> "S3Client":
 def demo_vlm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """vLLM on the CPU with the demo model."""
     (port,) = free_ports(1)
-    config = demo_server(port)
+    config = demo_server()
     log: Path = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with server.start(config, log) as service:
-        service.wait_ready(lambda: server.is_ready(config), server.READY_SECONDS)
-        yield Endpoint(base_url=config.base_url, model=config.served_model_name, max_in_flight=config.max_num_seqs)
+    with server.start(config, port, log) as service:
+        service.wait_ready(lambda: server.is_ready(port), server.READY_SECONDS)
+        yield Endpoint(base_urls=(server.base_url(port),), model=config.name, max_in_flight=32)

@@ -34,7 +34,7 @@ def build(place: Place, endpoint: Endpoint, **changes: Any) -> tuple[Plan, AskCo
     plan = place.plan(model=endpoint.model, **changes)
     (shard_id,) = plan.shards
     render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
-    counts = caption_shard(work=place.work, shard_id=shard_id, plan=plan, endpoint=endpoint, progress=lambda at: None)
+    counts = caption_shard(work=place.work, shard_id=shard_id, plan=plan, vlm=endpoint, progress=lambda at: None)
     validate_shard(work=place.work, shard_id=shard_id, plan=plan)
     return plan, counts
 
@@ -105,7 +105,7 @@ def test_another_model_than_the_served_one_is_found_out_at_once(
     scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
 ) -> None:
     place, _ = scenes
-    wrong = Endpoint(base_url=demo_vlm.base_url, model="another")
+    wrong = Endpoint(base_urls=demo_vlm.base_urls, model="another")
     with pytest.raises(VlmSetupError, match="serves regioncap-demo, not 'another'"):
         build(place, wrong)
 

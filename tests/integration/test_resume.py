@@ -104,7 +104,7 @@ def test_killed_caption_tasks_lose_nothing(
         assert rendered(place, undisturbed) == plan
         caption_shard(
             work=undisturbed, shard_id=shard, plan=plan, progress=lambda at: None,
-            endpoint=Endpoint(base_url=vlm.url, model=MODEL, max_in_flight=64),
+            vlm=Endpoint(base_urls=(vlm.url,), model=MODEL, max_in_flight=64),
         )  # fmt: skip
 
     records, expected = record_lines(work, plan), record_lines(undisturbed, plan)

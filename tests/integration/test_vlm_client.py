@@ -2,7 +2,11 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +14,9 @@ import pytest
 from regioncap.builds.questions import first_questions
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, connect
 from regioncap.vlm.flow import Prepared, ask_all
-from regioncap.vlm.questions import Question
+from regioncap.vlm.questions import Question, data_url
 from tests.builders import encoded, marked_row, picture, planned
-from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
 
 JPEG = encoded(picture())
 
@@ -27,7 +31,7 @@ def prepare(question: Question, told: Mapping[str, RawAnswer]) -> Prepared | Non
 
 
 def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
-    endpoint = Endpoint(**{"base_url": vlm.url, "model": MODEL, "patience_seconds": 3.0, **changes})
+    endpoint = Endpoint(**{"base_urls": (vlm.url,), "model": MODEL, "patience_seconds": 3.0, **changes})
     answers: list[RawAnswer] = []
 
     async def run() -> None:
@@ -91,7 +95,7 @@ def test_more_are_under_way_as_long_as_none_wait_in_the_servers_queue(
 
 def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:
     async def honours() -> bool:
-        async with connect(Endpoint(base_url=vlm.url, model=MODEL)) as client:
+        async with connect(Endpoint(base_urls=(vlm.url,), model=MODEL)) as client:
             return await client.honours_schema()
 
     assert asyncio.run(honours())
@@ -163,6 +167,101 @@ def test_a_server_that_stays_away_ends_after_the_patience(vlm: FakeVlm) -> None:
         ask(vlm, questions(3), patience_seconds=1.0)
 
 
+def test_a_server_that_answers_others_is_waited_for_longer_than_one_that_answers_nobody(vlm: FakeVlm) -> None:
+    started = time.monotonic()
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        if body["temperature"] > 0 and time.monotonic() - started < 2.0:
+            return error(503)
+        return replace(answer_well(body), delay=0.2)
+
+    vlm.behave = behave
+    put_off = questions(1, temperature=0.5)
+    assert len(ask(vlm, put_off + questions(20), max_in_flight=2, patience_seconds=1.0)) == 21
+
+
+@contextmanager
+def two_servers() -> Iterator[tuple[FakeVlm, FakeVlm]]:
+    with fake_vlm() as one, fake_vlm() as other:
+        one.waiting = other.waiting = 0
+        yield one, other
+
+
+def ask_both(one: FakeVlm, other: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
+    return ask(one, asked, base_urls=(one.url, other.url), **changes)
+
+
+def test_of_several_servers_the_one_with_least_to_do_is_asked() -> None:
+    with two_servers() as (quick, slow):
+        slow.behave = lambda _, body: replace(answer_well(body), delay=0.3)
+        assert len(ask_both(quick, slow, questions(60), max_in_flight=8)) == 60
+        assert len(quick.requests) > 2 * len(slow.requests) > 0
+
+
+def test_what_other_clients_ask_of_a_server_counts_too() -> None:
+    with two_servers() as (free, busy):
+        busy.waiting = 500
+        free.behave = busy.behave = lambda _, body: replace(answer_well(body), delay=0.1)
+        # The first look at the queues comes after half a second.
+        ask_both(free, busy, questions(300), max_in_flight=16)
+        assert len(free.requests) > 2 * len(busy.requests)
+
+
+def test_a_server_that_goes_away_costs_no_question_and_is_asked_again_when_it_is_back() -> None:
+    with two_servers() as (steady, flaky):
+        steady.behave = lambda _, body: replace(answer_well(body), delay=0.05)
+        flaky.behave = lambda number, body: answer_well(body) if number < 3 or number > 6 else Reply(reset=True)
+        assert len(ask_both(steady, flaky, questions(200), max_in_flight=4)) == 200
+        assert len(flaky.requests) > 7
+
+
+def test_a_server_that_was_never_there_is_no_fault_as_long_as_another_is() -> None:
+    with fake_vlm() as there:
+        endpoint = Endpoint(base_urls=("http://127.0.0.1:9/v1", there.url), model=MODEL)
+
+        async def check() -> None:
+            async with connect(endpoint) as client:
+                await client.check()
+
+        asyncio.run(check())
+
+
+def test_one_of_several_servers_with_another_model_is_found_out() -> None:
+    with two_servers() as (right, wrong):
+        wrong.models = ["another"]
+
+        async def check() -> None:
+            async with connect(Endpoint(base_urls=(right.url, wrong.url), model=MODEL)) as client:
+                await client.check()
+
+        with pytest.raises(VlmSetupError, match=f"{wrong.url} serves another"):
+            asyncio.run(check())
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in the folder it may read", "elsewhere"])
+def test_a_server_that_may_read_a_folder_is_told_the_names_of_files_in_it(
+    vlm: FakeVlm, tmp_path: Path, inside: bool
+) -> None:
+    (tmp_path / "a b").mkdir()
+    file = tmp_path / "a b" / "x.jpg"
+    file.write_bytes(JPEG)
+
+    def by_file(question: Question, told: Mapping[str, RawAnswer]) -> Prepared | None:
+        return None if told else Prepared(question, dict.fromkeys(question.images, file))
+
+    endpoint = Endpoint(
+        base_urls=(vlm.url,), model=MODEL, local_media_path=str(tmp_path if inside else tmp_path / "other")
+    )
+
+    async def run() -> None:
+        async with connect(endpoint) as client:
+            await ask_all(client, questions(1), by_file, lambda answer: None, lambda asked: None, 1)
+
+    asyncio.run(run())
+    sent = vlm.requests[0]["messages"][1]["content"][0]["image_url"]["url"]
+    assert sent == (f"file://{tmp_path}/a%20b/x.jpg" if inside else data_url(JPEG))
+
+
 def test_nobody_listening_is_said_so() -> None:
     absent = FakeVlm(lambda *_: Reply(), url="http://127.0.0.1:9/v1")
     with pytest.raises(VlmUnavailableError, match="is the connection's host right"):
@@ -171,7 +270,7 @@ def test_nobody_listening_is_said_so() -> None:
 
 def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
     vlm.behave = lambda number, body: answer_well(body) if number < 5 else error(401)
-    endpoint = Endpoint(base_url=vlm.url, model=MODEL)
+    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL)
     answers: list[RawAnswer] = []
 
     async def run() -> None:
@@ -184,5 +283,5 @@ def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
 
 
 def test_the_api_key_is_sent_and_never_shown(vlm: FakeVlm) -> None:
-    endpoint = Endpoint(base_url=vlm.url, model=MODEL, api_key="secret-key")
+    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, api_key="secret-key")
     assert "secret-key" not in repr(endpoint)

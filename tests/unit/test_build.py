@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,7 +45,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def endpoint(vlm: FakeVlm, **changes: Any) -> Endpoint:
-    return Endpoint(**{"base_url": vlm.url, "model": MODEL, "patience_seconds": 1.0, **changes})
+    return Endpoint(**{"base_urls": (vlm.url,), "model": MODEL, "patience_seconds": 1.0, **changes})
 
 
 def render(place: Place, plan: Plan) -> None:
@@ -64,7 +65,7 @@ def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[AskC
             work=place.work,
             shard_id=shard_id,
             plan=plan,
-            endpoint=endpoint(vlm, **changes),
+            vlm=endpoint(vlm, **changes),
             progress=lambda at: None,
         )
         for shard_id in plan.shards
@@ -78,7 +79,7 @@ def propose(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
             work=place.work,
             shard_id=shard_id,
             plan=plan,
-            endpoint=endpoint(vlm),
+            vlm=endpoint(vlm),
             progress=lambda at: None,
         )
         for shard_id in plan.shards_to_propose
@@ -321,7 +322,7 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
     store = SlowStore(place.folder / "work")
 
     async def flush_and_cancel() -> None:
-        sink = AnswerSink(store, layout.ANSWERS, questions=4, kept=0, progress=lambda at: None)
+        sink = AnswerSink(store, layout.ANSWERS, questions=4, images=4, kept=0, progress=lambda at: None)
         flushes = []
         for key in "abc":
             sink.add(RawAnswer(key=key, text="", finish_reason="stop"))
@@ -335,6 +336,57 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
 
     asyncio.run(flush_and_cancel())
     assert set(load_answers(store, layout.ANSWERS)) == set("abcd")
+
+
+def test_answers_that_could_not_be_written_go_with_the_next_flush(place: Place) -> None:
+    class FlakyStore(LocalStore):
+        fails = True
+
+        def write(self, path: str, data: bytes) -> None:
+            if self.fails:
+                raise ConnectionError("the bucket is away")
+            super().write(path, data)
+
+    store = FlakyStore(place.folder / "work")
+
+    async def flush_twice() -> None:
+        sink = AnswerSink(store, layout.ANSWERS, questions=2, images=2, kept=0, progress=lambda at: None)
+        sink.add(RawAnswer(key="a", text="", finish_reason="stop"))
+        with pytest.raises(ConnectionError):
+            await sink.flush()
+        store.fails = False
+        sink.add(RawAnswer(key="b", text="", finish_reason="stop"))
+        await sink.close()
+
+    asyncio.run(flush_twice())
+    assert set(load_answers(store, layout.ANSWERS)) == set("ab")
+
+
+def test_where_there_is_nothing_to_ask_no_server_is_needed(place: Place, vlm: FakeVlm) -> None:
+    class Absent:
+        model = MODEL
+
+        def reach(self) -> AbstractContextManager[Endpoint]:
+            raise AssertionError("a server was wanted")
+
+    place.good_rows(2)
+    plan = place.plan()
+    render(place, plan)
+    caption(place, plan, vlm)
+    counts = caption_shard(work=place.work, shard_id=plan.shards[0], plan=plan, vlm=Absent(), progress=lambda at: None)
+    assert (counts.questions, counts.kept, counts.asked) == (2, 2, 0)
+
+
+def test_a_rebuild_after_one_percent_of_the_rows_changed_asks_about_these(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(200)
+    build(place, vlm, shard_size=64)
+    asked = len(vlm.requests)
+    rows = [json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]
+    for changed in (17, 150):
+        rows[changed]["bbox"] = [[20, 20, 30, 30]]
+    place.put_rows(*rows)
+    build(place, vlm, run_id="run-2", shard_size=64)
+    assert len(vlm.requests) == asked + 2
 
 
 def test_a_rebuild_asks_only_about_what_changed(place: Place, vlm: FakeVlm) -> None:
@@ -400,7 +452,7 @@ def test_progress_ends_with_everything_done(place: Place, vlm: FakeVlm) -> None:
     plan = place.plan()
     render(place, plan)
     seen: list[AskProgress] = []
-    caption_shard(work=place.work, shard_id=plan.shards[0], plan=plan, endpoint=endpoint(vlm), progress=seen.append)
+    caption_shard(work=place.work, shard_id=plan.shards[0], plan=plan, vlm=endpoint(vlm), progress=seen.append)
     assert (seen[-1].done, seen[-1].questions) == (3, 3)
 
 

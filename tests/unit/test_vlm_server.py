@@ -10,9 +10,7 @@ from regioncap.vlm.server import ServerConfig, command, environment
 
 
 def config(**changes: Any) -> ServerConfig:
-    return ServerConfig(
-        **{"python": Path("/v/bin/python"), "model": "org/model", "served_model_name": "m", "port": 8001, **changes}
-    )
+    return ServerConfig(**{"python": Path("/v/bin/python"), "model": "org/model", "served_model_name": "m", **changes})
 
 
 def option(line: list[str], name: str) -> str:
@@ -20,22 +18,46 @@ def option(line: list[str], name: str) -> str:
 
 
 def test_it_listens_on_loopback_only() -> None:
-    line = command(config())
+    line = command(config(), 8001)
     assert option(line, "--host") == "127.0.0.1"
     assert option(line, "--port") == "8001"
 
 
 def test_the_marked_image_and_a_close_up_in_a_question_and_the_name_that_clients_ask_for() -> None:
-    line = command(config())
+    line = command(config(), 8001)
     assert option(line, "--limit-mm-per-prompt") == '{"image": 2}'
     assert option(line, "--served-model-name") == "m"
 
 
 def test_the_cpu_needs_what_a_gpu_does_not() -> None:
-    assert "--no-enable-chunked-prefill" in command(config(device="cpu"))
-    assert "--no-enable-chunked-prefill" not in command(config())
+    assert "--no-enable-chunked-prefill" in command(config(device="cpu"), 8001)
+    assert "--no-enable-chunked-prefill" not in command(config(), 8001)
     assert environment(config(device="cpu", kv_cache_gb=2), {})["VLLM_CPU_KVCACHE_SPACE"] == "2"
     assert "VLLM_CPU_KVCACHE_SPACE" not in environment(config(), {})
+
+
+def test_what_the_connection_says_of_model_memory_and_folders_is_passed_on() -> None:
+    line = command(
+        config(
+            revision="abc", served_model_name="", tensor_parallel_size=2, data_parallel_size=4, max_num_seqs=64,
+            gpu_memory_utilization=0.8, min_pixels=3136, max_pixels=1_003_520, download_dir=Path("/models"),
+            mm_processor_cache_gb=2, local_media_path="/work", arguments=["--kv-cache-dtype", "fp8"],
+        ),
+        8001,
+    )  # fmt: skip
+    expected = {
+        "--model": "org/model", "--revision": "abc", "--served-model-name": "org/model@abc",
+        "--tensor-parallel-size": "2", "--data-parallel-size": "4", "--max-num-seqs": "64",
+        "--gpu-memory-utilization": "0.8", "--download-dir": "/models", "--mm-processor-cache-gb": "2",
+        "--mm-processor-kwargs": '{"size": {"shortest_edge": 3136, "longest_edge": 1003520}}',
+        "--allowed-local-media-path": "/work", "--kv-cache-dtype": "fp8",
+    }  # fmt: skip
+    assert {name: option(line, name) for name in expected} == expected
+    assert environment(config(hf_home=Path("/cache")), {})["HF_HOME"] == "/cache"
+
+
+def test_no_image_is_read_from_disk_unless_a_folder_is_named() -> None:
+    assert "--allowed-local-media-path" not in command(config(), 8001)
 
 
 def test_it_reports_to_nobody_and_a_model_folder_needs_no_hub(tmp_path: Path) -> None:
@@ -44,7 +66,7 @@ def test_it_reports_to_nobody_and_a_model_folder_needs_no_hub(tmp_path: Path) ->
     assert "HF_HUB_OFFLINE" not in environment(config(), {})
 
 
-@pytest.mark.parametrize("changes", [{"port": 0}, {"device": "tpu"}, {"max_num_seqs": 0}, {"host": "0.0.0.0"}])
+@pytest.mark.parametrize("changes", [{"model": ""}, {"device": "tpu"}, {"max_num_seqs": 0}, {"host": "0.0.0.0"}])
 def test_a_wrong_setting_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         config(**changes)

@@ -13,10 +13,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
+from regioncap.builds.pace import Pace
 from regioncap.builds.plan import Plan
 from regioncap.regions.prompts import AnswerFormat
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, RawAnswer, connect
+from regioncap.vlm.client import Endpoint, RawAnswer, Vlm, connect
 from regioncap.vlm.flow import Prepared, ask_all
 
 _log = logging.getLogger(__name__)
@@ -51,12 +52,29 @@ class AskCounts(BaseModel):
 
 @dataclass(frozen=True)
 class AskProgress:
-    """How far a shard is: `done` of `questions` have an answer, `asked` of them by this task, at `rate` a second."""
+    """How far a shard is: `done` of `questions` have an answer, about `images` images in all.
+
+    `asked` requests were answered in this task, `in_flight` are under way; `rate` and `token_rate` are questions, and
+    tokens that the model wrote, a second, over the last seconds.
+    """
 
     done: int
     questions: int
+    images: int
     asked: int
+    in_flight: int
     rate: float
+    token_rate: float
+
+    @property
+    def image_rate(self) -> float:
+        """Images a second: questions a second, by how many an image has."""
+        return self.rate * self.images / self.questions if self.questions else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it takes at this pace; None while there is none."""
+        return (self.questions - self.done) / self.rate if self.rate else None
 
 
 def load_answers(place: Store, folder: str) -> dict[str, RawAnswer]:
@@ -76,12 +94,8 @@ def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> di
     return answers
 
 
-async def ask_into(
-    sink: "AnswerSink",
-    endpoint: Endpoint,
-    items: Iterable[Item],
-    prepare: Prepare[Item],
-    answer_format: AnswerFormat,
+def ask_into(
+    sink: "AnswerSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
@@ -92,8 +106,15 @@ async def ask_into(
     first = list(islice(waiting, 1))
     if not first:
         # Nothing to ask, maybe something to write; the server need not even be there.
-        await sink.close()
+        asyncio.run(sink.close())
         return
+    with vlm.reach() as endpoint:
+        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, answer_format))
+
+
+async def _ask(
+    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+) -> None:
     async with connect(endpoint) as client:
         await client.check()
         if answer_format == "structured" and not await client.honours_schema():
@@ -101,12 +122,13 @@ async def ask_into(
             _log.warning(
                 "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
                 "serve it with a vLLM that has structured output, or set answer_format to free_text",
-                endpoint.base_url,
+                ", ".join(endpoint.base_urls),
             )
+        sink.in_flight = lambda: client.in_flight
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
-                await ask_all(client, chain(first, waiting), prepare, sink.add, sink.finish, endpoint.max_in_flight)
+                await ask_all(client, items, prepare, sink.add, sink.finish, endpoint.max_in_flight)
                 flusher.cancel()
         except* Exception as errors:
             raise errors.exceptions[0] from None
@@ -127,24 +149,37 @@ async def _flush_regularly(sink: "AnswerSink") -> None:
 class AnswerSink:
     """Collects answers and writes them to a shard's folder in small parts. To be used from one event loop.
 
-    Of `questions` there are `kept` whose answers are there; `progress` is called at each flush.
+    Of `questions` about `images` images there are `kept` whose answers are there; `progress` is called at each flush,
+    and tells what `in_flight` says.
     """
 
     def __init__(
-        self, place: Store, folder: str, questions: int, kept: int, progress: Callable[[AskProgress], None]
+        self,
+        place: Store,
+        folder: str,
+        *,
+        questions: int,
+        images: int,
+        kept: int,
+        progress: Callable[[AskProgress], None],
     ) -> None:
         self.pending: list[RawAnswer] = []
+        self.in_flight: Callable[[], int] = lambda: 0
         self.schema_ignored = False
         self._place = place
         self._folder = folder
         self._questions = questions
+        self._images = images
         self._kept = kept
         self._progress = progress
         self._started = time.monotonic()
+        self._pace, self._token_pace = Pace(), Pace()
         self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
         self._latest: Future[None] | None = None
+        # What could not be written goes with the next flush.
+        self._unwritten: list[RawAnswer] = []
 
     def add(self, answer: RawAnswer) -> None:
         """Take an answer; the next flush writes it."""
@@ -167,33 +202,38 @@ class AnswerSink:
 
     async def flush(self) -> None:
         """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""
-        taken, self.pending = self.pending, []
+        taken, self._unwritten, self.pending = [*self._unwritten, *self.pending], [], []
         self._latest = self._writer.submit(self._write, taken)
         # Cancelling this would take a write that still waits for its thread out of the queue, and its answers with it.
         await asyncio.shield(asyncio.wrap_future(self._latest))
 
     async def close(self) -> None:
-        """Write what is left, after every write before it. Raises what one of these raised."""
-        earlier = self._latest
+        """Write what is left, after every write before it, and what one of these could not write."""
         try:
+            if self._latest is not None:
+                await asyncio.wait([asyncio.wrap_future(self._latest)])
             await self.flush()
         finally:
             self._writer.shutdown()
-        if earlier is not None:
-            earlier.result()
 
     def _write(self, answers: list[RawAnswer]) -> None:
         if answers:
             # Named by time, so that a person sees the order; the random part keeps two tries apart.
             part = f"{self._folder}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
-            shard.write_lines(self._place, part, answers)
-        elapsed = max(time.monotonic() - self._started, 1e-6)
+            try:
+                shard.write_lines(self._place, part, answers)
+            except Exception:
+                self._unwritten += answers
+                raise
         self._progress(
             AskProgress(
                 done=self._kept + self._taken_over + self._finished,
                 questions=self._questions,
+                images=self._images,
                 asked=self._asked,
-                rate=self._asked / elapsed,
+                in_flight=self.in_flight(),
+                rate=self._pace.note(self._finished),
+                token_rate=self._token_pace.note(self._completion_tokens),
             )
         )
 

@@ -1,9 +1,9 @@
 """`caption`: ask the VLM about every marked image of a shard that has no answer yet."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from regioncap.builds import layout, shard
 from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
@@ -12,7 +12,7 @@ from regioncap.builds.plan import Plan
 from regioncap.builds.questions import Regions, asked_together, caption_question
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, RawAnswer
+from regioncap.vlm.client import RawAnswer, Vlm
 from regioncap.vlm.flow import Prepared
 
 # Questions about the regions of one image follow each other: so many images are read only once.
@@ -20,7 +20,7 @@ _IMAGES_KEPT = 64
 
 
 def caption_shard(
-    *, work: Store, shard_id: str, plan: Plan, endpoint: Endpoint, progress: Callable[[AskProgress], None]
+    *, work: Store, shard_id: str, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
 ) -> AskCounts:
     """Ask what has no answer yet. `work` is rooted at the build's date; `progress` is called at each flush.
 
@@ -30,11 +30,14 @@ def caption_shard(
     own = load_answers(place, layout.ANSWERS)
     published = published_answers(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
-    questions = kept = 0
+    questions = kept = images = 0
+    latest: RenderedRow | None = None
     taken: dict[str, RawAnswer] = {}
     left: set[str] = set()
     for item in _items(place, plan):
         questions += 1
+        images += item.row is not latest
+        latest = item.row
         said = exchange(item.row, item.regions, plan, known)
         taken |= {answer.key: answer for answer in said.used if answer.key not in own}
         if said.question is not None:
@@ -43,20 +46,21 @@ def caption_shard(
             kept += 1
 
     @lru_cache(_IMAGES_KEPT)
-    def read_image(name: str) -> bytes:
-        return place.read(layout.image_path(name))
+    def image(name: str) -> bytes | Path:
+        path = layout.image_path(name)
+        return place.local_path(path) or place.read(path)
 
     def prepare(item: _Item, told: Mapping[str, RawAnswer]) -> Prepared | None:
         question = exchange(item.row, item.regions, plan, {**known, **told} if known else told).question
         if question is None:
             return None
-        return Prepared(question, {name: read_image(name) for name in question.images})
+        return Prepared(question, {name: image(name) for name in question.images})
 
     # Made anew, so that of a whole shard only keys are kept.
     waiting = (item for item in _items(place, plan) if item.key in left) if left else ()
-    sink = AnswerSink(place, layout.ANSWERS, questions, kept, progress)
+    sink = AnswerSink(place, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
     sink.take_over(taken.values(), questions - kept - len(left))
-    asyncio.run(ask_into(sink, endpoint, waiting, prepare, plan.settings.answer_format))
+    ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
     counts = sink.counts()
     place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts

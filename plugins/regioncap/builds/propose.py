@@ -1,6 +1,5 @@
 """`propose`: ask the VLM where things are in the images of rows that give no boxes."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from regioncap.builds import drop as drops
@@ -18,7 +17,7 @@ from regioncap.regions.proposals import proposer
 from regioncap.regions.records import PlannedRow
 from regioncap.regions.render import content_name, encode, fit
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Endpoint, RawAnswer
+from regioncap.vlm.client import RawAnswer, Vlm
 from regioncap.vlm.flow import Prepared
 
 # From an image file's bytes to boxes in pixels of the image as displayed. Raises RowFault.
@@ -31,7 +30,7 @@ def propose_shard(
     work: Store,
     shard_id: str,
     plan: Plan,
-    endpoint: Endpoint,
+    vlm: Vlm,
     progress: Callable[[AskProgress], None],
 ) -> AskCounts:
     """Ask about each image without boxes that has no answer yet; an image that cannot be opened is left to `render`.
@@ -56,9 +55,9 @@ def propose_shard(
         return None if asked.question.key in kept or asked.question.key in published else asked
 
     # How many rows have their answer turns out on the way.
-    sink = AnswerSink(place, layout.PROPOSALS, len(rows), 0, progress)
+    sink = AnswerSink(place, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
     sink.take_over(taken, 0)
-    asyncio.run(ask_into(sink, endpoint, rows, prepare, plan.settings.answer_format))
+    ask_into(sink, vlm, rows, prepare, plan.settings.answer_format)
     return sink.counts()
 
 

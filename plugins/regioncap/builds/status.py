@@ -1,18 +1,14 @@
 """How far a running build is, read from its work area."""
 
-import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 
 from regioncap.builds import layout, shard
+from regioncap.builds.pace import Pace
 from regioncap.builds.plan import Plan
 from regioncap.builds.questions import first_questions
 from regioncap.storage.store import NotFoundError, Store
 from regioncap.vlm.client import RawAnswer
-
-# The rate is that of the last answers, not of the time before the first.
-_WINDOW_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class BuildStatus:
         self._questions: dict[str, set[str]] = {}
         self._versions: dict[str, str] = {}
         self._answers: dict[str, set[str]] = {}
-        self._recent: deque[tuple[float, int]] = deque()
+        self._pace = Pace()
 
     def update(self, plan_id: str | None) -> Status:
         """What there is of a plan's shards by now; nothing while there is no plan."""
@@ -46,7 +42,7 @@ class BuildStatus:
         asked = set[str]().union(*self._questions.values())
         answers = len(asked & set[str]().union(*self._answers.values()))
         images = len(set[str]().union(*self._marked.values()))
-        return Status(images=images, questions=len(asked), answers=answers, rate=self._rate(answers))
+        return Status(images=images, questions=len(asked), answers=answers, rate=self._pace.note(answers))
 
     def _read(self, shard_id: str, plan: Plan) -> None:
         place = self._work.sub(layout.shard_path(shard_id))
@@ -62,11 +58,3 @@ class BuildStatus:
             name = f"{shard_id}/{part.path}"
             if name not in self._answers:
                 self._answers[name] = {answer.key for answer in shard.read_lines(place, part.path, RawAnswer)}
-
-    def _rate(self, answers: int) -> float:
-        now = time.monotonic()
-        self._recent.append((now, answers))
-        while now - self._recent[0][0] > _WINDOW_SECONDS:
-            self._recent.popleft()
-        since, before = self._recent[0]
-        return (answers - before) / (now - since) if now > since else 0.0

@@ -19,9 +19,11 @@ from regioncap.builds.render import render_shard
 from regioncap.builds.validate import validate_shard
 from regioncap.errors import PermanentError
 from regioncap.hooks.places import check_places, open_drop, open_partition, open_work
-from regioncap.hooks.vlm import vlm_endpoint
+from regioncap.hooks.vlm import vlm
 from regioncap.operators.params import drop_date_of, settings_of
+from regioncap.operators.progress import report_progress, told
 from regioncap.storage.store import Store
+from regioncap.vlm.client import Vlm
 
 # An error that says "trying again does not help" ends the task at once; every other one is tried again.
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -79,7 +81,7 @@ class PlanOperator(BaseOperator):
             work=work,
             partition=open_partition(settings.warehouse_uri, date),
             settings=settings,
-            model=vlm_endpoint().model,
+            model=vlm().model,
             run_id=context["run_id"],
             progress=progress,
         )
@@ -167,30 +169,39 @@ class _AskOperator(_ShardOperator):
         def progress(at: AskProgress) -> None:
             lease.keep()
             if say() or at.done == at.questions:
-                left = f", {(at.questions - at.done) / at.rate:.0f} s left" if at.rate else ""
-                self.log.info("%s of %s questions answered, %.1f a second%s", at.done, at.questions, at.rate, left)
+                self.log.info("%s", told(at))
+                report_progress(at, task_id=self.task_id, map_index=context["ti"].map_index)
 
-        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), progress)
+        def waiting(lines: Sequence[str]) -> None:
+            lease.keep()
+            for line in lines:
+                self.log.info("vLLM: %s", line)
+
+        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm(waiting), progress)
         self.log.info(
             "%s questions: %s answered in an earlier try, %s in the published build, %s asked now",
             *(counts.questions, counts.kept, counts.taken_over, counts.asked),
         )
         return counts.model_dump()
 
-    def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
         raise NotImplementedError
 
 
 class ProposeOperator(_AskOperator):
     """Asks the VLM where things are in the images of a shard that come without boxes."""
 
-    def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
         return propose_shard(
             drop=open_drop(handle["drops_uri"], handle["date"]),
             work=work,
             shard_id=self.shard,
             plan=plan,
-            endpoint=vlm_endpoint(),
+            vlm=vlm,
             progress=progress,
         )
 
@@ -198,8 +209,10 @@ class ProposeOperator(_AskOperator):
 class CaptionOperator(_AskOperator):
     """Asks the VLM about the marked images of a shard."""
 
-    def ask(self, handle: PlanHandle, work: Store, plan: Plan, progress: Callable[[AskProgress], None]) -> AskCounts:
-        return caption_shard(work=work, shard_id=self.shard, plan=plan, endpoint=vlm_endpoint(), progress=progress)
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
+        return caption_shard(work=work, shard_id=self.shard, plan=plan, vlm=vlm, progress=progress)
 
 
 class ValidateOperator(_ShardOperator):

@@ -76,6 +76,9 @@ class LocalStore:
         with self._temporary(path) as temporary, temporary.open("wb") as outgoing:
             shutil.copyfileobj(stream, outgoing, 1 << 20)
 
+    def local_path(self, path: str) -> Path:
+        return self._path(path)
+
     def copy(self, source: Store, source_path: str, path: str) -> None:
         with source.open(source_path) as incoming:
             self.write_stream(incoming, path)

@@ -82,6 +82,9 @@ class S3Store:
         with self._faults(path):
             self._client.upload_fileobj(stream, self._bucket, self._prefix + path, Config=_TRANSFER)
 
+    def local_path(self, path: str) -> None:
+        return None
+
     def copy(self, source: Store, source_path: str, path: str) -> None:
         with self._faults(path):
             if isinstance(source, S3Store) and source.endpoint == self.endpoint:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Protocol
 
 from regioncap.errors import PermanentError
@@ -67,6 +68,9 @@ class Store(Protocol):
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:
         """Write what is left in `stream`, in parts where it is large; a reader sees all of it or none."""
+
+    def local_path(self, path: str) -> Path | None:
+        """Where a file lies on this machine's disk; None in a store that has no files."""
 
     def copy(self, source: "Store", source_path: str, path: str) -> None:
         """Copy a file from another store, without passing it through here where both are the same service."""

@@ -4,17 +4,18 @@ aiohttp, not the `openai` package: that one spends more of a core on a request t
 image do, and of its features only the bodies of two calls are needed here.
 """
 
+import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from regioncap.errors import PermanentError
 from regioncap.vlm.questions import Question
@@ -46,6 +47,7 @@ _PROBE = {
 }
 # One line for each engine of the server, in Prometheus' text format.
 _WAITING = re.compile(r"^vllm:num_requests_waiting(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+_RUNNING = re.compile(r"^vllm:num_requests_running(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 # What is used of the protocol's bodies (https://platform.openai.com/docs/api-reference/chat).
@@ -85,6 +87,7 @@ class _Error(BaseModel):
 
 
 Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
 
 
 class VlmSetupError(PermanentError):
@@ -99,28 +102,59 @@ class _RefusedError(Exception):
     """The server takes the request itself for malformed: that is about its row."""
 
 
-class _OverloadError(Exception):
-    """The server says that it cannot answer now, or what answers is not the server."""
+class _FailureError(Exception):
+    """The server failed at the request, or what answers is not the server."""
+
+
+class _BusyError(_FailureError):
+    """The server says that it cannot answer now."""
 
 
 # A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
 # half a message): all may pass.
-_PASSING = (aiohttp.ClientError, TimeoutError, _OverloadError, ValidationError)
+_PASSING = (aiohttp.ClientError, TimeoutError, _FailureError, ValidationError)
+# A server that fails so often at one question while it answers others will fail again: that is about its row.
+_FAILURES = 4
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A vLLM server: its base URL (ending in /v1), the name it serves the model under, and how to talk to it."""
+    """One vLLM server, or several that serve the same model, and how to talk to them.
 
-    base_url: str
+    `base_urls` end in /v1; `model` is the name that the servers know the model by.
+    """
+
+    # A misspelt name in a connection's extra must not pass in silence.
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    base_urls: tuple[str, ...]
     model: str
     api_key: str = field(default="", repr=False)
-    # The bound; how many questions are under way below it follows the server's queue.
+    # The bound; how many questions are under way below it follows the servers' queues.
     max_in_flight: int = 256
     # One question, from sending to the last token.
     timeout_seconds: float = 300.0
-    # How long a server that is away (restarting, overloaded) is waited for.
+    # How long servers that are away (restarting, overloaded) are waited for.
     patience_seconds: float = 300.0
+    # A folder that the servers may read images from (vLLM's --allowed-local-media-path): images in it are named to
+    # them instead of sent.
+    local_media_path: str = ""
+
+    @contextmanager
+    def reach(self) -> Iterator[Self]:
+        """It is there already: see `Vlm`."""
+        yield self
+
+
+class Vlm(Protocol):
+    """What questions are put to: an endpoint, or a server that is started when there is something to ask."""
+
+    @property
+    def model(self) -> str:
+        """The name that requests ask for."""
+
+    def reach(self) -> AbstractContextManager[Endpoint]:
+        """The endpoint, for as long as the context lasts. Raises VlmSetupError where it cannot be started."""
 
 
 class RawAnswer(BaseModel):
@@ -140,28 +174,64 @@ class RawAnswer(BaseModel):
     seconds: float = 0.0
 
 
+@dataclass
+class _Server:
+    """One of an endpoint's servers: how many questions of ours and of other clients it has; `away` after a failure."""
+
+    url: str
+    ours: int = 0
+    others: int = 0
+    away: bool = False
+
+
 class VlmClient:
     """A connection to one endpoint; use it through `connect`."""
 
     def __init__(self, endpoint: Endpoint, http: aiohttp.ClientSession) -> None:
         self._endpoint = endpoint
         self._http = http
+        self._servers = [_Server(url.rstrip("/")) for url in endpoint.base_urls]
+        self._name = ", ".join(server.url for server in self._servers)
+        # How many requests were answered, and when the last of them was.
+        self._answered, self._heard = 0, 0.0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What it is connected to."""
+        return self._endpoint
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way now."""
+        return sum(server.ours for server in self._servers)
 
     async def check(self) -> None:
-        """Make sure that the endpoint is there and serves the model.
+        """Make sure that at least one server is there, and that those that are serve the model.
 
         Raises VlmUnavailableError or VlmSetupError.
         """
+        await self._patiently(self._check_all)
+
+    async def _check_all(self) -> None:
+        faults = await asyncio.gather(*map(self._check_one, self._servers), return_exceptions=True)
+        told = [fault for fault in faults if fault is not None]
+        for fault in told:
+            if not isinstance(fault, _PASSING):
+                raise fault
+        if len(told) == len(self._servers):
+            raise told[0]
+
+    async def _check_one(self, server: _Server) -> None:
         try:
-            models = await self._patiently(lambda: self._call("GET", "/models"), _Models)
+            models = await self._request(server, "GET", "/models", _Models)
         except _RefusedError as error:
             raise VlmSetupError(
-                f"what listens at {self._endpoint.base_url} is no vLLM server: correct the connection's host ({error})"
+                f"what listens at {server.url} is no vLLM server: correct the connection's host ({error})"
             ) from error
         served = [model.id for model in models.data]
         if self._endpoint.model not in served:
             raise VlmSetupError(
-                f"the server at {self._endpoint.base_url} serves {', '.join(served) or 'no model'}, not "
+                f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
                 f"{self._endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
             )
 
@@ -170,12 +240,11 @@ class VlmClient:
 
         Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
         """
-        body = json.dumps({**_PROBE, "model": self._endpoint.model}).encode()
         try:
-            completion = await self._patiently(lambda: self._call("POST", "/chat/completions", body), _Completion)
+            completion = await self._patiently(self._probe)
         except _RefusedError as error:
             raise VlmSetupError(
-                f"the server at {self._endpoint.base_url} refuses structured output: set the param answer_format to "
+                f"the server at {self._name} refuses structured output: set the param answer_format to "
                 f"free_text, or serve the model with a vLLM that has it ({error})"
             ) from error
         said = completion.choices[0].message.content if completion.choices else None
@@ -184,21 +253,51 @@ class VlmClient:
         except ValueError:
             return False
 
-    async def waiting(self) -> int | None:
-        """How many questions, of all clients, wait in the server's queue; None where it does not tell."""
-        url = self._endpoint.base_url.rstrip("/").removesuffix("/v1") + "/metrics"
+    async def _probe(self) -> _Completion:
+        return await self._complete(json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
+
+    async def look(self) -> int | None:
+        """Look at the servers' queues: how many questions, of all clients, wait in the shortest; None if none tells.
+
+        Also notes how busy each server is, and that one is back that was away.
+        """
+        queues = await asyncio.gather(*map(self._look_at, self._servers))
+        return min((waiting for waiting in queues if waiting is not None), default=None)
+
+    async def _look_at(self, server: _Server) -> int | None:
         try:
-            async with self._http.get(url, allow_redirects=False) as response:
-                found = _WAITING.findall(await response.text())
+            async with self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response:
+                text = await response.text()
         except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
             return None
-        return round(sum(map(float, found))) if found else None
+        server.away = False
+        waiting, running = (round(sum(map(float, pattern.findall(text)))) for pattern in (_WAITING, _RUNNING))
+        server.others = max(0, waiting + running - server.ours)
+        return waiting if _WAITING.search(text) else None
 
     async def ask(self, question: Question, body: bytes) -> RawAnswer:
         """Send a question's request body; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
+        failures, answered = 0, self._answered
+
+        async def attempt() -> _Completion:
+            nonlocal failures, answered
+            try:
+                return await self._complete(body)
+            except _BusyError:
+                raise
+            except _PASSING as error:
+                if self._answered > answered or await self._answers_at_all():
+                    failures, answered = failures + 1, self._answered
+                if failures == _FAILURES:
+                    raise _RefusedError(
+                        f"the server failed {failures} times at it, and answered others meanwhile: "
+                        f"{type(error).__name__}: {str(error)[:200]}"
+                    ) from error
+                raise
+
         try:
-            completion = await self._patiently(lambda: self._call("POST", "/chat/completions", body), _Completion)
+            completion = await self._patiently(attempt)
         except _RefusedError as error:
             return RawAnswer(key=question.key, text="", finish_reason="refused", refused=str(error)[:500])
         choice = completion.choices[0] if completion.choices else None
@@ -212,15 +311,42 @@ class VlmClient:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _complete(self, body: bytes) -> _Completion:
+        """A chat completion by the server that has least to do."""
+        server = min(self._servers, key=lambda server: (server.away, server.ours + server.others))
+        return await self._request(server, "POST", "/chat/completions", _Completion, body)
+
+    async def _answers_at_all(self) -> bool:
+        """Whether the server answers something else."""
+        try:
+            await self._probe()
+        except (*_PASSING, _RefusedError):
+            return False
+        return True
+
+    async def _request(
+        self, server: _Server, method: str, path: str, answer: type[Body], body: bytes | None = None
+    ) -> Body:
+        """One try. Raises what the status means, and what is in `_PASSING`."""
+        server.ours += 1
+        try:
+            read = answer.model_validate_json(await self._call(server, method, path, body))
+            self._answered, self._heard = self._answered + 1, time.monotonic()
+            return read
+        except _PASSING:
+            server.away = True
+            raise
+        finally:
+            server.ours -= 1
+
+    async def _call(self, server: _Server, method: str, path: str, body: bytes | None) -> bytes:
         """The body of a good answer. Raises what the status means."""
-        endpoint = self._endpoint
-        async with self._http.request(method, endpoint.base_url + path, data=body, allow_redirects=False) as response:
+        async with self._http.request(method, server.url + path, data=body, allow_redirects=False) as response:
             received = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
                 received += chunk
                 if len(received) > _MAX_BODY:
-                    raise _OverloadError(f"an answer of more than {_MAX_BODY:,} bytes")
+                    raise _FailureError(f"an answer of more than {_MAX_BODY:,} bytes")
             status = response.status
         if status == 200:
             return bytes(received)
@@ -228,31 +354,29 @@ class VlmClient:
         if status in (400, 413, 422):
             raise _RefusedError(message)
         if status in (401, 403):
-            raise VlmSetupError(
-                f"the server at {endpoint.base_url} refuses the API key: correct the connection's password"
-            )
+            raise VlmSetupError(f"the server at {server.url} refuses the API key: correct the connection's password")
         if status == 404:
             raise VlmSetupError(
-                f"the server at {endpoint.base_url} does not know the model {endpoint.model!r} or the path: "
+                f"the server at {server.url} does not know the model {self._endpoint.model!r} or the path: "
                 f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
             )
-        raise _OverloadError(f"HTTP {status}: {message}")
+        raise (_BusyError if status in (429, 503) else _FailureError)(f"HTTP {status}: {message}")
 
-    async def _patiently(self, call: Callable[[], Awaitable[bytes]], body: type[Body]) -> Body:
-        """Make a call and read its answer; try again, with growing and jittered pauses, what may pass by itself."""
-        endpoint = self._endpoint
+    async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Try again, with growing and jittered pauses, what may pass by itself; not if nothing at all is answered."""
+        patience, started = self._endpoint.patience_seconds, time.monotonic()
         try:
-            async for attempt in AsyncRetrying(
+            async for trial in AsyncRetrying(
                 retry=retry_if_exception_type(_PASSING),
                 wait=wait_random_exponential(multiplier=0.5, max=15),
-                stop=stop_after_delay(endpoint.patience_seconds),
+                stop=lambda _: time.monotonic() - max(started, self._heard) > patience,
                 reraise=True,
             ):
-                with attempt:
-                    return body.model_validate_json(await call())
+                with trial:
+                    return await attempt()
         except _PASSING as error:
             raise VlmUnavailableError(
-                f"the server at {endpoint.base_url} did not answer for {endpoint.patience_seconds:.0f} s: is vLLM "
+                f"the server at {self._name} did not answer for {patience:.0f} s: is vLLM "
                 f"running there, and is the connection's host right? ({type(error).__name__}: {str(error)[:200]})"
             ) from error
         raise AssertionError("tenacity returns or raises")

@@ -4,10 +4,11 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from regioncap.vlm.client import RawAnswer, VlmClient, VlmSetupError, VlmUnavailableError
-from regioncap.vlm.questions import Question
+from regioncap.vlm.questions import Question, data_url
 
 Item = TypeVar("Item")
 
@@ -18,10 +19,10 @@ _FIRST_IN_FLIGHT, _QUEUE, _LOOK_SECONDS = 64, 8, 0.5
 
 @dataclass(frozen=True)
 class Prepared:
-    """A question, and the bytes of its images by name: all there is to send."""
+    """A question, and its images by name, each a JPEG's bytes or its file: all there is to send."""
 
     question: Question
-    jpegs: Mapping[str, bytes]
+    images: Mapping[str, bytes | Path]
 
 
 async def ask_all(
@@ -37,7 +38,7 @@ async def ask_all(
     How many there are below the bound is found out: more and more, until some wait in the server's queue. Where the
     server does not tell its queue, it is the bound.
 
-    `prepare` makes an item's next question and reads its images, on other threads: it gets the answers that the item
+    `prepare` makes an item's next question and finds its images, on other threads: it gets the answers that the item
     has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
     `keep` as it comes; `finished` is called at the end of each item with the number of its answers. The first error
     ends all.
@@ -48,7 +49,9 @@ async def ask_all(
         prepared = prepare(item, told)
         if prepared is None:
             return None
-        return prepared.question, json.dumps(prepared.question.request(prepared.jpegs)).encode()
+        readable = client.endpoint.local_media_path
+        urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
+        return prepared.question, json.dumps(prepared.question.request(urls)).encode()
 
     async def worker() -> None:
         for item in waiting:
@@ -63,7 +66,7 @@ async def ask_all(
 
     first = min(_FIRST_IN_FLIGHT, bound)
     turns = asyncio.Semaphore(first)
-    tuner = asyncio.create_task(_grow(client, turns, first, bound))
+    looker = asyncio.create_task(_look_regularly(client, turns, first, bound))
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(bound):
@@ -72,18 +75,28 @@ async def ask_all(
         # All workers fail for the same reason; one message says it.
         raise errors.exceptions[0] from None
     finally:
-        tuner.cancel()
+        looker.cancel()
 
 
-async def _grow(client: VlmClient, turns: asyncio.Semaphore, turns_now: int, bound: int) -> None:
-    """Give out more turns while the server's queue is short."""
-    while turns_now < bound:
+def image_url(image: bytes | Path, readable: str) -> str:
+    """How an image is sent: as its file's name if that is in `readable`, the folder that the server may read."""
+    if isinstance(image, bytes):
+        return data_url(image)
+    if readable and image.is_relative_to(readable):
+        return image.as_uri()
+    return data_url(image.read_bytes())
+
+
+async def _look_regularly(client: VlmClient, turns: asyncio.Semaphore, turns_now: int, bound: int) -> None:
+    """Give out more turns while the servers' queues are short; of several servers, notice which is busy or back."""
+    servers = len(client.endpoint.base_urls)
+    while turns_now < bound or servers > 1:
         await asyncio.sleep(_LOOK_SECONDS)
-        waiting = await client.waiting()
+        waiting = await client.look()
         target = turns_now
         if waiting is None:
             target = bound
-        elif waiting * _QUEUE < turns_now:
+        elif waiting * servers * _QUEUE < turns_now:
             target = min(bound, 2 * turns_now)
         for _ in range(target - turns_now):
             turns.release()

@@ -16,7 +16,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Question:
-    """A chat request, without the images' bytes.
+    """A chat request, without the images.
 
     `key` is a hash of everything that is sent, images by their content hash, so the same key means the same question:
     no position, no try number.
@@ -32,19 +32,23 @@ class Question:
         """The names of the images that are sent, in order."""
         return [part.value for part in self.parts if part.kind == "image"]
 
-    def request(self, jpegs: Mapping[str, bytes]) -> dict[str, Any]:
-        """The body of the chat completion request; `jpegs` maps the images' names to their bytes."""
+    def request(self, urls: Mapping[str, str]) -> dict[str, Any]:
+        """The body of the chat completion request; `urls` maps the images' names to their URLs."""
         return {
             **self.options,
             "messages": [
                 {"role": "system", "content": self.system},
-                {"role": "user", "content": [_content(part, jpegs) for part in self.parts]},
+                {"role": "user", "content": [_content(part, urls) for part in self.parts]},
             ],
         }
 
 
-def _content(part: Part, jpegs: Mapping[str, bytes]) -> dict[str, Any]:
+def data_url(jpeg: bytes) -> str:
+    """A JPEG as a URL that holds it."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _content(part: Part, urls: Mapping[str, str]) -> dict[str, Any]:
     if part.kind == "text":
         return {"type": "text", "text": part.value}
-    image = "data:image/jpeg;base64," + base64.b64encode(jpegs[part.value]).decode()
-    return {"type": "image_url", "image_url": {"url": image}}
+    return {"type": "image_url", "image_url": {"url": urls[part.value]}}

@@ -13,6 +13,8 @@ from regioncap.processes import Service
 
 # A large model is read from disk and compiled before the server answers.
 READY_SECONDS = 900.0
+# Its engine takes some seconds to end.
+GRACE_SECONDS = 20.0
 
 
 class ServerConfig(BaseModel):
@@ -21,40 +23,75 @@ class ServerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     python: Path = Field(description="The Python of the environment that vLLM is installed in.")
-    model: str = Field(description="A model folder, or a model's name on the hub.")
-    served_model_name: str = Field(description="The name that requests ask for.")
-    port: int = Field(ge=1, le=65535, description="The port on 127.0.0.1.")
+    model: str = Field(min_length=1, description="A model folder, or a model's name on the hub.")
+    revision: str | None = Field(None, description="The model's revision on the hub; by default its newest.")
+    served_model_name: str = Field(
+        "", description="The name that requests ask for. Empty: the model's, with `@revision` where one is given."
+    )
     device: Literal["cpu", "cuda"] = "cuda"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    max_model_len: int = Field(4096, ge=64, description="Tokens of one question and its answer, image included.")
-    max_num_seqs: int = Field(32, ge=1, description="Questions that are worked on at once.")
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share one copy of the model.")
+    data_parallel_size: int = Field(1, ge=1, description="Copies of the model; for 7B and below better than the above.")
+    max_model_len: int = Field(4096, ge=64, description="Tokens of one question and its answer, images included.")
+    max_num_seqs: int | None = Field(None, ge=1, description="Questions worked on at once; by default vLLM's choice.")
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1, description="Share of the GPU's memory to use.")
     kv_cache_gb: int = Field(1, ge=1, description="On the CPU: memory for keys and values.")
+    mm_processor_cache_gb: float = Field(
+        0, ge=0, description="Memory for images that are asked about again; of use with caption_mode per_region."
+    )
+    min_pixels: int | None = Field(None, ge=1, description="Qwen-VL: the fewest pixels an image is scaled to.")
+    max_pixels: int | None = Field(None, ge=1, description="Qwen-VL: the most pixels an image is scaled to.")
+    hf_home: Path | None = Field(None, description="The hub's cache (HF_HOME).")
+    download_dir: Path | None = Field(None, description="Where weights are downloaded to, if not into the cache.")
+    local_media_path: str = Field("", description="The one folder that requests may name images in; empty: none.")
+    arguments: list[str] = Field(default_factory=list, description="Further arguments of vLLM's command line.")
 
     @property
-    def base_url(self) -> str:
-        """Where clients reach the server."""
-        return f"http://127.0.0.1:{self.port}/v1"
+    def name(self) -> str:
+        """The name that requests ask for."""
+        return self.served_model_name or (f"{self.model}@{self.revision}" if self.revision else self.model)
 
 
-def command(config: ServerConfig) -> list[str]:
+def base_url(port: int) -> str:
+    """Where clients reach the server."""
+    return f"http://127.0.0.1:{port}/v1"
+
+
+def command(config: ServerConfig, port: int) -> list[str]:
     """vLLM's command line: loopback only, nothing fetched on a client's behalf."""
     line = [
         *(str(config.python), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", config.model),
-        *("--served-model-name", config.served_model_name),
-        *("--host", "127.0.0.1", "--port", str(config.port)),
+        *("--served-model-name", config.name),
+        *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", config.dtype),
         *("--max-model-len", str(config.max_model_len)),
-        *("--max-num-seqs", str(config.max_num_seqs)),
         # The marked image, and a close-up where regions are asked about one by one.
         *("--limit-mm-per-prompt", json.dumps({"image": 2})),
-        # Every image is asked about once or twice; keeping it for longer only takes memory.
-        *("--mm-processor-cache-gb", "0"),
+        *("--mm-processor-cache-gb", f"{config.mm_processor_cache_gb:g}"),
+        *("--tensor-parallel-size", str(config.tensor_parallel_size)),
+        *("--data-parallel-size", str(config.data_parallel_size)),
+        # A line for each of thousands of questions costs time and tells nothing.
+        "--disable-uvicorn-access-log",
     ]
+    if config.revision:
+        line += ["--revision", config.revision]
+    if config.max_num_seqs is not None:
+        line += ["--max-num-seqs", str(config.max_num_seqs)]
+    if config.gpu_memory_utilization is not None:
+        line += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
+    pixels = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
+    if any(pixels.values()):
+        size = {edge: limit for edge, limit in pixels.items() if limit}
+        line += ["--mm-processor-kwargs", json.dumps({"size": size})]
+    if config.download_dir is not None:
+        line += ["--download-dir", str(config.download_dir)]
+    if config.local_media_path:
+        line += ["--allowed-local-media-path", config.local_media_path]
     if config.device == "cpu":
         # Chunked prefill with a seeded request at temperature > 0 kills vLLM 0.32's CPU engine.
         line += ["--enforce-eager", "--no-enable-chunked-prefill"]
-    return line
+    return line + config.arguments
 
 
 def environment(config: ServerConfig, base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -62,19 +99,21 @@ def environment(config: ServerConfig, base: Mapping[str, str] = os.environ) -> d
     variables = {**base, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if Path(config.model).is_dir():
         variables["HF_HUB_OFFLINE"] = "1"
+    if config.hf_home is not None:
+        variables["HF_HOME"] = str(config.hf_home)
     if config.device == "cpu":
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gb)
     return variables
 
 
-def start(config: ServerConfig, log: Path) -> Service:
-    """Start vLLM; it is ready when `is_ready(config)` says so, and ends when this process does."""
-    return Service("vLLM", command(config), environment=environment(config), log=log, grace=20.0)
+def start(config: ServerConfig, port: int, log: Path) -> Service:
+    """Start vLLM; it is ready when `is_ready(port)` says so, and ends when this process does."""
+    return Service("vLLM", command(config, port), environment=environment(config), log=log, grace=GRACE_SECONDS)
 
 
-def is_ready(config: ServerConfig) -> bool:
+def is_ready(port: int) -> bool:
     """Whether the server answers."""
     try:
-        return httpx2.get(f"http://127.0.0.1:{config.port}/health", timeout=2.0, trust_env=False).status_code == 200
+        return httpx2.get(f"http://127.0.0.1:{port}/health", timeout=2.0, trust_env=False).status_code == 200
     except httpx2.HTTPError:
         return False

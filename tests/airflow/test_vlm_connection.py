@@ -1,0 +1,74 @@
+"""From the connection `regioncap_vlm` to what questions are put to."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regioncap.hooks.vlm import vlm
+from regioncap.vlm.client import Endpoint, VlmSetupError
+from regioncap.vlm.managed import ManagedServer
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set the connection."""
+
+    def set_up(host: str, password: str = "", **extra: Any) -> None:
+        connection = {"conn_type": "generic", "host": host, "password": password, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_REGIONCAP_VLM", json.dumps(connection))
+
+    return set_up
+
+
+def test_a_server_with_its_key_and_bounds(connect: Any) -> None:
+    connect("http://gpu:8000/v1", "key", model="m", max_in_flight=64)
+    assert vlm() == Endpoint(base_urls=("http://gpu:8000/v1",), model="m", api_key="key", max_in_flight=64)
+
+
+def test_several_servers_with_commas_between_them(connect: Any) -> None:
+    connect("http://a:8000/v1, http://b:8000/v1", model="m")
+    endpoint = vlm()
+    assert isinstance(endpoint, Endpoint)
+    assert endpoint.base_urls == ("http://a:8000/v1", "http://b:8000/v1")
+
+
+def test_a_managed_server_is_called_by_its_model_and_revision(connect: Any) -> None:
+    connect("managed", server={"python": "/v/python", "model": "org/model", "revision": "abc"}, idle_seconds=60)
+    managed = vlm()
+    assert isinstance(managed, ManagedServer)
+    assert (managed.model, managed.config.python, managed.idle_seconds) == ("org/model@abc", Path("/v/python"), 60)
+    assert managed.endpoint.model == "org/model@abc"
+
+
+def test_airflows_secrets_do_not_get_into_a_managed_servers_environment(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    connect("managed", password="secret", server={"python": "/v/python", "model": "m"})
+    managed = vlm()
+    assert isinstance(managed, ManagedServer)
+    assert managed.environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "secret" not in managed.environment.values()
+
+
+@pytest.mark.parametrize(
+    ("host", "extra", "message"),
+    [
+        ("", {"model": "m"}, "has no host: set it to"),
+        ("http://gpu:8000/v1", {}, "model: "),
+        ("http://gpu:8000/v1", {"model": "m", "max_inflight": 3}, "max_inflight: "),
+        ("http://gpu:8000/v1", {"model": "m", "patience_seconds": "long"}, "patience_seconds: "),
+        ("managed", {"server": {"model": "m"}}, "python: "),
+        ("managed", {"server": {"python": "/p", "model": "m", "dtype": "int3"}}, "dtype: "),
+        ("managed", {"server": {"python": "/p", "model": "m"}, "idle_seconds": "long"}, "valid number"),
+    ],
+)
+def test_what_describes_no_server_is_said_with_the_field_at_fault(
+    connect: Any, host: str, extra: dict[str, Any], message: str
+) -> None:
+    connect(host, **extra)
+    with pytest.raises(VlmSetupError, match=message):
+        vlm()

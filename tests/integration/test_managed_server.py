@@ -1,0 +1,172 @@
+"""A server that tasks share: started once, warm for the next, and gone when nobody wants it any more."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local.stack import demo_server
+from regioncap.builds.caption import caption_shard
+from regioncap.builds.plan import Plan
+from regioncap.builds.render import render_shard
+from regioncap.storage.local import LocalStore
+from regioncap.vlm.client import Endpoint, VlmSetupError
+from regioncap.vlm.managed import ManagedServer
+from regioncap.vlm.server import is_ready
+from tests.builders import Place
+
+IDLE_SECONDS = 6.0
+
+# Each task is a process of its own, as in Airflow; spawned, so that it shares nothing with this one.
+tasks = multiprocessing.get_context("spawn")
+
+
+def managed(root: Path, idle_seconds: float = IDLE_SECONDS) -> ManagedServer:
+    """The demo model's server, shared below `root`."""
+    config = demo_server()
+    endpoint = Endpoint(base_urls=(), model=config.name, max_in_flight=32)
+    return ManagedServer(config=config, endpoint=endpoint, idle_seconds=idle_seconds, root=root / "vlm")
+
+
+def caption_task(root: Path, work: Path, plan_id: str, shard_id: str, results: Path) -> None:
+    """A caption task: writes down how many questions it asked."""
+    store = LocalStore(work)
+    counts = caption_shard(
+        work=store, shard_id=shard_id, plan=Plan.load(store, plan_id), vlm=managed(root), progress=lambda at: None
+    )
+    results.joinpath(shard_id).write_text(str(counts.asked))
+
+
+def hold(root: Path, seconds: float) -> None:
+    """A task that uses the server for so long."""
+    with managed(root).reach():
+        (root / f"held-{os.getpid()}").touch()
+        time.sleep(seconds)
+
+
+def servers(root: Path) -> list[psutil.Process]:
+    """Guards of `root`, and everything below them."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "regioncap.vlm.managed" in command and command[-1].startswith(str(root)):
+            with suppress(psutil.NoSuchProcess):
+                found += [process, *process.children(recursive=True)]
+    return found
+
+
+def wait(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose servers are gone at the end, whatever the test did."""
+    yield tmp_path
+    for process in servers(tmp_path):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    process = tasks.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def start_ups(root: Path) -> int:
+    """How often vLLM has been started since its log was begun."""
+    (log,) = (root / "vlm").glob("*/vllm.log")
+    return log.read_text(errors="replace").count("Started server process")
+
+
+def test_shards_share_one_server_that_ends_when_it_is_idle(room: Path) -> None:
+    place = Place(room / "place")
+    place.good_rows(12)
+    plan = place.plan(shard_size=4, model=demo_server().name)
+    for shard_id in plan.shards:
+        render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+    results = room / "results"
+    results.mkdir()
+    work = place.folder / "warehouse" / "_work" / "dt=2026-10-05"
+    first, second, third = plan.shards
+    # Two at once, then one that finds the server warm.
+    pair = [start(caption_task, room, work, plan.plan_id, shard_id, results) for shard_id in (first, second)]
+    for task in pair:
+        task.join(120)
+    last = start(caption_task, room, work, plan.plan_id, third, results)
+    last.join(60)
+    assert [task.exitcode for task in (*pair, last)] == [0, 0, 0]
+    assert {path.name: path.read_text() for path in results.iterdir()} == dict.fromkeys(plan.shards, "4")
+    assert start_ups(room) == 1
+    running = servers(room)
+    assert len(running) >= 3
+    wait(lambda: all_gone(running), IDLE_SECONDS + 40)
+    assert list((room / "vlm").glob("*/state.json")) == []
+
+
+@pytest.mark.parametrize("killed", ["server", pytest.param("keeper", marks=pytest.mark.prove)])
+def test_a_killed_server_comes_back_and_a_killed_task_leaves_nothing_running(room: Path, killed: str) -> None:
+    task = start(hold, room, 600)
+    wait(lambda: list(room.glob("held-*")), 120)
+    running = servers(room)
+    (folder,) = (room / "vlm").iterdir()
+    port = json.loads((folder / "state.json").read_text())["port"]
+    # The keeper's command line ends with the server's.
+    keeper, api_server = (process for process in running if "vllm.entrypoints.openai.api_server" in process.cmdline())
+    (api_server if killed == "server" else keeper).kill()
+    wait(lambda: start_ups(room) == 2, 120)
+    assert json.loads((folder / "state.json").read_text())["port"] == port
+    running += servers(room)
+    assert task.pid is not None
+    os.kill(task.pid, signal.SIGKILL)
+    wait(lambda: all_gone(running), IDLE_SECONDS + 60)
+    task.join(5)
+
+
+def test_a_killed_guard_takes_its_server_along_and_the_next_task_starts_another(room: Path) -> None:
+    # Far longer than this test: what ends the server is not that nobody wants it.
+    patient = managed(room, idle_seconds=600)
+    with patient.reach():
+        before = servers(room)
+        next(process for process in before if "regioncap.vlm.managed" in process.cmdline()).kill()
+        wait(lambda: all_gone(before), 60)
+    with patient.reach() as endpoint:
+        assert is_ready(int(endpoint.base_urls[0].split(":")[2].split("/")[0]))
+
+
+def test_a_server_that_cannot_start_says_why_at_once(room: Path) -> None:
+    broken = demo_server().model_copy(update={"model": str(room / "no-model")})
+    lines: list[str] = []
+    config = ManagedServer(
+        config=broken, endpoint=Endpoint(base_urls=(), model="m"), waiting=lines.extend, root=room / "vlm"
+    )
+    with (
+        pytest.raises(VlmSetupError, match="cannot be started with the connection's `server`"),
+        config.reach(),
+    ):
+        pass
+    assert any("no-model" in line for line in lines)
+    assert all_gone(servers(room))
+
+
+def test_a_place_that_others_may_look_into_is_refused(room: Path) -> None:
+    (room / "vlm").mkdir(mode=0o755)
+    (room / "vlm").chmod(0o755)
+    with pytest.raises(VlmSetupError, match="open to other users"), managed(room).reach():
+        pass
