@@ -10,7 +10,6 @@ from regioncap.builds.caption import caption_shard
 from regioncap.builds.plan import Plan
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import Endpoint
-from tests.fake_vlm import MODEL
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
         work=work,
         shard_id=told["shard"],
         plan=Plan.load(work, told["plan"]),
-        vlm=Endpoint(base_urls=(told["vlm"],), model=MODEL, max_in_flight=8),
+        vlm=Endpoint(base_urls=(told["vlm"],), model=told["model"], max_in_flight=told["in_flight"]),
         progress=lambda at: None,
     )
 

@@ -1,5 +1,6 @@
 """The real vLLM with the demo model: it reads our marks, in both answer formats, and does what the client expects."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from regioncap.builds.plan import Plan
 from regioncap.builds.render import render_shard
 from regioncap.builds.shard import records, rejected_rows
 from regioncap.builds.validate import validate_shard
-from regioncap.vlm.client import Endpoint, VlmSetupError
+from regioncap.vlm.client import Endpoint, VlmSetupError, connect
 from tests.builders import Place
 
 SCENES = 40
@@ -99,6 +100,14 @@ def test_a_question_that_is_too_long_is_refused_and_rejected(
     rejected = list(rejected_rows(place.work.sub(shard_path(plan.shards[0]))))
     assert len(rejected) == SCENES
     assert {row.code for row in rejected} == {"request_refused"}
+
+
+def test_the_server_makes_answers_follow_a_schema(demo_vlm: Endpoint) -> None:
+    async def honours() -> bool:
+        async with connect(demo_vlm) as client:
+            return await client.honours_schema()
+
+    assert asyncio.run(honours())
 
 
 def test_another_model_than_the_served_one_is_found_out_at_once(

@@ -81,7 +81,7 @@ def test_killed_caption_tasks_lose_nothing(
     with fake_vlm(slow) as vlm:
         told = {
             "port": s3_port, "credentials": str(tmp_path / "credentials.json"), "work": f"{room}/work",
-            "plan": plan.plan_id, "shard": shard, "vlm": vlm.url,
+            "plan": plan.plan_id, "shard": shard, "vlm": vlm.url, "model": MODEL, "in_flight": IN_FLIGHT,
         }  # fmt: skip
 
         def start() -> subprocess.Popen[bytes]:
