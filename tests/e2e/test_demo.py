@@ -24,7 +24,7 @@ def test_a_build_is_followed_and_summed_up(rig: Rig, tmp_path: Path, capsys: pyt
     assert "duplicate_id (1)" in shown
     report = tmp_path / manifest.build / "report.html"
     assert report.exists() and str(report) in shown.replace("\n", "")
-    assert (tmp_path / manifest.build / "exports" / "captions.parquet").exists()
+    assert (tmp_path / manifest.build / "exports/parquet/captions-00000-of-00001.parquet").exists()
 
 
 def test_a_failed_build_shows_the_reason(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:

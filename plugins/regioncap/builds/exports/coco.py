@@ -24,28 +24,15 @@ def coco(export: Export) -> None:
         for batch in chunks(export.rows()):
             export.write_images(row.image for row in batch if row.image is not None)
             for row in batch:
-                file_name = f"images/{row.image.name}" if row.image is not None else row.record.image
+                file_name = f"images/{row.image.name}" if row.image is not None else row.record["image"]
                 # A drop may name an image in several rows, and readers know an image by its file.
                 key = int.from_bytes(hashlib.blake2b(file_name.encode(), digest_size=8).digest())
                 if key not in ids:
                     ids[key] = len(ids) + 1
                     _add(images, _image(ids[key], file_name, row))
-                for region in row.record.regions:
+                for region in row.record["regions"]:
                     regions += 1
-                    width, height = region.bbox[2:]
-                    annotation = {
-                        "id": regions,
-                        "image_id": ids[key],
-                        "category_id": _REGION,
-                        "bbox": region.bbox,
-                        "area": width * height,
-                        "iscrowd": 0,
-                        "caption": region.caption,
-                        "record_id": row.record.id,
-                        "region": region.region,
-                        "box_index": region.box_index,
-                    }
-                    _add(annotations, annotation)
+                    _add(annotations, _annotation(regions, ids[key], row.record["id"], region))
         with export.file(f"{export.prefix}.json", export.records) as path, path.open("wb") as stream:
             stream.write(json.dumps(_head(export)).encode().removesuffix(b"}"))
             for name, entries in ((b"images", images), (b"annotations", annotations)):
@@ -77,11 +64,24 @@ def _image(number: int, file_name: str, row: Row) -> dict[str, Any]:
     return {
         "id": number,
         "file_name": file_name,
-        "width": row.record.width,
-        "height": row.record.height,
+        "width": row.record["width"],
+        "height": row.record["height"],
         "license": 1,
-        "coco_url": row.record.image_uri,
-        "sha256": row.record.image_sha256,
+        "coco_url": row.record["image_uri"],
+        "sha256": row.record["image_sha256"],
+    }
+
+
+def _annotation(number: int, image: int, record_id: str, region: dict[str, Any]) -> dict[str, Any]:
+    _, _, width, height = region["bbox"]
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": _REGION,
+        "area": width * height,
+        "iscrowd": 0,
+        "record_id": record_id,
+        **region,  # region, box_index, bbox, caption
     }
 
 

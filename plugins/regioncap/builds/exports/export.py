@@ -2,13 +2,14 @@
 
 import hashlib
 import io
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from regioncap.builds import layout
 from regioncap.builds.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
@@ -17,7 +18,6 @@ from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
 from regioncap.builds.settings import ExportFormat, ExportImages
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import Record
 from regioncap.storage.store import Store
 
 # A file without images has so many records at most: a hundred megabytes or two.
@@ -37,13 +37,13 @@ MISSING_IMAGES = "missing_images.jsonl"
 class Row:
     """A record on its way into an export.
 
-    `number` is its 0-based place in the build, `line` its JSON as the record files have it, without the line's end.
-    `image` is there where the export carries images, unless this one is gone.
+    `number` is its 0-based place in the build; `line` is its JSON as the record files have it, without the line's end,
+    and `record` what that says. `image` is there where the export carries images, unless this one is gone.
     """
 
     number: int
     line: bytes
-    record: Record
+    record: dict[str, Any]
     image: CarriedImage | None
 
 
@@ -51,7 +51,8 @@ class Row:
 class Export:
     """One export of a build: where its rows come from, and where its files go.
 
-    `images` says which images it carries; the other fields are those of `write_exports`.
+    `images` says which images it carries, `entries` lists the files written so far, relative to the build; the other
+    fields are those of `write_exports`.
     """
 
     name: ExportFormat
@@ -62,7 +63,7 @@ class Export:
     records: int
     build: Store
     progress: Callable[[str], None]
-    _entries: list[FileEntry] = field(default_factory=list)
+    entries: list[FileEntry] = field(default_factory=list)
     _gone: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _gone_rows: int = 0
 
@@ -100,7 +101,7 @@ class Export:
                 stream.seek(0)
                 self.build.write_stream(stream, self.folder + name)
             size = path.stat().st_size
-        self._entries.append(FileEntry(path=self.folder + name, rows=rows, bytes=size, sha256=digest))
+        self.entries.append(FileEntry(path=self.folder + name, rows=rows, bytes=size, sha256=digest))
 
     def rows(self) -> Iterator[Row]:
         """All records in order, with their images where the export carries them."""
@@ -134,25 +135,25 @@ class Export:
                     f"export {self.name}: {self._gone_rows:,} records come without their image, since it is gone or "
                     f"changed after it was marked: {self.folder}{MISSING_IMAGES} lists them"
                 )
-        return self._entries
+        return self.entries
 
-    def _load(self, item: tuple[Store, bytes]) -> tuple[bytes, Record, CarriedImage | ImageGoneError | None]:
+    def _load(self, item: tuple[Store, bytes]) -> tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]:
         place, text = item
-        record = Record.model_validate_json(text)
+        # Not as a model: `validate` has made the line from one, and checking it again would take twice as long.
+        record: dict[str, Any] = json.loads(text)
         image: CarriedImage | ImageGoneError | None = None
         try:
             if self.images == "original":
-                image = original_image(self.drop, record)
+                image = original_image(self.drop, record["image"], record["image_sha256"])
             elif self.images == "marked":
-                image = marked_image(place, record)
+                image = marked_image(place, record["image_with_bbox"])
         except ImageGoneError as error:
             image = error
         return text.rstrip(b"\n"), record, image
 
-    def _note_gone(self, record: Record, error: ImageGoneError) -> None:
+    def _note_gone(self, record: dict[str, Any], error: ImageGoneError) -> None:
         self._gone_rows += 1
-        named = {"id": record.id, "image": record.image, "image_uri": record.image_uri}
-        self._gone.write(line({**named, "reason": str(error)}))
+        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | {"reason": str(error)}))
 
     def _records_per_file(self) -> int:
         if self.images == "none":

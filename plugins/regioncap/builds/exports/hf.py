@@ -28,6 +28,7 @@ dataset_info:
   splits:
   - name: train
     num_examples: {records}
+    num_bytes: {size}
 ---
 
 Region captions, for `datasets.load_dataset` with the path of this folder. The dataset card is the build's `README.md`.
@@ -42,10 +43,11 @@ def hf(export: Export) -> None:
     schema, of = (SCHEMA, columns) if export.images == "none" else (_SCHEMA_WITH_PICTURES, _with_picture)
     for path, rows in export.files("parquet"):
         write_table(path, schema, rows, of)
+    size = sum(entry.bytes for entry in export.entries)
     with export.file("README.md", 0) as path:
-        path.write_text(_README.format(prefix=export.prefix, records=export.records), encoding="utf-8")
+        path.write_text(_README.format(prefix=export.prefix, records=export.records, size=size), encoding="utf-8")
 
 
 def _with_picture(row: Row) -> dict[str, Any]:
     picture = None if row.image is None else {"bytes": row.image.data, "path": row.image.name}
-    return columns(row) | {"image": picture, "image_path": row.record.image}
+    return columns(row) | {"image": picture, "image_path": row.record["image"]}

@@ -10,7 +10,6 @@ from regioncap.builds.drop import read_image
 from regioncap.regions.faults import RowFault
 from regioncap.regions.images import open_image
 from regioncap.regions.pixels import for_opencv
-from regioncap.regions.records import Record
 from regioncap.regions.render import content_name, encode
 from regioncap.storage.store import Store
 
@@ -36,19 +35,19 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
-def marked_image(shard: Store, record: Record) -> CarriedImage:
+def marked_image(shard: Store, path: str) -> CarriedImage:
     """The marked image, as the model saw it."""
-    return CarriedImage(shard.read(record.image_with_bbox), "jpg")
+    return CarriedImage(shard.read(path), "jpg")
 
 
-def original_image(drop: Store, record: Record) -> CarriedImage:
+def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
     """The unmarked original: its own bytes where every reader shows them as the boxes mean them, else written anew.
 
     Raises ImageGoneError where it is not there any more, or is another one.
     """
     try:
-        data = read_image(drop, record.image)
-        if hashlib.sha256(data).hexdigest() != record.image_sha256:
+        data = read_image(drop, path)
+        if hashlib.sha256(data).hexdigest() != sha256:
             raise ImageGoneError("the file has changed since it was marked")
         return _portable(data)
     except RowFault as fault:

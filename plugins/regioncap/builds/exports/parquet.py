@@ -51,9 +51,7 @@ def parquet(export: Export) -> None:
 
 def columns(row: Row) -> dict[str, Any]:
     """A record's fields as `SCHEMA` has them."""
-    fields: dict[str, Any] = json.loads(row.line)
-    fields["bbox"] = json.dumps(fields["bbox"], ensure_ascii=False)
-    return fields
+    return row.record | {"bbox": json.dumps(row.record["bbox"], ensure_ascii=False)}
 
 
 def write_table(path: Path, schema: pa.Schema, rows: Iterable[Row], of: Callable[[Row], dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ def csv_text(export: Export) -> None:
             writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
             writer.writerow(Record.model_fields)
             for row in rows:
-                writer.writerow([_cell(value) for value in json.loads(row.line).values()])
+                writer.writerow([_cell(value) for value in row.record.values()])
 
 
 def _cell(value: Any) -> Any:
