@@ -39,8 +39,8 @@ def write_exports(
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
     `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, and `records` is
-    how many records they hold together. Neither memory nor local disk grows with the build. An original that is gone
-    is noted, no error. Raises what the stores raise.
+    how many records they hold together. Memory does not grow with the build, and local disk holds one file at a time.
+    An original that is gone is noted, no error. Raises what the stores raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:

@@ -7,6 +7,7 @@ import tempfile
 from typing import IO, Any
 
 from regioncap.builds.exports.export import Export, Row, chunks
+from regioncap.builds.exports.images import CarriedImage
 from regioncap.builds.layout import partition
 from regioncap.builds.manifest import SCHEMA_VERSION
 
@@ -22,7 +23,7 @@ def coco(export: Export) -> None:
         ids: dict[int, int] = {}
         regions = 0
         for batch in chunks(export.rows()):
-            export.write_images(row.image for row in batch if row.image is not None)
+            new: list[CarriedImage] = []
             for row in batch:
                 file_name = f"images/{row.image.name}" if row.image is not None else row.record["image"]
                 # A drop may name an image in several rows, and readers know an image by its file.
@@ -30,9 +31,11 @@ def coco(export: Export) -> None:
                 if key not in ids:
                     ids[key] = len(ids) + 1
                     _add(images, _image(ids[key], file_name, row))
+                    new += [row.image] if row.image is not None else []
                 for region in row.record["regions"]:
                     regions += 1
                     _add(annotations, _annotation(regions, ids[key], row.record["id"], region))
+            export.write_images(new)
         with export.file(f"{export.prefix}.json", export.records) as path, path.open("wb") as stream:
             stream.write(json.dumps(_head(export)).encode().removesuffix(b"}"))
             for name, entries in ((b"images", images), (b"annotations", annotations)):

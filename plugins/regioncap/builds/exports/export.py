@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ _RECORDS_PER_FILE = 100_000
 _BYTES_PER_FILE = 512 << 20
 # What is taken at a time: enough for a row group that is worth reading, and no strain on memory.
 _CHUNK_RECORDS = 5_000
-_CHUNK_BYTES = 32 << 20
+_CHUNK_BYTES = 16 << 20
 # Threads that read and write images; they mostly wait for storage.
 _THREADS = 8
 
@@ -115,7 +116,7 @@ class Export:
             if (number + 1) % (20_000 if self.images == "none" else 500) == 0:
                 self.progress(f"export {self.name}: {number + 1:,} of {self.records:,} records")
 
-    def write_images(self, images: Iterable[CarriedImage]) -> None:
+    def write_images(self, images: Sequence[CarriedImage]) -> None:
         """Put images beside the export's files, as `images/<name>`."""
 
         def write(image: CarriedImage) -> None:
@@ -129,8 +130,8 @@ class Export:
         with self._gone:
             if self._gone_rows:
                 self._gone.seek(0)
-                with self.file(MISSING_IMAGES, self._gone_rows) as path:
-                    path.write_bytes(self._gone.read())
+                with self.file(MISSING_IMAGES, self._gone_rows) as path, path.open("wb") as stream:
+                    shutil.copyfileobj(self._gone, stream, 1 << 20)
                 self.progress(
                     f"export {self.name}: {self._gone_rows:,} records come without their image, since it is gone or "
                     f"changed after it was marked: {self.folder}{MISSING_IMAGES} lists them"
