@@ -1,6 +1,8 @@
 """The images that exports carry: any reader shows them as they are displayed."""
 
 import hashlib
+import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,9 +15,11 @@ from regioncap.regions.pixels import for_opencv
 from regioncap.regions.render import content_name, encode
 from regioncap.storage.store import Store
 
-# Where an original has to be written anew: what nobody sees, and no camera writes better.
+# Of an original that has to be written anew: no loss that anybody sees.
 _QUALITY = 95
 _MAX_JPEG_SIDE = 65_500
+# Writing anew is all work and takes the memory of whole pictures, so there is no more of it at once than can be done.
+_writing_anew = threading.Semaphore(os.cpu_count() or 1)
 
 
 class ImageGoneError(Exception):
@@ -58,8 +62,9 @@ def _portable(data: bytes) -> CarriedImage:
     picture = open_image(data)
     if picture.upright and picture.form in ("JPEG", "MPO", "PNG", "WEBP"):
         return CarriedImage(data, {"PNG": "png", "WEBP": "webp"}.get(picture.form, "jpg"))
-    image = picture.decode()
-    # What was stored without loss stays without.
-    if picture.form in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF") and max(image.size) <= _MAX_JPEG_SIDE:
-        return CarriedImage(encode(image, _QUALITY), "jpg")
-    return CarriedImage(cv2.imencode(".png", for_opencv(image, bgr=True))[1].tobytes(), "png")
+    with _writing_anew:
+        image = picture.decode()
+        # What was stored without loss stays without.
+        if picture.form in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF") and max(image.size) <= _MAX_JPEG_SIDE:
+            return CarriedImage(encode(image, _QUALITY), "jpg")
+        return CarriedImage(cv2.imencode(".png", for_opencv(image, bgr=True))[1].tobytes(), "png")
