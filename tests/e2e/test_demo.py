@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from datasets import load_dataset
 
 from deploy.local.demo import build, summary
 from deploy.local.drops import fetch_partition
@@ -14,7 +15,8 @@ pytestmark = pytest.mark.timeout(900)
 
 def test_a_build_is_followed_and_summed_up(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rig.upload(ROOT / "include" / "drops" / "2026-10-06", "2026-10-06")
-    published = build(rig.stack, "2026-10-06", {"temperature": 0, "export_formats": ["parquet"]})
+    exports = {"export_formats": ["parquet", "hf"], "export_images": "original"}
+    published = build(rig.stack, "2026-10-06", {"temperature": 0, **exports})
     assert published is not None and not published["unchanged"]
     manifest = fetch_partition(rig.store("2026-10-06"), tmp_path)
     summary(manifest, "s3://warehouse/x", tmp_path, unchanged=False)
@@ -24,7 +26,10 @@ def test_a_build_is_followed_and_summed_up(rig: Rig, tmp_path: Path, capsys: pyt
     assert "duplicate_id (1)" in shown
     report = tmp_path / manifest.build / "report.html"
     assert report.exists() and str(report) in shown.replace("\n", "")
-    assert (tmp_path / manifest.build / "exports" / "captions.parquet").exists()
+    assert (tmp_path / manifest.build / "exports/parquet/captions-00000-of-00001.parquet").exists()
+    opened = load_dataset(str(tmp_path / manifest.build / "exports/hf"), split="train", cache_dir=str(tmp_path))
+    assert [image.size for image in opened["image"]] == list(zip(opened["width"], opened["height"], strict=True))
+    assert len(opened) == manifest.counts.captioned
 
 
 def test_a_failed_build_shows_the_reason(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
 import shutil
@@ -97,7 +98,9 @@ def validate(place: Place, plan: Plan) -> None:
 
 
 def publish(place: Place, plan: Plan) -> Published:
-    return publish_build(plan=plan, work=place.work, partition=place.partition, progress=lambda message: None)
+    return publish_build(
+        plan=plan, drop=place.drop, work=place.work, partition=place.partition, progress=lambda message: None
+    )
 
 
 def build(place: Place, vlm: FakeVlm, run_id: str = "run-1", **changes: Any) -> Published:
@@ -783,20 +786,29 @@ def test_a_commit_whose_answer_was_lost_is_a_success(place: Place, vlm: FakeVlm)
         commit(place.partition, other, None)
 
 
-def test_exports_are_read_back_by_pandas(place: Place, vlm: FakeVlm) -> None:
+def test_exports_are_published_and_listed(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(3)
-    done = build(place, vlm, shard_size=2, export_formats=["parquet", "csv", "json"], file_name_prefix="street")
-    folder = place.folder / "warehouse" / "dt=2026-10-05" / done.manifest.build
+    done = build(
+        place,
+        vlm,
+        shard_size=2,
+        export_formats=["parquet", "hf"],
+        export_images="original",
+        file_name_prefix="street",
+    )
     assert Path(done.manifest.captions[0].path).name == "street-00000-of-00002.jsonl"
-    expected = [record["id"] for record in records(place)]
-    parquet = pd.read_parquet(folder / "exports/street.parquet")
-    csv = pd.read_csv(folder / "exports/street.csv")
-    assert parquet["id"].tolist() == csv["id"].tolist() == expected
-    assert [row["id"] for row in json.loads((folder / "exports/street.json").read_text())] == expected
-    assert json.loads(csv["bbox"][0]) == records(place)[0]["bbox"]
-    assert json.loads(parquet["bbox"][0]) == records(place)[0]["bbox"]
-    captions = [[region["caption"] for region in regions] for regions in parquet["regions"]]
-    assert captions == [[region["caption"] for region in record["regions"]] for record in records(place)]
+    assert [entry.path.partition("/")[2] for entry in done.manifest.exports] == [
+        "exports/hf/street-00000-of-00001.parquet",
+        "exports/hf/README.md",
+        "exports/parquet/street-00000-of-00001.parquet",
+    ]
+    folder = place.folder / "warehouse" / "dt=2026-10-05"
+    for entry in done.manifest.exports:
+        data = (folder / entry.path).read_bytes()
+        assert (entry.bytes, entry.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    pictures, parquet = (pd.read_parquet(folder / done.manifest.exports[k].path) for k in (0, 2))
+    assert pictures["id"].tolist() == parquet["id"].tolist() == [record["id"] for record in records(place)]
+    assert [picture["bytes"] for picture in pictures["image"]] == [place.drop.read(f"{k}.jpg") for k in range(3)]
 
 
 def test_hostile_text_is_shown_as_text(place: Place, vlm: FakeVlm) -> None:

@@ -7,7 +7,8 @@ from regioncap.builds.settings import NOT_IDENTITY, BuildSettings
 from regioncap.regions.prompts import PROMPTS
 from tests.builders import settings
 
-# For every setting, a value that is not the one of `settings()`.
+BASE = {"export_formats": ["hf"]}
+# For every setting, a value that is not the one of `settings(**BASE)`.
 OTHER = {
     "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
     "box_format": "xyxy", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
@@ -16,8 +17,8 @@ OTHER = {
     "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100,
     "max_attempts": 1, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5,
-    "export_formats": ["csv"], "file_name_prefix": "x", "force_rebuild": True, "warehouse_uri": "/other",
-    "work_uri": "/work",
+    "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x",
+    "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
 }  # fmt: skip
 
 
@@ -28,8 +29,8 @@ def test_every_setting_has_a_title_a_help_and_a_group() -> None:
 
 @pytest.mark.parametrize("name", BuildSettings.model_fields)
 def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> None:
-    changed = settings(**{name: OTHER[name]})
-    assert (changed.identity() == settings().identity()) == (name in NOT_IDENTITY)
+    changed = settings(**BASE | {name: OTHER[name]})
+    assert (changed.identity() == settings(**BASE).identity()) == (name in NOT_IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,21 @@ def test_the_work_area_is_in_the_warehouse_unless_it_is_named() -> None:
 
 def test_exports_are_a_set() -> None:
     assert settings(export_formats=["json", "csv", "json"]).export_formats == ["csv", "json"]
+
+
+@pytest.mark.parametrize(
+    ("formats", "images", "said"),
+    [
+        ([], "original", "none of the export_formats carries images; add coco, hf, webdataset"),
+        (["csv", "parquet"], "marked", "none of the export_formats carries images"),
+        (["coco", "hf"], "marked", "coco has its boxes in pixels of the originals"),
+    ],
+)
+def test_images_that_no_export_can_carry_are_refused(formats: list[str], images: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        settings(export_formats=formats, export_images=images)
+
+
+def test_images_go_with_formats_that_carry_them_beside_others() -> None:
+    assert settings(export_formats=["csv", "coco"], export_images="original").export_images == "original"
+    assert settings(export_formats=["csv", "hf"], export_images="marked").export_images == "marked"

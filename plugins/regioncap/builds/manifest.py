@@ -42,6 +42,7 @@ class Manifest(_Model):
     build: str = Field(description="The current build's folder, relative to the partition.")
     captions: list[FileEntry] = Field(description="The record files, in order.")
     rejected: FileEntry = Field(description="The rows that did not become records.")
+    exports: list[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
     counts: Counts
     created_at: str = Field(description="When the build was published, in UTC.")
     plan_id: str = Field(description="The plan that the build was made by, in the work area.")

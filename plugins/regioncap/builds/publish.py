@@ -5,7 +5,7 @@ import importlib.metadata
 import platform
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ from pathlib import Path
 import regioncap
 from regioncap.builds import layout, shard
 from regioncap.builds.caption import load_counts
-from regioncap.builds.exports import EXPORTERS
+from regioncap.builds.exports import write_exports
 from regioncap.builds.manifest import FileEntry, Manifest, commit, current
 from regioncap.builds.plan import Plan
 from regioncap.builds.report import Report, Statistics, Timings, render_card, render_report
 from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import Record, Rejected
+from regioncap.regions.records import Rejected
 from regioncap.storage.store import Store
 
 # Copies within a bucket wait for the service, not for us.
@@ -49,8 +49,10 @@ class _Shard:
     sha256: str
 
 
-def publish_build(*, plan: Plan, work: Store, partition: Store, progress: Callable[[str], None]) -> Published:
-    """Publish what the plan's shards hold; `work` and `partition` are rooted at the build's date.
+def publish_build(
+    *, plan: Plan, drop: Store, work: Store, partition: Store, progress: Callable[[str], None]
+) -> Published:
+    """Publish what the plan's shards hold; `drop`, `work` and `partition` are rooted at the build's date.
 
     Publishes nothing where nothing changed. Raises StepMissingError where a shard is not done, TooManyRejectedError,
     and CommitRefusedError where another build of the partition won.
@@ -76,7 +78,14 @@ def publish_build(*, plan: Plan, work: Store, partition: Store, progress: Callab
         captions = _copy_records(build, shards, plan.settings.file_name_prefix)
         _copy_images(build, shards, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
-        _write_exports(build, plan, shards, Path(folder))
+        exports = write_exports(
+            plan=plan,
+            drop=drop,
+            shards=[item.place for item in shards],
+            records=statistics.records,
+            build=build,
+            progress=progress,
+        )
         report = _report(plan, work, statistics, build_id, now)
         build.write("report.json", report.model_dump_json(indent=2).encode())
         build.write("report.html", render_report(report, statistics, build.read).encode())
@@ -89,6 +98,7 @@ def publish_build(*, plan: Plan, work: Store, partition: Store, progress: Callab
         build=layout.build_path(build_id),
         captions=[entry.model_copy(update={"path": prefix + entry.path}) for entry in captions],
         rejected=rejected.model_copy(update={"path": prefix + rejected.path}),
+        exports=[entry.model_copy(update={"path": prefix + entry.path}) for entry in exports],
         counts=statistics.counts,
         created_at=now.isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
@@ -165,19 +175,6 @@ def _copy_images(build: Store, shards: Sequence[_Shard], progress: Callable[[str
             images = sorted({record.image_with_bbox for record in shard.records(item.place)})
             copied += sum(1 for _ in pool.map(lambda path, place=item.place: build.copy(place, path, path), images))
             progress(f"{copied:,} marked images copied")
-
-
-def _write_exports(build: Store, plan: Plan, shards: Sequence[_Shard], folder: Path) -> None:
-    for name in plan.settings.export_formats:
-        ending, export = EXPORTERS[name]
-        path = folder / f"{plan.settings.file_name_prefix}.{ending}"
-        export(_records(shards), path)
-        _write_file(build, path, f"exports/{path.name}")
-
-
-def _records(shards: Sequence[_Shard]) -> Iterator[list[Record]]:
-    for item in shards:
-        yield shard.records(item.place)
 
 
 def _write_file(build: Store, local: Path, path: str) -> None:

@@ -5,7 +5,7 @@ The form in the Airflow UI is made from this model, and so is the documentation.
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -19,7 +19,10 @@ from regioncap.regions.proposals import proposer_names
 
 _WHEN_NO_BOXES = [*proposer_names(), "ask_model", "reject"]
 
-ExportFormat = Literal["parquet", "csv", "json"]
+ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]
+ExportImages = Literal["none", "original", "marked"]
+# The formats that images can go into.
+CARRY_IMAGES: frozenset[ExportFormat] = frozenset({"coco", "webdataset", "hf"})
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -219,8 +222,17 @@ class BuildSettings(BaseModel):
     export_formats: list[ExportFormat] = Field(
         default_factory=list,
         title="Exports",
-        description="Write the records in these formats too, into `exports/`: parquet, csv, json.",
-        json_schema_extra=_group("Build", examples=["parquet", "csv", "json"]),
+        description="Write the records in these formats too, into `exports/`: `parquet`, `csv`, `json`; `coco` "
+        "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
+        json_schema_extra=_group("Build", examples=list(get_args(ExportFormat))),
+    )
+    export_images: ExportImages = Field(
+        "none",
+        title="Images in exports",
+        description="Which images `coco`, `webdataset` and `hf` carry. `none`: the records only name them. `original`: "
+        "the unmarked images, which the boxes fit; the build gets as large as the drop. `marked`: the images that the "
+        "model saw, in `webdataset` and `hf`; boxes stay in pixels of the originals.",
+        json_schema_extra=_group("Build"),
     )
     file_name_prefix: str = Field(
         "captions",
@@ -273,6 +285,22 @@ class BuildSettings(BaseModel):
             raise ValueError(
                 f"when_no_boxes is ask_model, but how models of the profile {self.model_profile} count is not known; "
                 f"choose one of {able} as model_profile, or another way to find boxes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_have_a_place(self) -> Self:
+        if self.export_images == "none":
+            return self
+        if not CARRY_IMAGES.intersection(self.export_formats):
+            raise ValueError(
+                f"export_images is {self.export_images}, but none of the export_formats carries images; add "
+                f"{', '.join(sorted(CARRY_IMAGES))}, or set export_images to none"
+            )
+        if self.export_images == "marked" and "coco" in self.export_formats:
+            raise ValueError(
+                "export_images is marked, but coco has its boxes in pixels of the originals; set export_images to "
+                "original or none, or leave coco out of export_formats"
             )
         return self
 

@@ -249,6 +249,7 @@ class PublishOperator(BaseOperator):
 
         published = publish_build(
             plan=Plan.load(work, handle["plan_id"]),
+            drop=open_drop(handle["drops_uri"], date),
             work=work,
             partition=open_partition(handle["warehouse_uri"], date),
             progress=progress,

@@ -37,6 +37,16 @@ class Picture:
     height: int
     _stored: Image.Image = field(repr=False)
 
+    @property
+    def form(self) -> str:
+        """The file's format by Pillow's name, one of `FORMATS`, or MPO: a JPEG with more pictures behind it."""
+        return self._stored.format or ""
+
+    @property
+    def upright(self) -> bool:
+        """Whether the pixels are stored as they are displayed, not turned or mirrored."""
+        return _orientation(self._stored) == 1
+
     def decode(self, at_least: tuple[int, int] | None = None, *, colour_managed: bool = True) -> Image.Image:
         """The picture a person sees: RGB, upright, sRGB, transparency over white. Only once for each Picture.
 
