@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regioncap.hooks.vlm import vlm
+from regioncap.hooks.vlm import vlm_from_connection
 from regioncap.vlm.client import Endpoint, VlmSetupError
 from regioncap.vlm.managed import ManagedServer
 
@@ -24,19 +24,21 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_server_with_its_key_and_bounds(connect: Any) -> None:
     connect("http://gpu:8000/v1", "key", model="m", max_in_flight=64)
-    assert vlm() == Endpoint(base_urls=("http://gpu:8000/v1",), model="m", api_key="key", max_in_flight=64)
+    assert vlm_from_connection() == Endpoint(
+        base_urls=("http://gpu:8000/v1",), model="m", api_key="key", max_in_flight=64
+    )
 
 
 def test_several_servers_with_commas_between_them(connect: Any) -> None:
     connect("http://a:8000/v1, http://b:8000/v1", model="m")
-    endpoint = vlm()
+    endpoint = vlm_from_connection()
     assert isinstance(endpoint, Endpoint)
     assert endpoint.base_urls == ("http://a:8000/v1", "http://b:8000/v1")
 
 
 def test_a_managed_server_is_called_by_its_model_and_revision(connect: Any) -> None:
     connect("managed", server={"python": "/v/python", "model": "org/model", "revision": "abc"}, idle_seconds=60)
-    managed = vlm()
+    managed = vlm_from_connection()
     assert isinstance(managed, ManagedServer)
     assert (managed.model, managed.config.python, managed.idle_seconds) == ("org/model@abc", Path("/v/python"), 60)
     assert managed.endpoint.model == "org/model@abc"
@@ -48,7 +50,7 @@ def test_airflows_secrets_do_not_get_into_a_managed_servers_environment(
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     connect("managed", password="secret", server={"python": "/v/python", "model": "m"})
-    managed = vlm()
+    managed = vlm_from_connection()
     assert isinstance(managed, ManagedServer)
     assert managed.environment["CUDA_VISIBLE_DEVICES"] == "1"
     assert "secret" not in managed.environment.values()
@@ -71,4 +73,4 @@ def test_what_describes_no_server_is_said_with_the_field_at_fault(
 ) -> None:
     connect(host, **extra)
     with pytest.raises(VlmSetupError, match=message):
-        vlm()
+        vlm_from_connection()

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import score
-from deploy.local.stack import DAG
+from deploy.local.stack import DAG, demo_server
 from regioncap.builds.asking import FLUSH_ROWS, load_answers
 from regioncap.builds.layout import ANSWERS
 from regioncap.storage.s3 import S3Store
@@ -25,6 +26,7 @@ from tests.e2e.conftest import Rig
 pytestmark = pytest.mark.timeout(900)
 
 SAMPLE = ROOT / "include" / "drops" / "2026-10-05"
+GUARD = "regioncap.vlm.managed"
 TRUTH = json.loads((ROOT / "include" / "drops" / "truth" / "2026-10-05.json").read_text())
 
 
@@ -242,6 +244,37 @@ def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
         if " ".join(process.cmdline()).strip() == f"airflow worker -- {task['id']}"
     ]
     worker.kill()
+
+
+@pytest.fixture
+def managed_vlm(rig: Rig) -> Iterator[None]:
+    """The connection as it is where caption tasks start a server of their own."""
+    given = rig.api.get("/api/v2/connections/regioncap_vlm")
+    before = {name: given[name] for name in ("connection_id", "conn_type", "host", "extra")}
+    extra = {"server": demo_server().model_dump(mode="json"), "idle_seconds": 5, "max_in_flight": 32}
+    rig.api.put_connection({**before, "host": "managed", "extra": json.dumps(extra)})
+    yield
+    rig.api.put_connection(before)
+
+
+@pytest.mark.usefixtures("managed_vlm")
+def test_caption_tasks_share_a_server_that_they_start_and_that_ends_after_them(rig: Rig, tmp_path: Path) -> None:
+    rig.upload(small_drop(tmp_path / "drop", seed=26), "2026-04-01")
+    asked = rig.questions_asked()
+    run_id = rig.trigger({"drop_date": "2026-04-01", "shard_size": 2})
+    assert rig.finish(run_id) == "success"
+    assert rig.manifest("2026-04-01").counts.captioned == 6
+    assert rig.questions_asked() == asked, "the other server was not asked"
+    tasks = [task for task in rig.api.task_instances(DAG, run_id) if task["task_id"] == "shard.caption"]
+    logs = ["\n".join(rig.api.task_log(DAG, run_id, task)) for task in tasks]
+    assert len(logs) == 3
+    assert any("vLLM: " in log for log in logs), "what is waited for is shown"
+    rig.wait(lambda: not guards(), 60)
+
+
+def guards() -> list[psutil.Process]:
+    """The processes that run shared servers."""
+    return [process for process in psutil.Process().children(recursive=True) if GUARD in process.cmdline()]
 
 
 def test_text_in_a_drop_is_shown_as_text_and_runs_nowhere(rig: Rig, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ VLM_CONNECTION = "regioncap_vlm"
 MANAGED = "managed"
 
 
-def vlm(waiting: Callable[[Sequence[str]], None] = lambda lines: None) -> Vlm:
+def vlm_from_connection(waiting: Callable[[Sequence[str]], None] = lambda lines: None) -> Vlm:
     """What the connection describes; `waiting` gets the log of a server that is being started.
 
     Raises VlmSetupError where the connection describes nothing.

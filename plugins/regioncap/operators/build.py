@@ -19,7 +19,7 @@ from regioncap.builds.render import render_shard
 from regioncap.builds.validate import validate_shard
 from regioncap.errors import PermanentError
 from regioncap.hooks.places import check_places, open_drop, open_partition, open_work
-from regioncap.hooks.vlm import vlm
+from regioncap.hooks.vlm import vlm_from_connection
 from regioncap.operators.params import drop_date_of, settings_of
 from regioncap.operators.progress import report_progress, told
 from regioncap.storage.store import Store
@@ -81,7 +81,7 @@ class PlanOperator(BaseOperator):
             work=work,
             partition=open_partition(settings.warehouse_uri, date),
             settings=settings,
-            model=vlm().model,
+            model=vlm_from_connection().model,
             run_id=context["run_id"],
             progress=progress,
         )
@@ -177,7 +177,7 @@ class _AskOperator(_ShardOperator):
             for line in lines:
                 self.log.info("vLLM: %s", line)
 
-        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm(waiting), progress)
+        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm_from_connection(waiting), progress)
         self.log.info(
             "%s questions: %s answered in an earlier try, %s in the published build, %s asked now",
             *(counts.questions, counts.kept, counts.taken_over, counts.asked),
