@@ -52,8 +52,9 @@ class _Job(BaseModel):
 
 
 class _State(BaseModel):
-    """What `state.json` holds."""
+    """What `state.json` holds; `guard` is the process that wrote it."""
 
+    guard: int
     port: int
     ready: bool
     failure: str | None = None
@@ -104,25 +105,24 @@ class ManagedServer:
         deadline = time.monotonic() + server.READY_SECONDS
         guard: subprocess.Popen[bytes] | None = None
         while time.monotonic() < deadline:
+            running = _is_locked(self.folder / "guard.lock")
             state = _read_state(self.folder)
-            if _is_locked(self.folder / "guard.lock"):
-                # Asked, since a guard that was killed may have left its state behind.
-                if state is not None and state.ready and server.is_ready(state.port):
-                    return state.port
-            elif guard is None:
+            # Asked, since a guard that was killed may have left its state behind.
+            if running and state is not None and state.ready and server.is_ready(state.port):
+                return state.port
+            if not running and (guard is None or guard.poll() is not None):
+                if guard is not None and state is not None and state.guard == guard.pid and state.failure is not None:
+                    raise VlmSetupError(
+                        f"vLLM cannot be started with the connection's `server` settings: {state.failure}"
+                    )
                 guard = self._start_guard()
-            elif guard.poll() is not None:
-                raise VlmSetupError(
-                    f"vLLM cannot be started with the connection's `server` settings: "
-                    f"{state.failure if state and state.failure else f'see {log.path}'}"
-                )
             self.waiting(log.lines())
             time.sleep(_LOOK_SECONDS)
         raise VlmSetupError(f"vLLM was not ready after {server.READY_SECONDS:.0f} s: see {log.path}")
 
     def _start_guard(self) -> "subprocess.Popen[bytes]":
         job = _Job(config=self.config, idle_seconds=self.idle_seconds)
-        (self.folder / "config.json").write_text(job.model_dump_json(indent=2))
+        _write(self.folder / "config.json", job)
         packages = str(Path(__file__).resolve().parents[2])
         with (self.folder / "guard.log").open("wb") as output:
             return subprocess.Popen(
@@ -186,10 +186,11 @@ def _read_state(folder: Path) -> _State | None:
         return None
 
 
-def _write_state(folder: Path, state: _State) -> None:
-    temporary = folder / "state.json.new"
-    temporary.write_text(state.model_dump_json())
-    temporary.replace(folder / "state.json")
+def _write(path: Path, what: BaseModel) -> None:
+    """Write at once: others may read, or write the same, at any moment."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(what.model_dump_json(indent=2))
+    temporary.replace(path)
 
 
 def guard(folder: Path) -> int:
@@ -205,11 +206,11 @@ def guard(folder: Path) -> int:
         (folder / "vllm.log").unlink(missing_ok=True)
         job = _Job.model_validate_json((folder / "config.json").read_bytes())
         (port,) = free_ports(1)
-        state = _State(port=port, ready=False)
+        state = _State(guard=os.getpid(), port=port, ready=False)
         try:
             _serve(job, folder, state, leases)
-        except ServiceError as error:
-            _write_state(folder, state.model_copy(update={"failure": str(error)}))
+        except (ServiceError, OSError) as error:
+            _write(folder / "state.json", state.model_copy(update={"failure": str(error)}))
             return 1
         (folder / "state.json").unlink(missing_ok=True)
         return 0
@@ -218,7 +219,7 @@ def guard(folder: Path) -> int:
 def _serve(job: _Job, folder: Path, state: _State, leases: IO[bytes]) -> None:
     """Run the server until nobody has wanted it for long enough. Raises ServiceError where it does not stay up."""
     for _ in range(1 + _RESTARTS):
-        _write_state(folder, state)
+        _write(folder / "state.json", state)
         with server.start(job.config, state.port, folder / "vllm.log") as service:
             done = _watch(job, folder, state, leases, service)
         # Where the server's keeper was killed, its orphans are ours.
@@ -238,7 +239,7 @@ def _watch(job: _Job, folder: Path, state: _State, leases: IO[bytes], service: S
     while service.running:
         if not ready and server.is_ready(state.port):
             ready = True
-            _write_state(folder, state.model_copy(update={"ready": True}))
+            _write(folder / "state.json", state.model_copy(update={"ready": True}))
         if _lock(leases, fcntl.LOCK_EX):
             if time.monotonic() - wanted > job.idle_seconds:
                 # The lock is kept until the server is gone, so that nobody takes one that is about to go.
