@@ -2,15 +2,13 @@
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable
 
 from PIL import Image
 
 from regioncap.builds import layout, shard
 from regioncap.builds.drop import read_image
+from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
 from regioncap.builds.propose import Propose, proposals
 from regioncap.builds.settings import BuildSettings
@@ -36,9 +34,6 @@ Image.core.set_blocks_max(2 * _THREADS)  # type: ignore[attr-defined]
 
 # So many rows of a shard are enough to tell in which format its boxes are.
 _SAMPLED_ROWS = 200
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class BoxFormatError(PermanentError):
@@ -67,7 +62,7 @@ def render_shard(
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     given: list[GivenBox] = []
-    outcomes = _in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows)
+    outcomes = in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows, _THREADS)
     for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
         if done <= _SAMPLED_ROWS and size is not None:
             given += [GivenBox(raw, size) for raw in row.bbox or ()]
@@ -158,19 +153,3 @@ def _no_region(dropped: list[DroppedBox], displayed: tuple[int, int]) -> NoRegio
     return NoRegionFault(
         dropped[0].code, f"no box can be used in this {displayed[0]} x {displayed[1]} image ({listed})", displayed
     )
-
-
-def _in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Like `map` on a thread pool, but with a bounded number of items under way, so memory does not grow."""
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="render") as pool:
-        under_way: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                under_way.append(pool.submit(work, item))
-                if len(under_way) >= 2 * _THREADS:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            for future in under_way:
-                future.cancel()
