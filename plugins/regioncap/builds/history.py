@@ -85,8 +85,11 @@ def collect(partition: Store, skew: timedelta = CLOCK_SKEW) -> list[str]:
     collected = []
     for folder in partition.folders():
         build = partition.sub(f"{folder}/")
-        ours = _BUILD_FOLDER.fullmatch(folder) and folder not in kept
-        if ours and all(entry.modified < limit for entry in build.list()):
+        if not _BUILD_FOLDER.fullmatch(folder) or folder in kept:
+            continue
+        # Some services go on listing a folder when it is empty.
+        newest = max((entry.modified for entry in build.list()), default=limit)
+        if newest < limit:
             build.delete_folder()
             collected.append(folder)
     return collected

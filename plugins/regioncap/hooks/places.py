@@ -35,6 +35,11 @@ def open_partition(warehouse_uri: str, date: str) -> Store:
     return _open(warehouse_uri, partition(date), WAREHOUSE_CONNECTION)
 
 
+def open_warehouse(warehouse_uri: str) -> Store:
+    """All published partitions."""
+    return _open(warehouse_uri, "", WAREHOUSE_CONNECTION)
+
+
 def _open(root: str, folder: str, connection: str) -> Store:
     def client():  # type: ignore[no-untyped-def]
         hook = S3Hook(aws_conn_id=connection)
