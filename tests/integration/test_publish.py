@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +21,7 @@ from regioncap.builds.history import collect
 from regioncap.builds.manifest import CommitRefusedError, FileEntry, Manifest, commit, current
 from regioncap.builds.publish import publish_build
 from regioncap.storage.s3 import S3Store
-from tests.builders import kept_builds, read_whole, validated
+from tests.builders import ROOT, kept_builds, read_whole, validated
 from tests.integration.publish_task import REFUSED, Task, publish_forever
 
 if TYPE_CHECKING:
@@ -129,6 +129,23 @@ def test_a_reader_never_sees_a_torn_mixed_or_missing_build(
     assert build_folders(partition) == {f"build={build}" for build in kept_builds(partition)}
     for build in kept_builds(partition):
         assert read_whole(partition, f"build={build}/manifest.json") == build
+
+
+def test_the_reader_of_the_docs_reads_a_published_build(
+    s3: "S3Client", s3_port: int, credentials: Credentials, room: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (ROOT / "docs" / "publishing.md").read_text().partition("```python\n")[2].partition("```")[0]
+    partition = S3Store(s3, "warehouse", "region_captions/dt=2026-10-05")
+    publish_build(plan=validated(room, "a"), work=room, partition=partition, progress=lambda message: None)
+    for name, value in {
+        "ENDPOINT_URL": f"http://127.0.0.1:{s3_port}", "DEFAULT_REGION": "us-east-1",
+        "ACCESS_KEY_ID": credentials.access_key, "SECRET_ACCESS_KEY": credentials.secret_key,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+    read: dict[str, Any] = {}
+    exec(code, read)
+    assert [record["answer"] for record in read["records"]] == [f"<region1>: a {row % 3}" for row in range(6)]
+    assert all(image.startswith(b"\xff\xd8") for image in read["images"].values())
 
 
 @pytest.mark.parametrize(

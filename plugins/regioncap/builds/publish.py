@@ -26,7 +26,7 @@ from regioncap.regions.records import Record, Rejected
 from regioncap.storage.store import Entry, Store, check_conditional_writes
 
 # Copies within a bucket wait for the service, not for us.
-_COPIES_AT_ONCE = 32
+COPIES_AT_ONCE = 32
 # Each holds a shard's records as text.
 _READS_AT_ONCE = 4
 
@@ -232,7 +232,7 @@ def _upload(
         place, path = image
         build.copy(place, path, path)
 
-    for copied, _ in enumerate(in_order(copy, images(), _COPIES_AT_ONCE), start=1):
+    for copied, _ in enumerate(in_order(copy, images(), COPIES_AT_ONCE), start=1):
         if copied % _COPIES_PER_MESSAGE == 0:
             progress(f"{copied:,} marked images copied")
     return entries, keys

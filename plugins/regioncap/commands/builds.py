@@ -9,6 +9,7 @@ Runs where Airflow runs: it uses the connection `regioncap_warehouse`, and the d
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _arguments(arguments)
     # As Airflow's own commands say, so that connections are found in its database too.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    # Airflow logs to where this prints.
+    logging.disable(logging.INFO)
     try:
         for line in _lines(asked, open_warehouse(asked.warehouse_uri)):
             print(line)
