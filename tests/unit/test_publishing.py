@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -22,23 +23,34 @@ from tests.builders import Place, kept_builds, publish_each, read_whole, validat
 NO_TIME = timedelta(0)
 
 
-class FailingStore:
-    """A store whose operation number `fails_at` fails: before it is done, or after (its answer is lost)."""
+@dataclass
+class Fault:
+    """Which operation fails: number `at`, before it is done, or after (its answer is lost)."""
 
-    def __init__(self, store: Store, fails_at: int, done: bool = False, counter: Iterator[int] | None = None) -> None:
+    at: int
+    done: bool = False
+    operations: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def due(self) -> bool:
+        with self.lock:
+            self.operations += 1
+            return self.operations == self.at
+
+
+class FailingStore:
+    """A store with a fault, which it shares with all below it."""
+
+    def __init__(self, store: Store, fault: Fault) -> None:
         self._store = store
-        self._fails_at = fails_at
-        self._done = done
-        self._counter = counter if counter is not None else iter(range(1_000_000))
-        self._lock = threading.Lock()
+        self._fault = fault
 
     def _try(self, operation: Callable[[], object]) -> object:
-        with self._lock:
-            failing = next(self._counter) == self._fails_at
-        if failing and not self._done:
+        due = self._fault.due()
+        if due and not self._fault.done:
             raise ConnectionError("the cable was pulled")
         result = operation()
-        if failing:
+        if due:
             raise ConnectionError("the answer was lost")
         return result
 
@@ -47,7 +59,7 @@ class FailingStore:
         return self._store.uri
 
     def sub(self, path: str) -> "FailingStore":
-        return FailingStore(self._store.sub(path), self._fails_at, self._done, self._counter)
+        return FailingStore(self._store.sub(path), self._fault)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         yield from self._try(lambda: [*self._store.list(prefix)])  # type: ignore[misc]
@@ -115,17 +127,15 @@ def folders(place: Place) -> set[str]:
 @pytest.mark.parametrize("done", [False, True], ids=["not-done", "answer-lost"])
 def test_whichever_operation_fails_a_reader_sees_the_old_build_or_the_new_one(place: Place, done: bool) -> None:
     changes = {"keep_builds": 2, "export_formats": ["csv"]}
-    plans = [validated(place.work, name, **changes) for name in ("a", "b")]
+    plans = [validated(place.work, name, rows=1, **changes) for name in ("a", "b")]
     publish(place, plans[0])
-    failures = 0
-    for fails_at in range(10_000):
+    for at in range(1, 10_000):
         before = read_whole(place.partition)
-        plan = plans[(fails_at + 1) % 2]
-        failing = FailingStore(place.partition, fails_at, done)
+        plan = plans[at % 2]
+        fault = Fault(at, done)
         try:
-            published = publish(place, plan, failing)
+            published = publish(place, plan, FailingStore(place.partition, fault))
         except ConnectionError:
-            failures += 1
             after = read_whole(place.partition)
             manifest, _ = current(place.partition)
             assert manifest is not None and manifest.plan_id in {"a", "b"}
@@ -136,9 +146,9 @@ def test_whichever_operation_fails_a_reader_sees_the_old_build_or_the_new_one(pl
         assert read_whole(place.partition) == published.manifest.build_id
         collect(place.partition, NO_TIME)
         assert folders(place) == set(kept_builds(place.partition))
-        if next(failing._counter) <= fails_at:
+        if fault.operations < at:
             break
-    assert failures > 20
+    assert at > 20
 
 
 def test_a_build_that_was_deleted_from_while_it_was_written_is_not_published(place: Place) -> None:
@@ -239,7 +249,7 @@ def test_a_build_that_was_current_a_moment_ago_stays_readable(place: Place) -> N
 def test_an_interrupted_build_is_collected_by_the_next_run_even_if_nothing_changed(place: Place) -> None:
     plan = validated(place.work, "a")
     with suppress(ConnectionError):
-        publish(place, plan, FailingStore(place.partition, 20))
+        publish(place, plan, FailingStore(place.partition, Fault(20)))
     (interrupted,) = folders(place)
     time.sleep(0.02)
     published = publish(place, plan).manifest.build_id
@@ -266,7 +276,7 @@ def test_what_is_not_a_build_is_never_collected(place: Place) -> None:
 
 def test_nothing_is_collected_where_nothing_is_published(place: Place) -> None:
     with suppress(ConnectionError):
-        publish(place, validated(place.work, "a"), FailingStore(place.partition, 20))
+        publish(place, validated(place.work, "a"), FailingStore(place.partition, Fault(20)))
     assert len(folders(place)) == 1
     assert collect(place.partition, NO_TIME) == []
 

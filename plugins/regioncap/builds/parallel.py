@@ -1,4 +1,4 @@
-"""Many small pieces of work at once, in bounded memory."""
+"""Work on many items at once, for what mostly waits or lets go of the interpreter."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +10,7 @@ Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Like `map` on a thread pool, but with a bounded number of items under way, so memory does not grow.
-
-    Items are taken in the caller's thread. The first error ends it, after what is under way.
-    """
+    """Like `map` on a thread pool, but with a bounded number of items under way, so memory does not grow."""
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[Result]] = deque()
         try:

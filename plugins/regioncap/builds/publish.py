@@ -90,7 +90,7 @@ def publish_build(
         rejected = _entry(rejected_file, "rejected.jsonl", statistics.rejected)
         if published is not None and _same_content(plan, published, shards, rejected):
             _collect(partition, progress)
-            # Of the same plan: an earlier try of this task published it, and could not say so.
+            # Where it is of the same plan, an earlier try of this task published it, and could not say so.
             return Published(published, unchanged=published.plan_id != plan.plan_id)
 
         check_conditional_writes(partition)
@@ -98,7 +98,7 @@ def publish_build(
         build_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         build = partition.sub(f"{layout.build_path(build_id)}/")
         progress(f"{statistics.counts.captioned:,} records, {statistics.rejected:,} rejected rows: writing {build.uri}")
-        captions, expected = _upload(build, shards, plan.settings.file_name_prefix, progress)
+        captions, sent = _upload(build, shards, plan.settings.file_name_prefix, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
         _write_exports(build, plan, shards, Path(folder))
         report = _report(plan, work, statistics, build_id, now)
@@ -120,7 +120,7 @@ def publish_build(
         identity=plan.identity,
     )
     build.write(layout.BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
-    _check_arrived(build, expected | {_file_key("rejected.jsonl", rejected.bytes)})
+    _check_arrived(build, sent | {_file_key(rejected.path, rejected.bytes)})
     manifest = manifest.model_copy(update={"history": succession(published, plan.settings.keep_builds, grace)})
     commit(partition, manifest, version)
     _collect(partition, progress)
@@ -199,7 +199,7 @@ def _same_content(plan: Plan, published: Manifest, shards: Sequence[_Shard], rej
 def _upload(
     build: Store, shards: Sequence[_Shard], prefix: str, progress: Callable[[str], None]
 ) -> tuple[list[FileEntry], set[int]]:
-    """Write the records and copy their images; returns the record files, and a key of each file that is there now."""
+    """Write the records and copy their images; returns the record files, and the keys of all files that it sent."""
     entries: list[FileEntry] = []
     keys: set[int] = set()
 
@@ -238,12 +238,12 @@ def _upload(
     return entries, keys
 
 
-def _check_arrived(build: Store, expected: set[int]) -> None:
-    """Every file must be there, at its size; whoever uploads it checks its content."""
-    missing = expected.difference(_file_key(entry.path, entry.size) for entry in build.list())
+def _check_arrived(build: Store, sent: set[int]) -> None:
+    """Every file must be there, at its size. What is in it was checked when it was uploaded or copied."""
+    missing = sent.difference(_file_key(entry.path, entry.size) for entry in build.list())
     if missing:
         raise BuildIncompleteError(
-            f"{len(missing)} of {len(expected)} files are not in {build.uri} as they were sent: was something deleted?"
+            f"{len(missing)} of {len(sent)} files are not in {build.uri} as they were sent: was something deleted?"
         )
 
 
