@@ -1,18 +1,27 @@
 """Small pieces of test data."""
 
+import hashlib
 import io
 import json
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
+from regioncap.builds import layout, shard
+from regioncap.builds.asking import AskCounts
+from regioncap.builds.manifest import current
 from regioncap.builds.plan import Plan, plan_build
+from regioncap.builds.publish import publish_build
 from regioncap.builds.settings import BuildSettings
-from regioncap.regions.records import RegionBox, RenderedRow
+from regioncap.regions.codes import Code
+from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
+from regioncap.regions.render import content_name
 from regioncap.storage.local import LocalStore
+from regioncap.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 DATE = "2026-10-05"
@@ -170,6 +179,86 @@ def planned(model: str = "fake-model", **changes: Any) -> Plan:
         fingerprint="", identity="", rows=0, rejected=0, shards=[], shards_to_propose=[], sources={}, unchanged=False,
         ask_again="",
     )  # fmt: skip
+
+
+def record(number: int, marked: str, caption: str = "a red door") -> Record:
+    """A record about the marked image of this name."""
+    box = RegionBox(region=1, box_index=0, bbox=[10, 10, 40, 30])
+    return Record(
+        image=f"{number}.jpg", type="with_bbox", bbox=[[10, 10, 40, 30]], normalized_bbox=[[0.1, 0.1, 0.4, 0.5]],
+        result_file=".", image_with_bbox=layout.image_path(marked), valid_bboxes_num=1, prompt="What is there?",
+        answer=f"<region1>: {caption}", id=str(number), image_uri=f"file:///drops/{number}.jpg", image_sha256="0" * 64,
+        width=120, height=80, regions=[RegionCaption(**box.model_dump(), caption=caption)], dropped_boxes=[],
+        attempts=1, checks=[],
+    )  # fmt: skip
+
+
+def validated(work: Store, name: str, shards: int = 2, rows: int = 3, **changes: Any) -> Plan:
+    """Shards as `validate` leaves them behind: records about pictures of their own, and a rejected row in each.
+
+    The plan's `name` is in every caption, so each name makes another build.
+    """
+    ids = [f"{name}-{number}" for number in range(shards)]
+    nothing = AskCounts(questions=rows, kept=0, taken_over=0, asked=rows, prompt_tokens=0, completion_tokens=0,
+                        seconds=0.0, schema_ignored=False)  # fmt: skip
+    for number, shard_id in enumerate(ids):
+        place = work.sub(layout.shard_path(shard_id))
+        pictures = [encoded(picture(colour=(number % 256, row % 256, 90))) for row in range(rows)]
+        for jpeg in pictures:
+            place.write(layout.image_path(content_name(jpeg)), jpeg)
+        names = [content_name(jpeg) for jpeg in pictures]
+        bad = Rejected(manifest="manifest.jsonl", line=number + 1, id=None, code=Code.NOT_JSON, reason=name, row="x")
+        shard.write_lines(place, layout.RECORDS, [record(row, names[row], f"{name} {row}") for row in range(rows)])
+        shard.write_lines(place, layout.RENDER_REJECTED, [bad])
+        shard.write_lines(place, layout.VALIDATE_REJECTED, [])
+        place.write(layout.CAPTION_COUNTS, nothing.model_dump_json().encode())
+    shard.write_lines(work, layout.plan_rejected_path(name), [])
+    plan = planned(**{"max_rejected_ratio": 1.0, **changes}).model_copy(
+        update={"plan_id": name, "fingerprint": name, "rows": shards * (rows + 1), "rejected": 0, "shards": ids}
+    )
+    plan.save(work)
+    return plan
+
+
+def publish_each(place: "Place", *names: str, **changes: Any) -> list[str]:
+    """Publish a small build per name, which may be deleted as soon as it is not kept; returns their ids."""
+    return [
+        publish_build(
+            plan=validated(place.work, name, shards=1, rows=1, **changes), drop=place.drop, work=place.work,
+            partition=place.partition,
+            progress=lambda message: None, grace=timedelta(0),
+        ).manifest.build_id
+        for name in names
+    ]  # fmt: skip
+
+
+def read_whole(partition: Store, manifest_path: str = "_manifest.json") -> str:
+    """Read a build as a stranger would, the current one by default: nothing of it may be missing, torn or mixed.
+
+    Returns its id.
+    """
+    manifest = json.loads(partition.read(manifest_path))
+    names = set()
+    rows = 0
+    for entry in [*manifest["captions"], manifest["rejected"]]:
+        data = partition.read(entry["path"])
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"]), entry["path"]
+        assert data.count(b"\n") == entry["rows"]
+        assert entry["path"].startswith(manifest["build"] + "/")
+        rows += entry["rows"]
+        names |= {json.loads(text).get("image_with_bbox") for text in data.splitlines()} - {None}
+    assert rows == manifest["counts"]["rows"]
+    for name in sorted(names):
+        assert content_name(partition.read(f"{manifest['build']}/{name}")) == Path(name).stem
+    for name in ("report.json", "report.html", "README.md"):
+        assert partition.stat(f"{manifest['build']}/{name}").size
+    return str(manifest["build_id"])
+
+
+def kept_builds(partition: Store) -> list[str]:
+    """The ids of the current build and of the earlier ones that its manifest lists."""
+    manifest, _ = current(partition)
+    return [manifest.build_id, *(build.build_id for build in manifest.history)] if manifest else []
 
 
 def marked_row(number: int, regions: int = 2, close_ups: bool = False) -> RenderedRow:

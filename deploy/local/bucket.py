@@ -11,6 +11,7 @@ import boto3
 from deploy.local.credentials import Credentials
 from deploy.local.paths import AIRFLOW_BIN
 from regioncap.processes import Service, free_ports
+from regioncap.storage.s3 import CLIENT_CONFIG
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,6 +64,7 @@ def client(port: int, credentials: Credentials) -> "S3Client":
         aws_access_key_id=credentials.access_key,
         aws_secret_access_key=credentials.secret_key,
         region_name="us-east-1",
+        config=CLIENT_CONFIG,
     )
 
 

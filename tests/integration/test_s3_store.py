@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 
+from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.drops import fetch_partition, upload_drop
 from regioncap.regions.jsonl import canonical
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
-from regioncap.storage.store import ConflictError, NotFoundError, StorageError
+from regioncap.storage.store import ConflictError, NotFoundError, StorageError, check_conditional_writes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +118,41 @@ def test_copies_within_the_bucket_and_from_a_folder_have_the_same_bytes(store: S
     store.copy(local, "ä b+c.bin", "ä b+c.bin")
     store.sub("deep").copy(store, "ä b+c.bin", "d.bin")
     assert store.read("deep/d.bin") == bytes(range(256))
+
+
+def test_folders_are_those_directly_below(store: S3Store) -> None:
+    for name in ("b/x", "a/y/z", "a/x", "file"):
+        store.write(name, b"")
+    assert store.folders() == ["a", "b"]
+    assert store.sub("a/").folders() == ["y"]
+    assert store.sub("none/").folders() == []
+
+
+def test_a_folder_of_more_than_one_page_is_deleted_and_nothing_beside_it(store: S3Store) -> None:
+    store.write("build=12/x", b"")
+    for number in range(1100):
+        store.write(f"build=1/{number}", b"")
+    store.sub("build=1/").delete_folder()
+    store.sub("build=1/").delete_folder()
+    assert [entry.path for entry in store.list()] == ["build=12/x"]
+
+
+def test_a_service_that_has_conditional_writes_passes_the_probe_without_a_trace(store: S3Store) -> None:
+    check_conditional_writes(store)
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_a_service_that_ignores_a_condition_is_found_out(s3_port: int, credentials: Credentials, header: str) -> None:
+    ignoring = bucket.client(s3_port, credentials)
+
+    def strip(request: AWSRequest, **_: object) -> None:
+        del request.headers[header]
+
+    ignoring.meta.events.register("before-sign.s3.PutObject", strip)
+    store = S3Store(ignoring, "warehouse", f"tests/{uuid.uuid4().hex}")
+    with pytest.raises(StorageError, match=rf"ignores the condition of a conditional write \({header}\)"):
+        check_conditional_writes(store)
 
 
 def test_deleting_what_is_not_there_is_fine(store: S3Store) -> None:

@@ -125,6 +125,22 @@ def test_deleting_what_is_not_there_is_fine(store: LocalStore) -> None:
     assert list(store.list()) == []
 
 
+def test_folders_are_those_directly_below(store: LocalStore, tmp_path: Path) -> None:
+    assert store.folders() == []
+    for name in ("b/x", "a/y/z", "file"):
+        store.write(name, b"")
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "root" / "a")
+    assert store.folders() == ["a", "b"]
+
+
+def test_a_deleted_folder_is_gone_and_nothing_beside_it(store: LocalStore) -> None:
+    for name in ("build=1/a/b", "build=1/c", "build=12/x"):
+        store.write(name, b"")
+    store.sub("build=1/").delete_folder()
+    store.sub("build=1/").delete_folder()
+    assert store.folders() == ["build=12"]
+
+
 def test_a_copy_between_stores_has_the_same_bytes(store: LocalStore, tmp_path: Path) -> None:
     other = LocalStore(tmp_path / "other")
     other.write("x/y.bin", bytes(range(256)))

@@ -15,10 +15,12 @@
     shards/<shard>/validate_rejected.jsonl
 <warehouse_uri>/dt=<date>/
     _manifest.json                  the commit point
+    build=<id>/manifest.json        what _manifest.json says of this build, for a roll-back
     build=<id>/...
 """
 
 MANIFEST = "_manifest.json"
+BUILD_MANIFEST = "manifest.json"
 LEASE = "_lease.json"
 READY_MARKER = "_READY"
 
@@ -27,6 +29,7 @@ RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
 PROPOSALS = "proposals/"
 ANSWERS = "answers/"
+IMAGES = "images/"
 CAPTION_COUNTS = "caption.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
@@ -59,7 +62,7 @@ def shard_path(shard_id: str) -> str:
 
 def image_path(marked: str) -> str:
     """A marked image, relative to its shard's or its build's folder."""
-    return f"images/{marked}.jpg"
+    return f"{IMAGES}{marked}.jpg"
 
 
 def build_path(build_id: str) -> str:

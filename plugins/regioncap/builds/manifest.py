@@ -8,6 +8,8 @@ from regioncap.storage.store import ConflictError, NotFoundError, Store
 
 SCHEMA_VERSION = "1.0"
 
+_COMMIT_TRIES = 3
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +33,18 @@ class Counts(_Model):
     regions: int = Field(ge=0, description="Described regions.")
 
 
+class EarlierBuild(_Model):
+    """A build that was the current one before, and is kept."""
+
+    build_id: str = Field(description="The build's id; its folder is `build=<id>`.")
+    created_at: str = Field(description="When it was published, in UTC.")
+    current_until: str = Field(description="When another build took its place, in UTC.")
+    fingerprint: str = Field(description="A hash of its drop's files and of everything that shaped it.")
+    withdrawn: bool = Field(
+        description="Whether it was rolled back from. A run of the same drop and settings does not build it again."
+    )
+
+
 class Manifest(_Model):
     """What `_manifest.json` holds."""
 
@@ -48,6 +62,14 @@ class Manifest(_Model):
     plan_id: str = Field(description="The plan that the build was made by, in the work area.")
     fingerprint: str = Field(description="A hash of the drop's files and of everything that shapes the build.")
     identity: str = Field(description="A hash of everything that shapes the build but the drop.")
+    history: list[EarlierBuild] = Field(
+        default_factory=list, description="Earlier builds that are kept, the one that was current last first."
+    )
+
+    def settles(self, fingerprint: str) -> bool:
+        """Whether there is nothing to build for `fingerprint`: it is that of this build, or of one withdrawn."""
+        withdrawn = {build.fingerprint for build in self.history if build.withdrawn}
+        return fingerprint == self.fingerprint or fingerprint in withdrawn
 
 
 class CommitRefusedError(PermanentError):
@@ -68,15 +90,21 @@ def commit(partition: Store, manifest: Manifest, version: str | None) -> None:
     """Make `manifest`'s build the current one, provided that the manifest still has `version`.
 
     Raises CommitRefusedError where another build won. A refusal after our own write got through (its answer was lost
-    on the way) is a success.
+    on the way) is a success; one that nobody won (a service may refuse all who come at once) is tried again.
     """
-    try:
-        partition.replace(MANIFEST, manifest.model_dump_json(indent=2).encode(), version)
-    except ConflictError:
-        winner, _ = current(partition)
-        if winner is not None and winner.build_id == manifest.build_id:
+    data = manifest.model_dump_json(indent=2).encode()
+    for _ in range(_COMMIT_TRIES):
+        try:
+            partition.replace(MANIFEST, data, version)
             return
-        raise CommitRefusedError(
-            f"{partition.uri} was published by another run meanwhile: its current build is "
-            f"{winner.build_id if winner else 'gone'}. This build is not published; run the date again if it should be"
-        ) from None
+        except ConflictError:
+            winner, there = current(partition)
+            if winner is not None and winner.build_id == manifest.build_id:
+                return
+            if there != version:
+                raise CommitRefusedError(
+                    f"{partition.uri} was published by another run meanwhile: its current build is "
+                    f"{winner.build_id if winner else 'gone'}. {manifest.build_id} is not made the current one; run it "
+                    "again if it should be"
+                ) from None
+    raise ConflictError(f"{partition.uri}/{MANIFEST} cannot be written, though nobody else writes it")

@@ -16,7 +16,7 @@ from regioncap.builds.settings import BuildSettings
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.regions.rows import RowReader, reject
-from regioncap.storage.store import Store
+from regioncap.storage.store import Store, check_conditional_writes
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -71,19 +71,21 @@ def plan_build(
 
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
-    Raises DropError where the drop as a whole cannot be built.
+    Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to.
     """
     identity = hashlib.sha256(canonical([settings.identity(), model, regioncap.__version__])).hexdigest()
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, drops.fingerprint(drop)])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
     ask_again = run_id if settings.force_rebuild else ""
-    unchanged = published is not None and published.fingerprint == fingerprint and not settings.force_rebuild
+    unchanged = published is not None and published.settles(fingerprint) and not settings.force_rebuild
     plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
     shards: list[str] = []
     sources: dict[str, list[str]] = {}
     rows = rejected = 0
     if not unchanged:
+        # Before anything is paid for that could not be published.
+        check_conditional_writes(partition)
         # With `force_rebuild` no earlier answer is to be found, so none is looked for.
         looked_for = published is not None and not settings.force_rebuild
         earlier = load_lineage(work, published.plan_id) if published and looked_for else NO_LINEAGE

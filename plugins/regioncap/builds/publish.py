@@ -2,38 +2,50 @@
 
 import hashlib
 import importlib.metadata
+import json
 import platform
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import regioncap
 from regioncap.builds import layout, shard
 from regioncap.builds.caption import load_counts
 from regioncap.builds.exports import write_exports
+from regioncap.builds.history import GRACE, collect, succession
 from regioncap.builds.manifest import FileEntry, Manifest, commit, current
+from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
 from regioncap.builds.report import Report, Statistics, Timings, render_card, render_report
 from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import Rejected
-from regioncap.storage.store import Store
+from regioncap.regions.records import Record, Rejected
+from regioncap.storage.store import Entry, Store, check_conditional_writes
 
 # Copies within a bucket wait for the service, not for us.
-_COPIES_AT_ONCE = 16
+COPIES_AT_ONCE = 32
+# Each holds a shard's records as text.
+_READS_AT_ONCE = 4
+
+# Each message is also a sign of life.
+_COPIES_PER_MESSAGE = 2_000
+_SHARDS_PER_MESSAGE = 100
 
 
 class TooManyRejectedError(PermanentError):
     """More rows are rejected than the run allows. The message says which codes lead."""
 
 
+class BuildIncompleteError(Exception):
+    """What lies in the build's folder is not what was to be published. Publishing again helps."""
+
+
 @dataclass(frozen=True)
 class Published:
-    """The partition's current build, and whether this run made it."""
+    """The partition's current build; `unchanged` where it was that before the run's plan was made."""
 
     manifest: Manifest
     unchanged: bool
@@ -50,33 +62,49 @@ class _Shard:
 
 
 def publish_build(
-    *, plan: Plan, drop: Store, work: Store, partition: Store, progress: Callable[[str], None]
+    *,
+    plan: Plan,
+    drop: Store,
+    work: Store,
+    partition: Store,
+    progress: Callable[[str], None],
+    grace: timedelta = GRACE,
 ) -> Published:
     """Publish what the plan's shards hold; `drop`, `work` and `partition` are rooted at the build's date.
 
-    Publishes nothing where nothing changed. Raises StepMissingError where a shard is not done, TooManyRejectedError,
-    and CommitRefusedError where another build of the partition won.
+    Publishes nothing where nothing changed. A build that is superseded stays for `grace` in any case.
+    Raises StepMissingError where a shard is not done, TooManyRejectedError, StorageError where the warehouse has no
+    conditional writes, BuildIncompleteError, and CommitRefusedError where another build of the partition won.
     """
+    # Before the first file is written: `collect` relies on it.
     published, version = current(partition)
     if plan.unchanged:
-        if published is None or published.fingerprint != plan.fingerprint:
+        if published is None or not published.settles(plan.fingerprint):
             raise shard.StepMissingError("the partition changed after the plan was made: clear the run's plan task")
+        if published.fingerprint != plan.fingerprint:
+            progress(
+                f"the build of this drop with these settings was withdrawn, and {published.build_id} stays: change the "
+                "drop or a setting, or set force_rebuild"
+            )
+        _collect(partition, progress)
         return Published(published, unchanged=True)
 
     with tempfile.TemporaryDirectory(prefix="regioncap-publish-") as folder:
         rejected_file = Path(folder, "rejected.jsonl")
-        statistics, shards = _gather(plan, work, rejected_file)
+        statistics, shards = _gather(plan, work, rejected_file, progress)
         _check_rejected(plan, statistics)
         rejected = _entry(rejected_file, "rejected.jsonl", statistics.rejected)
         if published is not None and _same_content(plan, published, shards, rejected):
-            return Published(published, unchanged=True)
+            _collect(partition, progress)
+            # Where it is of the same plan, an earlier try of this task published it, and could not say so.
+            return Published(published, unchanged=published.plan_id != plan.plan_id)
 
+        check_conditional_writes(partition)
         now = datetime.now(UTC)
         build_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         build = partition.sub(f"{layout.build_path(build_id)}/")
         progress(f"{statistics.counts.captioned:,} records, {statistics.rejected:,} rejected rows: writing {build.uri}")
-        captions = _copy_records(build, shards, plan.settings.file_name_prefix)
-        _copy_images(build, shards, progress)
+        captions, sent = _upload(build, shards, plan.settings.file_name_prefix, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
         exports = write_exports(
             plan=plan,
@@ -105,31 +133,54 @@ def publish_build(
         fingerprint=plan.fingerprint,
         identity=plan.identity,
     )
+    build.write(layout.BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
+    _check_arrived(build, sent | {_file_key(entry.path, entry.bytes) for entry in (rejected, *exports)})
+    manifest = manifest.model_copy(update={"history": succession(published, plan.settings.keep_builds, grace)})
     commit(partition, manifest, version)
+    _collect(partition, progress)
     return Published(manifest, unchanged=False)
 
 
-def _gather(plan: Plan, work: Store, rejected_file: Path) -> tuple[Statistics, list[_Shard]]:
+def _collect(partition: Store, progress: Callable[[str], None]) -> None:
+    try:
+        collected = collect(partition)
+    except Exception as error:  # the build is published, whatever becomes of old ones; the next run tries again
+        progress(f"old builds cannot be deleted: {error}")
+    else:
+        if collected:
+            progress(f"deleted {', '.join(collected)}: not kept any more, or never published")
+
+
+def _gather(
+    plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]
+) -> tuple[Statistics, list[_Shard]]:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
     shards: list[_Shard] = []
+
+    def load(shard_id: str) -> tuple[Store, bytes, list[bytes]]:
+        place = work.sub(layout.shard_path(shard_id))
+        refused = [shard.read_bytes(place, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)]
+        return place, shard.read_bytes(place, layout.RECORDS), refused
+
     with rejected_file.open("wb") as rejects:
 
-        def note(row: Rejected) -> None:
-            statistics.add_rejected(row)
-            rejects.write(line(row))
+        def note(data: bytes) -> None:
+            for row in shard.parse_lines(data, Rejected):
+                statistics.add_rejected(row)
+                rejects.write(line(row))
 
-        for row in shard.read_lines(work, layout.plan_rejected_path(plan.plan_id), Rejected):
-            note(row)
-        for shard_id in plan.shards:
-            place = work.sub(layout.shard_path(shard_id))
-            records = shard.records(place)
-            data = b"".join(map(line, records))
-            shards.append(_Shard(place, len(records), len(data), hashlib.sha256(data).hexdigest()))
-            for record in records:
+        note(shard.read_bytes(work, layout.plan_rejected_path(plan.plan_id)))
+        for done, (place, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
+            before = statistics.records
+            for record in shard.parse_lines(data, Record):
                 statistics.add(record)
-            for row in shard.rejected_rows(place):
-                note(row)
+            rows = statistics.records - before
+            shards.append(_Shard(place, rows, len(data), hashlib.sha256(data).hexdigest()))
+            for rejected in refused:
+                note(rejected)
+            if done % _SHARDS_PER_MESSAGE == 0:
+                progress(f"{done:,} of {len(plan.shards):,} shards counted")
     if statistics.counts.rows != plan.rows:
         raise shard.StepMissingError(
             f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: clear the run's tasks "
@@ -152,29 +203,67 @@ def _check_rejected(plan: Plan, statistics: Statistics) -> None:
 def _same_content(plan: Plan, published: Manifest, shards: Sequence[_Shard], rejected: FileEntry) -> bool:
     """Whether the current build already says just this (its drop may have been uploaded once more, say)."""
     return (
-        not plan.settings.force_rebuild
+        (published.plan_id == plan.plan_id or not plan.settings.force_rebuild)
         and published.identity == plan.identity
         and [entry.sha256 for entry in published.captions] == [item.sha256 for item in shards]
         and published.rejected.sha256 == rejected.sha256
     )
 
 
-def _copy_records(build: Store, shards: Sequence[_Shard], prefix: str) -> list[FileEntry]:
-    entries = []
-    for number, item in enumerate(shards):
+def _upload(
+    build: Store, shards: Sequence[_Shard], prefix: str, progress: Callable[[str], None]
+) -> tuple[list[FileEntry], set[int]]:
+    """Write the records and copy their images; returns the record files, and the keys of all files that it sent."""
+    entries: list[FileEntry] = []
+    keys: set[int] = set()
+
+    def write_records(numbered: tuple[int, _Shard]) -> tuple[FileEntry, Store, list[Entry]]:
+        number, item = numbered
+        data = shard.read_bytes(item.place, layout.RECORDS)
+        if hashlib.sha256(data).hexdigest() != item.sha256:
+            raise BuildIncompleteError(f"{item.place.uri}/{layout.RECORDS} was written anew while it was published")
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
-        build.copy(item.place, layout.RECORDS, name)
-        entries.append(FileEntry(path=name, rows=item.rows, bytes=item.bytes, sha256=item.sha256))
-    return entries
+        build.write(name, data)
+        wanted = {json.loads(text)["image_with_bbox"] for text in data.splitlines()}
+        images = [entry for entry in item.place.list(layout.IMAGES) if entry.path in wanted]
+        if missing := len(wanted) - len(images):
+            raise shard.StepMissingError(
+                f"{missing} marked images of {item.place.uri} are missing: clear the shard's render task"
+            )
+        return FileEntry(path=name, rows=item.rows, bytes=item.bytes, sha256=item.sha256), item.place, images
 
+    def images() -> Iterator[tuple[Store, str]]:
+        for entry, place, found in in_order(write_records, enumerate(shards), _READS_AT_ONCE):
+            entries.append(entry)
+            keys.add(_file_key(entry.path, entry.bytes))
+            for image in found:
+                key = _file_key(image.path, image.size)
+                if key not in keys:
+                    keys.add(key)
+                    yield place, image.path
 
-def _copy_images(build: Store, shards: Sequence[_Shard], progress: Callable[[str], None]) -> None:
-    copied = 0
-    with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="publish") as pool:
-        for item in shards:
-            images = sorted({record.image_with_bbox for record in shard.records(item.place)})
-            copied += sum(1 for _ in pool.map(lambda path, place=item.place: build.copy(place, path, path), images))
+    def copy(image: tuple[Store, str]) -> None:
+        place, path = image
+        build.copy(place, path, path)
+
+    for copied, _ in enumerate(in_order(copy, images(), COPIES_AT_ONCE), start=1):
+        if copied % _COPIES_PER_MESSAGE == 0:
             progress(f"{copied:,} marked images copied")
+    return entries, keys
+
+
+def _check_arrived(build: Store, sent: set[int]) -> None:
+    """Every file must be there, at its size. What is in it was checked when it was uploaded or copied."""
+    missing = sent.difference(_file_key(entry.path, entry.size) for entry in build.list())
+    if missing:
+        raise BuildIncompleteError(
+            f"{len(missing)} of {len(sent)} files are not in {build.uri} as they were sent: was something deleted?"
+        )
+
+
+def _file_key(path: str, size: int) -> int:
+    """Stands for a file of a build; a fraction of the memory that its path takes."""
+    return hash((path, size))
 
 
 def _write_file(build: Store, local: Path, path: str) -> None:
@@ -189,7 +278,8 @@ def _entry(local: Path, path: str, rows: int) -> FileEntry:
 
 
 def _report(plan: Plan, work: Store, statistics: Statistics, build_id: str, now: datetime) -> Report:
-    asked = [load_counts(work.sub(layout.shard_path(shard_id))) for shard_id in plan.shards]
+    places = (work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards)
+    asked = list(in_order(load_counts, places, _READS_AT_ONCE))
     return Report(
         partition=layout.partition(plan.date),
         build_id=build_id,

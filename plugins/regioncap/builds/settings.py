@@ -241,6 +241,15 @@ class BuildSettings(BaseModel):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
         json_schema_extra=_group("Build"),
     )
+    keep_builds: int = Field(
+        3,
+        title="Builds kept",
+        description="So many published builds of a date are kept, the current one included, for rolling back. Older "
+        "ones are deleted when another is published, at the earliest a day after they were superseded.",
+        ge=1,
+        le=100,
+        json_schema_extra=_group("Build"),
+    )
     force_rebuild: bool = Field(
         False,
         title="Build anew",
@@ -331,7 +340,9 @@ class BuildSettings(BaseModel):
 
 
 # The explicit list of settings that change nothing in a published build; every other one is part of its identity.
-NOT_IDENTITY = frozenset({"readiness", "max_rejected_ratio", "force_rebuild", "warehouse_uri", "work_uri"})
+NOT_IDENTITY = frozenset(
+    {"readiness", "max_rejected_ratio", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
+)
 
 
 def _known(value: str, name: str, choices: Iterable[str]) -> str:

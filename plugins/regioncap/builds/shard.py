@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from regioncap.builds import layout
 from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
+from regioncap.regions.records import PlannedRow, Record, RenderedRow
 from regioncap.storage.store import NotFoundError, Store
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,12 +26,21 @@ def read_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
 
 def iterate_lines(store: Store, path: str, model: type[Model]) -> Iterator[Model]:
     """The rows of a JSONL file, each made when it is asked for: as text they are small. Raises StepMissingError."""
+    return parse_lines(read_bytes(store, path), model)
+
+
+def read_bytes(store: Store, path: str) -> bytes:
+    """A whole file of the shard. Raises StepMissingError."""
     try:
-        data = store.read(path)
+        return store.read(path)
     except NotFoundError as error:
         raise StepMissingError(
             f"{error} is missing: clear the shard's earlier tasks, so that they run again"
         ) from error
+
+
+def parse_lines(data: bytes, model: type[Model]) -> Iterator[Model]:
+    """The rows of a JSONL file's bytes."""
     return (model.model_validate_json(text) for text in io.BytesIO(data) if text.strip())
 
 
@@ -53,9 +62,3 @@ def rendered(shard: Store) -> Iterator[RenderedRow]:
 def records(shard: Store) -> list[Record]:
     """The shard's records as `validate` wrote them."""
     return read_lines(shard, layout.RECORDS, Record)
-
-
-def rejected_rows(shard: Store) -> Iterator[Rejected]:
-    """The shard's rejected rows, of all steps."""
-    for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED):
-        yield from read_lines(shard, path, Rejected)

@@ -1,19 +1,16 @@
 """Opens the places that a run names, with the credentials of Airflow's connections."""
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from botocore.config import Config
 
 from regioncap.builds.layout import partition
 from regioncap.builds.settings import BuildSettings
 from regioncap.hooks.deployment import Deployment
+from regioncap.storage.s3 import CLIENT_CONFIG
 from regioncap.storage.store import Store
 from regioncap.storage.uri import check_allowed, open_store
 
 DROPS_CONNECTION = "regioncap_drops"
 WAREHOUSE_CONNECTION = "regioncap_warehouse"
-
-# Enough connections for every thread that reads or copies; what the connection's `config_kwargs` says goes before.
-_CLIENT = Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10)
 
 
 def check_places(settings: BuildSettings) -> None:
@@ -38,9 +35,15 @@ def open_partition(warehouse_uri: str, date: str) -> Store:
     return _open(warehouse_uri, partition(date), WAREHOUSE_CONNECTION)
 
 
+def open_warehouse(warehouse_uri: str) -> Store:
+    """All published partitions."""
+    return _open(warehouse_uri, "", WAREHOUSE_CONNECTION)
+
+
 def _open(root: str, folder: str, connection: str) -> Store:
     def client():  # type: ignore[no-untyped-def]
         hook = S3Hook(aws_conn_id=connection)
-        return hook.get_client_type(config=_CLIENT.merge(hook.config))
+        # What the connection's `config_kwargs` says goes before.
+        return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
 
     return open_store(f"{root.rstrip('/')}/{folder}", client)

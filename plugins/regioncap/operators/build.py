@@ -86,7 +86,7 @@ class PlanOperator(BaseOperator):
             progress=progress,
         )
         if plan.unchanged:
-            self.log.info("the drop of %s is published as it is: nothing to do", date)
+            self.log.info("the drop of %s was built as it is: nothing to do", date)
         else:
             self.log.info(
                 "%s rows, %s of them rejected, in %s shards", f"{plan.rows:,}", f"{plan.rejected:,}", len(plan.shards)

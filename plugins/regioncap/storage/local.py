@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -55,6 +55,12 @@ class LocalStore:
     def folder_exists(self) -> bool:
         return next(self._walk(self._root), None) is not None
 
+    def folders(self) -> Sequence[str]:
+        try:
+            return sorted(item.name for item in os.scandir(self._root) if item.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+
     def stat(self, path: str) -> Entry:
         real = self._checked(path)
         return self._entry(real, real.stat())
@@ -99,6 +105,10 @@ class LocalStore:
 
     def delete(self, path: str) -> None:
         self._path(path).unlink(missing_ok=True)
+
+    def delete_folder(self) -> None:
+        if self._root.exists():
+            shutil.rmtree(self._root)
 
     def _path(self, path: str) -> Path:
         if path.startswith("/") or ".." in path.split("/"):

@@ -1,16 +1,19 @@
 """A store in an S3 bucket."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from regioncap.storage.store import ConflictError, Entry, NotFoundError, StorageError, Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 # botocore retries throttling and lost connections by itself; these codes it leaves to us, and they stay as they are.
 _SETUP_FAULTS = {
@@ -18,12 +21,19 @@ _SETUP_FAULTS = {
     "AccessDenied": "access is denied: give the connection's user the rights to it",
     "InvalidAccessKeyId": "the access key is unknown: correct the connection's login",
     "SignatureDoesNotMatch": "the secret key is wrong: correct the connection's password",
+    "NotImplemented": "the service does not know this kind of request: use one that has conditional writes",
     "403": "access is denied: check the connection's keys and its user's rights",
 }
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 # A conditional write that lost: 412 where the version differs, 409 where both were under way at once, 404 where the
 # object that should have been replaced is gone.
 _LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_NOT_FOUND}
+
+# Enough connections for every thread that reads or copies.
+CLIENT_CONFIG = Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10)
+
+# The most that one request may name.
+_DELETED_AT_ONCE = 1000
 
 _TRANSFER = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
@@ -56,6 +66,14 @@ class S3Store:
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
+
+    def folders(self) -> Sequence[str]:
+        with self._faults():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
+            )
+            found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+        return sorted(name.removeprefix(self._prefix).rstrip("/") for name in found)
 
     def stat(self, path: str) -> Entry:
         with self._faults(path):
@@ -100,19 +118,32 @@ class S3Store:
         return self._client.meta.endpoint_url
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
-        put: Callable[..., object] = self._client.put_object
+        put: Callable[..., Any] = self._client.put_object
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
-        try:
-            put(Bucket=self._bucket, Key=self._prefix + path, Body=data, **condition)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _LOST_RACE:
-                raise ConflictError(f"{self.uri}/{path} was written by somebody else") from error
-            raise
-        return self.stat(path).version
+        with self._faults(path):
+            try:
+                etag: str = put(Bucket=self._bucket, Key=self._prefix + path, Body=data, **condition)["ETag"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _LOST_RACE:
+                    raise ConflictError(f"{self.uri}/{path} was written by somebody else") from error
+                raise
+        return etag
 
     def delete(self, path: str) -> None:
         with self._faults(path):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + path)
+
+    def delete_folder(self) -> None:
+        with self._faults():
+            keys = (self._prefix + entry.path for entry in self.list())
+            while batch := list(islice(keys, _DELETED_AT_ONCE)):
+                listed: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in batch]
+                done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True})
+                if done.get("Errors"):
+                    raise StorageError(
+                        f"{self.uri}: {len(done['Errors'])} files cannot be deleted, the first one because of "
+                        f"{done['Errors'][0].get('Code')}: give the connection's user the right to delete"
+                    )
 
     @contextmanager
     def _faults(self, path: str = "") -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The seam: what RegionCap needs of a place to keep files. Paths are relative to the store's root, with `/`."""
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -54,6 +55,9 @@ class Store(Protocol):
     def folder_exists(self) -> bool:
         """Whether there is at least one file."""
 
+    def folders(self) -> Sequence[str]:
+        """The names of the folders directly below the root, sorted."""
+
     def stat(self, path: str) -> Entry:
         """Raises NotFoundError or LinkError."""
 
@@ -64,16 +68,22 @@ class Store(Protocol):
         """A file as a stream. Raises NotFoundError or LinkError."""
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a whole file at once: a reader sees all of it or none."""
+        """Write a whole file at once: a reader sees all of it or none.
+
+        A bucket gets a checksum with it, and refuses what does not arrive as it was sent.
+        """
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:
-        """Write what is left in `stream`, in parts where it is large; a reader sees all of it or none."""
+        """Like `write`, for what is left in `stream`; in parts where that is large."""
 
     def local_path(self, path: str) -> Path | None:
         """Where a file lies on this machine's disk; None in a store that has no files."""
 
     def copy(self, source: "Store", source_path: str, path: str) -> None:
-        """Copy a file from another store, without passing it through here where both are the same service."""
+        """Copy a file from another store, without passing it through here where both are the same service.
+
+        Raises NotFoundError.
+        """
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
         """Write `path` only if its version still is `version` (None: only if there is no such file).
@@ -83,3 +93,34 @@ class Store(Protocol):
 
     def delete(self, path: str) -> None:
         """Delete a file; no error if there is none."""
+
+    def delete_folder(self) -> None:
+        """Delete all files; no error if there are none."""
+
+
+def check_conditional_writes(store: Store) -> None:
+    """Raise StorageError where `replace` overwrites what it must not: some services ignore the condition.
+
+    Writes a small file and deletes it.
+    """
+    path = f"_probe-{secrets.token_hex(8)}"
+    try:
+        first = store.replace(path, b"1", None)
+        store.replace(path, b"22", first)
+        conditions = {"If-None-Match": None, "If-Match": first}
+        ignored = [name for name, version in conditions.items() if _replaces(store, path, version)]
+    finally:
+        store.delete(path)
+    if ignored:
+        raise StorageError(
+            f"{store.uri}: the service ignores the condition of a conditional write ({', '.join(ignored)}), so two "
+            "builds could overwrite each other: keep the warehouse in a bucket that has conditional writes"
+        )
+
+
+def _replaces(store: Store, path: str, version: str | None) -> bool:
+    try:
+        store.replace(path, b"333", version)
+    except ConflictError:
+        return False
+    return True

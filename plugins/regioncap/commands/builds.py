@@ -1,0 +1,82 @@
+"""The published builds of a date: list them, go back to an earlier one, delete what is left over.
+
+    python -m regioncap.commands.builds list --date 2026-10-05
+    python -m regioncap.commands.builds rollback --date 2026-10-05 [--build ID]
+    python -m regioncap.commands.builds collect [--date 2026-10-05]
+
+Runs where Airflow runs: it uses the connection `regioncap_warehouse`, and the deployment's warehouse unless
+`--warehouse-uri` names another.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from regioncap.builds.dates import resolve_drop_date
+from regioncap.builds.history import collect, roll_back
+from regioncap.builds.layout import partition
+from regioncap.builds.manifest import Manifest, current
+from regioncap.errors import PermanentError
+from regioncap.hooks.deployment import Deployment
+from regioncap.hooks.places import open_warehouse
+from regioncap.storage.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0 where it did what was asked."""
+    asked = _arguments(arguments)
+    # As Airflow's own commands say, so that connections are found in its database too.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    # Airflow logs to where this prints.
+    logging.disable(logging.INFO)
+    try:
+        for line in _lines(asked, open_warehouse(asked.warehouse_uri)):
+            print(line)
+    except (PermanentError, ConnectionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _lines(asked: argparse.Namespace, warehouse: Store) -> Iterator[str]:
+    if asked.date is None:
+        names = [name for name in warehouse.folders() if name.startswith(partition(""))]
+    else:
+        names = [partition(resolve_drop_date(asked.date, None, None))]
+    for name in names:
+        place = warehouse.sub(f"{name}/")
+        if asked.command == "collect":
+            yield f"{place.uri}: {', '.join(collect(place)) or 'nothing'} deleted"
+            continue
+        manifest = roll_back(place, asked.build) if asked.command == "rollback" else current(place)[0]
+        yield f"{place.uri}{'' if manifest else ': nothing is published'}"
+        if manifest:
+            yield from _table(manifest)
+
+
+def _table(manifest: Manifest) -> Iterator[str]:
+    yield f"  {manifest.build_id}  published {manifest.created_at}  current"
+    for build in manifest.history:
+        end = "withdrawn" if build.withdrawn else "current until"
+        yield f"  {build.build_id}  published {build.created_at}  {end} {build.current_until}"
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m regioncap.commands.builds", description="List, roll back and collect published builds."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="the current build, and the earlier ones that are kept")
+    rollback = commands.add_parser("rollback", help="make an earlier build the current one again")
+    collecting = commands.add_parser("collect", help="delete interrupted builds, and those not kept any more")
+    for command in (listing, rollback, collecting):
+        command.add_argument("--date", help="the drop's date", required=command is rollback)
+        command.add_argument("--warehouse-uri", default=Deployment.from_environment().warehouse_uri)
+    rollback.add_argument("--build", help="which one; by default the last one that was not withdrawn")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
