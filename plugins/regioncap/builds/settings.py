@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from regioncap.builds.drop import InputFormat, Readiness
 from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.gates.special_tokens import special_token
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
@@ -280,6 +281,17 @@ class BuildSettings(BaseModel):
     @classmethod
     def _usable_prompt(cls, value: str) -> str:
         check_prompt(value)
+        return value
+
+    @field_validator("prompt", "system_prompt")
+    @classmethod
+    def _no_special_tokens(cls, value: str, info: ValidationInfo) -> str:
+        token = special_token(value)
+        if token is not None:
+            raise ValueError(
+                f"{info.field_name} has the special token {token} in it, which can crash a model's server: take it out; "
+                "the server adds what its model needs"
+            )
         return value
 
     @field_validator("export_formats")
