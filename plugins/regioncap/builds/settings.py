@@ -289,8 +289,8 @@ class BuildSettings(BaseModel):
         token = special_token(value)
         if token is not None:
             raise ValueError(
-                f"{info.field_name} has the special token {token} in it, which can crash a model's server: take it out; "
-                "the server adds what its model needs"
+                f"{info.field_name} has the special token {token} in it, which can crash a model's server: take it out "
+                "(the server adds what its model needs)"
             )
         return value
 

@@ -2,7 +2,10 @@
 
 
 class RowFault(Exception):
-    """This row cannot be used. `code` is a `Code`, or the name of an installed gate; `reason` is a sentence for the user."""
+    """This row cannot be used.
+
+    `code` is a `Code`, or the name of an installed gate; `reason` is a sentence for the person who made the drop.
+    """
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")

@@ -79,8 +79,8 @@ def _load(name: str) -> Gate:
         raise GateError(f"the gate {name} at {point.value} is no Gate with the severity reject or warn; {mend}")
     if gate.code != name or not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise GateError(
-            f"the gate at {point.value} has the code {gate.code!r} and the entry point {name!r}: they have to be the same, "
-            f"of small letters, digits and underscores; {mend}"
+            f"the gate at {point.value} has the code {gate.code!r} and the entry point {name!r}: they have to be the "
+            f"same, of small letters, digits and underscores; {mend}"
         )
     if name in list(Code):
         raise GateError(f"the gate {name} at {point.value} has the name of a code of RegionCap's own; {mend}")

@@ -10,7 +10,7 @@ from regioncap.regions.gates.gate import Caption, Gate, each_caption
 # the byte order mark, the replacement character, noncharacters.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060-\u2064\u202a-\u202e\u2066-\u206f\ud800-\udfff\ue000-\uf8ff"
-    "\ufdd0-\ufdef\ufeff\ufff9-\uffff]"
+    "\ufdd0-\ufdef\ufeff\ufff9-\uffff\U000f0000-\U0010ffff]"
 )
 # The same, written out: as text, or in JSON that cannot be read.
 _ESCAPED = re.compile(r"\\u00(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])|\\x(?:0[0-8bcef]|1[0-9a-f]|7f)", re.IGNORECASE)

@@ -4,16 +4,17 @@ import re
 
 from regioncap.regions.codes import Code
 from regioncap.regions.gates.gate import Answer, Failure, Gate, about
+from regioncap.regions.gates.wording import any_of
 
 # A caption of one letter or digit is too short to say anything; "TV" is a caption, and so is 猫.
 MIN_CHARACTERS = 2
 
 # What stands where a caption should be, and is none.
-_PLACEHOLDER = re.compile(
-    r"(?:n/?a|none|nil|null|nothing|unknown|undefined|empty|blank|tbd|todo|nan|string|text|caption|description|\W*"
-    r"|no (?:content|description|caption|answer|text)|(?:the |a |your )?description(?: (?:of|for))?(?: (?:the )?<?region ?\d*>?)?"
-    r"|<?region ?\d+>?|无|空|没有|未知|暂无|暂无描述|无描述|无内容|描述|an?|the|这|一个)",
-    re.IGNORECASE,
+_PLACEHOLDER = any_of(
+    r"n/?a|none|nil|null|nan|nothing|unknown|undefined|empty|blank|tbd|todo|string|text|caption|description|an?|the",
+    r"no (?:content|description|caption|answer|text|data)",
+    r"(?:the |a |your )?description(?: (?:of|for))?(?: (?:the )?<?region ?\d*>?)?|<?region ?\d+>?",
+    r"(?:无|没有|暂无|未知|空|空白)(?:任何)?(?:内容|描述|文字|信息|数据)?|描述|这|一个",
 )
 _LETTER = re.compile(r"[^\W_]")
 _NO_LATIN = re.compile(r"[^\x00-\x7f]")
@@ -31,7 +32,7 @@ def empty(answer: Answer) -> Failure | None:
 
 
 def _says_nothing(caption: str) -> bool:
-    bare = caption.strip(" \t\"'“”.,:;…。，[](){}*-–—")
+    bare = caption.strip(" \t\"'“”.,:;…。，[](){}<>*-–—")
     if len(bare) < MIN_CHARACTERS and not (_NO_LATIN.search(bare) and _LETTER.search(bare)):
         return True
     return len(bare) < 40 and _PLACEHOLDER.fullmatch(bare) is not None

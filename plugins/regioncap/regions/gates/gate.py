@@ -70,7 +70,11 @@ Check = Callable[[Answer], Failure | None]
 
 @dataclass(frozen=True)
 class Gate:
-    """A check with its name, `code`; severity `reject` rejects the row, `warn` notes the code in the record's `checks`."""
+    """A check with its name, `code`.
+
+    Severity `reject` has the regions at fault asked about again, and at last rejects the row; `warn` notes the code in
+    the record's `checks`.
+    """
 
     code: str
     severity: Literal["reject", "warn"]

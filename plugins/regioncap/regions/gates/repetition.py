@@ -43,7 +43,7 @@ def _loop(said: Sequence[str], least: int) -> str | None:
     for unit, rounds in _repeats(said):
         limits = _LIMITS_CHARACTERS if _HAN.match(unit[0]) or _HAN.match(unit[-1]) else _LIMITS_WORDS
         limit = max(least, next(rounds for size, rounds in limits if len(unit) >= size))
-        if all(len(token) == 1 and not _HAN.match(token) or token.isdigit() for token in unit):
+        if all((len(token) == 1 and not _HAN.match(token)) or token.isdigit() for token in unit):
             limit = MIN_ROUNDS_OF_SIGNS
         if rounds >= limit:
             return " ".join(unit)
@@ -81,7 +81,7 @@ def _near_loop(said: Sequence[str]) -> str | None:
     covered: set[int] = set()
     for at, gram in enumerate(grams):
         # A row of numbers is a keyboard or a calendar.
-        if counts[gram] >= 3 and len(set(gram) - {"0"}) > 1:
+        if counts[gram] >= 3 and set(gram) != {"0"}:
             covered.update(range(at, at + 4))
     if len(covered) < NEAR_LOOP_SHARE * len(shapes):
         return None

@@ -12,19 +12,27 @@ from regioncap.regions.prompts import region_tag
 # the other says; below, where each says something of its own.
 MIN_ALIKE_WITHIN = 0.8
 MIN_ALIKE = 0.9
+# Shorter captions are the same, or are not.
+MIN_WORDS = 4
 
 # Words that say nothing of a thing itself.
 _EMPTY = frozenset(
-    "a an the this that these there here it its is are was in the image region shows showing show and 一 个 只 条 件 张 辆 位 "
-    "这 那 该 是 的 了 着 有 区 域 内 显 示 了 图 中".split()
+    "a an the this that these there here it its is are was in the image region shows showing show and 一 个 只 "
+    "条 件 张 辆 位 "
+    "这 那 该 是 的 了 着 有 正 区 域 内 显 示 图 中 色".split()
 )
 # Words by which alike things are told apart.
 _TELLING = frozenset(
-    "left right top bottom upper lower front back rear near far middle center centre first second third fourth fifth last "
-    "other another one two three four five six no not without half big large small tall short long larger smaller open closed "
-    "empty full red blue green yellow purple orange cyan magenta brown pink teal lime white black grey gray silver gold man woman "
-    "boy girl male female old young light dark above below under over inside outside behind striped plain dotted standing "
-    "sitting lying 左 右 上 下 前 后 里 外 第 二 三 四 五 大 小 高 矮 长 短 红 蓝 绿 黄 紫 橙 青 粉 棕 白 黑 灰 银 金 男 女 老 "
+    "left right top bottom upper lower front back rear near far middle center centre first second third fourth "
+    "fifth last "
+    "other another one two three four five six no not without half big large small tall short long larger "
+    "smaller open closed "
+    "empty full red blue green yellow purple orange cyan magenta brown pink teal lime white black grey gray "
+    "silver gold man woman "
+    "boy girl male female old young light dark above below under over inside outside behind striped plain "
+    "dotted standing "
+    "sitting lying 左 右 上 下 前 后 里 外 第 二 三 四 五 大 小 高 矮 长 短 红 蓝 绿 黄 紫 橙 青 粉 棕 白 黑 灰 "
+    "银 金 男 女 老 "
     "开 关 空 满 旧 新 远 近 站 坐 躺 不 无 没 东 南 西 北 另".split()
 )
 _NUMBER = re.compile(r"\d")
@@ -46,7 +54,9 @@ def _content(text: str) -> tuple[str, ...]:
 
 
 def _pairs(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
-    return frozenset(zip(("", *words), (*words, ""), strict=True))
+    """Each two neighbouring words, the first and the last with the caption's ends, in the singular."""
+    stems = [word.removesuffix("s") if len(word) > 3 else word for word in words]
+    return frozenset(zip(("", *stems), (*stems, ""), strict=True))
 
 
 def _alike(
@@ -54,15 +64,15 @@ def _alike(
 ) -> bool:
     if one == other:
         return True
-    if not 0.7 < len(one) / len(other) < 1.43 if other else True:
+    if min(len(one), len(other)) < MIN_WORDS:
         return False
     alike = 2 * len(pairs & others) / (len(pairs) + len(others))
     if alike < MIN_ALIKE_WITHIN:
         return False
-    apart, apart_too = set(one) - set(other), set(other) - set(one)
-    if any(word in _TELLING or _NUMBER.search(word) for word in apart | apart_too):
+    only_one, only_other = set(one) - set(other), set(other) - set(one)
+    if any(word in _TELLING or _NUMBER.search(word) for word in only_one | only_other):
         return False
-    return alike >= MIN_ALIKE if apart and apart_too else True
+    return alike >= MIN_ALIKE or not only_one or not only_other
 
 
 GATE = Gate(Code.SAME_TEXT, "warn", same_text)

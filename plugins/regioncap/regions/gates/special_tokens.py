@@ -4,32 +4,34 @@ import re
 
 from regioncap.regions.codes import Code
 from regioncap.regions.gates.gate import Caption, Gate, each_caption
+from regioncap.regions.gates.wording import any_of
 
-# Tags that some model family uses; other words in angle brackets (`<div>` on a screen) are text.
-_NAMES = (
-    "s|unk|pad|eos|bos|cls|sep|mask|image|img|images|video|audio|frame_?placeholder|box|ref|quad|point|points|poly|polygon|loc|seg|obj|object"
-    "|phrase|grounding|delimiter_of_multi_objects|bbox|patch|imagehere|think|thinking|answer|tool_call|tool_response|fim_prefix|fim_suffix"
-    "|fim_middle|assistant|user|system|human|gpt|bot|inst|eot|sot|start|end|caption|ocr|od"
-)
-_SPECIAL = re.compile(
+_SPECIAL = any_of(
     # <|im_end|>, its full-width twin, and halves of either
-    r"<\s?[|｜][^<>\n]{0,60}|[\w▁]{2,40}[|｜]>"
-    rf"|</?(?:{_NAMES})(?:[_-]?\d{{1,5}})?/?>"
-    # <IMG_CONTEXT>, <end_of_turn>, <row_1_col_2>, <global-img>, <|region|>-like names: but not <region1>
-    r"|</?[a-z]+\d*(?:_[a-z0-9]+)+/?>|<(?:global|sub)-img>"
-    # bytes and reserved places of vocabularies
-    r"|<0x[0-9a-f]{2}>|<(?:unused|extra_id_|reserved_special_token_?)\d{0,4}>"
-    r"|\[/?(?:inst|pad|unk|cls|sep|mask|img|img_break|img_end|image|tool_calls|available_tools|bos|eos|gmask|sop|system_prompt)\]|<</?sys>>"
+    r"<\s?[|｜][^<>\n]{0,60}",
+    r"[\w▁]{2,40}[|｜]>",
+    # <image>, </s>, <end_of_turn>, <loc_12>: any word in angle brackets that is not listed below
+    r"</?[a-z][a-z0-9]{0,30}(?:[_-][a-z0-9]{1,30}){0,6}/?>",
+    # bytes of a vocabulary, and what stands in square brackets
+    r"<0x[0-9a-f]{2}>|<</?sys>>",
+    r"\[/?(?:inst|pad|unk|cls|sep|mask|img|img_break|img_end|image|tool_calls|available_tools|bos|eos|gmask|sop)\]",
     # a glitch token that Qwen2.5-VL writes
-    r"|addcriterion",
+    r"addcriterion",
+)
+# Words in angle brackets that a picture may show: names of regions, tags on a screen, keys.
+_TEXT = re.compile(
+    r"</?(?:region[_ -]?\d{1,4}|html|head|body|div|span|p|a|b|i|u|h[1-6]|ul|ol|li|table|tr|td|th|br|hr|script"
+    r"|style|title|meta|link"
+    r"|form|input|button|nav|header|footer|main|section|article|em|strong|code|pre|svg|path|canvas|label|option"
+    r"|select|template"
+    r"|string|int|t|k|v|enter|esc|shift|ctrl|alt|tab|space|del|delete|return|name|address|date)/?>",
     re.IGNORECASE,
 )
 
 
 def special_token(text: str) -> str | None:
     """The first special token in a text, None where there is none."""
-    found = _SPECIAL.search(text)
-    return found[0] if found else None
+    return next((found[0] for found in _SPECIAL.finditer(text) if not _TEXT.fullmatch(found[0])), None)
 
 
 def special_tokens(caption: Caption) -> str | None:

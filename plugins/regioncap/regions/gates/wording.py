@@ -13,12 +13,17 @@ _SHORT_NUMBER = re.compile(r"\s*#?\d{1,3}\s*")
 _WORD_CHARACTER = re.compile(r"\w")
 HAN = "㐀-䶿一-鿿"
 # A word of a script with spaces, a number, or one character of a script without them.
-_TOKEN = re.compile(rf"[a-zà-ɏ]+(?:['’-][a-zà-ɏ]+)*|\d+(?:[.,:]\d+)*|[^\W\d_]")
+_TOKEN = re.compile(r"[a-zà-ɏ]+(?:['’-][a-zà-ɏ]+)*|\d+(?:[.,:]\d+)*|[^\W\d_]")
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
 
 
+def any_of(*patterns: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
+    """A pattern that matches where one of these does."""
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), flags)
+
+
 def unquoted(text: str) -> str:
-    """The text with each quotation replaced by `QUOTED`; quoted numbers stay, and so does a text that is all quotation."""
+    """The text with `QUOTED` for each quotation. Quoted numbers stay, and so does a text that is one quotation."""
     own = _QUOTATION.sub(_replace, text)
     return own if _WORD_CHARACTER.search(own.replace(QUOTED, "")) else text
 
