@@ -2,9 +2,9 @@
 
     python -m bench.gates [--json FILE] [--answers FILE] [--show N]
 
-An answers file is JSONL of {"prompt_language", "regions": n, "answer", "finish_reason", "defect": a gate's name or null};
-without one, it is the planted-defect corpus of `bench.gate_corpus`. *Found*: the gate named by the defect fires, at
-any severity. *False alarm*: any gate fires on a clean answer.
+An answers file is JSONL of {"prompt_language", "regions": n, "answer", "finish_reason", "defect"}, where `defect` is a
+gate's name, or null for a clean answer. Without one, it is the planted-defect corpus of `bench.gate_corpus`. *Found*: the
+gate named by the defect fires, at any severity. *False alarm*: any gate fires on a clean answer.
 """
 
 import argparse

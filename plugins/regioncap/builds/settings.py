@@ -18,7 +18,10 @@ from regioncap.regions.profiles import PROFILES
 from regioncap.regions.prompts import PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.regions.proposals import proposer_names
 
-_WHEN_NO_BOXES = [*proposer_names(), "ask_model", "reject"]
+
+def _ways_without_boxes() -> list[str]:
+    return [*proposer_names(), "ask_model", "reject"]
+
 
 ExportFormat = Literal["parquet", "csv", "json"]
 
@@ -91,7 +94,7 @@ class BuildSettings(BaseModel):
         description="`contours`: propose regions from closed shapes in the image. `ask_model`: ask the model where "
         "things are, if the model profile says how it counts (Qwen's do). `reject`: put the row into "
         "`rejected.jsonl`. Installed detectors are named after `contours`.",
-        json_schema_extra=_group("Boxes", enum=_WHEN_NO_BOXES),
+        json_schema_extra=_group("Boxes", enum=_ways_without_boxes()),
     )
 
     mark_style: str = Field(
@@ -265,7 +268,7 @@ class BuildSettings(BaseModel):
     @field_validator("when_no_boxes")
     @classmethod
     def _known_proposals(cls, value: str) -> str:
-        return _known(value, "when_no_boxes", _WHEN_NO_BOXES)
+        return _known(value, "when_no_boxes", _ways_without_boxes())
 
     @model_validator(mode="after")
     def _grounding_model(self) -> Self:
