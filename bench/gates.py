@@ -3,8 +3,8 @@
     python -m bench.gates [--json FILE] [--answers FILE] [--show N]
 
 An answers file is JSONL of {"prompt_language", "regions": n, "answer", "finish_reason", "defect"}, where `defect` is a
-gate's name, or null for a clean answer. Without one, it is the planted-defect corpus of `bench.gate_corpus`. *Found*: the
-gate named by the defect fires, at any severity. *False alarm*: any gate fires on a clean answer.
+gate's name, or null for a clean answer. Without one, it is the planted-defect corpus of `bench.gate_corpus`. *Found*:
+the gate named by the defect fires, at any severity. *False alarm*: any gate fires on a clean answer.
 """
 
 import argparse

@@ -14,8 +14,8 @@ from regioncap.regions.gates.wording import any_of, sentences
 # Captions with none of these are done with.
 _HINTS = (
     "box", "fram", "rect", "squar", "border", "outlin", "tag", "label", "mark", "number", "digit", "numer",
-    "annot", "highl", "drawn",
-    "region", "subject", "object", "area", "section", "element", "item", "框", "标", "号", "区域", "矩形", "数字", "方",
+    "annot", "highl", "drawn", "region", "subject", "object", "area", "section", "element", "item",
+    "框", "标", "号", "区域", "矩形", "数字", "方",
 )  # fmt: skip
 
 # ---- English
@@ -34,14 +34,15 @@ _SINGLED_OUT = (
 )
 _SURELY_MARK = r"(?:bounding|rectangular (?:box|frame|outline|border)|rectangle|square (?:outline|frame)|outline)"
 _ANYTHING = (
-    r"(?:object|subject|item|element|area|section|portion|part|person|people|man|woman|boy|girl|child|animal|dog|cat|car"
+    r"(?:object|subject|item|element|area|section|portion|part|person|people|man|woman|boy|girl|child|animal"
+    r"|dog|cat|car"
     r"|figure|player|thing)s?"
 )
 # What is not in a box, unless the box is a mark.
 _NOT_IN_BOXES = (
     r"(?:man|men|woman|women|person|people|boy|girl|child|children|player|car|cars|bus|truck|building|street"
     r"|tree|trees|horse|bicycle"
-    r"|motorcycle|house|boat|sky|area|region|section|part|portion)"
+    r"|motorcycle|house|boat|sky|area|region|section|part|portion|object|item|subject|contents?)"
 )
 
 _TALK = any_of(
@@ -63,6 +64,10 @@ _TALK = any_of(
     rf"|marking|numbered|outlin|framing)",
     rf"\b{_COLOUR} (?:frame|border|outline) (?:that |which |is )?(?:highlight|indicat|marks|marking|{_NUMBERED})",
     rf"\b(?:in|inside|within|by|using) (?:the|a|an) {_LOOK}{_COLOUR} {_SURELY_MARK}\b",
+    rf"^(?:inside|in|within) the {_LOOK}{_COLOUR} (?:frame|rectangle|square|border|outline),? (?:is|are|there"
+    rf"|we|you|an?)\b",
+    rf"^(?:inside|in|within) the {_LOOK}{_COLOUR} box,? (?:is|are|there is|there are|we see)? ?(?:an?|the"
+    rf"|two) (?:\w+ )?{_NOT_IN_BOXES}\b",
     rf"\b{_NOT_IN_BOXES} (?:\w+ ){{0,2}}(?:in|inside|within) the {_LOOK}{_COLOUR} (?:box|frame|rectangle|square"
     rf"|border|outline)\b",
     r"\b(?:tag|digit|numeral|marker|number label|label number) (?:on|of|at|in|above|beside"
@@ -86,7 +91,8 @@ _TALK = any_of(
 # A sentence of these alone describes a mark, if it has one of the pairs in `_EVIDENCE`.
 _MARK_WORDS = frozenset(
     """
-    a an the this that these there it its is are was be here of in on at with by and or as to for from has have
+    a an the this that these there it its is are was be here of in on at next beside with by and or as to for
+    from has have
     having which i see one
     only inside within around along near just simply also called named used likely appears seems s
     box boxes frame frames rectangle rectangles square squares border borders bordered outline outlines outlined

@@ -8,7 +8,8 @@ from regioncap.regions.gates.wording import any_of
 
 _IMAGE = r"(?:image|picture|photo|region|area|content|contents|object|request|description|file)"
 _DESCRIBED = (
-    r"(?:described|determined|identified|processed|provided|displayed|analy[sz]ed|loaded|fulfilled|recogni[sz]ed|opened"
+    r"(?:described|determined|identified|processed|provided|displayed|analy[sz]ed|loaded|fulfilled"
+    r"|recogni[sz]ed|opened"
     r"|completed|given|answered|met)"
 )
 _CHECK = r"(?:determine|say|tell|describe|identify|analy[sz]e|make out|recogni[sz]e|confirm|know|see)"
@@ -36,7 +37,7 @@ _ENGLISH = any_of(
     r"\b(?:my|our) (?:sincere )?(?:apologies|guidelines|programming|polic(?:y|ies)|training data|capabilities"
     r"|knowledge)\b",
     r"\bapologies,? (?:but|for|i|that)\b|^apologies\b",
-    r"\bsorry,? (?:but|for|i|that|about|we|the|this|there|no)\b|^sorry\b",
+    r"\bsorry,? (?:but|for|i|that|about|we|the|this|there|no)\b|^sorry[.!,]",
     r"\bas an? (?:[\w-]+ ){0,3}(?:ai|language model|assistant|chatbot|llm|vlm)\b"
     r"|\bas (?:artificial intelligence|your assistant)\b",
     r"^(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't|could not"
@@ -63,6 +64,7 @@ _ENGLISH = any_of(
     r"|note that|feel free)\b",
     r"\b(?:assist|help) (?:with|in) (?:that|this|your)\b",
     r"\bi(?:'m| am) (?:just |only |merely )?(?:an? |your )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b",
+    rf"\b(?:not [a-z]+ enough|too [a-z]+|nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
     # chat around a description
     r"\blet me know\b|\bfeel free to\b|\bhope (?:this|that|it) (?:\w+ )?helps?\b|\b(?:happy|glad"
     r"|here) to (?:help|assist)\b",
@@ -90,7 +92,8 @@ _CHINESE = any_of(
     r"|,|无|不)",
     rf"^(?:目前|暂时|由于[^，。]{{0,15}}，?)?{_CANNOT_ZH}(?:准确|清楚|直接)?{_DO_ZH}",
     rf"(?:区域|图像|图片|照片|内容|问题|请求)(?:的内容)?[^，。]{{0,4}}{_CANNOT_ZH}(?:被)?{_DO_ZH}",
-    r"(?:出于|由于|因|基于)[^，。]{0,4}(?:隐私|安全|版权|政策|法律)|根据(?:您|你)的|无法(?:协助|提供|满足|回答"
+    r"(?:出于|由于|因|基于)[^，。]{0,4}(?:隐私|安全|版权|政策|法律)|根据(?:您|你)的|无法描述|可供描述"
+    r"|无法(?:协助|提供|满足|回答"
     r"|给出|继续|完成|处理|访问|确定[^，。]{0,8}(?:内容|什么))|不予(?:描述|回答|显示)",
     r"请(?:重新|再次|先)?(?:提供|上传|补充|告诉|告知|稍后|换|随时|发送|谅解)",
     r"(?:没有|未)(?:看到|收到|检测到|提供|上传|发现)[^，。]{0,4}(?:图片|图像|照片|区域)|(?:没有|缺乏"

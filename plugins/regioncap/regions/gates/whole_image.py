@@ -17,8 +17,18 @@ _A_THING = (
     r"|shown on|depicted on"
     r"|with (?:a|an|the) (?:\w+ )?frame))"
 )
+_NOT_A_THING = (
+    r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|screen|poster|shirt|mug|page|magazine|album"
+    r"|pinned|taped)\b)"
+)
+_PLACE = (
+    r"(?:room|street|city|park|kitchen|beach|landscape|market|office|forest|square|station|airport|restaurant"
+    r"|village|town"
+    r"|intersection|road|garden|people)"
+)
 _SHOWS = (
-    r"(?:shows?|depicts?|displays?|features?|captures?|presents?|portrays?|illustrates?|contains?|includes?|is|appears"
+    r"(?:shows?|depicts?|displays?|features?|captures?|presents?|portrays?|illustrates?|contains?|includes?|is"
+    r"|appears"
     r"|seems)"
 )
 _OF_ALL = (
@@ -42,6 +52,9 @@ _ENGLISH = any_of(
     rf"|this) {_ADJECTIVES}{_IMAGE}\b",
     rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
     rf"|\bthe rest of the {_IMAGE}\b",
+    rf"^(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
+    rf"^(?:an? |the )?{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
+    r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
     r"\bview of (?:the |an? )?(?:whole|entire|full)\b|^(?:an? |the )?(?:\w+ )?overview of\b",
     r"^(?:an? |the )?(?:wide|full|overall|long|establishing|panoramic|aerial|bird's[- ]eye"
@@ -63,14 +76,14 @@ _CHINESE = any_of(
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
     rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围)|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
     rf"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
-    r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^场景(?:中|里|是|为|展)",
+    r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^场景(?:中|里|是|为|展|显|描|呈)|全景(?!天窗|相机)",
 )
 
 
 # Captions with none of these are done with.
 _HINTS = (
     "image", "picture", "photo", "scene", "screenshot", "snapshot", "visual", "view", "shot", "composition",
-    "we can", "you can", "图", "照", "影", "画面", "相片", "场", "整", "总体",
+    "we can", "you can", "whole", "entire", "图", "照", "影", "画面", "相片", "场", "整", "全", "总体",
 )  # fmt: skip
 
 
