@@ -142,6 +142,16 @@ def test_a_gate_says_which_regions_it_is_about_and_shows_what_it_found() -> None
     assert finding.failure == Failure("<region2> is no description: “I'm sorry, I can't help with that.”", (2,))
 
 
+def test_a_tag_that_the_prompt_asks_for_is_no_special_token() -> None:
+    text = "<region1>: <answer>a red door</answer>"
+
+    def codes(prompt: str) -> list[str]:
+        return codes_of(run_gates(Answer(text, "stop", parse_answer(text, "free_text", [1]), [1], "en", (prompt,))))
+
+    assert codes("Say it within <answer> and </answer>.") == []
+    assert codes("Say it.") == ["special_tokens"]
+
+
 def test_an_answer_that_cannot_be_taken_apart_is_looked_at_as_a_whole() -> None:
     text = "I'm sorry, but I can't help with that."
     asked = [1, 2]
@@ -275,12 +285,15 @@ def test_a_gate_may_not_take_the_name_of_a_code(extend: Callable[..., None]) -> 
         all_gates()
 
 
-@pytest.mark.parametrize("check", [lambda answer: 1 / 0, lambda answer: "a text", lambda: None])
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("raises", lambda answer: 1 / 0), ("writes", lambda answer: "a text"), ("differs", lambda: None)],
+)
 def test_a_gate_that_raises_is_a_warning_and_the_others_are_asked(
-    check: Callable[[Answer], Failure | None], caplog: pytest.LogCaptureFixture
+    name: str, check: Callable[[Answer], Failure | None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    findings = run_gates(answer("a", "a cat"), [Gate("mine", "reject", check), *OWN_GATES])
+    findings = run_gates(answer("a", "a cat"), [Gate(name, "reject", check), *OWN_GATES])
     assert [(finding.gate.code, finding.gate.severity) for finding in findings] == [
         ("gate_error", "warn"), ("empty", "reject"),
     ]  # fmt: skip
-    assert "the gate mine failed on an answer" in caplog.text
+    assert f"the gate {name} failed" in caplog.text

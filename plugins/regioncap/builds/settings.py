@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from regioncap.builds.drop import InputFormat, Readiness
 from regioncap.regions.boxes import BoxFormat
-from regioncap.regions.gates.special_tokens import special_token
+from regioncap.regions.gates.special_tokens import input_token
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
@@ -289,7 +289,7 @@ class BuildSettings(BaseModel):
     @field_validator("prompt", "system_prompt")
     @classmethod
     def _no_special_tokens(cls, value: str, info: ValidationInfo) -> str:
-        token = special_token(value)
+        token = input_token(value)
         if token is not None:
             raise ValueError(
                 f"{info.field_name} has the special token {token} in it, which can crash a model's server: take it out "

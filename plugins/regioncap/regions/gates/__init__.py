@@ -37,6 +37,8 @@ __all__ = [
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
+# Gates whose errors are in the log already: a gate that fails on every answer must not fill it.
+_told: set[str] = set()
 
 # In this order: the first that rejects names the row's code, so causes come before their consequences.
 OWN_GATES: tuple[Gate, ...] = (
@@ -99,7 +101,9 @@ def run_gates(answer: Answer, gates: Sequence[Gate] | None = None) -> list[Findi
             if failure is not None and not isinstance(failure, Failure):
                 raise TypeError(f"it returned {failure!r}, neither a Failure nor None")
         except Exception:
-            _log.exception("the gate %s failed on an answer; the row is marked with %s", gate.code, Code.GATE_ERROR)
+            if gate.code not in _told:
+                _told.add(gate.code)
+                _log.exception("the gate %s failed; rows it fails on are marked with %s", gate.code, Code.GATE_ERROR)
             failed = Gate(Code.GATE_ERROR, "warn", gate.check)
             findings.append(Finding(failed, Failure(f"the gate {gate.code} raised an error instead of looking")))
             continue

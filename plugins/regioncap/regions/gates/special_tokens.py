@@ -3,7 +3,7 @@
 import re
 
 from regioncap.regions.codes import Code
-from regioncap.regions.gates.gate import Caption, Gate, each_caption
+from regioncap.regions.gates.gate import Answer, Caption, Failure, Gate, each_caption
 from regioncap.regions.gates.wording import any_of
 
 _SPECIAL = any_of(
@@ -29,15 +29,31 @@ _TEXT = re.compile(
 )
 
 
-def special_token(text: str) -> str | None:
-    """The first special token in a text, None where there is none."""
-    return next((found[0] for found in _SPECIAL.finditer(text) if not _TEXT.fullmatch(found[0])), None)
+# Of these, those that servers know as what starts and ends a message or stands for an image.
+_INPUT = any_of(
+    r"<\s?[|｜][^<>\n]{0,60}[|｜]\s?>",
+    r"</?(?:s|pad|unk|bos|eos|image|img|video|audio|im_start|im_end|img_context|start_of_turn|end_of_turn|end_of_utterance)>",
+    r"\[/?INST\]|<</?SYS>>",
+)
 
 
-def special_tokens(caption: Caption) -> str | None:
-    """There is one of them."""
-    found = special_token(caption.text)
-    return f"has the special token {found} in it" if found else None
+def input_token(text: str) -> str | None:
+    """The first token in a prompt that a server might take for a part of its input format, None where there is none."""
+    found = _INPUT.search(text)
+    return found[0] if found else None
 
 
-GATE = Gate(Code.SPECIAL_TOKENS, "reject", each_caption(special_tokens, outside=True))
+def special_tokens(answer: Answer) -> Failure | None:
+    """There is one of them, and it is none that the prompt asks for."""
+
+    def has_one(caption: Caption) -> str | None:
+        for found in _SPECIAL.finditer(caption.text):
+            token = found[0]
+            if not _TEXT.fullmatch(token) and not any(token in prompt for prompt in answer.prompts):
+                return f"has the special token {token} in it"
+        return None
+
+    return each_caption(has_one, outside=True)(answer)
+
+
+GATE = Gate(Code.SPECIAL_TOKENS, "reject", special_tokens)
