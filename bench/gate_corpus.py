@@ -8,7 +8,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,6 @@ class Sample:
     answer: str
     finish_reason: str
     defect: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        """The sample as a line of an `--answers` file."""
-        return asdict(self)
 
 
 def corpus(seed: int, clean: int, per_defect: int) -> Iterator[Sample]:
@@ -222,18 +218,6 @@ def _repetition(writer: _Writer) -> tuple[str, int, str]:
     return answer, len(captions), "length" if cut else "stop"
 
 
-def _leak(writer: _Writer) -> tuple[str, int, str]:
-    return writer.one_spoilt("leaks")
-
-
-def _special(writer: _Writer) -> tuple[str, int, str]:
-    return _with_piece(writer, "special_tokens")
-
-
-def _control(writer: _Writer) -> tuple[str, int, str]:
-    return _with_piece(writer, "control_characters")
-
-
 def _with_piece(writer: _Writer, words: str) -> tuple[str, int, str]:
     captions = writer.captions()
     at = writer.rng.randrange(len(captions))
@@ -270,9 +254,9 @@ DEFECTS: dict[str, Callable[[_Writer], tuple[str, int, str]]] = {
     "repetition": _repetition,
     "refusal": lambda writer: writer.one_spoilt("refusals"),
     "mark_talk": lambda writer: writer.one_spoilt("mark_talk"),
-    "prompt_leak": _leak,
-    "special_tokens": _special,
-    "control_characters": _control,
+    "prompt_leak": lambda writer: writer.one_spoilt("leaks"),
+    "special_tokens": lambda writer: _with_piece(writer, "special_tokens"),
+    "control_characters": lambda writer: _with_piece(writer, "control_characters"),
     "wrong_language": _wrong_language,
     "whole_image": lambda writer: writer.one_spoilt("whole_image"),
 }
