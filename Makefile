@@ -20,7 +20,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS
 
-.PHONY: help setup demo serve test prove eval bench-render bench-caption bench-publish builds gallery model schemas lint format lock clean
+.PHONY: help setup demo serve test prove eval bench-render bench-caption bench-gates bench-publish builds gallery model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench-render: .venv/installed ## How fast images are marked: make bench-render [
 
 bench-caption: setup ## How fast the caption step is: make bench-caption [ARGS="--json FILE"]
 	@$(PY) -m bench.caption $(ARGS)
+
+bench-gates: .venv/installed ## How well the gates find bad answers: make bench-gates [ARGS="--json FILE --answers FILE --show N"]
+	@$(PY) -m bench.gates $(ARGS)
 
 bench-publish: .venv/installed ## How fast a build is published: make bench-publish [ARGS="--json FILE"]
 	@$(PY) -m bench.publish $(ARGS)

@@ -1,10 +1,20 @@
 """What several folders of tests share."""
 
-from collections.abc import Iterator
+import importlib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import hypothesis
 import pytest
 
+from regioncap.regions.extensions import installed
+from regioncap.regions.gates import all_gates
 from tests.fake_vlm import MODEL, FakeVlm, answer_well, fake_vlm
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("regioncap", deadline=None)
+hypothesis.settings.load_profile("regioncap")
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +32,27 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.most_in_flight = 0
     _fake_server.ignores_schemas, _fake_server.waiting = False, None
     return _fake_server
+
+
+@pytest.fixture
+def extend(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a package with an entry point: `extend(group, name, code)`; `code` defines `it`."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    monkeypatch.syspath_prepend(folder)
+
+    def install(group: str, name: str, code: str, version: str = "1.0") -> None:
+        module = f"extension_{uuid.uuid4().hex}"
+        (folder / f"{module}.py").write_text(code)
+        info: Path = folder / f"{name}_package.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-package\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:it\n")
+        importlib.invalidate_caches()
+        forget()
+
+    def forget() -> None:
+        installed.cache_clear()
+        all_gates.cache_clear()
+
+    yield install
+    forget()

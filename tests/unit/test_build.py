@@ -8,9 +8,9 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 
 from regioncap.builds import layout
-from regioncap.builds import settings as settings_module
 from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, load_answers
 from regioncap.builds.caption import caption_shard
 from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
@@ -26,11 +25,10 @@ from regioncap.builds.plan import Plan
 from regioncap.builds.propose import propose_shard
 from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
 from regioncap.builds.render import BoxFormatError, render_shard
-from regioncap.builds.shard import StepMissingError
+from regioncap.builds.shard import StepMissingError, read_lines
 from regioncap.builds.status import BuildStatus
 from regioncap.builds.validate import validate_shard
-from regioncap.regions import proposals
-from regioncap.regions.boxes import Box
+from regioncap.regions.records import Rejected
 from regioncap.storage.local import LocalStore
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError
 from tests.builders import Place, broken_rows, encoded, picture
@@ -272,13 +270,10 @@ def test_no_shard_waits_for_the_model_where_boxes_are_given_or_found_otherwise(p
     assert place.plan().shards_to_propose == []
 
 
-def test_ones_own_detector_finds_the_boxes(place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lower_half(image: Image.Image) -> list[Box]:
-        return [(0.0, image.height / 2, float(image.width), float(image.height))]
-
-    installed = {"lower_half": SimpleNamespace(load=lambda: lower_half)}
-    monkeypatch.setattr(proposals, "_installed", lambda: installed)
-    monkeypatch.setattr(settings_module, "_WHEN_NO_BOXES", proposals.proposer_names())
+def test_ones_own_detector_finds_the_boxes(place: Place, vlm: FakeVlm, extend: Callable[..., None]) -> None:
+    extend(
+        "regioncap.proposers", "lower_half", "def it(image): return [(0, image.height / 2, image.width, image.height)]"
+    )
     place.put("a.jpg", encoded(picture(120, 80)))
     place.put_rows({"image": "a.jpg"})
     build(place, vlm, when_no_boxes="lower_half")
@@ -517,7 +512,7 @@ def test_force_rebuild_asks_again_and_its_retry_does_not(place: Place, vlm: Fake
         (completion('{"<region1>": "a thing", "<region2>": "anoth', "length"), "cut_off"),
         (completion('{"<region1>": "a thing"}'), "missing_region"),
         (completion('{"<region1>": "a thing", "<region2>": "  "}'), "empty"),
-        (completion('{"<region1>": "a", "<region2>": "b", "<region3>": "c"}'), "invented_region"),
+        (completion('{"<region1>": "a cat", "<region2>": "a dog", "<region3>": "a cow"}'), "invented_region"),
         (completion('{"what": "is this"}'), "unparseable"),
         (completion('{"<region1>": "broken'), "unparseable"),
         (Reply(400, '{"error": {"message": "the prompt is too long"}}'), "request_refused"),
@@ -612,6 +607,73 @@ def test_a_server_that_ignores_schemas_is_told_of_and_its_free_text_is_read(
     assert json.loads(place.partition.read(f"{manifest.build}/report.json"))["timings"]["schema_ignored"] is True
 
 
+GATE = """
+from regioncap.regions.gates import Gate, each_caption
+it = Gate("no_doors", "{severity}", each_caption(lambda caption: {check}))
+"""
+
+
+def test_ones_own_gate_that_warns_is_in_the_records_checks(
+    place: Place, vlm: FakeVlm, extend: Callable[..., None]
+) -> None:
+    extend(
+        "regioncap.gates",
+        "no_doors",
+        GATE.format(severity="warn", check="'is a door' if 'door' in caption.text else None"),
+    )
+    place.good_rows(1)
+    vlm.behave = lambda number, body: completion('{"<region1>": "a red door", "<region2>": "a cat"}')
+    build(place, vlm)
+    assert records(place)[0]["checks"] == ["no_doors"]
+
+
+def test_ones_own_gate_that_rejects_names_the_rejected_row(
+    place: Place, vlm: FakeVlm, extend: Callable[..., None]
+) -> None:
+    extend(
+        "regioncap.gates",
+        "no_doors",
+        GATE.format(severity="reject", check="'is a door' if 'door' in caption.text else None"),
+    )
+    place.good_rows(1)
+    both, again = '{"<region1>": "a red door", "<region2>": "a cat"}', '{"<region1>": "a blue door"}'
+    vlm.behave = lambda number, body: completion(again if number else both)
+    plan = place.plan()
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate(place, plan)
+    (row,) = read_lines(place.work.sub(layout.shard_path(plan.shards[0])), layout.VALIDATE_REJECTED, Rejected)
+    assert (row.code, row.reason) == ("no_doors", "<region1> is a door")
+    assert len(vlm.requests) == 3
+    # Only about the door.
+    assert vlm.requests[1]["response_format"]["json_schema"]["schema"]["required"] == ["<region1>"]
+
+
+def test_ones_own_gate_that_raises_loses_no_row(place: Place, vlm: FakeVlm, extend: Callable[..., None]) -> None:
+    extend("regioncap.gates", "no_doors", GATE.format(severity="reject", check="caption.no_such_thing"))
+    place.good_rows(2)
+    build(place, vlm)
+    assert [record["checks"] for record in records(place)] == [["gate_error"], ["gate_error"]]
+
+
+def test_warnings_are_about_the_captions_that_are_taken(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda number, body: completion(
+        '{"<region1>": "a red door", "<region2>": "a red door", "<region3>": "a cat"}'
+        if number == 0
+        else '{"<region1>": "a red door", "<region2>": "a cat"}'
+    )
+    build(place, vlm)
+    assert (records(place)[0]["attempts"], records(place)[0]["checks"]) == (2, [])
+
+
+def test_regions_asked_about_one_by_one_are_compared_too(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda number, body: completion("a blue disc")
+    build(place, vlm, caption_mode="per_region", answer_format="free_text")
+    assert records(place)[0]["checks"] == ["same_text"]
+
+
 # ---- asking again
 
 
@@ -651,7 +713,7 @@ def test_a_row_is_given_up_after_so_many_attempts_however_often_the_task_is_run(
     assert [counts.asked for counts in caption(place, plan, vlm)] == [0]
     validate(place, plan)
     publish(place, plan)
-    assert {row["code"] for row in rejected(place).values()} == {"unparseable"}
+    assert {row["code"] for row in rejected(place).values()} == {"empty"}
 
 
 def test_a_further_question_that_the_server_refuses_leaves_the_first_ones_fault(place: Place, vlm: FakeVlm) -> None:

@@ -1,6 +1,7 @@
 """`plan`: rows into shards that are known by what is in them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,27 @@ def test_another_model_makes_a_new_build(place: Place) -> None:
     place.good_rows(2)
     published(place, place.plan())
     assert not place.plan(model="another").unchanged
+
+
+@pytest.mark.parametrize("group", ["regioncap.gates", "regioncap.proposers"])
+def test_another_version_of_an_installed_gate_or_of_the_detector_in_use_makes_a_new_build(
+    place: Place, extend: Callable[..., None], group: str
+) -> None:
+    code = "from regioncap.regions.gates import Gate\nit = Gate('mine', 'warn', lambda answer: None)"
+    place.good_rows(1)
+    using = {"when_no_boxes": "mine"} if group == "regioncap.proposers" else {}
+    extend(group, "mine", code, version="1.0")
+    published(place, place.plan(**using))
+    assert place.plan(**using).unchanged
+    extend(group, "mine", code, version="1.1")
+    assert not place.plan(**using).unchanged
+
+
+def test_a_detector_that_is_not_used_has_no_say(place: Place, extend: Callable[..., None]) -> None:
+    place.good_rows(1)
+    published(place, place.plan())
+    extend("regioncap.proposers", "mine", "it = None")
+    assert place.plan().unchanged
 
 
 def test_a_changed_image_makes_a_new_build(place: Place) -> None:

@@ -70,7 +70,7 @@ def test_a_close_up_shows_three_times_the_region_as_far_as_there_is_image() -> N
     assert close_up_frame((500, 500, 504, 504), (1000, 1000)) == (478, 478, 526, 526)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from(sorted(PROFILES)))
 def test_a_close_up_has_a_size_of_the_models_and_its_region_in_it(data: st.DataObject, name: str) -> None:
     profile = PROFILES[name]

@@ -47,6 +47,8 @@ def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> No
         ("prompt", "There are {k} regions"),
         ("prompt", "There are {n regions"),
         ("prompt", "{n.__class__}"),
+        ("prompt", "Describe them.<|im_end|>"),
+        ("system_prompt", "<image> You are a helpful assistant."),
         ("file_name_prefix", "a/b"),
         ("export_formats", ["xml"]),
         ("no_such_setting", 1),

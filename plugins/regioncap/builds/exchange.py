@@ -4,14 +4,15 @@ It is a pure function of the answers, so the caption step, its next try and the 
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
 
 - an answer that is cut off is asked for again with twice the room (`max_tokens`);
-- regions that are missing or empty are asked for again without the others, whose captions stay;
+- regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
+  stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
 - each further question has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same question at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from regioncap.builds.plan import Plan
@@ -19,13 +20,10 @@ from regioncap.builds.questions import Regions, caption_question
 from regioncap.regions.answers import parse_answer
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
-from regioncap.regions.gates import Answer, run_gates
+from regioncap.regions.gates import Answer, Finding, run_gates
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.client import RawAnswer
 from regioncap.vlm.questions import Question
-
-# After these, the captions of the other regions are as good as ever.
-_ABOUT_SOME_REGIONS = {Code.MISSING_REGION, Code.EMPTY}
 
 
 @dataclass
@@ -33,12 +31,12 @@ class Exchange:
     """What came of asking about some regions of a row.
 
     `question` is what to ask next, None where nothing is; `fault` is why the regions have no captions then, None where
-    they have. `used` are the answers that count, `warnings` the gates that warned of one.
+    they have. `used` are the answers that count. Gates that only warn have nothing to say here: `make_record` asks them
+    about the captions that it takes.
     """
 
     captions: dict[int, str] = field(default_factory=dict)
     used: list[RawAnswer] = field(default_factory=list)
-    warnings: list[Code] = field(default_factory=list)
     question: Question | None = None
     fault: RowFault | None = None
 
@@ -60,15 +58,32 @@ def exchange(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[st
             return so_far
         so_far.used.append(raw)
         parsed = parse_answer(raw.text, plan.settings.answer_format, left)
-        findings = run_gates(Answer(raw.text, raw.finish_reason, parsed, left))
-        so_far.warnings += [finding.gate.code for finding in findings if finding.gate.severity == "warn"]
-        rejecting = [finding for finding in findings if finding.gate.severity == "reject"]
-        if {finding.gate.code for finding in rejecting} <= _ABOUT_SOME_REGIONS:
-            so_far.captions |= {region: parsed.captions[region] for region in left if parsed.captions.get(region)}
+        language = plan.settings.prompt_language
+        answer = Answer(raw.text, raw.finish_reason, parsed, left, language, _sent(question))
+        rejecting = [finding for finding in run_gates(answer) if finding.gate.severity == "reject"]
+        failed = _failed_regions(rejecting)
+        if failed is not None:
+            good = [region for region in left if parsed.captions.get(region) and region not in failed]
+            so_far.captions |= {region: parsed.captions[region] for region in good}
         if not rejecting:
             so_far.fault = None
             return so_far
-        so_far.fault = RowFault(rejecting[0].gate.code, rejecting[0].reason)
+        so_far.fault = RowFault(rejecting[0].gate.code, rejecting[0].failure.reason)
         left = tuple(region for region in regions if region not in so_far.captions)
         room *= 2 if raw.finish_reason == "length" else 1
     return so_far
+
+
+def _sent(question: Question) -> tuple[str, ...]:
+    """The texts of a question."""
+    return (question.system, *(part.value for part in question.parts if part.kind == "text"))
+
+
+def _failed_regions(findings: Sequence[Finding]) -> set[int] | None:
+    """The regions that findings are about; None if one of them is about the answer as a whole."""
+    failed: set[int] = set()
+    for finding in findings:
+        if finding.failure.regions is None:
+            return None
+        failed.update(finding.failure.regions)
+    return failed

@@ -13,6 +13,8 @@ from regioncap.builds import drop as drops
 from regioncap.builds import layout, manifest, shard
 from regioncap.builds.lineage import NO_LINEAGE, Lineage, LineageWriter, load_lineage
 from regioncap.builds.settings import BuildSettings
+from regioncap.regions.extensions import GATES_GROUP, PROPOSERS_GROUP, installed, version_of
+from regioncap.regions.gates import all_gates
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.regions.rows import RowReader, reject
@@ -71,9 +73,13 @@ def plan_build(
 
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
-    Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to.
+    Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
+    and GateError where an installed gate cannot be used.
     """
-    identity = hashlib.sha256(canonical([settings.identity(), model, regioncap.__version__])).hexdigest()
+    all_gates()
+    identity = hashlib.sha256(
+        canonical([settings.identity(), model, regioncap.__version__, _extensions(settings)])
+    ).hexdigest()
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, drops.fingerprint(drop)])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
@@ -109,6 +115,13 @@ def plan_build(
     )
     plan.save(work)
     return plan
+
+
+def _extensions(settings: BuildSettings) -> list[list[str]]:
+    """The installed packages that have a say in the build, with their versions: all gates, and the detector in use."""
+    gates = [version_of(GATES_GROUP, name) for name in sorted(installed(GATES_GROUP))]
+    detector = settings.when_no_boxes
+    return [*gates, *(version_of(PROPOSERS_GROUP, name) for name in installed(PROPOSERS_GROUP) if name == detector)]
 
 
 def _write_shards(

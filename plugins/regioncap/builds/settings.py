@@ -7,17 +7,21 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from regioncap.builds.drop import InputFormat, Readiness
 from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.gates.special_tokens import input_token
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
 from regioncap.regions.prompts import PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.regions.proposals import proposer_names
 
-_WHEN_NO_BOXES = [*proposer_names(), "ask_model", "reject"]
+
+def _ways_without_boxes() -> list[str]:
+    return [*proposer_names(), "ask_model", "reject"]
+
 
 ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]
 ExportImages = Literal["none", "original", "marked"]
@@ -93,7 +97,7 @@ class BuildSettings(BaseModel):
         description="`contours`: propose regions from closed shapes in the image. `ask_model`: ask the model where "
         "things are, if the model profile says how it counts (Qwen's do). `reject`: put the row into "
         "`rejected.jsonl`. Installed detectors are named after `contours`.",
-        json_schema_extra=_group("Boxes", enum=_WHEN_NO_BOXES),
+        json_schema_extra=_group("Boxes", enum=_ways_without_boxes()),
     )
 
     mark_style: str = Field(
@@ -285,7 +289,7 @@ class BuildSettings(BaseModel):
     @field_validator("when_no_boxes")
     @classmethod
     def _known_proposals(cls, value: str) -> str:
-        return _known(value, "when_no_boxes", _WHEN_NO_BOXES)
+        return _known(value, "when_no_boxes", _ways_without_boxes())
 
     @model_validator(mode="after")
     def _grounding_model(self) -> Self:
@@ -317,6 +321,17 @@ class BuildSettings(BaseModel):
     @classmethod
     def _usable_prompt(cls, value: str) -> str:
         check_prompt(value)
+        return value
+
+    @field_validator("prompt", "system_prompt")
+    @classmethod
+    def _no_special_tokens(cls, value: str, info: ValidationInfo) -> str:
+        token = input_token(value)
+        if token is not None:
+            raise ValueError(
+                f"{info.field_name} has the special token {token} in it, which can crash a model's server: take it out "
+                "(the server adds what its model needs)"
+            )
         return value
 
     @field_validator("export_formats")

@@ -7,9 +7,9 @@ from regioncap.builds.asking import load_answers
 from regioncap.builds.exchange import Exchange, exchange
 from regioncap.builds.plan import Plan
 from regioncap.builds.questions import asked_together
-from regioncap.regions.answers import answer_lines
-from regioncap.regions.codes import Code
+from regioncap.regions.answers import ParsedAnswer, answer_lines
 from regioncap.regions.faults import RowFault
+from regioncap.regions.gates import Answer, run_gates
 from regioncap.regions.prompts import user_prompt
 from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
 from regioncap.regions.rows import reject
@@ -44,14 +44,17 @@ def make_record(row: RenderedRow, told: Sequence[Exchange], plan: Plan) -> Recor
     """The record of a row and of all that was said about its regions. Raises RowFault where some have no caption."""
     settings = plan.settings
     captions: dict[int, str] = {}
-    warned: list[Code] = list(row.warnings)
     for said in told:
         if said.fault is not None:
             raise said.fault
         captions |= said.captions
-        warned += said.warnings
     texts = [answer.text.strip() for said in told for answer in said.used]
     own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
+    answer = texts[0] if own_text else answer_lines(captions)
+    prompt = user_prompt(settings.prompt_template, len(row.regions))
+    # About the captions together, whatever answers they came from. What rejects has seen each of these answers before.
+    taken = Answer(answer, "stop", ParsedAnswer(captions), sorted(captions), settings.prompt_language, (prompt,))
+    warned = [finding.gate.code for finding in run_gates(taken) if finding.gate.severity == "warn"]
     return Record(
         image=row.image,
         type=row.type,
@@ -60,8 +63,8 @@ def make_record(row: RenderedRow, told: Sequence[Exchange], plan: Plan) -> Recor
         result_file=".",
         image_with_bbox=layout.image_path(row.marked),
         valid_bboxes_num=len(row.regions),
-        prompt=user_prompt(settings.prompt_template, len(row.regions)),
-        answer=texts[0] if own_text else answer_lines(captions),
+        prompt=prompt,
+        answer=answer,
         id=row.id,
         image_uri=f"{plan.drop_uri}/{row.image}",
         image_sha256=row.image_sha256,
@@ -70,5 +73,5 @@ def make_record(row: RenderedRow, told: Sequence[Exchange], plan: Plan) -> Recor
         regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
         dropped_boxes=row.dropped_boxes,
         attempts=max(len(said.used) for said in told),
-        checks=[str(code) for code in dict.fromkeys(warned)],
+        checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
     )

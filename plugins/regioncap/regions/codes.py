@@ -1,6 +1,7 @@
 """Why a row or a box is not used: one code each, the same wherever it appears.
 
-Codes are part of the published format (`rejected.jsonl`, `dropped_boxes`): add, never rename.
+Codes are part of the published format (`rejected.jsonl`, `dropped_boxes`): add, never rename. Gates that are installed
+beside RegionCap bring codes of their own.
 """
 
 from enum import StrEnum
@@ -47,8 +48,18 @@ class Code(StrEnum):
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused"  # the VLM refused the request as malformed
     CUT_OFF = "cut_off"  # the answer hit `max_tokens`
-    EMPTY = "empty"  # the answer, or a region's caption, is empty
+    EMPTY = "empty"  # the answer, or a region's caption, is empty, a placeholder, or a single letter
+    REPETITION = "repetition"  # a caption repeats itself over and over
+    CONTROL_CHARACTERS = "control_characters"  # control characters, broken encoding, invisible characters
+    SPECIAL_TOKENS = "special_tokens"  # tokens of the model's input format, as `<|im_end|>`
+    REFUSAL = "refusal"  # the model refuses, apologises or chats
+    PROMPT_LEAK = "prompt_leak"  # a part of the prompt or of the system message
     UNPARSEABLE = "unparseable"  # the answer cannot be taken apart into regions
     MISSING_REGION = "missing_region"  # a marked region is not described
     INVENTED_REGION = "invented_region"  # a region is described that was not asked about
     REPEATED_REGION = "repeated_region"  # a region is described twice
+    WRONG_LANGUAGE = "wrong_language"  # a caption is not in `prompt_language`
+    MARK_TALK = "mark_talk"  # a caption talks about the frame, the tag or its number
+    WHOLE_IMAGE = "whole_image"  # a warning: a caption describes the whole image
+    SAME_TEXT = "same_text"  # a warning: two regions have nearly the same caption
+    GATE_ERROR = "gate_error"  # a warning: an installed gate raised an error instead of looking

@@ -9,19 +9,16 @@ The param `when_no_boxes` then offers `my_detector`.
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from regioncap.regions.boxes import Box
+from regioncap.regions.extensions import PROPOSERS_GROUP, installed
 
 # Takes an RGB image at its full displayed size; returns boxes in its pixels, best first.
 Proposer = Callable[[Image.Image], list[Box]]
-
-_ENTRY_POINTS = "regioncap.proposers"
 
 # Areas, aspect (width / height) and sides that the original pipeline accepts, as shares of the image.
 _MIN_AREA, _MAX_AREA = 0.01, 0.8
@@ -72,19 +69,14 @@ def _overlap(a: Box, b: Box) -> float:
     return width * height / min(_area(a), _area(b)) if width > 0 and height > 0 else 0.0
 
 
-@cache
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
-
-
 def proposer_names() -> list[str]:
     """The names that `proposer` knows: RegionCap's own first, then those of installed packages."""
-    return ["contours", *sorted(_installed().keys() - {"contours"})]
+    return ["contours", *sorted(installed(PROPOSERS_GROUP).keys() - {"contours"})]
 
 
 def proposer(name: str) -> Proposer:
     """The detector of that name, one of `proposer_names()`."""
     if name == "contours":
         return contours
-    loaded: Proposer = _installed()[name].load()
+    loaded: Proposer = installed(PROPOSERS_GROUP)[name].load()
     return loaded

@@ -1,12 +1,15 @@
 """What is written down for each row: the published `Record` and `Rejected`, and the rows on their way there."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.regions.codes import Code
 
 RowType = Literal["with_bbox", "without_bbox"]
+
+# A code of RegionCap's own, or the name of an installed gate.
+AnyCode = Annotated[Code | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Field(union_mode="left_to_right")]
 
 
 class _Row(BaseModel):
@@ -101,6 +104,6 @@ class Rejected(Source):
     """A line of `rejected.jsonl`: an input row that did not become a record."""
 
     id: str | None = Field(description="The row's id, as far as it has one.")
-    code: Code = Field(description="Why, as a code.")
+    code: AnyCode = Field(description="Why, as a code; installed gates have codes of their own.")
     reason: str = Field(description="Why, as a sentence.")
     row: Any = Field(description="The row as far as it could be read: an object, or the line's text.")
