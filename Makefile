@@ -77,8 +77,8 @@ gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 model: .venv-vllm/installed ## Train the demo model from nothing, or go on from weights: make model [START=include/demo_model]
 	@$(PY_VLLM) -m demo_model.train $(if $(START),--start "$(START)")
 
-schemas: .venv/installed ## Write include/schemas anew from the models
-	@$(PY) -m regioncap.builds.schemas include/schemas
+schemas: .venv/installed ## Write include/schemas and docs/fields.md anew from the models
+	@$(PY) -m regioncap.builds.schemas include/schemas docs/fields.md
 
 lint: .venv/installed ## Style and types
 	@$(PY) -m ruff check .
