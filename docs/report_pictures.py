@@ -20,7 +20,7 @@ from regioncap.storage.local import LocalStore
 from tests.builders import DATE, ROOT, Place
 from tests.ui.browser import launched
 
-_WIDTH, _HEIGHT = 1180, 1560
+_WIDTH, _HEIGHT = 1180, 1770
 _SPOILT = {"07.jpg": "cut short", "11.jpg": "one left out"}
 _TWICE = "01.jpg"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from regioncap.builds.page import render_page
-from regioncap.builds.report import Report, Statistics
+from regioncap.builds.report import Distribution, Report, Statistics
 from regioncap.builds.schemas import example
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
@@ -36,6 +36,9 @@ def report_of(statistics: Statistics, text: str = "harmless") -> Report:
             "quality": statistics.quality(),
             "gates": statistics.gates(),
             "warned_records": statistics.warned_records,
+            "regions_per_image": Distribution.of(statistics.regions_per_image),
+            "words_per_caption": Distribution.of(statistics.words_per_caption),
+            "attempts_per_record": Distribution.of(statistics.attempts_per_record),
             "rejected_by_code": {str(code): rows for code, rows in statistics.rejected_by_code.items()},
             "model": text,
             "drop_uri": text,

@@ -146,7 +146,7 @@ def test_a_few_very_long_captions_do_not_flatten_the_histogram() -> None:
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0 %"), (0.0004, "< 0.1 %"), (0.004, "0.4 %"), (0.5, "50 %"), (0.9996, "100.0 %"), (1, "100 %")],
+    [(0, "0 %"), (0.0004, "< 0.1 %"), (0.004, "0.4 %"), (0.5, "50 %"), (0.9996, "> 99.9 %"), (1, "100 %")],
 )
 def test_shares_are_rounded_for_people(share: float, text: str) -> None:
     assert percent(share, 1).replace("\u00a0", " ") == text

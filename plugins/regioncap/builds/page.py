@@ -6,6 +6,7 @@ the page's content security policy allows no style but the template's own and no
 
 import base64
 import hashlib
+import inspect
 import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,8 +125,9 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
 def meaning(name: str) -> str:
     """What a code or a gate says, as a sentence; empty where nobody knows, say of a gate that is gone."""
     for gate in GATES:
-        if str(gate.code) == name and gate.check.__doc__:
-            return gate.check.__doc__.strip().split("\n\n")[0]
+        explained = inspect.getdoc(gate.check)
+        if str(gate.code) == name and explained:
+            return " ".join(explained.split("\n\n")[0].split())
     said = next((code.meaning for code in Code if code == name), "")
     return f"{said[0].upper()}{said[1:]}." if said else ""
 
@@ -139,10 +141,12 @@ def prose(text: str) -> Markup:
 
 
 def percent(part: float, whole: float) -> str:
-    """A share for people: `12 %`, `0.4 %`, `< 0.1 %`."""
+    """A share for people: `12 %`, `0.4 %`, `< 0.1 %`, `> 99.9 %`."""
     share = 100 * part / whole if whole else 0.0
     if 0 < share < 0.1:
         return "<\u00a00.1\u00a0%"
+    if 99.9 < share < 100:
+        return ">\u00a099.9\u00a0%"
     return f"{share:.1f}\u00a0%" if 0 < share < 10 or 99 < share < 100 else f"{share:.0f}\u00a0%"
 
 

@@ -26,7 +26,7 @@ from regioncap.storage.store import Store
 # The form of `report.json` has a version of its own: it changes more often than what is published.
 REPORT_VERSION = "2.0"
 
-# What the page shows. At about 15 KB a picture it stays near 1 MB, however large the build is.
+# What the page shows. At about 20 KB a photo it stays near 1.5 MB, however large the build is.
 SAMPLED_RECORDS = 48
 SAMPLED_WARNED = 16
 SAMPLED_PER_CODE = 8

@@ -44,7 +44,7 @@ class Code(StrEnum):
     BBOX_NOT_A_LIST = "bbox_not_a_list", "the boxes are not a list of boxes"
     NOT_A_BOX = "not_a_box", "a box is not a list"
     WRONG_LENGTH = "wrong_length", "a box has not exactly four numbers"
-    NOT_A_NUMBER = "not_a_number", "a coordinate is a string, a boolean, null, ..."
+    NOT_A_NUMBER = "not_a_number", "a coordinate is no number but a string, a boolean or null"
     NOT_FINITE = "not_finite", "a coordinate is NaN or infinite"
     NO_AREA = "no_area", "width or height is zero or negative"
     OUTSIDE = "outside", "the box lies wholly outside the image"
