@@ -123,13 +123,10 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
 
 
 def meaning(name: str) -> str:
-    """What a code or a gate says, as a sentence; empty where nobody knows, say of a gate that is gone."""
-    for gate in GATES:
-        explained = inspect.getdoc(gate.check)
-        if str(gate.code) == name and explained:
-            return " ".join(explained.split("\n\n")[0].split())
-    said = next((code.meaning for code in Code if code == name), "")
-    return f"{said[0].upper()}{said[1:]}." if said else ""
+    """What a code says, or a gate of somebody's own; as a sentence, empty where nobody knows."""
+    known = {str(code): f"{code.meaning[0].upper()}{code.meaning[1:]}." for code in Code}
+    explained = {str(gate.code): inspect.getdoc(gate.check) or "" for gate in GATES}
+    return known.get(name) or " ".join(explained.get(name, "").split("\n\n")[0].split())
 
 
 def prose(text: str) -> Markup:
