@@ -20,7 +20,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS
 
-.PHONY: help setup demo serve test prove eval bench-render bench-caption bench-gates bench-publish builds gallery model schemas lint format lock clean
+.PHONY: help setup demo serve test prove test-ui eval bench-render bench-caption bench-gates bench-publish builds gallery screenshots model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ test: setup ## All tests but the long ones
 prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
 
+test-ui: .venv/installed ## The report in a real browser (needs Chromium)
+	@$(PY) -m tests.ui.browser
+	$(PY) -m pytest tests/ui
+
 # At temperature 0, so that the table is the same each time; built anew, since the code or the weights may have changed.
 eval: PARAMS = {"temperature": 0, "force_rebuild": true, "caption_mode": "$(MODE)"}
 eval: setup ## How good the demo model is, through the whole pipeline: make eval [SEED=n] [IMAGES=n] [MODE=joint|per_region]
@@ -83,11 +87,14 @@ builds: .venv/installed ## Published builds of the stack that is up: make builds
 gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 	@$(PY) docs/gallery.py docs/images
 
+screenshots: .venv/installed ## Take the README's pictures of a report anew (needs Chromium)
+	@$(PY) docs/report_pictures.py docs/images
+
 model: .venv-vllm/installed ## Train the demo model from nothing, or go on from weights: make model [START=include/demo_model]
 	@$(PY_VLLM) -m demo_model.train $(if $(START),--start "$(START)")
 
-schemas: .venv/installed ## Write include/schemas anew from the models
-	@$(PY) -m regioncap.builds.schemas include/schemas
+schemas: .venv/installed ## Write include/schemas and docs/fields.md anew from the models
+	@$(PY) -m regioncap.builds.schemas include/schemas docs/fields.md
 
 lint: .venv/installed ## Style and types
 	@$(PY) -m ruff check .

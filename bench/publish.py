@@ -29,6 +29,7 @@ from regioncap.builds import layout, shard
 from regioncap.builds.asking import AskCounts
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish import COPIES_AT_ONCE, publish_build
+from regioncap.builds.render import RenderCounts
 from regioncap.processes import free_ports
 from regioncap.regions.render import content_name
 from regioncap.storage.s3 import S3Store
@@ -67,6 +68,8 @@ def plant(s3: "S3Client", records: int, images: int) -> None:
         )
         shard.write_lines(place, layout.RENDER_REJECTED, [])
         shard.write_lines(place, layout.VALIDATE_REJECTED, [])
+        rendered = RenderCounts(marked=ROWS_PER_SHARD, rejected=0, seconds=0.0)
+        place.write(layout.RENDER_COUNTS, rendered.model_dump_json().encode())
         place.write(layout.CAPTION_COUNTS, asked.model_dump_json().encode())
         return f"{number:06d}"
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +16,17 @@ from regioncap.builds import layout, shard
 from regioncap.builds.asking import AskCounts
 from regioncap.builds.manifest import current
 from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.publish import publish_build
+from regioncap.builds.publish import Published, publish_build
+from regioncap.builds.questions import first_questions
+from regioncap.builds.render import RenderCounts, render_shard
 from regioncap.builds.settings import BuildSettings
+from regioncap.builds.validate import validate_shard
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
 from regioncap.regions.render import content_name
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
+from regioncap.vlm.client import RawAnswer
 
 ROOT = Path(__file__).resolve().parents[1]
 DATE = "2026-10-05"
@@ -129,6 +134,14 @@ def settings(**changes: Any) -> BuildSettings:
     )
 
 
+_THINGS = ("a red door", "a grey cat", "two old chairs", "the left half of a bridge", "a lamp that is on")
+
+
+def describe(row: RenderedRow) -> str:
+    """A good answer about a marked row."""
+    return json.dumps({f"<region{box.region}>": _THINGS[box.region % len(_THINGS)] for box in row.regions})
+
+
 class Place:
     """A drop, a work area and a partition of one date in a folder."""
 
@@ -171,6 +184,36 @@ class Place:
             progress=lambda rows: None,
         )
 
+    def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:
+        """A published build whose answers are what `say` says about each marked row: there is no server."""
+        plan = self.plan(model=model, **{"max_attempts": 1, "max_rejected_ratio": 1, **changes})
+        for shard_id in plan.shards:
+            render_shard(drop=self.drop, work=self.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+            self._answer(plan, self.work.sub(layout.shard_path(shard_id)), say)
+            validate_shard(work=self.work, shard_id=shard_id, plan=plan)
+        return publish_build(
+            plan=plan, drop=self.drop, work=self.work, partition=self.partition, progress=lambda message: None
+        )
+
+    def published(self, name: str) -> str:
+        """A file of the current build."""
+        manifest, _ = current(self.partition)
+        assert manifest is not None
+        return self.partition.read(f"{manifest.build}/{name}").decode()
+
+    def _answer(self, plan: Plan, place: Store, say: Callable[[RenderedRow], str]) -> None:
+        answers = [
+            RawAnswer(key=question.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
+            for row in shard.rendered(place)
+            for question in first_questions(row, plan)
+        ]
+        shard.write_lines(place, f"{layout.ANSWERS}1.jsonl", answers)
+        counts = AskCounts(
+            questions=len(answers), kept=0, taken_over=0, asked=len(answers), prompt_tokens=250 * len(answers),
+            completion_tokens=50 * len(answers), seconds=0.4 * len(answers), schema_ignored=False,
+        )  # fmt: skip
+        place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
+
 
 def planned(model: str = "fake-model", **changes: Any) -> Plan:
     """A plan of no drop at all, for what only needs its settings."""
@@ -211,6 +254,8 @@ def validated(work: Store, name: str, shards: int = 2, rows: int = 3, **changes:
         shard.write_lines(place, layout.RECORDS, [record(row, names[row], f"{name} {row}") for row in range(rows)])
         shard.write_lines(place, layout.RENDER_REJECTED, [bad])
         shard.write_lines(place, layout.VALIDATE_REJECTED, [])
+        rendered = RenderCounts(marked=rows, rejected=1, seconds=0.0)
+        place.write(layout.RENDER_COUNTS, rendered.model_dump_json().encode())
         place.write(layout.CAPTION_COUNTS, nothing.model_dump_json().encode())
     shard.write_lines(work, layout.plan_rejected_path(name), [])
     plan = planned(**{"max_rejected_ratio": 1.0, **changes}).model_copy(

@@ -10,7 +10,9 @@
     shards/<shard>/images/*.jpg     marked images and close-ups, named by their content's hash
     shards/<shard>/rendered.jsonl   what `render` did with each row ...
     shards/<shard>/render_rejected.jsonl
+    shards/<shard>/render.json      ... and how long it took
     shards/<shard>/answers/*.jsonl  raw answers, in small parts, named by time
+    shards/<shard>/caption.json     how many questions there were, and how long they took
     shards/<shard>/records.jsonl    what `validate` made of them ...
     shards/<shard>/validate_rejected.jsonl
 <warehouse_uri>/dt=<date>/
@@ -27,6 +29,7 @@ READY_MARKER = "_READY"
 ROWS = "rows.jsonl"
 RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
+RENDER_COUNTS = "render.json"
 PROPOSALS = "proposals/"
 ANSWERS = "answers/"
 IMAGES = "images/"

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.builds.layout import MANIFEST
 from regioncap.errors import PermanentError
+from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.storage.store import ConflictError, NotFoundError, Store
 
 SCHEMA_VERSION = "1.0"
@@ -18,30 +19,40 @@ class _Model(BaseModel):
 class FileEntry(_Model):
     """A published file, relative to the partition."""
 
-    path: str
-    rows: int = Field(ge=0)
-    bytes: int = Field(ge=0)
-    sha256: str
+    path: str = Field(
+        description="Where it is, relative to the partition.",
+        examples=["build=20261123T161543Z-024ffe44/captions-00000-of-00001.jsonl"],
+    )
+    rows: int = Field(ge=0, description="How many lines it has.", examples=[45])
+    bytes: int = Field(ge=0, description="Its size in bytes.", examples=[61234])
+    sha256: str = Field(description="SHA-256 of its bytes, in hex.", examples=[EXAMPLE_SHA256])
 
 
 class Counts(_Model):
     """`rows = captioned + rejected`, always."""
 
-    rows: int = Field(ge=0, description="Rows in the drop's manifests.")
-    captioned: int = Field(ge=0, description="Rows that became records.")
-    rejected: int = Field(ge=0, description="Rows that did not.")
-    regions: int = Field(ge=0, description="Described regions.")
+    rows: int = Field(ge=0, description="Rows in the drop's manifests.", examples=[52])
+    captioned: int = Field(ge=0, description="Rows that became records.", examples=[45])
+    rejected: int = Field(ge=0, description="Rows that did not.", examples=[7])
+    regions: int = Field(ge=0, description="Described regions.", examples=[192])
 
 
 class EarlierBuild(_Model):
     """A build that was the current one before, and is kept."""
 
-    build_id: str = Field(description="The build's id; its folder is `build=<id>`.")
-    created_at: str = Field(description="When it was published, in UTC.")
-    current_until: str = Field(description="When another build took its place, in UTC.")
-    fingerprint: str = Field(description="A hash of its drop's files and of everything that shaped it.")
+    build_id: str = Field(
+        description="The build's id; its folder is `build=<id>`.", examples=["20261122T001204Z-5be31c07"]
+    )
+    created_at: str = Field(description="When it was published, in UTC.", examples=["2026-11-22T00:12:04+00:00"])
+    current_until: str = Field(
+        description="When another build took its place, in UTC.", examples=["2026-11-23T16:15:43+00:00"]
+    )
+    fingerprint: str = Field(
+        description="A hash of its drop's files and of everything that shaped it.", examples=[EXAMPLE_SHA256]
+    )
     withdrawn: bool = Field(
-        description="Whether it was rolled back from. A run of the same drop and settings does not build it again."
+        description="Whether it was rolled back from. A run of the same drop and settings does not build it again.",
+        examples=[False],
     )
 
 
@@ -49,19 +60,30 @@ class Manifest(_Model):
     """What `_manifest.json` holds."""
 
     schema_version: str = Field(
-        default=SCHEMA_VERSION, description="The version of this file's form and of the records'."
+        default=SCHEMA_VERSION,
+        description="The version of this file's form and of the records'.",
+        examples=[SCHEMA_VERSION],
     )
-    partition: str = Field(description="The partition's folder, `dt=<date>`.")
-    build_id: str = Field(description="The current build's unique id.")
-    build: str = Field(description="The current build's folder, relative to the partition.")
+    partition: str = Field(description="The partition's folder, `dt=<date>`.", examples=["dt=2026-10-05"])
+    build_id: str = Field(description="The current build's unique id.", examples=["20261123T161543Z-024ffe44"])
+    build: str = Field(
+        description="The current build's folder, relative to the partition.",
+        examples=["build=20261123T161543Z-024ffe44"],
+    )
     captions: list[FileEntry] = Field(description="The record files, in order.")
-    rejected: FileEntry = Field(description="The rows that did not become records.")
+    rejected: FileEntry = Field(description="The file of the rows that did not become records.")
     exports: list[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
-    counts: Counts
-    created_at: str = Field(description="When the build was published, in UTC.")
-    plan_id: str = Field(description="The plan that the build was made by, in the work area.")
-    fingerprint: str = Field(description="A hash of the drop's files and of everything that shapes the build.")
-    identity: str = Field(description="A hash of everything that shapes the build but the drop.")
+    counts: Counts = Field(description="How many rows became what.")
+    created_at: str = Field(description="When the build was published, in UTC.", examples=["2026-11-23T16:15:43+00:00"])
+    plan_id: str = Field(
+        description="The plan that the build was made by, in the work area.", examples=["6e53a7886c8236d6"]
+    )
+    fingerprint: str = Field(
+        description="A hash of the drop's files and of everything that shapes the build.", examples=[EXAMPLE_SHA256]
+    )
+    identity: str = Field(
+        description="A hash of everything that shapes the build but the drop.", examples=[EXAMPLE_SHA256]
+    )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
     )

@@ -1,9 +1,7 @@
 """`publish`: from validated shards to a published build, all at once or not at all."""
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import regioncap
 from regioncap.builds import layout, shard
-from regioncap.builds.caption import load_counts
+from regioncap.builds.card import render_card
 from regioncap.builds.exports import write_exports
 from regioncap.builds.history import GRACE, collect, succession
 from regioncap.builds.manifest import FileEntry, Manifest, commit, current
+from regioncap.builds.page import render_page
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
-from regioncap.builds.report import Report, Statistics, Timings, render_card, render_report
+from regioncap.builds.report import Statistics, make_report
 from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
@@ -110,13 +108,13 @@ def publish_build(
             plan=plan,
             drop=drop,
             shards=[item.place for item in shards],
-            records=statistics.records,
+            records=statistics.counts.captioned,
             build=build,
             progress=progress,
         )
-        report = _report(plan, work, statistics, build_id, now)
+        report = make_report(plan, work, statistics, build_id=build_id, started=now)
         build.write("report.json", report.model_dump_json(indent=2).encode())
-        build.write("report.html", render_report(report, statistics, build.read).encode())
+        build.write("report.html", render_page(report, statistics.samples, build.read).encode())
         build.write("README.md", render_card(report).encode())
 
     prefix = f"{layout.build_path(build_id)}/"
@@ -172,11 +170,9 @@ def _gather(
 
         note(shard.read_bytes(work, layout.plan_rejected_path(plan.plan_id)))
         for done, (place, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
-            before = statistics.records
             for record in shard.parse_lines(data, Record):
                 statistics.add(record)
-            rows = statistics.records - before
-            shards.append(_Shard(place, rows, len(data), hashlib.sha256(data).hexdigest()))
+            shards.append(_Shard(place, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
             for rejected in refused:
                 note(rejected)
             if done % _SHARDS_PER_MESSAGE == 0:
@@ -275,37 +271,3 @@ def _entry(local: Path, path: str, rows: int) -> FileEntry:
     with local.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return FileEntry(path=path, rows=rows, bytes=local.stat().st_size, sha256=digest)
-
-
-def _report(plan: Plan, work: Store, statistics: Statistics, build_id: str, now: datetime) -> Report:
-    places = (work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards)
-    asked = list(in_order(load_counts, places, _READS_AT_ONCE))
-    return Report(
-        partition=layout.partition(plan.date),
-        build_id=build_id,
-        created_at=now.isoformat(timespec="seconds"),
-        drop_uri=plan.drop_uri,
-        counts=statistics.counts,
-        rejected_by_code=dict(statistics.rejected_by_code.most_common()),
-        dropped_boxes_by_code=dict(statistics.dropped_boxes_by_code.most_common()),
-        checks=dict(statistics.checks.most_common()),
-        regions_per_image={str(regions): records for regions, records in sorted(statistics.regions_per_image.items())},
-        caption_words=statistics.caption_words(),
-        timings=Timings(
-            questions=sum(item.questions for item in asked),
-            kept=sum(item.kept for item in asked),
-            taken_over=sum(item.taken_over for item in asked),
-            asked=sum(item.asked for item in asked),
-            prompt_tokens=sum(item.prompt_tokens for item in asked),
-            completion_tokens=sum(item.completion_tokens for item in asked),
-            seconds=round(sum(item.seconds for item in asked), 1),
-            schema_ignored=any(item.schema_ignored for item in asked),
-        ),
-        model=plan.model,
-        settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},
-        versions={
-            "regioncap": regioncap.__version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("pillow", "opencv-python-headless", "aiohttp")},
-        },
-    )

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 
 from PIL import Image
+from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
 from regioncap.builds.drop import read_image
@@ -36,6 +38,16 @@ Image.core.set_blocks_max(2 * _THREADS)  # type: ignore[attr-defined]
 _SAMPLED_ROWS = 200
 
 
+class RenderCounts(BaseModel):
+    """What the shard's last render task did, and in how many seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    marked: int
+    rejected: int
+    seconds: float
+
+
 class BoxFormatError(PermanentError):
     """The boxes are not in the declared format. The message names the format that they seem to be in."""
 
@@ -56,6 +68,7 @@ def render_shard(
     `drop` and `work` are rooted at the build's date. `progress` gets (rows done, rows in all).
     Raises BoxFormatError, and StepMissingError where boxes were to be asked for and were not.
     """
+    started = time.monotonic()
     place = work.sub(layout.shard_path(shard_id))
     rows = shard.planned(place)
     propose = proposals(plan, place)
@@ -74,7 +87,14 @@ def render_shard(
     _check_format(given, plan.settings.box_format)
     shard.write_lines(place, layout.RENDER_REJECTED, rejected)
     shard.write_lines(place, layout.RENDERED, marked)
+    counts = RenderCounts(marked=len(marked), rejected=len(rejected), seconds=round(time.monotonic() - started, 3))
+    place.write(layout.RENDER_COUNTS, counts.model_dump_json().encode())
     return len(marked), len(rejected)
+
+
+def load_render_counts(place: Store) -> RenderCounts:
+    """What the shard's last render task counted. Raises NotFoundError."""
+    return RenderCounts.model_validate_json(place.read(layout.RENDER_COUNTS))
 
 
 def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:

@@ -1,163 +1,329 @@
-"""What a person looks at: `report.json`, `report.html` (a contact sheet and numbers) and the dataset card."""
+"""`report.json`: everything about a build that is not a record, gathered while its rows pass by."""
 
-import base64
 import hashlib
 import heapq
-import io
+import importlib.metadata
+import platform
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
 
-import jinja2
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from regioncap.builds.manifest import SCHEMA_VERSION, Counts
-from regioncap.regions.marks.palette import colour_of, contrast
+import regioncap
+from regioncap.builds import layout
+from regioncap.builds.caption import load_counts
+from regioncap.builds.manifest import Counts
+from regioncap.builds.parallel import in_order
+from regioncap.builds.plan import Plan
+from regioncap.builds.render import load_render_counts
+from regioncap.regions.gates import all_gates
 from regioncap.regions.records import Record, Rejected
+from regioncap.regions.words import count_words
+from regioncap.storage.store import Store
 
-# A page that a browser opens at once: at about 20 KB a picture this is 1 MB.
+# The form of `report.json` has a version of its own: it changes more often than what is published.
+REPORT_VERSION = "2.0"
+
+# What the page shows. At about 20 KB a photo it stays near 1.5 MB, however large the build is.
 SAMPLED_RECORDS = 48
-SAMPLED_REJECTED = 100
-_THUMBNAIL = 420
+SAMPLED_WARNED = 16
+SAMPLED_PER_CODE = 8
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("regioncap.builds", "templates"),
-    # Captions, paths and reasons come from models and drops: everything is escaped.
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+# Small files of all shards, for which storage is waited.
+_READS_AT_ONCE = 16
+_LIBRARIES = ("pillow", "opencv-python-headless", "aiohttp")
+
+Item = TypeVar("Item")
 
 
-class Timings(BaseModel):
-    """What the model was asked for this build."""
-
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    questions: int = Field(description="Different questions that the drop's rows ask.")
-    kept: int = Field(description="Questions that an earlier try of the same shard had an answer to.")
-    taken_over: int = Field(description="Questions that the build published before had an answer to.")
-    asked: int = Field(description="Questions that were sent.")
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float = Field(description="Time that caption tasks spent asking, summed.")
-    schema_ignored: bool = Field(description="Whether the server ignored that answers were to be structured.")
+
+class GateCounts(_Model):
+    """What a gate found in a build."""
+
+    warned: int = Field(ge=0, description="Records that it warned of.", examples=[3])
+    rejected: int = Field(ge=0, description="Rows that it rejected.", examples=[1])
 
 
-class Report(BaseModel):
+class Quality(_Model):
+    """Figures to compare builds by, whatever their sizes: a later build that differs much is worth a look."""
+
+    rejection_rate: float = Field(ge=0, le=1, description="Rejected rows, as a share of all rows.", examples=[0.1346])
+    warning_rate: float = Field(
+        ge=0, le=1, description="Records with at least one warning, as a share of all records.", examples=[0.0667]
+    )
+    regions_per_record: float = Field(ge=0, description="Described regions per record, mean.", examples=[4.2667])
+    attempts_per_record: float = Field(
+        ge=0, description="How often the model was asked for a record, mean.", examples=[1.0444]
+    )
+    caption_characters: float = Field(ge=0, description="Characters per caption, mean.", examples=[27.4219])
+    caption_words: float = Field(
+        ge=0,
+        description="Words per caption, mean. In scripts without spaces (Chinese, Japanese) each character is one.",
+        examples=[5.0],
+    )
+    gate_rates: dict[str, float] = Field(
+        description="For each gate that found something: of how many answered rows (records, and rows that a gate "
+        "rejected), as a share. A gate that is not listed found nothing.",
+        examples=[{"same_text": 0.0652, "missing_region": 0.0217}],
+    )
+
+
+class Distribution(_Model):
+    """How often each value of a count occurs."""
+
+    mean: float = Field(ge=0, description="The mean, 0 where there are none.", examples=[2.9231])
+    smallest: int = Field(ge=0, description="The smallest value, 0 where there are none.", examples=[1])
+    largest: int = Field(ge=0, description="The largest value, 0 where there are none.", examples=[10])
+    counts: dict[str, int] = Field(
+        description="For each value, in ascending order, how often it occurs.", examples=[{"1": 4, "2": 7, "10": 2}]
+    )
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> "Distribution":
+        """The distribution of values, given how often each occurs."""
+        total = sum(counts.values())
+        return cls(
+            mean=_share(sum(value * times for value, times in counts.items()), total),
+            smallest=min(counts, default=0),
+            largest=max(counts, default=0),
+            counts={str(value): times for value, times in sorted(counts.items())},
+        )
+
+
+class Timings(_Model):
+    """What the build took."""
+
+    questions: int = Field(ge=0, description="Different questions that the drop's rows ask.", examples=[45])
+    kept: int = Field(
+        ge=0, description="Questions that an earlier try of the same shard had an answer to.", examples=[0]
+    )
+    taken_over: int = Field(
+        ge=0, description="Questions that the build published before had an answer to.", examples=[0]
+    )
+    asked: int = Field(ge=0, description="Questions that were sent, those asked again included.", examples=[47])
+    prompt_tokens: int = Field(ge=0, description="Tokens that the model read.", examples=[11872])
+    completion_tokens: int = Field(ge=0, description="Tokens that the model wrote.", examples=[2313])
+    rendering_seconds: float = Field(ge=0, description="Time that render tasks took, summed.", examples=[1.3])
+    asking_seconds: float = Field(ge=0, description="Time that caption tasks took, summed.", examples=[19.2])
+    publishing_seconds: float = Field(
+        ge=0, description="Time from the first file of the build to this report.", examples=[0.8]
+    )
+    schema_ignored: bool = Field(
+        description="Whether the server ignored that answers were to be structured: they were read as free text.",
+        examples=[False],
+    )
+
+
+class Report(_Model):
     """`report.json`: everything about a build that is not a record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: str = Field(
+        default=REPORT_VERSION, description="The version of this file's form.", examples=[REPORT_VERSION]
+    )
+    partition: str = Field(description="The partition's folder, `dt=<date>`.", examples=["dt=2026-10-05"])
+    build_id: str = Field(description="The build's unique id.", examples=["20261123T161543Z-024ffe44"])
+    created_at: str = Field(description="When the build was made, in UTC.", examples=["2026-11-23T16:15:43+00:00"])
+    drop_uri: str = Field(description="Where the images came from.", examples=["s3://drops/2026-10-05"])
+    counts: Counts = Field(description="How many rows became what.")
+    quality: Quality = Field(description="Figures to compare builds by.")
+    rejected_by_code: dict[str, int] = Field(
+        description="Rejected rows by their code, most frequent first.", examples=[{"image_not_found": 4, "cut_off": 1}]
+    )
+    gates: dict[str, GateCounts] = Field(
+        description="What each gate that found something found, most frequent first.",
+        examples=[{"same_text": {"warned": 3, "rejected": 0}, "missing_region": {"warned": 0, "rejected": 1}}],
+    )
+    warned_records: int = Field(ge=0, description="Records with at least one warning.", examples=[3])
+    dropped_boxes_by_code: dict[str, int] = Field(
+        description="Given boxes that are not regions, by their code, most frequent first.", examples=[{"outside": 2}]
+    )
+    regions_per_image: Distribution = Field(description="Regions of a record.")
+    words_per_caption: Distribution = Field(description="Words of a caption, counted as for `quality`.")
+    attempts_per_record: Distribution = Field(description="How often the model was asked for a record.")
+    timings: Timings = Field(description="Questions, tokens and seconds that it took.")
+    model: str = Field(
+        description="The model, by the name that its server gives it. Which revision it is, servers do not tell.",
+        examples=["Qwen/Qwen2.5-VL-7B-Instruct"],
+    )
+    settings: dict[str, Any] = Field(
+        description="All settings of the run, by the names of its params; `prompt` is the one that was used.",
+        examples=[{"temperature": 0.7, "seed": 42, "mark_style": "box"}],
+    )
+    versions: dict[str, str] = Field(
+        description="Versions of RegionCap, Python and the libraries that shape what is published.",
+        examples=[{"regioncap": "0.1.0", "python": "3.11.9", "pillow": "12.0.0"}],
+    )
 
-    schema_version: str = SCHEMA_VERSION
-    partition: str
-    build_id: str
-    created_at: str
-    drop_uri: str
-    counts: Counts
-    rejected_by_code: dict[str, int]
-    dropped_boxes_by_code: dict[str, int]
-    checks: dict[str, int] = Field(description="How many records each gate warned of.")
-    regions_per_image: dict[str, int] = Field(description="How many records have so many regions.")
-    caption_words: dict[str, float] = Field(description="Words per caption: mean, smallest, largest.")
-    timings: Timings
-    model: str
-    settings: dict[str, Any]
-    versions: dict[str, str]
+
+class Sample(Generic[Item]):
+    """At most `size` of the items that pass by: those with the smallest hashes, a fair choice, the same each time."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._passed = 0
+        self._heap: list[tuple[int, int, Item]] = []
+
+    def add(self, key: str, item: Item) -> None:
+        """Let an item pass by, known by `key`."""
+        self._passed += 1
+        rank = -int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
+        keep = heapq.heappush if len(self._heap) < self._size else heapq.heappushpop
+        keep(self._heap, (rank, self._passed, item))
+
+    def first(self, number: int) -> list[Item]:
+        """The `number` items with the smallest hashes, in the order in which they passed."""
+        kept = sorted(heapq.nlargest(number, self._heap, key=lambda entry: entry[:2]), key=lambda entry: entry[1])
+        return [item for _, _, item in kept]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows to look at: records, those with warnings first, and rejected rows by their code."""
+
+    warned: list[Record]
+    clean: list[Record]
+    rejected: dict[str, list[Rejected]]
 
 
 class Statistics:
-    """Gathers what the report says while records and rejected rows pass by; memory does not grow with them."""
+    """Gathers what the report says while records and rejected rows pass by once; memory does not grow with them."""
 
     def __init__(self) -> None:
         self.rejected_by_code: Counter[str] = Counter()
         self.dropped_boxes_by_code: Counter[str] = Counter()
         self.checks: Counter[str] = Counter()
         self.regions_per_image: Counter[int] = Counter()
-        self.records = 0
-        self.regions = 0
-        self.rejected = 0
-        self.rejected_sample: list[Rejected] = []
-        self._words = Counter[int]()
-        self._sample: list[tuple[int, int, Record]] = []
+        self.words_per_caption: Counter[int] = Counter()
+        self.attempts_per_record: Counter[int] = Counter()
+        self.warned_records = 0
+        self._characters = 0
+        self._warned: Sample[Record] = Sample(SAMPLED_WARNED)
+        self._clean: Sample[Record] = Sample(SAMPLED_RECORDS)
+        self._rejected: dict[str, Sample[Rejected]] = {}
 
     def add(self, record: Record) -> None:
         """Count a record."""
-        self.records += 1
-        self.regions += len(record.regions)
         self.regions_per_image[len(record.regions)] += 1
+        self.attempts_per_record[record.attempts] += 1
         self.checks.update(record.checks)
         self.dropped_boxes_by_code.update(str(box.code) for box in record.dropped_boxes)
-        self._words.update(len(region.caption.split()) for region in record.regions)
-        # The records with the smallest hashes: a fair sample that is the same each time.
-        rank = -int.from_bytes(hashlib.sha256(record.id.encode()).digest()[:8])
-        keep = heapq.heappush if len(self._sample) < SAMPLED_RECORDS else heapq.heappushpop
-        keep(self._sample, (rank, self.records, record))
+        self.words_per_caption.update(count_words(region.caption) for region in record.regions)
+        self._characters += sum(len(region.caption) for region in record.regions)
+        self.warned_records += bool(record.checks)
+        (self._warned if record.checks else self._clean).add(record.id, record)
 
     def add_rejected(self, row: Rejected) -> None:
         """Count a rejected row."""
-        self.rejected += 1
-        self.rejected_by_code[str(row.code)] += 1
-        if len(self.rejected_sample) < SAMPLED_REJECTED:
-            self.rejected_sample.append(row)
+        code = str(row.code)
+        self.rejected_by_code[code] += 1
+        sample = self._rejected.setdefault(code, Sample(SAMPLED_PER_CODE))
+        sample.add(f"{row.manifest}:{row.line}", row)
 
     @property
-    def sample(self) -> list[Record]:
-        """The sampled records, in their order in the build."""
-        return [record for _, _, record in sorted(self._sample, key=lambda item: item[1])]
+    def rejected(self) -> int:
+        """How many rows are rejected so far."""
+        return self.rejected_by_code.total()
 
     @property
     def counts(self) -> Counts:
         """How many rows became what."""
+        records = self.regions_per_image.total()
         return Counts(
-            rows=self.records + self.rejected, captioned=self.records, rejected=self.rejected, regions=self.regions
+            rows=records + self.rejected,
+            captioned=records,
+            rejected=self.rejected,
+            regions=self.words_per_caption.total(),
         )
 
-    def caption_words(self) -> dict[str, float]:
-        """Mean, smallest and largest number of words in a caption."""
-        total = self._words.total()
-        if not total:
-            return {"mean": 0.0, "min": 0, "max": 0}
-        mean = sum(words * times for words, times in self._words.items()) / total
-        return {"mean": round(mean, 2), "min": min(self._words), "max": max(self._words)}
+    @property
+    def samples(self) -> Samples:
+        """What the page shows; few records with warnings leave more room for others."""
+        warned = self._warned.first(SAMPLED_WARNED)
+        return Samples(
+            warned=warned,
+            clean=self._clean.first(SAMPLED_RECORDS - len(warned)),
+            rejected={code: self._rejected[code].first(SAMPLED_PER_CODE) for code in _leading(self.rejected_by_code)},
+        )
 
-
-def render_report(report: Report, statistics: Statistics, read_image: Callable[[str], bytes]) -> str:
-    """`report.html`: one page that refers to nothing outside. `read_image` reads a record's `image_with_bbox`."""
-    cards = [
-        {
-            "record": record,
-            "picture": _thumbnail(read_image(record.image_with_bbox)),
-            "captions": [
-                {
-                    "region": region,
-                    "colour": _css(colour_of(region.region)),
-                    "ink": _css(contrast(colour_of(region.region))),
-                }
-                for region in record.regions
-            ],
+    def gates(self) -> dict[str, GateCounts]:
+        """What each gate that found something found."""
+        names = {str(gate.code) for gate in all_gates()}
+        rejecting = Counter({code: rows for code, rows in self.rejected_by_code.items() if code in names})
+        return {
+            name: GateCounts(warned=self.checks[name], rejected=rejecting[name])
+            for name in _leading(self.checks + rejecting)
         }
-        for record in statistics.sample
-    ]
-    return _TEMPLATES.get_template("report.html").render(
-        report=report, cards=cards, rejected=statistics.rejected_sample
+
+    def quality(self) -> Quality:
+        """The figures to compare builds by."""
+        counts, gates = self.counts, self.gates()
+        answered = counts.captioned + sum(gate.rejected for gate in gates.values())
+        return Quality(
+            rejection_rate=_share(counts.rejected, counts.rows),
+            warning_rate=_share(self.warned_records, counts.captioned),
+            regions_per_record=_share(counts.regions, counts.captioned),
+            attempts_per_record=Distribution.of(self.attempts_per_record).mean,
+            caption_characters=_share(self._characters, counts.regions),
+            caption_words=Distribution.of(self.words_per_caption).mean,
+            gate_rates={name: _share(gate.warned + gate.rejected, answered) for name, gate in gates.items()},
+        )
+
+
+def make_report(plan: Plan, work: Store, statistics: Statistics, *, build_id: str, started: datetime) -> Report:
+    """The report of a build that was `started` to be written then. `work` is rooted at the build's date."""
+    places = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
+    rendered = list(in_order(load_render_counts, places, _READS_AT_ONCE))
+    asked = list(in_order(load_counts, places, _READS_AT_ONCE))
+    return Report(
+        partition=layout.partition(plan.date),
+        build_id=build_id,
+        created_at=started.isoformat(timespec="seconds"),
+        drop_uri=plan.drop_uri,
+        counts=statistics.counts,
+        quality=statistics.quality(),
+        rejected_by_code=_leading(statistics.rejected_by_code),
+        gates=statistics.gates(),
+        warned_records=statistics.warned_records,
+        dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
+        regions_per_image=Distribution.of(statistics.regions_per_image),
+        words_per_caption=Distribution.of(statistics.words_per_caption),
+        attempts_per_record=Distribution.of(statistics.attempts_per_record),
+        timings=Timings(
+            questions=sum(item.questions for item in asked),
+            kept=sum(item.kept for item in asked),
+            taken_over=sum(item.taken_over for item in asked),
+            asked=sum(item.asked for item in asked),
+            prompt_tokens=sum(item.prompt_tokens for item in asked),
+            completion_tokens=sum(item.completion_tokens for item in asked),
+            rendering_seconds=_seconds(item.seconds for item in rendered),
+            asking_seconds=_seconds(item.seconds for item in asked),
+            publishing_seconds=_seconds([max(0.0, (datetime.now(UTC) - started).total_seconds())]),
+            schema_ignored=any(item.schema_ignored for item in asked),
+        ),
+        model=plan.model,
+        settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},
+        versions={
+            "regioncap": regioncap.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+        },
     )
 
 
-def render_card(report: Report) -> str:
-    """The dataset card: Markdown with the metadata block that dataset hubs read."""
-    return _TEMPLATES.get_template("card.md").render(report=report)
+def _leading(counts: Counter[str]) -> dict[str, int]:
+    """Most frequent first, equal ones by name: the same whatever the order in which rows came."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _thumbnail(jpeg: bytes) -> str:
-    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
-        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+def _share(part: float, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
 
 
-def _css(colour: tuple[int, int, int]) -> str:
-    return f"rgb({colour[0]}, {colour[1]}, {colour[2]})"
+def _seconds(times: Iterable[float]) -> float:
+    return round(sum(times), 1)

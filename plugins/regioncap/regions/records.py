@@ -5,6 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.regions.codes import Code
+from regioncap.regions.prompts import PROMPTS, user_prompt
+
+# A hash, as the examples of fields show one.
+EXAMPLE_SHA256 = "d24fae3f0c9ad5b7e6f6f1d0a3c1f2b8a2f0f7f6f7f2cbb2c1f2f5b0c1de88aa"
 
 RowType = Literal["with_bbox", "without_bbox"]
 
@@ -19,8 +23,8 @@ class _Row(BaseModel):
 class Source(_Row):
     """Where in the drop a row stands."""
 
-    manifest: str = Field(description="The manifest's file name.")
-    line: int = Field(ge=1, description="The line, or the row of a manifest without lines; 1-based.")
+    manifest: str = Field(description="The manifest's file name.", examples=["manifest.jsonl"])
+    line: int = Field(ge=1, description="The line, or the row of a manifest without lines; 1-based.", examples=[13])
 
 
 class PlannedRow(Source):
@@ -35,18 +39,21 @@ class PlannedRow(Source):
 class RegionBox(_Row):
     """A marked region."""
 
-    region: int = Field(ge=1, description="The region's number, as the mark shows it.")
-    box_index: int = Field(ge=0, description="Which of the given boxes it is, 0-based.")
+    region: int = Field(ge=1, description="The region's number, as the mark shows it.", examples=[1])
+    box_index: int = Field(ge=0, description="Which of the given boxes it is, 0-based.", examples=[0])
     bbox: list[int | float] = Field(
-        min_length=4, max_length=4, description="[x, y, w, h], clipped, in pixels of the image as displayed."
+        min_length=4,
+        max_length=4,
+        description="[x, y, w, h], clipped, in pixels of the image as displayed.",
+        examples=[[12, 41, 104, 107]],
     )
 
 
 class DroppedBoxNote(_Row):
     """A given box that is not a region."""
 
-    box_index: int = Field(ge=0, description="Which of the given boxes it is, 0-based.")
-    code: Code = Field(description="Why it is not used.")
+    box_index: int = Field(ge=0, description="Which of the given boxes it is, 0-based.", examples=[0])
+    code: Code = Field(description="Why it is not used.", examples=["outside"])
 
 
 class RenderedRow(PlannedRow):
@@ -70,40 +77,67 @@ class RenderedRow(PlannedRow):
 class RegionCaption(RegionBox):
     """A described region."""
 
-    caption: str = Field(min_length=1, description="What the model says of it.")
+    caption: str = Field(
+        min_length=1,
+        description="What the model says of it.",
+        examples=["a large dotted purple triangle"],
+    )
 
 
 class Record(_Row):
     """A line of `captions-*.jsonl`: the original pipeline's nine fields in its order, then RegionCap's own."""
 
-    image: str = Field(description="The image's path as given in the manifest.")
-    type: RowType = Field(description="`with_bbox` if the row has the boxes' key, else `without_bbox`.")
-    bbox: list[Any] = Field(description="The boxes as given, untouched, or as proposed where none were given.")
-    normalized_bbox: list[list[float]] = Field(
-        description="The regions' boxes, clipped, as [x0, y0, x1, y1] in 0..1, 3 decimals, zero-padded to max_boxes."
+    image: str = Field(description="The image's path as given in the manifest.", examples=["street/20.jpg"])
+    type: RowType = Field(
+        description="`with_bbox` if the row has the boxes' key, else `without_bbox`.",
+        examples=["with_bbox"],
     )
-    result_file: str = Field(description="The build folder, relative to itself: `.`")
-    image_with_bbox: str = Field(description="The marked image, relative to the build folder.")
-    valid_bboxes_num: int = Field(ge=1, description="How many regions are marked.")
-    prompt: str = Field(description="The user's part of the question.")
-    answer: str = Field(description="The description of all regions, one string.")
-    id: str = Field(description="The row's stable id.")
-    image_uri: str = Field(description="The unmarked original.")
-    image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.")
-    width: int = Field(ge=1, description="The original's width as displayed, in pixels.")
-    height: int = Field(ge=1, description="The original's height as displayed, in pixels.")
+    bbox: list[Any] = Field(
+        description="The boxes as given, untouched, or as proposed where none were given.",
+        examples=[[[12, 41, 104, 107]]],
+    )
+    normalized_bbox: list[list[float]] = Field(
+        description="The regions' boxes, clipped, as [x0, y0, x1, y1] in 0..1, 3 decimals, zero-padded to max_boxes.",
+        examples=[[[0.023, 0.115, 0.225, 0.417], [0.0, 0.0, 0.0, 0.0]]],
+    )
+    result_file: str = Field(description="The build folder, relative to itself: `.`", examples=["."])
+    image_with_bbox: str = Field(
+        description="The marked image, relative to the build folder.",
+        examples=["images/c3fea574f07a574e6f58ade44bc46e7c.jpg"],
+    )
+    valid_bboxes_num: int = Field(ge=1, description="How many regions are marked.", examples=[1])
+    prompt: str = Field(description="The user's part of the question.", examples=[user_prompt(PROMPTS["en"], 1)])
+    answer: str = Field(
+        description="The description of all regions, one string.",
+        examples=["<region1>: a large dotted purple triangle"],
+    )
+    id: str = Field(description="The row's stable id.", examples=["6e53a7886c8236d6"])
+    image_uri: str = Field(description="The unmarked original.", examples=["s3://drops/2026-10-05/street/20.jpg"])
+    image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.", examples=[EXAMPLE_SHA256])
+    width: int = Field(ge=1, description="The original's width as displayed, in pixels.", examples=[516])
+    height: int = Field(ge=1, description="The original's height as displayed, in pixels.", examples=[355])
     regions: list[RegionCaption] = Field(description="One entry per marked region, in the order of their numbers.")
     dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
-    attempts: int = Field(ge=1, description="How often the model was asked for the sake of the answer's quality.")
+    attempts: int = Field(
+        ge=1,
+        description="How often the model was asked for the sake of the answer's quality.",
+        examples=[1],
+    )
     checks: list[str] = Field(
-        description="Names of the gates that warned, and `duplicate_box` where two regions are the same."
+        description="Names of the gates that warned, and `duplicate_box` where two regions are the same.",
+        examples=[["duplicate_box"]],
     )
 
 
 class Rejected(Source):
     """A line of `rejected.jsonl`: an input row that did not become a record."""
 
-    id: str | None = Field(description="The row's id, as far as it has one.")
-    code: AnyCode = Field(description="Why, as a code; installed gates have codes of their own.")
-    reason: str = Field(description="Why, as a sentence.")
-    row: Any = Field(description="The row as far as it could be read: an object, or the line's text.")
+    id: str | None = Field(description="The row's id, as far as it has one.", examples=["6e53a7886c8236d6"])
+    code: AnyCode = Field(
+        description="Why, as a code; installed gates have codes of their own.", examples=["image_not_found"]
+    )
+    reason: str = Field(description="Why, as a sentence.", examples=["there is no such file in the drop"])
+    row: Any = Field(
+        description="The row as far as it could be read: an object, or the line's text.",
+        examples=[{"image": "none.jpg", "bbox": [[12, 41, 104, 107]]}],
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Literal
 
 from regioncap.regions.answers import ParsedAnswer
@@ -101,6 +101,7 @@ def each_caption(check: Callable[[Caption], str | None], outside: bool = False) 
     `outside` it looks at what is said beside the captions too.
     """
 
+    @wraps(check)
     def check_all(answer: Answer) -> Failure | None:
         faults = [(caption.region, what) for caption in answer.captions if (what := check(caption)) is not None]
         if outside and answer.parsed.captions and (what := check(answer.outside)) is not None:

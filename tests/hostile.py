@@ -1,0 +1,25 @@
+"""Text that tries to be more than text, as a drop or a model may hold it."""
+
+HOSTILE = (
+    "<script>window.ran = 1; alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    '"><svg onload=alert(3)><a href="',
+    "' onmouseover='alert(4)' x='",
+    "</title></style></textarea><script src=//evil.example/x.js></script>",
+    "</style><style>body{display:none}@import url(http://evil.example/a.css)</style>",
+    '" style="position:fixed;inset:0;background:url(http://evil.example/b.png)',
+    "javascript:alert(5)",
+    "<a href='javascript:alert(6)'>open</a><iframe src='http://evil.example'></iframe><base href='http://evil.example/'>",
+    "<meta http-equiv=refresh content='0;url=http://evil.example'><link rel=stylesheet href=http://evil.example/c.css>",
+    "{{ 7 * 7 }} {% raw %} {{ settings }} ${7*7} <%= 7*7 %>",
+    "<!-- <![CDATA[ ]]> --> &lt;script&gt;alert(7)&lt;/script&gt; &#60;b&#62;",
+    "\u202egnp.exe\u202d \u2066isolated\u2067 \u200f\u05d0\u05d1\u05d2",
+    "broken \ufffd\ufffd UTF-8 \x00\x1b[31m\x7f\x85 controls",
+    "first\r\n---\r\nlicense: mit\n# Heading\n\n[link](http://evil.example) ![image](http://evil.example/d.png)",
+    "` `` ``` ```` ~~~ <!-- | a | b | \\` * _ http://evil.example www.evil.example mail@evil.example",
+    "```\n# Out of the block\n```\n\n<h1>HTML</h1>",
+    "[reference]: http://evil.example\n[reference]",
+    "unbroken" * 1280,
+    "Z\u0351\u036b\u0343\u036a\u0302" * 200,
+    "一只红色的猫坐在沙发上，看着窗外的鸟。" * 40,
+)
