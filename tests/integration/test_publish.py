@@ -124,8 +124,8 @@ def test_a_reader_never_sees_a_torn_mixed_or_missing_build(
             folders.update(build_folders(partition))
     said = publishers.said()
     print(
-        f"{seen.total()} reads of {len(seen)} builds, the slowest in {slowest:.2f} s, {too_slow} too slow; {publishers.kills} kills; "
-        f"{len(said) - said.count(REFUSED)} builds published, {said.count(REFUSED)} refused, "
+        f"{seen.total()} reads of {len(seen)} builds, the slowest in {slowest:.2f} s, {too_slow} too slow; "
+        f"{publishers.kills} kills; {len(said) - said.count(REFUSED)} builds published, {said.count(REFUSED)} refused, "
         f"{len(folders - build_folders(partition))} of {len(folders)} seen folders collected"
     )
     unexpected = [text for text in said if text != REFUSED and not re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}", text)]
