@@ -1,5 +1,6 @@
 """Publishing without end, in a process of its own that a test kills."""
 
+import os
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,7 +34,9 @@ def publish_forever(task: Task, log: Path) -> None:
     work, partition = S3Store(s3, "warehouse", task.work), S3Store(s3, "warehouse", task.partition)
     plans = [Plan.load(work, name) for name in task.plans]
     with log.open("a", buffering=1) as said:
-        while True:
+        # The process that it was forked from goes with the test's own, and no loop is left behind.
+        parent = os.getppid()
+        while os.getppid() == parent:
             published, _ = current(partition)
             at = task.plans.index(published.plan_id) if published else -1
             try:

@@ -21,6 +21,7 @@ from regioncap.builds.history import collect
 from regioncap.builds.manifest import CommitRefusedError, FileEntry, Manifest, commit, current
 from regioncap.builds.publish import publish_build
 from regioncap.storage.s3 import S3Store
+from regioncap.storage.store import NotFoundError
 from tests.builders import ROOT, kept_builds, read_whole, validated
 from tests.integration.publish_task import REFUSED, Task, publish_forever
 
@@ -76,7 +77,11 @@ class Publishers:
     def _kill(self) -> None:
         while not self._stop.is_set():
             for number, process in enumerate(self._running):
-                self._stop.wait(self._chance.uniform(0.0, 3.0))
+                # At whatever the one is at, somewhat after something was published: on a slow machine too.
+                before = len(self.said())
+                while len(self.said()) == before and not self._stop.wait(0.05):
+                    pass
+                self._stop.wait(self._chance.uniform(0.0, 1.0))
                 process.kill()
                 process.join()
                 self.kills += 1
@@ -103,21 +108,26 @@ def test_a_reader_never_sees_a_torn_mixed_or_missing_build(
     task = Task(s3_port, credentials, f"{place}/work", f"{place}/partition", names, GRACE)
     seen: Counter[str] = Counter()
     folders: set[str] = set()
-    slowest = 0.0
+    slowest, too_slow = 0.0, 0
     with Publishers(task, tmp_path) as publishers:
         while seen.total() < reads or publishers.kills < 5 or len(seen) < 5 or folders <= build_folders(partition):
             started = time.monotonic()
-            seen[read_whole(partition)] += 1
-            slowest = max(slowest, time.monotonic() - started)
+            try:
+                seen[read_whole(partition)] += 1
+            except NotFoundError:
+                # A reader that is slower than this was promised nothing.
+                if time.monotonic() - started < GRACE.total_seconds():
+                    raise
+                too_slow += 1
+            else:
+                slowest = max(slowest, time.monotonic() - started)
             folders.update(build_folders(partition))
     said = publishers.said()
     print(
-        f"{seen.total()} reads of {len(seen)} builds, the slowest in {slowest:.2f} s; {publishers.kills} kills; "
-        f"{len(said) - said.count(REFUSED)} builds published, {said.count(REFUSED)} refused, "
+        f"{seen.total()} reads of {len(seen)} builds, the slowest in {slowest:.2f} s, {too_slow} too slow; "
+        f"{publishers.kills} kills; {len(said) - said.count(REFUSED)} builds published, {said.count(REFUSED)} refused, "
         f"{len(folders - build_folders(partition))} of {len(folders)} seen folders collected"
     )
-    # A reader that is slower than this was promised nothing.
-    assert slowest < GRACE.total_seconds()
     unexpected = [text for text in said if text != REFUSED and not re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}", text)]
     assert unexpected == []
     # One more build, undisturbed, and nothing is left of those that were killed. The server tells times in seconds.
