@@ -105,6 +105,8 @@ with DAG(
         task_id="publish",
         plan=plan.output["plan"],
         asset=REGION_CAPTIONS,
+        # For an approval; the time that publishing itself may take is as for every task.
+        response_timeout=timedelta(days=7),
         # Runs with no shards too (all rows rejected, or nothing changed); a failed shard or a skipped plan stops it.
         trigger_rule="none_failed_min_one_success",
         doc_md="Publishes the build at once, and emits the asset event.",

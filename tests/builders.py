@@ -145,13 +145,15 @@ def describe(row: RenderedRow) -> str:
 class Place:
     """A drop, a work area and a partition of one date in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, date: str = DATE) -> None:
         self.folder = folder
-        self.drop_folder = folder / "drops" / DATE
+        self.date = date
+        self.drop_folder = folder / "drops" / date
         self.drop_folder.mkdir(parents=True)
         self.drop = LocalStore(self.drop_folder)
-        self.work = LocalStore(folder / "warehouse" / "_work" / f"dt={DATE}")
-        self.partition = LocalStore(folder / "warehouse" / f"dt={DATE}")
+        self.warehouse = LocalStore(folder / "warehouse")
+        self.work = LocalStore(folder / "warehouse" / "_work" / f"dt={date}")
+        self.partition = LocalStore(folder / "warehouse" / f"dt={date}")
 
     def put(self, name: str, data: bytes | str) -> None:
         """Put a file into the drop."""
@@ -174,7 +176,7 @@ class Place:
     def plan(self, run_id: str = "run-1", model: str = "fake-model", **changes: Any) -> Plan:
         """Plan the drop."""
         return plan_build(
-            date=DATE,
+            date=self.date,
             drop=self.drop,
             work=self.work,
             partition=self.partition,

@@ -177,6 +177,11 @@ class AirflowApi:
         """All task instances of a run."""
         return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
 
+    def decide(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer what a task asks a person."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self._checked(self._http.patch(path, json={"chosen_options": [option], "params_input": {}}))
+
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """An XCom of an unmapped task, or None."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"

@@ -18,6 +18,7 @@ from demo_model.evaluate import score
 from deploy.local.stack import DAG, demo_server
 from regioncap.builds.asking import FLUSH_ROWS, load_answers
 from regioncap.builds.layout import ANSWERS
+from regioncap.builds.manifest import current
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import RawAnswer
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
@@ -244,6 +245,26 @@ def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
         if " ".join(process.cmdline()).strip() == f"airflow worker -- {task['id']}"
     ]
     worker.kill()
+
+
+@pytest.mark.parametrize("decision", ["Approve", "Reject"])
+def test_a_build_waits_for_a_person_where_the_run_asks_for_that(rig: Rig, tmp_path: Path, decision: str) -> None:
+    date = "2026-03-01" if decision == "Approve" else "2026-03-02"
+    rig.upload(small_drop(tmp_path / "drop", seed=27), date)
+    run_id = rig.trigger({"drop_date": date, "approval": "always"})
+    rig.wait(lambda: rig.tasks(run_id).get("publish") == ["awaiting_input"], 240)
+    assert current(rig.store(date)) == (None, None)
+    (report,) = (entry.path for entry in rig.store(date).list() if entry.path.endswith("report.html"))
+    question = rig.api.get(f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/publish/-1/hitlDetails")
+    assert report in question["body"] and date in question["subject"]
+    rig.api.decide(DAG, run_id, "publish", decision)
+    if decision == "Approve":
+        assert rig.finish(run_id) == "success"
+        assert f"{rig.manifest(date).build}/report.html" == report
+        assert rig.events(date)[0]["extra"]["quality"]["rejection_rate"] == 0
+    else:
+        assert rig.finish(run_id) == "failed"
+        assert current(rig.store(date)) == (None, None)
 
 
 @pytest.fixture

@@ -14,7 +14,15 @@ import pytest
 from regioncap.builds.history import RollBackError, collect, roll_back
 from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.plan import Plan
-from regioncap.builds.publish import BuildIncompleteError, Published, publish_build
+from regioncap.builds.publish import (
+    BuildIncompleteError,
+    Published,
+    Staged,
+    commit_build,
+    publish_build,
+    stage_build,
+)
+from regioncap.builds.report import Quality, load_report
 from regioncap.builds.shard import StepMissingError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import ConflictError, Entry, StorageError, Store
@@ -229,6 +237,51 @@ def test_old_builds_that_cannot_be_deleted_do_not_fail_the_run(place: Place) -> 
         partition=Keeping(place.folder / "warehouse" / "dt=2026-10-05"),
     )  # fmt: skip
     assert said[-1] == "old builds cannot be deleted: no right to list"
+
+
+# ---- what waits for somebody's approval
+
+
+def stage(place: Place, plan: Plan, before: Sequence[Quality] = ()) -> Staged:
+    staged = stage_build(
+        plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=before,
+        progress=lambda message: None,
+    )  # fmt: skip
+    assert isinstance(staged, Staged)
+    return staged
+
+
+def test_a_staged_build_is_whole_and_nobody_sees_it_until_it_is_committed(place: Place) -> None:
+    (first,) = publish_each(place, "a")
+    plan = validated(place.work, "b")
+    staged = stage(place, plan)
+    staged.save(place.work)
+    assert read_whole(place.partition) == first
+    # It is newer than what is published, so nobody takes it for a leftover.
+    assert collect(place.partition, NO_TIME) == []
+    kept = Staged.load(place.work, plan.plan_id)
+    assert kept == staged
+    commit_build(staged, plan=plan, partition=place.partition, progress=lambda message: None)
+    assert read_whole(place.partition) == staged.manifest.build_id
+
+
+def test_a_staged_build_is_refused_when_the_date_was_built_anew_meanwhile(place: Place) -> None:
+    publish_each(place, "a")
+    plan = validated(place.work, "b")
+    staged = stage(place, plan)
+    (other,) = publish_each(place, "c")
+    with pytest.raises(CommitRefusedError, match=other):
+        commit_build(staged, plan=plan, partition=place.partition, progress=lambda message: None)
+    assert read_whole(place.partition) == other
+
+
+def test_a_build_unlike_those_before_says_so_in_its_report(place: Place) -> None:
+    usual = stage(place, validated(place.work, "a"))
+    report = load_report(place.partition, usual.manifest)
+    assert report is not None and usual.warnings == report.warnings == []
+    before = [report.quality.model_copy(update={"caption_characters": 1000.0})] * 3
+    unusual = stage(place, validated(place.work, "b"), before)
+    assert "characters per caption" in unusual.warnings[0]
 
 
 # ---- what is kept

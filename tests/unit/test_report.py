@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from regioncap.builds.card import code_block, code_span, render_card
 from regioncap.builds.licences import licence_of
 from regioncap.builds.page import bars, meaning, percent, render_page
-from regioncap.builds.report import SAMPLED_PER_CODE, SAMPLED_RECORDS, SAMPLED_WARNED, Statistics
+from regioncap.builds.report import SAMPLED_PER_CODE, SAMPLED_RECORDS, SAMPLED_WARNED, SCHEMA_IGNORED, Statistics
 from regioncap.builds.shown import excerpt, legible
 from regioncap.regions.codes import Code
 from regioncap.regions.gates import OWN_GATES
@@ -198,10 +198,10 @@ def test_the_page_of_a_build_says_what_happened(place: Place) -> None:
     assert "ignored that answers" not in text
 
 
-def test_the_page_says_so_where_the_server_ignored_the_schema() -> None:
-    report = report_of(Statistics())
-    ignored = report.model_copy(update={"timings": report.timings.model_copy(update={"schema_ignored": True})})
-    assert "ignored that answers were to be structured" in render_page(ignored, Statistics().samples, lambda path: b"")
+def test_the_page_says_what_is_unusual_about_the_build() -> None:
+    report = report_of(Statistics()).model_copy(update={"warnings": [SCHEMA_IGNORED, "<b>odd</b>"]})
+    page = render_page(report, Statistics().samples, lambda path: b"")
+    assert "ignored that answers were to be structured" in page and "&lt;b&gt;odd" in page
 
 
 def test_the_page_of_a_build_without_records_is_a_page() -> None:

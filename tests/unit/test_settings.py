@@ -16,7 +16,7 @@ OTHER = {
     "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
     "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100,
-    "max_attempts": 1, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5,
+    "max_attempts": 1, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
 }  # fmt: skip

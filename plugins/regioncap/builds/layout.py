@@ -5,6 +5,7 @@
     plans/<plan>/plan.json          settings, counts, shards
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     plans/<plan>/lineage.parquet    which row is in which shard
+    plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
     shards/<shard>/rows.jsonl       rows to do; <shard> is a hash of this file
     shards/<shard>/proposals/*.jsonl  raw answers to where things are, for rows without boxes
     shards/<shard>/images/*.jpg     marked images and close-ups, named by their content's hash
@@ -51,6 +52,11 @@ def plan_path(plan_id: str) -> str:
 def plan_rejected_path(plan_id: str) -> str:
     """Relative to the partition's work area."""
     return f"plans/{plan_id}/rejected.jsonl"
+
+
+def staged_path(plan_id: str) -> str:
+    """Relative to the partition's work area."""
+    return f"plans/{plan_id}/staged.json"
 
 
 def lineage_path(plan_id: str) -> str:

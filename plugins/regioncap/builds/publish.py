@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from regioncap.builds import layout, shard
 from regioncap.builds.card import render_card
+from regioncap.builds.drift import drift
 from regioncap.builds.exports import write_exports
 from regioncap.builds.history import GRACE, collect, succession
 from regioncap.builds.manifest import FileEntry, Manifest, commit, current
 from regioncap.builds.page import render_page
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
-from regioncap.builds.report import Statistics, make_report
+from regioncap.builds.report import Quality, Statistics, make_report
 from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
-from regioncap.storage.store import Entry, Store, check_conditional_writes
+from regioncap.storage.store import Entry, NotFoundError, Store, check_conditional_writes
 
 # Copies within a bucket wait for the service, not for us.
 COPIES_AT_ONCE = 32
@@ -59,6 +62,32 @@ class _Shard:
     sha256: str
 
 
+class Staged(BaseModel):
+    """A build that is written and checked, and that nobody sees yet.
+
+    `version` is that of the partition's manifest when it was begun; `warnings` are what is unusual about the build.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    manifest: Manifest
+    version: str | None
+    warnings: list[str]
+    approved: bool = False
+
+    def save(self, work: Store) -> None:
+        """Keep it in the work area, rooted at the build's date, until somebody has decided."""
+        work.write(layout.staged_path(self.manifest.plan_id), self.model_dump_json(indent=2).encode())
+
+    @classmethod
+    def load(cls, work: Store, plan_id: str) -> "Staged | None":
+        """What was kept of a plan; None where nothing was."""
+        try:
+            return cls.model_validate_json(work.read(layout.staged_path(plan_id)))
+        except NotFoundError:
+            return None
+
+
 def publish_build(
     *,
     plan: Plan,
@@ -68,11 +97,28 @@ def publish_build(
     progress: Callable[[str], None],
     grace: timedelta = GRACE,
 ) -> Published:
-    """Publish what the plan's shards hold; `drop`, `work` and `partition` are rooted at the build's date.
+    """Stage a build and publish it at once: see `stage_build` and `commit_build`."""
+    staged = stage_build(plan=plan, drop=drop, work=work, partition=partition, before=(), progress=progress)
+    if isinstance(staged, Published):
+        return staged
+    return commit_build(staged, plan=plan, partition=partition, progress=progress, grace=grace)
 
-    Publishes nothing where nothing changed. A build that is superseded stays for `grace` in any case.
+
+def stage_build(
+    *,
+    plan: Plan,
+    drop: Store,
+    work: Store,
+    partition: Store,
+    before: Sequence[Quality],
+    progress: Callable[[str], None],
+) -> Staged | Published:
+    """Write all of a build but the manifest that makes it the current one; what the plan's shards hold is its content.
+
+    `drop`, `work` and `partition` are rooted at the build's date; `before` are the figures of earlier dates' builds.
+    Where nothing changed, nothing is written, and the build that is published is returned.
     Raises StepMissingError where a shard is not done, TooManyRejectedError, StorageError where the warehouse has no
-    conditional writes, BuildIncompleteError, and CommitRefusedError where another build of the partition won.
+    conditional writes, and BuildIncompleteError.
     """
     # Before the first file is written: `collect` relies on it.
     published, version = current(partition)
@@ -112,7 +158,8 @@ def publish_build(
             build=build,
             progress=progress,
         )
-        report = make_report(plan, work, statistics, build_id=build_id, started=now)
+        unusual = drift(statistics.quality(), before)
+        report = make_report(plan, work, statistics, build_id=build_id, started=now, unusual=unusual)
         build.write("report.json", report.model_dump_json(indent=2).encode())
         build.write("report.html", render_page(report, statistics.samples, build.read).encode())
         build.write("README.md", render_card(report).encode())
@@ -133,8 +180,20 @@ def publish_build(
     )
     build.write(layout.BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
     _check_arrived(build, sent | {_file_key(entry.path, entry.bytes) for entry in (rejected, *exports)})
-    manifest = manifest.model_copy(update={"history": succession(published, plan.settings.keep_builds, grace)})
-    commit(partition, manifest, version)
+    return Staged(manifest=manifest, version=version, warnings=report.warnings)
+
+
+def commit_build(
+    staged: Staged, *, plan: Plan, partition: Store, progress: Callable[[str], None], grace: timedelta = GRACE
+) -> Published:
+    """Make a staged build the current one; one that it supersedes stays for `grace` in any case.
+
+    Raises CommitRefusedError where another build of the partition was published since this one was begun.
+    """
+    published, _ = current(partition)
+    history = succession(published, plan.settings.keep_builds, grace)
+    manifest = staged.manifest.model_copy(update={"history": history})
+    commit(partition, manifest, staged.version)
     _collect(partition, progress)
     return Published(manifest, unchanged=False)
 

@@ -5,27 +5,32 @@ import heapq
 import importlib.metadata
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import regioncap
 from regioncap.builds import layout
 from regioncap.builds.caption import load_counts
-from regioncap.builds.manifest import Counts
+from regioncap.builds.manifest import Counts, Manifest
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
 from regioncap.builds.render import load_render_counts
 from regioncap.regions.gates import all_gates
 from regioncap.regions.records import Record, Rejected
 from regioncap.regions.words import count_words
-from regioncap.storage.store import Store
+from regioncap.storage.store import NotFoundError, Store
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
 REPORT_VERSION = "2.0"
+
+SCHEMA_IGNORED = (
+    "the server ignored that answers were to be structured: they were read as free text, which fails more often; serve "
+    "the model with a vLLM that has structured output, or set answer_format to free_text"
+)
 
 # What the page shows. At about 20 KB a photo it stays near 1.5 MB, however large the build is.
 SAMPLED_RECORDS = 48
@@ -138,6 +143,10 @@ class Report(_Model):
     gates: dict[str, GateCounts] = Field(
         description="What each gate that found something found, most frequent first.",
         examples=[{"same_text": {"warned": 3, "rejected": 0}, "missing_region": {"warned": 0, "rejected": 1}}],
+    )
+    warnings: list[str] = Field(
+        description="What is unusual about the build as a whole, as sentences.",
+        examples=[["31.0% rejected rows; the last 7 builds had at most 4.2%"]],
     )
     warned_records: int = Field(ge=0, description="Records with at least one warning.", examples=[3])
     dropped_boxes_by_code: dict[str, int] = Field(
@@ -275,8 +284,13 @@ class Statistics:
         )
 
 
-def make_report(plan: Plan, work: Store, statistics: Statistics, *, build_id: str, started: datetime) -> Report:
-    """The report of a build that was `started` to be written then. `work` is rooted at the build's date."""
+def make_report(
+    plan: Plan, work: Store, statistics: Statistics, *, build_id: str, started: datetime, unusual: Sequence[str]
+) -> Report:
+    """The report of a build that was `started` to be written then, and about which this is `unusual`.
+
+    `work` is rooted at the build's date.
+    """
     places = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
     rendered = list(in_order(load_render_counts, places, _READS_AT_ONCE))
     asked = list(in_order(load_counts, places, _READS_AT_ONCE))
@@ -289,6 +303,7 @@ def make_report(plan: Plan, work: Store, statistics: Statistics, *, build_id: st
         quality=statistics.quality(),
         rejected_by_code=_leading(statistics.rejected_by_code),
         gates=statistics.gates(),
+        warnings=[*unusual, *([SCHEMA_IGNORED] if any(item.schema_ignored for item in asked) else [])],
         warned_records=statistics.warned_records,
         dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
         regions_per_image=Distribution.of(statistics.regions_per_image),
@@ -327,3 +342,11 @@ def _share(part: float, whole: int) -> float:
 
 def _seconds(times: Iterable[float]) -> float:
     return round(sum(times), 1)
+
+
+def load_report(partition: Store, published: Manifest) -> Report | None:
+    """The report of a published build; None where it was deleted, or written by a version that had another form."""
+    try:
+        return Report.model_validate_json(partition.read(f"{published.build}/report.json"))
+    except (NotFoundError, ValidationError):
+        return None

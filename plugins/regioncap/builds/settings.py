@@ -24,6 +24,7 @@ def _ways_without_boxes() -> list[str]:
 
 
 ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]
+Approval = Literal["never", "on_warning", "always"]
 ExportImages = Literal["none", "original", "marked"]
 # The formats that images can go into.
 CARRY_IMAGES: frozenset[ExportFormat] = frozenset({"coco", "webdataset", "hf"})
@@ -223,6 +224,14 @@ class BuildSettings(BaseModel):
         le=1,
         json_schema_extra=_group("Build"),
     )
+    approval: Approval = Field(
+        "never",
+        title="Ask before publishing",
+        description="Whether a person has to agree, under *Required actions*, before the build takes the place of the "
+        "one published before. `on_warning`: where it is unlike the builds of the days before, or answers could not be "
+        "structured. Everything but the last step is done by then, the report included.",
+        json_schema_extra=_group("Build"),
+    )
     export_formats: list[ExportFormat] = Field(
         default_factory=list,
         title="Exports",
@@ -356,7 +365,7 @@ class BuildSettings(BaseModel):
 
 # The explicit list of settings that change nothing in a published build; every other one is part of its identity.
 NOT_IDENTITY = frozenset(
-    {"readiness", "max_rejected_ratio", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
+    {"readiness", "max_rejected_ratio", "approval", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
 )
 
 

@@ -1,0 +1,37 @@
+"""Whether a person is asked before a build is published, and what they are shown."""
+
+from pathlib import Path
+
+import pytest
+
+from regioncap.builds.publish import Staged, stage_build
+from regioncap.operators.approval import approval_request, asks_for_approval
+from tests.builders import Place, validated
+
+
+@pytest.mark.parametrize(
+    ("approval", "warnings", "asked"),
+    [
+        ("never", ["odd"], False),
+        ("on_warning", [], False),
+        ("on_warning", ["odd"], True),
+        ("always", [], True),
+    ],
+)
+def test_who_publishes_unasked(approval: str, warnings: list[str], asked: bool) -> None:
+    assert asks_for_approval(approval, warnings) is asked  # type: ignore[arg-type]
+
+
+def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    staged = stage_build(
+        plan=validated(place.work, "a"), drop=place.drop, work=place.work, partition=place.partition, before=(),
+        progress=lambda message: None,
+    )  # fmt: skip
+    assert isinstance(staged, Staged)
+    odd = staged.model_copy(update={"warnings": ["31.0% rejected rows"]})
+    subject, body = approval_request(odd, "s3://warehouse/dt=2026-10-05")
+    assert staged.manifest.build_id in subject
+    assert "- 31.0% rejected rows" in body
+    assert f"`s3://warehouse/dt=2026-10-05/build={staged.manifest.build_id}/report.html`" in body
+    assert f"| {staged.manifest.counts.rows} |" in body
