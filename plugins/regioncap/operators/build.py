@@ -25,6 +25,7 @@ from regioncap.errors import PermanentError
 from regioncap.hooks.places import check_places, open_drop, open_partition, open_warehouse, open_work
 from regioncap.hooks.vlm import vlm_from_connection
 from regioncap.operators.approval import APPROVE, REJECT, BuildRejectedError, approval_request, asks_for_approval
+from regioncap.operators.lineage import lineage
 from regioncap.operators.params import drop_date_of, settings_of
 from regioncap.operators.progress import report_progress, told
 from regioncap.storage.store import Store
@@ -319,6 +320,14 @@ class PublishOperator(HITLOperator):
         )
         Lease(work, context["run_id"]).release()
         return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Called by the OpenLineage provider."""
+        handle: PlanHandle = self.plan
+        drop_uri = f"{handle['drops_uri'].rstrip('/')}/{handle['date']}"
+        _, partition = self._places()
+        manifest, _ = current(partition)
+        return lineage(drop_uri, partition.uri, manifest) if manifest is not None else None
 
     def _places(self) -> tuple[Store, Store]:
         """The date's work area and its published partition."""

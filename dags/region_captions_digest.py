@@ -1,0 +1,52 @@
+"""### An example of what to do with a published partition
+
+Runs whenever `region_captions` has published a date, with that date as its partition key. It reads the build that
+`_manifest.json` names, and logs how many captions there are and which are the most frequent. Put your own step (training,
+indexing, a copy to elsewhere) in its place.
+"""
+
+import json
+import logging
+from collections import Counter
+from datetime import timedelta
+
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, get_current_context, task
+
+from regioncap.builds.manifest import current
+from regioncap.hooks.deployment import Deployment
+from regioncap.hooks.places import open_partition
+from regioncap.operators.build import RETRY_POLICY
+
+DEPLOYMENT = Deployment.from_environment()
+
+with DAG(
+    dag_id="region_captions_digest",
+    description="Example: reads each partition that is published",
+    doc_md=__doc__,
+    schedule=PartitionedAssetTimetable(assets=Asset(name="region_captions", uri=DEPLOYMENT.warehouse_uri)),
+    tags=["regioncap", "example"],
+    default_args={
+        "owner": "regioncap",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=20),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=30),
+    },
+):
+
+    @task(doc_md="Reads the records of the published build and logs the most frequent captions.")
+    def digest() -> dict[str, int]:
+        """Returns how many captions there are, and how many different ones."""
+        date = get_current_context()["dag_run"].partition_key
+        partition = open_partition(DEPLOYMENT.warehouse_uri, date)
+        manifest, _ = current(partition)
+        captions: Counter[str] = Counter()
+        for entry in manifest.captions:
+            for line in partition.read(entry.path).splitlines():
+                captions.update(region["caption"] for region in json.loads(line)["regions"])
+        log = logging.getLogger("airflow.task")
+        for caption, times in captions.most_common(10):
+            log.info("%s times: %s", times, caption)
+        return {"captions": captions.total(), "different": len(captions)}
+
+    digest()
