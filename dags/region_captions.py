@@ -15,6 +15,7 @@ with a code and a reason; the picture of a build is its `report.html`.
 
 from datetime import timedelta
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
 
 from regioncap.hooks.deployment import Deployment
@@ -29,6 +30,8 @@ from regioncap.operators.build import (
     ValidateOperator,
     release_lease,
 )
+from regioncap.operators.catch_up import LateDropsOperator
+from regioncap.operators.notify import overdue_alert, tell_failure, tell_success
 from regioncap.operators.params import form
 from regioncap.sensors.drop import WaitForDrop
 
@@ -42,7 +45,8 @@ with DAG(
     # Each run builds the drop of the day before. There is no start date: the first run is tonight's.
     schedule=CronPartitionTimetable(DEPLOYMENT.schedule, timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
     catchup=False,
-    max_active_runs=4,
+    # Runs share the slots by weight, not by who came first: so no run waits outside. A backfill has a limit of its own.
+    max_active_runs=16,
     params=form(DEPLOYMENT),
     tags=["regioncap", "vlm", "dataset"],
     default_args={
@@ -53,13 +57,16 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(hours=2),
+        "weight_rule": "regioncap.operators.priority.NightlyFirst",
     },
-    on_failure_callback=release_lease,
+    on_failure_callback=[release_lease, tell_failure],
+    on_success_callback=tell_success if DEPLOYMENT.notifier else None,
+    deadline=overdue_alert(DEPLOYMENT),
 ):
     wait_for_drop = WaitForDrop(
         task_id="wait_for_drop",
         doc_md="Goes on when the drop is there and complete.",
-        patience=timedelta(hours=12),
+        patience=DEPLOYMENT.wait,
         poke_interval=timedelta(seconds=60),
     )
     plan = PlanOperator(task_id="plan", doc_md="Checks every row of the drop's manifests and cuts them into shards.")
@@ -111,3 +118,17 @@ with DAG(
     )
     wait_for_drop >> plan >> publish
     propose >> shards >> publish
+
+    late_drops = LateDropsOperator(
+        task_id="late_drops",
+        days=DEPLOYMENT.catch_up_days,
+        doc_md="In nightly runs: looks which of the last days' drops have come after all, and are not published.",
+    )
+    TriggerDagRunOperator.partial(
+        task_id="build_late",
+        trigger_dag_id="region_captions",
+        # The date is a param: what a task triggers gets no partition key in Airflow 3.3.
+        logical_date=None,
+        skip_when_already_exists=True,
+        doc_md="Starts a run for each of these dates.",
+    ).expand_kwargs(late_drops.output)
