@@ -14,13 +14,18 @@ DATE ?= 2026-10-05
 OUT ?=
 START ?=
 PARAMS ?= {}
+FROM ?=
+TO ?=
+ORDER ?= oldest
+AGAIN ?= none
+DRY_RUN ?=
 SEED ?= 1
 IMAGES ?= 100
 MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
-export DROP DATE OUT PARAMS
+export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve test prove eval bench-render bench-caption gallery model schemas lint format lock clean
+.PHONY: help setup demo serve backfill test prove eval bench-render bench-caption gallery model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +55,10 @@ demo: setup ## Build a sample drop on the real stack: make demo [DROP=folder] [D
 
 serve: setup ## Keep the same stack up, for the Airflow UI
 	@$(PY) -m deploy.local.serve
+
+backfill: .venv/installed ## Build past dates: make backfill FROM=date TO=date [ORDER=newest] [AGAIN=failed|completed] [DRY_RUN=1] [PARAMS='{...}']
+	@$(PY) -m deploy.local.backfill --from "$$FROM" --to "$$TO" --order "$$ORDER" --again "$$AGAIN" \
+	  $(if $(DRY_RUN),--dry-run) --params "$$PARAMS"
 
 test: setup ## All tests but the long ones
 	@$(PY) -m pytest -m "not prove"

@@ -15,7 +15,6 @@ with a code and a reason; the picture of a build is its `report.html`.
 
 from datetime import timedelta
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
 
 from regioncap.hooks.deployment import Deployment
@@ -30,7 +29,6 @@ from regioncap.operators.build import (
     ValidateOperator,
     release_lease,
 )
-from regioncap.operators.catch_up import LateDropsOperator
 from regioncap.operators.notify import overdue_alert, tell_failure, tell_success
 from regioncap.operators.params import form
 from regioncap.sensors.drop import WaitForDrop
@@ -118,17 +116,3 @@ with DAG(
     )
     wait_for_drop >> plan >> publish
     propose >> shards >> publish
-
-    late_drops = LateDropsOperator(
-        task_id="late_drops",
-        days=DEPLOYMENT.catch_up_days,
-        doc_md="In nightly runs: looks which of the last days' drops have come after all, and are not published.",
-    )
-    TriggerDagRunOperator.partial(
-        task_id="build_late",
-        trigger_dag_id="region_captions",
-        # The date is a param: what a task triggers gets no partition key in Airflow 3.3.
-        logical_date=None,
-        skip_when_already_exists=True,
-        doc_md="Starts a run for each of these dates.",
-    ).expand_kwargs(late_drops.output)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.models.taskinstance import TaskInstance
 from airflow.sdk import DAG, CronPartitionTimetable
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
@@ -20,26 +21,38 @@ def _bag() -> BundleDagBag:
 
 
 @pytest.fixture(scope="module")
-def dag() -> DAG:
+def dags() -> dict[str, DAG]:
     bag = _bag()
     assert bag.import_errors == {}
-    return bag.dags["region_captions"]
+    return bag.dags
 
 
-def test_parsing_a_dag_file_twice_gives_the_same_dag(dag: DAG) -> None:
-    again = _bag().dags["region_captions"]
-    assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(again)
+@pytest.fixture(scope="module")
+def dag(dags: dict[str, DAG]) -> DAG:
+    return dags["region_captions"]
 
 
-def test_the_dag_says_what_it_is_and_whose(dag: DAG) -> None:
-    assert dag.doc_md and dag.description and "regioncap" in dag.tags
-    for task in dag.tasks:
-        assert task.owner == "regioncap", task.task_id
-        assert task.doc_md, task.task_id
+@pytest.fixture(scope="module")
+def late(dags: dict[str, DAG]) -> DAG:
+    return dags["region_captions_late"]
 
 
-def test_every_task_ends_by_itself_and_is_tried_again(dag: DAG) -> None:
-    for task in dag.tasks:
+def test_parsing_a_dag_file_twice_gives_the_same_dag(dags: dict[str, DAG]) -> None:
+    again = _bag().dags
+    for dag_id, dag in dags.items():
+        assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(again[dag_id])
+
+
+def test_every_dag_says_what_it_is_and_whose(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert dag.doc_md and dag.description and "regioncap" in dag.tags
+        for task in dag.tasks:
+            assert task.owner == "regioncap", task.task_id
+            assert task.doc_md, task.task_id
+
+
+def test_every_task_ends_by_itself_and_is_tried_again(dags: dict[str, DAG]) -> None:
+    for task in (task for dag in dags.values() for task in dag.tasks):
         assert task.execution_timeout is not None, task.task_id
         assert task.retries, task.task_id
         assert task.retry_policy is not None, task.task_id
@@ -57,6 +70,34 @@ def test_runs_are_nightly_for_the_day_before_and_nothing_is_caught_up_unasked(da
     assert isinstance(timetable, CronPartitionTimetable)
     assert (timetable.expression, timetable.run_offset, timetable.key_format) == ("0 0 * * *", -1, "%Y-%m-%d")
     assert dag.catchup is False
+
+
+def test_every_task_is_weighed_by_the_kind_of_its_run(dags: dict[str, DAG]) -> None:
+    # As the scheduler sees them.
+    serialized = [DagSerialization.from_dict(DagSerialization.to_dict(dag)) for dag in dags.values()]
+    for task in (task for dag in serialized for task in dag.tasks):
+        nightly, backfill = (
+            TaskInstance(task, None, run_id=f"{kind}__2026-11-24T00:00:00+00:00").priority_weight
+            for kind in ("scheduled", "backfill")
+        )
+        assert nightly > 100_000_000 > backfill, task.task_id
+
+
+def test_late_drops_are_looked_for_at_the_same_hour_and_built_by_this_dag(dag: DAG, late: DAG) -> None:
+    assert late.timetable == dag.timetable
+    assert late.get_task("build").partial_kwargs["trigger_dag_id"] == dag.dag_id
+    assert late.get_task("late_drops").dag_to_run == dag.dag_id
+
+
+def test_nobody_is_told_anything_unless_the_deployment_names_a_notifier(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not dag.has_on_success_callback and not dag.deadline
+    monkeypatch.setenv("REGIONCAP_OVERDUE_HOURS", "8")
+    monkeypatch.setenv("REGIONCAP_NOTIFIER", '{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}')
+    notifying = _bag().dags["region_captions"]
+    assert notifying.has_on_success_callback and len(notifying.deadline) == 1
+    DagSerialization.from_dict(DagSerialization.to_dict(notifying))
 
 
 def test_the_form_has_a_titled_and_explained_param_for_every_setting(dag: DAG) -> None:

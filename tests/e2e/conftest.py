@@ -91,6 +91,7 @@ class Rig:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     night = datetime.now(UTC).replace(second=0, microsecond=0) + _UNTIL_NIGHT
     state = tmp_path_factory.mktemp("stack")
-    with run_stack(print, state, schedule=f"{night.minute} {night.hour} * * *") as stack:
+    settings = {"REGIONCAP_SCHEDULE": f"{night.minute} {night.hour} * * *"}
+    with run_stack(print, state, settings=settings) as stack:
         stack.api.unpause(DAG)
         yield Rig(stack, night)

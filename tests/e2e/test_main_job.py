@@ -14,6 +14,7 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import score
+from deploy.local.airflow import backfill_request
 from deploy.local.stack import DAG
 from regioncap.builds.asking import FLUSH_ROWS, load_answers
 from regioncap.builds.layout import ANSWERS
@@ -158,7 +159,7 @@ def test_a_backfill_builds_what_is_there_and_skips_what_is_not(rig: Rig, tmp_pat
     rig.upload(small_drop(tmp_path / "again", seed=23), "2026-08-01")
     assert rig.finish(rig.trigger({"drop_date": "2026-08-01"})) == "success"
     before = rig.manifest("2026-08-01")
-    rig.api.backfill(DAG, "2026-08-01", "2026-08-03", {"temperature": 0})
+    rig.api.backfill(backfill_request(DAG, "2026-08-01", "2026-08-03", {"temperature": 0}))
 
     def backfills() -> dict[str, str]:
         return {run["partition_key"]: run["dag_run_id"] for run in rig.api.runs(DAG) if run["run_type"] == "backfill"}

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 
-# By how a run's id starts. Airflow names the first three; the last one is given by `catch_up.run_id`.
+# By how a run's id starts. Airflow names the first three; the last one is given by `late.run_id`.
 _RANKS = {"scheduled": 3, "manual": 2, "late": 1, "backfill": 0}
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2})?")
 _EPOCH = datetime(2000, 1, 1)

@@ -1,4 +1,4 @@
-"""What the nightly deadline counts from. Apart from all else, since every process of Airflow loads it with the plugin."""
+"""What the nightly deadline counts from. On its own, since every process of Airflow loads it with the plugin."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

@@ -27,23 +27,24 @@ def overdue_alert(deployment: Deployment) -> DeadlineAlert | None:
 
 
 def tell_failure(context: Context) -> None:
-    """Failure callback of the DAG."""
+    """Failure callback of a DAG."""
     notifier = Deployment.from_environment().notifier
     if notifier and "failure" in notifier.events:
-        task = context["ti"].task_id if "ti" in context else "a task"
-        _tell(notifier, context, f"the run for {drop_date_of(context)} failed in {task}: {_link(context['run_id'])}")
+        # Airflow leaves out the task where no single one is to blame.
+        where = f" in {context['ti'].task_id}" if "ti" in context else ""
+        _tell(notifier, context, f"run {context['run_id']} failed{where}", context["dag"].dag_id, context["run_id"])
 
 
 def tell_success(context: Context) -> None:
-    """Success callback of the DAG. A backfill is followed as a whole, so its runs are not told one by one."""
+    """Success callback of a DAG. A backfill is followed as a whole, so its runs are not told one by one."""
     notifier = Deployment.from_environment().notifier
     if notifier and "success" in notifier.events and context["dag_run"].run_type != "backfill":
-        date, warehouse = drop_date_of(context), str(context["params"]["warehouse_uri"])
-        _tell(notifier, context, f"{date} is published: {warehouse.rstrip('/')}/{partition(date)}")
+        place = f"{context['params']['warehouse_uri'].rstrip('/')}/{partition(drop_date_of(context))}"
+        _tell(notifier, context, f"{place} is published", context["dag"].dag_id, context["run_id"])
 
 
 async def tell_overdue(context: Mapping[str, Any]) -> None:
-    """Called in the triggerer when a nightly run has not ended well in time; not where its date is published anyway."""
+    """Called in the triggerer when a nightly run has not ended well in time; says nothing if its date is published."""
     await asyncio.to_thread(_tell_overdue, context)
 
 
@@ -52,17 +53,13 @@ def _tell_overdue(context: Mapping[str, Any]) -> None:
     date = run["partition_key"]
     if deployment.notifier and current(open_partition(deployment.warehouse_uri, date))[0] is None:
         due = f"{context['deadline']['deadline_time']:%H:%M} UTC"
-        message = f"{date} is not published by {due}; its run is {run['state']}: {_link(run['dag_run_id'])}"
-        _tell(deployment.notifier, context, message)
+        message = f"{date} is not published by {due}, its run is {run['state']}"
+        _tell(deployment.notifier, context, message, run["dag_id"], run["dag_run_id"])
 
 
-def _tell(config: NotifierConfig, context: Any, message: str) -> None:
+def _tell(config: NotifierConfig, context: Mapping[str, Any], message: str, dag_id: str, run_id: str) -> None:
     """The arguments are the deployment's templates; the message is only ever a value in them."""
     module, _, name = config.path.rpartition(".")
     notifier = getattr(import_module(module), name)(**config.arguments)
-    notifier({**context, "message": f"region_captions: {message}"})
-
-
-def _link(run_id: str) -> str:
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base}/dags/region_captions/runs/{quote(run_id)}"
+    link = f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}"
+    notifier({**context, "message": f"{dag_id}: {message}: {link}"})

@@ -63,6 +63,11 @@ def settings_of(params: Mapping[str, Any]) -> BuildSettings:
         raise ParamsError(f"the run's params cannot be used: {faults}") from None
 
 
+def nightly_settings() -> BuildSettings:
+    """The settings of a run that nobody gave any: a nightly one."""
+    return settings_of({name: param.value for name, param in form(Deployment.from_environment()).items()})
+
+
 def drop_date_of(context: Context) -> str:
     """The run's drop date. Raises DropDateError."""
     run = context["dag_run"]

@@ -1,4 +1,4 @@
-"""A nightly run picks up drops that came too late for their own night."""
+"""Finds drops that came after their own night."""
 
 import time
 from typing import Any
@@ -6,29 +6,29 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from regioncap.builds.catch_up import late_dates, run_id
 from regioncap.builds.drop import not_ready
+from regioncap.builds.late import late_dates, run_id
 from regioncap.builds.lease import Lease
 from regioncap.builds.manifest import current
-from regioncap.hooks.places import check_places, open_drop, open_partition, open_work
-from regioncap.operators.params import drop_date_of, settings_of
+from regioncap.hooks.places import open_drop, open_partition, open_work
+from regioncap.operators.params import drop_date_of, nightly_settings
 
 
 class LateDropsOperator(BaseOperator):
-    """Looks which of the `days` dates before a nightly run's have a drop by now, and no build; skipped in other runs.
+    """Looks which of the `days` dates before the run's have a drop by now, no build, and nobody who makes one.
 
-    Returns what a TriggerDagRunOperator needs for each, to be mapped over.
+    Returns what a TriggerDagRunOperator needs for each, to be mapped over. Skipped while `dag_to_run` is paused.
     """
 
-    def __init__(self, *, days: int, **kwargs: Any) -> None:
+    def __init__(self, *, dag_to_run: str, days: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.dag_to_run = dag_to_run
         self.days = days
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        if context["dag_run"].run_type != "scheduled":
-            raise AirflowSkipException("only nightly runs look for late drops")
-        tonight, settings = drop_date_of(context), settings_of(context["params"])
-        check_places(settings)
+        if context["ti"].get_dag(self.dag_to_run).is_paused:
+            raise AirflowSkipException(f"{self.dag_to_run} is paused")
+        tonight, settings = drop_date_of(context), nightly_settings()
 
         def is_late(date: str) -> bool:
             return (
