@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from regioncap.builds.settings import BuildSettings
+from regioncap.operators.params import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,11 +119,43 @@ def test_the_form_has_a_titled_and_explained_param_for_every_setting(dag: DAG) -
         ("drop_date", "yesterday"),
         ("file_name_prefix", "../captions"),
         ("shard_size", "many"),
+        ("prompt", "There are {k} regions"),
+        ("drops_uri", "s3://somewhere-else"),
+        ("work_uri", "/etc"),
+        ("export_formats", ["xml"]),
     ],
 )
 def test_the_form_refuses_a_wrong_value(dag: DAG, param: str, value: object) -> None:
     with pytest.raises(ParamValidationError):
         dag.params.get_param(param).resolve(value)
+
+
+def test_a_refusal_names_the_param_and_what_would_do(dag: DAG) -> None:
+    with pytest.raises(ParamValidationError, match=r"3\.0 is greater than the maximum of 2"):
+        dag.params.get_param("temperature").resolve(3.0)
+    with pytest.raises(ParamValidationError, match=r"'xyzw' is not one of \['xywh', 'xyxy'"):
+        dag.params.get_param("box_format").resolve("xyzw")
+    with pytest.raises(ParamValidationError, match=r"'/etc' does not match .*/drops\|.*/warehouse"):
+        dag.params.get_param("work_uri").resolve("/etc")
+
+
+def test_bounds_of_numbers_are_in_the_help(dag: DAG) -> None:
+    assert dag.params.get_param("max_boxes").schema["description_md"].endswith("At least 1, at most 50.")
+    assert dag.params.get_param("top_p").schema["description_md"].endswith("Above 0, at most 1.")
+
+
+def test_a_field_that_may_be_empty_can_be_emptied_in_the_form(dag: DAG) -> None:
+    params = dag.params.dump()
+    for name in ("system_prompt", "export_formats", "work_uri", "drop_date"):
+        # What the form sends then.
+        params[name] = dag.params.get_param(name).resolve(None)
+    assert settings_of(params).system_prompt == ""
+    assert settings_of(params).export_formats == []
+
+
+def test_long_texts_get_a_field_of_several_lines(dag: DAG) -> None:
+    for name in ("prompt", "system_prompt"):
+        assert dag.params.get_param(name).schema["format"] == "multiline"
 
 
 def test_the_form_accepts_its_own_defaults(dag: DAG) -> None:

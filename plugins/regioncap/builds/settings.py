@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from regioncap.builds.drop import InputFormat, Readiness
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
-from regioncap.regions.prompts import PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
+from regioncap.regions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.regions.proposals import proposer_names
 
 _WHEN_NO_BOXES = [*proposer_names(), "ask_model", "reject"]
@@ -109,10 +109,11 @@ class BuildSettings(BaseModel):
     prompt: str = Field(
         PROMPTS["en"],
         title="Prompt",
-        description="The question. `{n}` is the number of regions. Left as it is, it follows the prompt language.",
+        description="The question. `{n}` is the number of regions; write other braces as `{{` and `}}`. Left as it is, "
+        "it follows the language.",
         min_length=1,
         max_length=4000,
-        json_schema_extra=_group("Caption"),
+        json_schema_extra=_group("Caption", format="multiline", pattern=PROMPT_PATTERN),
     )
     prompt_language: PromptLanguage = Field(
         "en",
@@ -125,7 +126,7 @@ class BuildSettings(BaseModel):
         title="System prompt",
         description="Opens the system message; what the marks mean and the form of the answer are added to it.",
         max_length=4000,
-        json_schema_extra=_group("Caption"),
+        json_schema_extra=_group("Caption", format="multiline", may_be_empty=True),
     )
     caption_mode: CaptionMode = Field(
         "joint",
@@ -220,12 +221,12 @@ class BuildSettings(BaseModel):
         default_factory=list,
         title="Exports",
         description="Write the records in these formats too, into `exports/`: parquet, csv, json.",
-        json_schema_extra=_group("Build", examples=["parquet", "csv", "json"]),
+        json_schema_extra=_group("Build", examples=["parquet", "csv", "json"], may_be_empty=True),
     )
     file_name_prefix: str = Field(
         "captions",
         title="File name prefix",
-        description="How the names of the record files start.",
+        description="How the names of the record files start: letters, digits, `_`, `.` and `-`.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
         json_schema_extra=_group("Build"),
     )
@@ -250,6 +251,12 @@ class BuildSettings(BaseModel):
         "warehouse.",
         json_schema_extra=_group("Places"),
     )
+
+    @field_validator("system_prompt", "export_formats", mode="before")
+    @classmethod
+    def _emptied(cls, value: Any, field: ValidationInfo) -> Any:
+        """A field of the form that somebody has emptied comes as null."""
+        return {"system_prompt": "", "export_formats": []}[str(field.field_name)] if value is None else value
 
     @field_validator("mark_style")
     @classmethod
