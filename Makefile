@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test prove eval bench-render bench-caption gallery model schemas lint format lock clean
+.PHONY: help setup demo serve backfill test prove eval bench-render bench-caption bench-fairness gallery model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-render: .venv/installed ## How fast images are marked: make bench-render [
 
 bench-caption: setup ## How fast the caption step is: make bench-caption [ARGS="--json FILE"]
 	@$(PY) -m bench.caption $(ARGS)
+
+bench-fairness: setup ## Who gets the GPU slots while a backfill, a nightly and a manual run want them: make bench-fairness [ARGS="--json FILE"]
+	@$(PY) -m bench.fairness $(ARGS)
 
 gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 	@$(PY) docs/gallery.py docs/images

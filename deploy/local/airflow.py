@@ -224,9 +224,16 @@ class AirflowApi:
     def _checked(answer: httpx2.Response) -> dict[str, Any]:
         if answer.is_success:
             return dict(answer.json()) if answer.content else {}
-        # Behind its first paragraph, it recites the whole schema of a param.
-        words = answer.text[:2000].split(r"\n\n")[0]
-        raise AirflowError(f"Airflow answered {answer.status_code}: {words}")
+        raise AirflowError(f"Airflow answered {answer.status_code}: {_reason(answer)}")
+
+
+def _reason(answer: httpx2.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = None
+    # Behind a first paragraph that says what is wrong with a param, Airflow recites all that is known of it.
+    return detail.split("\n\n")[0] if isinstance(detail, str) else answer.text[:2000]
 
 
 def _log_line(entry: Any) -> str:

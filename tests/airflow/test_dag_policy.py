@@ -153,6 +153,14 @@ def test_a_field_that_may_be_empty_can_be_emptied_in_the_form(dag: DAG) -> None:
     assert settings_of(params).export_formats == []
 
 
+def test_the_deployment_gives_defaults_to_params(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGIONCAP_PARAMS", '{"shard_size": 256}')
+    assert _bag().dags["region_captions"].params["shard_size"] == 256
+    monkeypatch.setenv("REGIONCAP_PARAMS", '{"shardsize": 256}')
+    (error,) = _bag().import_errors.values()
+    assert "REGIONCAP_PARAMS has names that are no params: shardsize" in error
+
+
 def test_long_texts_get_a_field_of_several_lines(dag: DAG) -> None:
     for name in ("prompt", "system_prompt"):
         assert dag.params.get_param(name).schema["format"] == "multiline"

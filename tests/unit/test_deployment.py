@@ -35,6 +35,12 @@ def test_what_is_no_number_in_its_bounds_is_refused_with_its_name(name: str, val
         Deployment.from_environment({name: value})
 
 
+def test_any_param_can_have_a_default_of_the_deployment() -> None:
+    assert Deployment.from_environment({"REGIONCAP_PARAMS": '{"shard_size": 256}'}).params == {"shard_size": 256}
+    with pytest.raises(ValueError, match="REGIONCAP_PARAMS is '7': it has to be a JSON object"):
+        Deployment.from_environment({"REGIONCAP_PARAMS": "7"})
+
+
 def test_a_notifier_is_a_class_its_arguments_and_the_events_it_is_for() -> None:
     text = json.dumps({"class": "slack.Notifier", "text": "{{ message }}", "on": ["success"]})
     notifier = Deployment.from_environment({"REGIONCAP_NOTIFIER": text}).notifier

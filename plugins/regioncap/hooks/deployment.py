@@ -6,6 +6,7 @@ REGIONCAP_ALLOWED_ROOTS   comma-separated URIs: drops, warehouse and work area m
                           by default just the two above
 REGIONCAP_MODEL_PROFILE   default of the param model_profile (qwen2.5-vl)
 REGIONCAP_CAPTION_MODE    default of the param caption_mode (joint)
+REGIONCAP_PARAMS          defaults of any other params, as a JSON object: what nightly runs go by
 REGIONCAP_SCHEDULE        when nightly runs start, as a cron expression in UTC (0 0 * * *); each builds the day before
 REGIONCAP_WAIT_HOURS      for how long a nightly run waits for its drop before it fails (12); at most 24: then the next
                           night's run looks for it
@@ -44,6 +45,7 @@ class Deployment:
     allowed_roots: tuple[str, ...]
     model_profile: str
     caption_mode: str
+    params: dict[str, Any]
     schedule: str
     wait: timedelta
     catch_up_days: int
@@ -63,6 +65,7 @@ class Deployment:
             allowed_roots=tuple(root.strip() for root in roots.split(",") if root.strip()),
             model_profile=environment.get("REGIONCAP_MODEL_PROFILE", "qwen2.5-vl"),
             caption_mode=environment.get("REGIONCAP_CAPTION_MODE", "joint"),
+            params=_params(environment.get("REGIONCAP_PARAMS", "").strip() or "{}"),
             schedule=environment.get("REGIONCAP_SCHEDULE", "0 0 * * *"),
             wait=timedelta(hours=_number(environment, "REGIONCAP_WAIT_HOURS", 12, most=24)),
             catch_up_days=int(_number(environment, "REGIONCAP_CATCH_UP_DAYS", 7, most=366)),
@@ -81,6 +84,16 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, most: 
     if not 0 <= value <= most:
         raise ValueError(f"{name} is {text!r}: it has to be a number from 0 to {most:g}")
     return value
+
+
+def _params(text: str) -> dict[str, Any]:
+    try:
+        params = json.loads(text)
+    except ValueError:
+        params = None
+    if not isinstance(params, dict):
+        raise ValueError(f'REGIONCAP_PARAMS is {text!r}: it has to be a JSON object such as {{"shard_size": 256}}')
+    return params
 
 
 def _notifier(text: str) -> NotifierConfig | None:

@@ -24,7 +24,10 @@ class ParamsError(PermanentError):
 
 
 def form(deployment: Deployment) -> dict[str, Param]:
-    """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front."""
+    """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front.
+
+    Raises ValueError where the deployment has a default for something that is no setting.
+    """
     params = {
         "drop_date": Param(
             None,
@@ -40,7 +43,10 @@ def form(deployment: Deployment) -> dict[str, Param]:
         "warehouse_uri": deployment.warehouse_uri,
         "model_profile": deployment.model_profile,
         "caption_mode": deployment.caption_mode,
+        **deployment.params,
     }
+    if unknown := deployment.params.keys() - BuildSettings.model_fields:
+        raise ValueError(f"REGIONCAP_PARAMS has names that are no params: {', '.join(sorted(unknown))}")
     roots = deployment.allowed_roots
     for name, schema in BuildSettings.model_json_schema()["properties"].items():
         keywords = {key: schema[key] for key in _KEYWORDS if key in schema}
