@@ -28,7 +28,7 @@ export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 .PHONY: help setup demo serve backfill test prove eval bench-render bench-caption bench-fairness gallery model schemas lint format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed .venv-vllm/installed ## Install both environments (the other targets do it by themselves)
 

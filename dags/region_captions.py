@@ -7,7 +7,7 @@ vision-language model describe every marked region, checks the answers, and publ
 | --- | --- |
 | last night's drop | nothing: the run of midnight UTC takes the day before |
 | one date, now | **Trigger**, and set *Drop date* (or the partition key) |
-| a range of dates | **Trigger → Backfill** |
+| a range of dates | **Trigger → Backfill**, or `make backfill` |
 
 A date that is already published and has not changed costs nothing. Rows that cannot be used are in `rejected.jsonl`,
 with a code and a reason; the picture of a build is its `report.html`.

@@ -35,7 +35,7 @@ def main() -> int:
     """Returns 0 if every date that was to be built is built, unchanged or skipped."""
     arguments = _arguments()
     try:
-        dates, params = _dates(arguments.first, arguments.last), json.loads(arguments.params)
+        dates, params = past_dates(arguments.first, arguments.last), json.loads(arguments.params)
         if not isinstance(params, dict):
             raise ValueError("PARAMS is not a JSON object")
     except ValueError as error:
@@ -47,7 +47,10 @@ def main() -> int:
     try:
         api = _api()
         planned = api.backfill_dry_run(request)
-        console.print(outlook(dates, planned, _runs(api, dates)))
+        table = Table("date", "last run", "now")
+        for row in outlook(dates, planned, _runs(api, dates)):
+            table.add_row(*row)
+        console.print(table)
         if arguments.dry_run or not planned:
             return 0
         if api.get(f"/api/v2/dags/{DAG}")["is_paused"]:
@@ -79,8 +82,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _dates(first: str, last: str) -> list[str]:
-    """All dates of the range. Raises ValueError."""
+def past_dates(first: str, last: str) -> list[str]:
+    """All dates from `first` to `last`. Raises ValueError."""
     try:
         begin, end = date.fromisoformat(first), date.fromisoformat(last)
     except ValueError:
@@ -112,16 +115,11 @@ def _runs(api: AirflowApi, dates: list[str]) -> list[dict[str, Any]]:
     return sorted(api.runs(DAG, **window), key=lambda run: run["queued_at"] or "")
 
 
-def outlook(dates: Iterable[str], planned: list[str], runs: Iterable[dict[str, Any]]) -> Table:
-    """Date by date: how its last run ended, and what will become of it."""
-    last = {run["partition_key"]: run for run in runs}
-    table = Table("date", "last run", "now")
-    for day in dates:
-        run = last.get(day)
-        before = f"{run['run_type']}, {run['state']}" if run else "-"
-        now = f"runs as number {planned.index(day) + 1} of {len(planned)}" if day in planned else "left alone"
-        table.add_row(day, before, now)
-    return table
+def outlook(dates: Iterable[str], planned: list[str], runs: Iterable[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """For each date: how its last run ended, and what will become of it. `runs` are in the order of their start."""
+    last = {run["partition_key"]: f"{run['run_type']}, {run['state']}" for run in runs}
+    turn = {day: f"runs as number {number} of {len(planned)}" for number, day in enumerate(planned, start=1)}
+    return [(day, last.get(day, "-"), turn.get(day, "left alone")) for day in dates]
 
 
 def _follow(api: AirflowApi, dates: list[str], planned: list[str], created_at: str) -> bool:
