@@ -8,9 +8,9 @@ REGIONCAP_MODEL_PROFILE   default of the param model_profile (qwen2.5-vl)
 REGIONCAP_CAPTION_MODE    default of the param caption_mode (joint)
 REGIONCAP_PARAMS          defaults of any other params, as a JSON object: what nightly runs go by
 REGIONCAP_SCHEDULE        when nightly runs start, as a cron expression in UTC (0 0 * * *); each builds the day before
-REGIONCAP_WAIT_HOURS      for how long a nightly run waits for its drop before it fails (12); at most 24: then the next
-                          night's run looks for it
-REGIONCAP_CATCH_UP_DAYS   so many days back nightly runs look for drops that came late (7); 0: they do not
+REGIONCAP_WAIT_HOURS      so long after it was due, a nightly run whose drop is not there fails (12); at most 24: then
+                          the next night looks for it
+REGIONCAP_CATCH_UP_DAYS   so many days back, drops that came late are looked for every night (7); 0: they are not
 REGIONCAP_NOTIFIER        who is told how runs end (nobody), as JSON: `class` is the path of one of Airflow's notifiers,
                           `on` a list of events (failure, overdue), of failure, overdue and success; all else are the
                           notifier's arguments, templates in which `{{ message }}` is what there is to say

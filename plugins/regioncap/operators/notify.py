@@ -16,7 +16,7 @@ from regioncap.builds.manifest import current
 from regioncap.hooks.deployment import Deployment, NotifierConfig
 from regioncap.hooks.places import open_partition
 from regioncap.operators.deadline import NightlyStart
-from regioncap.operators.params import drop_date_of
+from regioncap.operators.params import drop_date_of, nightly_settings
 
 
 def overdue_alert(deployment: Deployment) -> DeadlineAlert | None:
@@ -49,12 +49,12 @@ async def tell_overdue(context: Mapping[str, Any]) -> None:
 
 
 def _tell_overdue(context: Mapping[str, Any]) -> None:
-    deployment, run = Deployment.from_environment(), context["dag_run"]
+    notifier, run = Deployment.from_environment().notifier, context["dag_run"]
     date = run["partition_key"]
-    if deployment.notifier and current(open_partition(deployment.warehouse_uri, date))[0] is None:
+    if notifier and current(open_partition(nightly_settings().warehouse_uri, date))[0] is None:
         due = f"{context['deadline']['deadline_time']:%H:%M} UTC"
         message = f"{date} is not published by {due}, its run is {run['state']}"
-        _tell(deployment.notifier, context, message, run["dag_id"], run["dag_run_id"])
+        _tell(notifier, context, message, run["dag_id"], run["dag_run_id"])
 
 
 def _tell(config: NotifierConfig, context: Mapping[str, Any], message: str, dag_id: str, run_id: str) -> None:
