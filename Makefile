@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test prove eval bench-render bench-caption bench-fairness gallery model schemas lint format lock clean
+.PHONY: help setup demo serve backfill test prove eval bench-render bench-caption bench-fairness bench-soak gallery model schemas lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench-caption: setup ## How fast the caption step is: make bench-caption [ARGS="
 
 bench-fairness: setup ## Who gets the GPU slots while a backfill, a nightly and a manual run want them: make bench-fairness [ARGS="--json FILE"]
 	@$(PY) -m bench.fairness $(ARGS)
+
+bench-soak: setup ## What 30 builds, one after the other, leave behind: make bench-soak [ARGS="--json FILE"]
+	@$(PY) -m bench.soak $(ARGS)
 
 gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 	@$(PY) docs/gallery.py docs/images

@@ -97,8 +97,8 @@ def measure(folder: Path, night: datetime, images: int, shard_size: int) -> list
         _wait_until(night)
         api.trigger(DAG, {}, partition_key=by_hand.isoformat())
         console.print("the night has come; a run is triggered by hand")
-        wanted = _DAYS + 2
-        _wait(lambda: len(_ended(api)) >= wanted)
+        wanted = {day.isoformat() for day in (*past, tonight, by_hand)}
+        _wait(lambda: wanted <= _ended(api))
         return caption_tasks(api, night)
 
 
@@ -111,8 +111,9 @@ def _wait(condition: Callable[[], object]) -> None:
         time.sleep(2.0)
 
 
-def _ended(api: AirflowApi) -> list[dict[str, Any]]:
-    return [run for run in api.runs(DAG) if run["state"] in ("success", "failed")]
+def _ended(api: AirflowApi) -> set[str]:
+    """The dates whose runs have ended."""
+    return {run["partition_key"] for run in api.runs(DAG) if run["state"] in ("success", "failed")}
 
 
 def caption_tasks(api: AirflowApi, night: datetime) -> list[Shard]:
