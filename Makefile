@@ -14,16 +14,21 @@ DATE ?= 2026-10-05
 OUT ?=
 START ?=
 PARAMS ?= {}
+FROM ?=
+TO ?=
+ORDER ?= oldest
+AGAIN ?= none
+DRY_RUN ?=
 SEED ?= 1
 IMAGES ?= 100
 MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
-export DROP DATE OUT PARAMS
+export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve test prove test-ui eval bench-render bench-caption bench-gates bench-publish builds gallery screenshots model schemas lint format lock clean
+.PHONY: help setup demo serve backfill test prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak builds gallery screenshots model schemas lint format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed .venv-vllm/installed ## Install both environments (the other targets do it by themselves)
 
@@ -50,6 +55,10 @@ demo: setup ## Build a sample drop on the real stack: make demo [DROP=folder] [D
 
 serve: setup ## Keep the same stack up, for the Airflow UI
 	@$(PY) -m deploy.local.serve
+
+backfill: .venv/installed ## Build past dates: make backfill FROM=date TO=date [ORDER=newest] [AGAIN=failed|completed] [DRY_RUN=1] [PARAMS='{...}']
+	@$(PY) -m deploy.local.backfill --from "$$FROM" --to "$$TO" --order "$$ORDER" --again "$$AGAIN" \
+	  $(if $(DRY_RUN),--dry-run) --params "$$PARAMS"
 
 test: setup ## All tests but the long ones
 	@$(PY) -m pytest -m "not prove"
@@ -80,6 +89,12 @@ bench-gates: .venv/installed ## How well the gates find bad answers: make bench-
 
 bench-publish: .venv/installed ## How fast a build is published: make bench-publish [ARGS="--json FILE"]
 	@$(PY) -m bench.publish $(ARGS)
+
+bench-fairness: setup ## Who gets the GPU slots while a backfill, a nightly and a manual run want them: make bench-fairness [ARGS="--json FILE"]
+	@$(PY) -m bench.fairness $(ARGS)
+
+bench-soak: setup ## What 30 builds, one after the other, leave behind: make bench-soak [ARGS="--json FILE"]
+	@$(PY) -m bench.soak $(ARGS)
 
 builds: .venv/installed ## Published builds of the stack that is up: make builds ARGS="list" or "rollback --date YYYY-MM-DD"
 	@$(PY) -m deploy.local.builds $(ARGS)

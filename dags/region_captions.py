@@ -7,7 +7,7 @@ vision-language model describe every marked region, checks the answers, and publ
 | --- | --- |
 | last night's drop | nothing: the run of midnight UTC takes the day before |
 | one date, now | **Trigger**, and set *Drop date* (or the partition key) |
-| a range of dates | **Trigger → Backfill** |
+| a range of dates | **Trigger → Backfill**, or `make backfill` |
 
 A date that is already published and has not changed costs nothing. Rows that cannot be used are in `rejected.jsonl`,
 with a code and a reason; the picture of a build is its `report.html`.
@@ -29,6 +29,7 @@ from regioncap.operators.build import (
     ValidateOperator,
     release_lease,
 )
+from regioncap.operators.notify import overdue_alert, tell_failure, tell_success
 from regioncap.operators.params import form
 from regioncap.sensors.drop import WaitForDrop
 
@@ -42,7 +43,8 @@ with DAG(
     # Each run builds the drop of the day before. There is no start date: the first run is tonight's.
     schedule=CronPartitionTimetable(DEPLOYMENT.schedule, timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
     catchup=False,
-    max_active_runs=4,
+    # Runs share the slots by weight, not by who came first: so no run waits outside. A backfill has a limit of its own.
+    max_active_runs=16,
     params=form(DEPLOYMENT),
     tags=["regioncap", "vlm", "dataset"],
     default_args={
@@ -53,13 +55,16 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(hours=2),
+        "weight_rule": "regioncap.operators.priority.NightlyFirst",
     },
-    on_failure_callback=release_lease,
+    on_failure_callback=[release_lease, tell_failure],
+    on_success_callback=tell_success if DEPLOYMENT.notifier else None,
+    deadline=overdue_alert(DEPLOYMENT),
 ):
     wait_for_drop = WaitForDrop(
         task_id="wait_for_drop",
         doc_md="Goes on when the drop is there and complete.",
-        patience=timedelta(hours=12),
+        patience=DEPLOYMENT.wait,
         poke_interval=timedelta(seconds=60),
     )
     plan = PlanOperator(task_id="plan", doc_md="Checks every row of the drop's manifests and cuts them into shards.")

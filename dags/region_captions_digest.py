@@ -1,8 +1,8 @@
 """### An example of what to do with a published partition
 
 Runs whenever `region_captions` has published a date, with that date as its partition key. It reads the build that
-`_manifest.json` names, and logs how many captions there are and which are the most frequent. Put your own step (training,
-indexing, a copy to elsewhere) in its place.
+`_manifest.json` names, and logs which captions are the most frequent. Put your own step (training, indexing, a copy to
+elsewhere) in its place.
 """
 
 import json
@@ -31,6 +31,7 @@ with DAG(
         "retry_delay": timedelta(seconds=20),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
+        "weight_rule": "regioncap.operators.priority.NightlyFirst",
     },
 ):
 

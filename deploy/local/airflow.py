@@ -73,6 +73,11 @@ def password_file(home: Path) -> Path:
     return home / "passwords.json"
 
 
+def password(home: Path) -> str:
+    """The UI's password."""
+    return str(json.loads(password_file(home).read_text())[USER])
+
+
 def set_up(home: Path, variables: dict[str, str]) -> None:
     """Create the password and the database, or bring an older database up to date. Raises ServiceError."""
     home.mkdir(parents=True, exist_ok=True)
@@ -92,6 +97,25 @@ def start(part: str, variables: dict[str, str], logs: Path) -> Service:
     return Service(f"Airflow's {part}", command, environment=variables, log=logs / f"{part}.log")
 
 
+def backfill_request(
+    dag_id: str, first: str, last: str, conf: dict[str, Any], *, newest_first: bool = False, again: str = "none"
+) -> dict[str, Any]:
+    """A backfill over the dates `first` to `last`, both included.
+
+    `again` says which dates that have a run get another one: none, failed, or completed.
+    """
+    return {
+        "dag_id": dag_id,
+        "from_date": f"{first}T00:00:00Z",
+        "to_date": f"{last}T23:59:59Z",
+        "run_backwards": newest_first,
+        "reprocess_behavior": again,
+        "dag_run_conf": conf,
+        # One is captioned while the next one is marked.
+        "max_active_runs": 2,
+    }
+
+
 class AirflowError(Exception):
     """Airflow refused a request. The message holds its words."""
 
@@ -99,9 +123,8 @@ class AirflowError(Exception):
 class AirflowApi:
     """What the stack needs of Airflow's REST API (v2)."""
 
-    def __init__(self, home: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._home = home
+    def __init__(self, url: str) -> None:
+        self.url = url
         self._http = httpx2.Client(base_url=self.url, timeout=30.0, trust_env=False)
 
     def is_ready(self) -> bool:
@@ -115,10 +138,9 @@ class AirflowApi:
             parts.get(name, {}).get("status") == "healthy" for name in ("scheduler", "dag_processor", "triggerer")
         )
 
-    def log_in(self) -> None:
+    def log_in(self, user: str, password: str) -> None:
         """Get a token for what follows."""
-        password = json.loads(password_file(self._home).read_text())[USER]
-        answer = self._http.post("/auth/token", json={"username": USER, "password": password})
+        answer = self._http.post("/auth/token", json={"username": user, "password": password})
         self._http.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
 
     def put_connection(self, connection: dict[str, Any]) -> None:
@@ -154,16 +176,14 @@ class AirflowApi:
         body = {"logical_date": None, "conf": conf, "partition_key": partition_key}
         return str(self._checked(self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
 
-    def backfill(self, dag_id: str, first: str, last: str, conf: dict[str, Any]) -> int:
-        """Start a backfill over the dates `first` to `last`, both included; returns its id."""
-        body = {
-            "dag_id": dag_id,
-            "from_date": f"{first}T00:00:00Z",
-            "to_date": f"{last}T23:59:59Z",
-            "dag_run_conf": conf,
-            "max_active_runs": 2,
-        }
-        return int(self._checked(self._http.post("/api/v2/backfills", json=body))["id"])
+    def backfill(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Start a backfill, described by `backfill_request`."""
+        return self._checked(self._http.post("/api/v2/backfills", json=request))
+
+    def backfill_dry_run(self, request: dict[str, Any]) -> list[str]:
+        """The dates that this backfill would make runs for, in its order."""
+        answer = self._checked(self._http.post("/api/v2/backfills/dry_run", json=request))
+        return [run["partition_key"] for run in answer["backfills"]]
 
     def runs(self, dag_id: str, **filters: Any) -> list[dict[str, Any]]:
         """All runs of a DAG."""
@@ -209,7 +229,16 @@ class AirflowApi:
     def _checked(answer: httpx2.Response) -> dict[str, Any]:
         if answer.is_success:
             return dict(answer.json()) if answer.content else {}
-        raise AirflowError(f"Airflow answered {answer.status_code}: {answer.text[:2000]}")
+        raise AirflowError(f"Airflow answered {answer.status_code}: {_reason(answer)}")
+
+
+def _reason(answer: httpx2.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = None
+    # Behind a first paragraph that says what is wrong with a param, Airflow recites all that is known of it.
+    return detail.split("\n\n")[0] if isinstance(detail, str) else answer.text[:2000]
 
 
 def _log_line(entry: Any) -> str:
@@ -217,4 +246,5 @@ def _log_line(entry: Any) -> str:
         return str(entry)
     details = entry.get("error_detail") or []
     causes = "; ".join(f"{detail.get('exc_type')}: {detail.get('exc_value')}" for detail in details)
-    return f"{entry.get('event', '')} {causes}".rstrip()
+    # Airflow logs in this field why a task skips itself.
+    return f"{entry.get('event', '')} {entry.get('reason', '')} {causes}".rstrip()

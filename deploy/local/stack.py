@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ DAG = "region_captions"
 DROPS_URI = "s3://drops"
 WAREHOUSE_URI = "s3://warehouse/region_captions"
 SERVED_MODEL = "regioncap-demo"
+# In the stack's folder while it runs: Airflow's address, for other programs.
+ADDRESS = "airflow.url"
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ def demo_server() -> server.ServerConfig:
 
 @contextmanager
 def run_stack(
-    say: Callable[[str], None], state: Path = STATE, airflow_port: int | None = None, schedule: str = "0 0 * * *"
+    say: Callable[[str], None],
+    state: Path = STATE,
+    airflow_port: int | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Start everything at once, wait until it is ready, set Airflow up; stop everything at the end.
 
-    `state` is the folder for data, logs and secrets; `schedule` says when nightly runs start (cron, UTC).
+    `state` is the folder for data, logs and secrets; `settings` are further variables of the deployment.
     Raises ServiceError where a part does not come up, or another stack runs over the same folder.
     """
     state.mkdir(parents=True, exist_ok=True)
@@ -78,7 +83,7 @@ def run_stack(
                 "REGIONCAP_MODEL_PROFILE": "demo",
                 # What the demo model does better (include/demo_model/README.md has the figures).
                 "REGIONCAP_CAPTION_MODE": "per_region",
-                "REGIONCAP_SCHEDULE": schedule,
+                **(settings or {}),
             },
         )
         say("starting the bucket (SeaweedFS), vLLM and Airflow")
@@ -93,7 +98,7 @@ def run_stack(
         s3 = bucket.client(s3_port, credentials)
         bucket.make_buckets(s3)
         say("the bucket is ready")
-        api = airflow.AirflowApi(home, ui_port)
+        api = airflow.AirflowApi(f"http://127.0.0.1:{ui_port}")
 
         def airflow_ready() -> bool:
             for part in airflow.PARTS:
@@ -101,13 +106,16 @@ def run_stack(
             return api.is_ready()
 
         services["api-server"].wait_ready(airflow_ready, airflow.READY_SECONDS)
-        api.log_in()
+        api.log_in(airflow.USER, airflow.password(home))
         s3_url = f"http://127.0.0.1:{s3_port}"
         _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm, vlm_port)
         api.wait_for_dag(DAG)
         say("Airflow is ready")
         services["vllm"].wait_ready(lambda: server.is_ready(vlm_port), server.READY_SECONDS)
         say("vLLM is ready")
+        address = state / ADDRESS
+        stack.callback(address.unlink)
+        address.write_text(api.url)
         yield Stack(api, s3, s3_url, server.base_url(vlm_port), airflow.password_file(home), services)
         say("stopping everything")
 

@@ -72,6 +72,11 @@ class Service:
         """Whether the service has not ended."""
         return self._keeper.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process above everything that belongs to the service."""
+        return self._keeper.pid
+
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
         """Return when `ready()` is true. Raises ServiceError if the service ends, or is not ready in time."""
         deadline = time.monotonic() + seconds

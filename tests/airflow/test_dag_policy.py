@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.models.taskinstance import TaskInstance
 from airflow.sdk import DAG, CronPartitionTimetable
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from regioncap.builds.settings import BuildSettings
+from regioncap.operators.params import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,26 +22,38 @@ def _bag() -> BundleDagBag:
 
 
 @pytest.fixture(scope="module")
-def dag() -> DAG:
+def dags() -> dict[str, DAG]:
     bag = _bag()
     assert bag.import_errors == {}
-    return bag.dags["region_captions"]
+    return bag.dags
 
 
-def test_parsing_a_dag_file_twice_gives_the_same_dag(dag: DAG) -> None:
-    again = _bag().dags["region_captions"]
-    assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(again)
+@pytest.fixture(scope="module")
+def dag(dags: dict[str, DAG]) -> DAG:
+    return dags["region_captions"]
 
 
-def test_the_dag_says_what_it_is_and_whose(dag: DAG) -> None:
-    assert dag.doc_md and dag.description and "regioncap" in dag.tags
-    for task in dag.tasks:
-        assert task.owner == "regioncap", task.task_id
-        assert task.doc_md, task.task_id
+@pytest.fixture(scope="module")
+def late(dags: dict[str, DAG]) -> DAG:
+    return dags["region_captions_late"]
 
 
-def test_every_task_ends_by_itself_and_is_tried_again(dag: DAG) -> None:
-    for task in dag.tasks:
+def test_parsing_a_dag_file_twice_gives_the_same_dag(dags: dict[str, DAG]) -> None:
+    again = _bag().dags
+    for dag_id, dag in dags.items():
+        assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(again[dag_id])
+
+
+def test_every_dag_says_what_it_is_and_whose(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert dag.doc_md and dag.description and "regioncap" in dag.tags
+        for task in dag.tasks:
+            assert task.owner == "regioncap", task.task_id
+            assert task.doc_md, task.task_id
+
+
+def test_every_task_ends_by_itself_and_is_tried_again(dags: dict[str, DAG]) -> None:
+    for task in (task for dag in dags.values() for task in dag.tasks):
         assert task.execution_timeout is not None, task.task_id
         assert task.retries, task.task_id
         assert task.retry_policy is not None, task.task_id
@@ -57,6 +71,34 @@ def test_runs_are_nightly_for_the_day_before_and_nothing_is_caught_up_unasked(da
     assert isinstance(timetable, CronPartitionTimetable)
     assert (timetable.expression, timetable.run_offset, timetable.key_format) == ("0 0 * * *", -1, "%Y-%m-%d")
     assert dag.catchup is False
+
+
+def test_every_task_is_weighed_by_the_kind_of_its_run(dags: dict[str, DAG]) -> None:
+    # As the scheduler sees them.
+    serialized = [DagSerialization.from_dict(DagSerialization.to_dict(dag)) for dag in dags.values()]
+    for task in (task for dag in serialized for task in dag.tasks):
+        nightly, backfill = (
+            TaskInstance(task, None, run_id=f"{kind}__2026-11-24T00:00:00+00:00").priority_weight
+            for kind in ("scheduled", "backfill")
+        )
+        assert nightly > 100_000_000 > backfill, task.task_id
+
+
+def test_late_drops_are_looked_for_at_the_same_hour_and_built_by_this_dag(dag: DAG, late: DAG) -> None:
+    assert late.timetable == dag.timetable
+    assert late.get_task("build").partial_kwargs["trigger_dag_id"] == dag.dag_id
+    assert late.get_task("late_drops").dag_to_run == dag.dag_id
+
+
+def test_nobody_is_told_anything_unless_the_deployment_names_a_notifier(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not dag.has_on_success_callback and not dag.deadline
+    monkeypatch.setenv("REGIONCAP_OVERDUE_HOURS", "8")
+    monkeypatch.setenv("REGIONCAP_NOTIFIER", '{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}')
+    notifying = _bag().dags["region_captions"]
+    assert notifying.has_on_success_callback and len(notifying.deadline) == 1
+    DagSerialization.from_dict(DagSerialization.to_dict(notifying))
 
 
 def test_the_form_has_a_titled_and_explained_param_for_every_setting(dag: DAG) -> None:
@@ -77,11 +119,51 @@ def test_the_form_has_a_titled_and_explained_param_for_every_setting(dag: DAG) -
         ("drop_date", "yesterday"),
         ("file_name_prefix", "../captions"),
         ("shard_size", "many"),
+        ("prompt", "There are {k} regions"),
+        ("drops_uri", "s3://somewhere-else"),
+        ("work_uri", "/etc"),
+        ("export_formats", ["xml"]),
     ],
 )
 def test_the_form_refuses_a_wrong_value(dag: DAG, param: str, value: object) -> None:
     with pytest.raises(ParamValidationError):
         dag.params.get_param(param).resolve(value)
+
+
+def test_a_refusal_names_the_param_and_what_would_do(dag: DAG) -> None:
+    with pytest.raises(ParamValidationError, match=r"3\.0 is greater than the maximum of 2"):
+        dag.params.get_param("temperature").resolve(3.0)
+    with pytest.raises(ParamValidationError, match=r"'xyzw' is not one of \['xywh', 'xyxy'"):
+        dag.params.get_param("box_format").resolve("xyzw")
+    with pytest.raises(ParamValidationError, match=r"'/etc' does not match .*/drops\|.*/warehouse"):
+        dag.params.get_param("work_uri").resolve("/etc")
+
+
+def test_bounds_of_numbers_are_in_the_help(dag: DAG) -> None:
+    assert dag.params.get_param("max_boxes").schema["description_md"].endswith("At least 1, at most 50.")
+    assert dag.params.get_param("top_p").schema["description_md"].endswith("Above 0, at most 1.")
+
+
+def test_a_field_that_may_be_empty_can_be_emptied_in_the_form(dag: DAG) -> None:
+    params = dag.params.dump()
+    for name in ("system_prompt", "export_formats", "work_uri", "drop_date"):
+        # What the form sends then.
+        params[name] = dag.params.get_param(name).resolve(None)
+    assert settings_of(params).system_prompt == ""
+    assert settings_of(params).export_formats == []
+
+
+def test_the_deployment_gives_defaults_to_params(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGIONCAP_PARAMS", '{"shard_size": 256}')
+    assert _bag().dags["region_captions"].params["shard_size"] == 256
+    monkeypatch.setenv("REGIONCAP_PARAMS", '{"shardsize": 256}')
+    (error,) = _bag().import_errors.values()
+    assert "REGIONCAP_PARAMS has names that are no params: shardsize" in error
+
+
+def test_long_texts_get_a_field_of_several_lines(dag: DAG) -> None:
+    for name in ("prompt", "system_prompt"):
+        assert dag.params.get_param(name).schema["format"] == "multiline"
 
 
 def test_the_form_accepts_its_own_defaults(dag: DAG) -> None:

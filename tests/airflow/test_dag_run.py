@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.state import DagRunState
 
 from regioncap.builds.manifest import Manifest
@@ -103,7 +104,10 @@ def test_nothing_is_published_when_too_many_rows_are_rejected(drop: Path, vlm: F
 
 
 def test_a_place_outside_the_allowed_roots_is_refused(drop: Path, vlm: FakeVlm, tmp_path: Path) -> None:
-    done = run(warehouse_uri=str(tmp_path))
+    with pytest.raises(ParamValidationError, match="does not match"):
+        run(warehouse_uri=str(tmp_path))
+    # A path that only looks as if it were below a root gets through the form, but no further.
+    done = run(warehouse_uri=str(PLACES / "warehouse" / ".." / ".." / tmp_path.name))
     assert done.state == DagRunState.FAILED
     assert list(tmp_path.iterdir()) == []
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import published_records
 from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.stack import DAG, Stack, run_stack
@@ -26,6 +27,8 @@ class Rig:
         self.stack = stack
         self.api = stack.api
         self.night = night
+        # A date before that of the nightly run.
+        self.late = (night - timedelta(days=4)).date().isoformat()
 
     def upload(self, folder: Path, date: str) -> None:
         """Upload a drop."""
@@ -91,6 +94,11 @@ class Rig:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     night = datetime.now(UTC).replace(second=0, microsecond=0) + _UNTIL_NIGHT
     state = tmp_path_factory.mktemp("stack")
-    with run_stack(print, state, schedule=f"{night.minute} {night.hour} * * *") as stack:
+    settings = {"REGIONCAP_SCHEDULE": f"{night.minute} {night.hour} * * *"}
+    with run_stack(print, state, settings=settings) as stack:
         stack.api.unpause(DAG)
-        yield Rig(stack, night)
+        rig = Rig(stack, night)
+        # Long before the night: how long the tests take until then is open.
+        write_drop(state / "late", list(evaluation_rows(27, 4)))
+        rig.upload(state / "late", rig.late)
+        yield rig

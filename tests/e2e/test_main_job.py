@@ -1,10 +1,15 @@
 """A drop goes in, a published dataset comes out: on a real scheduler, in every way a run can start."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -161,20 +166,35 @@ def test_a_backfill_builds_what_is_there_and_skips_what_is_not(rig: Rig, tmp_pat
     rig.upload(small_drop(tmp_path / "again", seed=23), "2026-08-01")
     assert rig.finish(rig.trigger({"drop_date": "2026-08-01"})) == "success"
     before = rig.manifest("2026-08-01")
-    rig.api.backfill(DAG, "2026-08-01", "2026-08-03", {"temperature": 0})
-
-    def backfills() -> dict[str, str]:
-        return {run["partition_key"]: run["dag_run_id"] for run in rig.api.runs(DAG) if run["run_type"] == "backfill"}
-
-    rig.wait(lambda: len(backfills()) == 3, 60)
-    runs = backfills()
+    said = backfill(rig, "2026-08-01", "2026-08-03", "--order", "newest")
+    assert re.findall(r"^(2026\S+)  (\w+)", said, re.MULTILINE)[0] == ("2026-08-03", "skipped")
+    assert "2026-08-01  unchanged" in said and "2026-08-02  built  6 captioned, 0 rejected" in said
+    assert "2026-08-03  skipped  there is no drop at s3://drops/2026-08-03" in said
+    runs = {run["partition_key"]: run["dag_run_id"] for run in rig.api.runs(DAG) if run["run_type"] == "backfill"}
     assert set(runs) == {"2026-08-01", "2026-08-02", "2026-08-03"}
-    assert {rig.finish(run_id) for run_id in runs.values()} == {"success"}
     # The same date as a manual run: the same partition, and nothing to do.
     assert rig.manifest("2026-08-01") == before
     assert rig.manifest("2026-08-02").counts.captioned == 6
     assert rig.tasks(runs["2026-08-03"])["wait_for_drop"] == ["skipped"]
     assert rig.tasks(runs["2026-08-03"])["publish"] == ["skipped"]
+    # What has a run is left alone, unless it is asked for.
+    assert backfill(rig, "2026-08-01", "2026-08-03").count("left alone") == 3
+    assert backfill(rig, "2026-08-01", "2026-08-03", "--again", "completed", "--dry-run").count("runs as number") == 3
+
+
+def backfill(rig: Rig, first: str, last: str, *options: str) -> str:
+    """`make backfill`, at temperature 0; returns what it prints."""
+    command = [sys.executable, "-m", "deploy.local.backfill", "--from", first, "--to", last, *options]
+    password = json.loads(rig.stack.password_file.read_text())["admin"]
+    done = subprocess.run(
+        [*command, "--params", '{"temperature": 0}'],
+        env={**os.environ, "AIRFLOW_URL": rig.api.url, "AIRFLOW_PASSWORD": password},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_broken_rows_of_every_kind_cost_no_good_row(rig: Rig, tmp_path: Path) -> None:
@@ -312,7 +332,7 @@ def test_text_in_a_drop_is_shown_as_text_and_runs_nowhere(rig: Rig, tmp_path: Pa
 
 
 def test_the_nightly_run_waits_for_the_drop_of_the_day_before_and_builds_it(rig: Rig, tmp_path: Path) -> None:
-    """The last test: the scheduler's own run comes at a minute that was set when the stack started."""
+    """Late in this file: the scheduler's own run comes at a minute that was set when the stack started."""
     date = (rig.night - timedelta(days=1)).date().isoformat()
 
     def nightly() -> list[dict[str, Any]]:
@@ -331,3 +351,25 @@ def test_the_nightly_run_waits_for_the_drop_of_the_day_before_and_builds_it(rig:
     before = rig.manifest(date)
     assert rig.finish(rig.trigger({"drop_date": date, "temperature": 0.7})) == "success"
     assert rig.manifest(date) == before
+
+
+def test_a_drop_that_came_late_is_built_by_the_next_night(rig: Rig) -> None:
+    def late_runs() -> list[str]:
+        return [run["dag_run_id"] for run in rig.api.runs(DAG) if run["dag_run_id"].startswith(f"late__{rig.late}__")]
+
+    rig.wait(late_runs, max(0.0, rig.night.timestamp() - time.time()) + 60)
+    (run_id,) = late_runs()
+    assert rig.finish(run_id) == "success"
+    assert rig.manifest(rig.late).counts.captioned == 4
+    assert len(rig.events(rig.late)) == 1
+
+
+def test_the_scheduler_weighs_tasks_by_the_kind_of_their_run(rig: Rig) -> None:
+    weights: dict[str, list[int]] = {}
+    for run in rig.api.runs(DAG):
+        weights.setdefault(run["run_type"], []).extend(
+            task["priority_weight"] for task in rig.api.task_instances(DAG, run["dag_run_id"])
+        )
+    there = [kind for kind in ("scheduled", "manual", "operator_triggered", "backfill") if kind in weights]
+    for first, second in pairwise(there):
+        assert min(weights[first]) > max(weights[second])

@@ -81,6 +81,15 @@ def test_a_released_lease_is_free_and_only_the_holder_releases_it(work: LocalSto
     Lease(work, "second", clock).take()
 
 
+def test_a_lease_is_held_until_it_expires_or_is_released(work: LocalStore, clock: Clock) -> None:
+    onlooker = Lease(work, "onlooker", clock)
+    assert not onlooker.is_held()
+    Lease(work, "holder", clock).take()
+    assert onlooker.is_held()
+    clock.now += LEASE_SECONDS + 1
+    assert not onlooker.is_held()
+
+
 def test_a_run_that_loses_the_race_for_a_free_lease_is_told(
     work: LocalStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

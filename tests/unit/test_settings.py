@@ -1,10 +1,14 @@
 """Settings of a build: what they accept, and which of them make another build."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from regioncap.builds.settings import NOT_IDENTITY, BuildSettings
-from regioncap.regions.prompts import PROMPTS
+from regioncap.regions.prompts import PROMPT_PATTERN, PROMPTS, check_prompt
 from tests.builders import settings
 
 BASE = {"export_formats": ["hf"]}
@@ -57,6 +61,21 @@ def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> No
 def test_a_wrong_value_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValidationError):
         settings(**{name: value})
+
+
+@given(st.text(alphabet="{}n !:.", max_size=12))
+def test_the_forms_pattern_for_prompts_takes_what_a_run_takes(prompt: str) -> None:
+    try:
+        check_prompt(prompt)
+        usable = True
+    except ValueError:
+        usable = False
+    assert bool(re.search(PROMPT_PATTERN, prompt)) == usable
+
+
+def test_a_field_that_was_emptied_in_the_form_is_empty() -> None:
+    emptied = settings(system_prompt=None, export_formats=None)
+    assert (emptied.system_prompt, emptied.export_formats) == ("", [])
 
 
 def test_the_model_is_asked_for_boxes_only_where_it_is_known_how_it_counts() -> None:

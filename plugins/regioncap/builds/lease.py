@@ -49,6 +49,11 @@ class Lease:
         if self._clock() >= self._renew_at:
             self.take()
 
+    def is_held(self) -> bool:
+        """Whether any run holds the lease now."""
+        holder, expires, _ = self._read()
+        return holder is not None and expires > self._clock()
+
     def release(self) -> None:
         """Give the lease back if this run holds it."""
         if self._read()[0] == self._run_id:

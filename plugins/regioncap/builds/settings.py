@@ -15,7 +15,7 @@ from regioncap.regions.gates.special_tokens import input_token
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
-from regioncap.regions.prompts import PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
+from regioncap.regions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.regions.proposals import proposer_names
 
 
@@ -117,10 +117,11 @@ class BuildSettings(BaseModel):
     prompt: str = Field(
         PROMPTS["en"],
         title="Prompt",
-        description="The question. `{n}` is the number of regions. Left as it is, it follows the prompt language.",
+        description="The question. `{n}` is the number of regions; write other braces as `{{` and `}}`. Left as it is, "
+        "it follows the language.",
         min_length=1,
         max_length=4000,
-        json_schema_extra=_group("Caption"),
+        json_schema_extra=_group("Caption", format="multiline", pattern=PROMPT_PATTERN),
     )
     prompt_language: PromptLanguage = Field(
         "en",
@@ -133,7 +134,7 @@ class BuildSettings(BaseModel):
         title="System prompt",
         description="Opens the system message; what the marks mean and the form of the answer are added to it.",
         max_length=4000,
-        json_schema_extra=_group("Caption"),
+        json_schema_extra=_group("Caption", format="multiline", may_be_empty=True),
     )
     caption_mode: CaptionMode = Field(
         "joint",
@@ -237,7 +238,7 @@ class BuildSettings(BaseModel):
         title="Exports",
         description="Write the records in these formats too, into `exports/`: `parquet`, `csv`, `json`; `coco` "
         "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
-        json_schema_extra=_group("Build", examples=list(get_args(ExportFormat))),
+        json_schema_extra=_group("Build", examples=list(get_args(ExportFormat)), may_be_empty=True),
     )
     export_images: ExportImages = Field(
         "none",
@@ -250,7 +251,7 @@ class BuildSettings(BaseModel):
     file_name_prefix: str = Field(
         "captions",
         title="File name prefix",
-        description="How the names of the record files start.",
+        description="How the names of the record files start: letters, digits, `_`, `.` and `-`.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
         json_schema_extra=_group("Build"),
     )
@@ -284,6 +285,12 @@ class BuildSettings(BaseModel):
         "warehouse.",
         json_schema_extra=_group("Places"),
     )
+
+    @field_validator("system_prompt", "export_formats", mode="before")
+    @classmethod
+    def _emptied(cls, value: Any, field: ValidationInfo) -> Any:
+        """A field of the form that somebody has emptied comes as null."""
+        return {"system_prompt": "", "export_formats": []}[str(field.field_name)] if value is None else value
 
     @field_validator("mark_style")
     @classmethod

@@ -1,6 +1,7 @@
 """The run form: Airflow params made from `BuildSettings`, and back."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context, Param
@@ -13,7 +14,7 @@ from regioncap.hooks.deployment import Deployment
 
 # JSON schema keywords that Airflow's form understands as they are.
 _KEYWORDS = (
-    "type", "enum", "items", "examples", "pattern",
+    "type", "enum", "items", "examples", "pattern", "format",
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength",
 )  # fmt: skip
 
@@ -23,7 +24,10 @@ class ParamsError(PermanentError):
 
 
 def form(deployment: Deployment) -> dict[str, Param]:
-    """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front."""
+    """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front.
+
+    Raises ValueError where the deployment has a default for something that is no setting.
+    """
     params = {
         "drop_date": Param(
             None,
@@ -39,19 +43,43 @@ def form(deployment: Deployment) -> dict[str, Param]:
         "warehouse_uri": deployment.warehouse_uri,
         "model_profile": deployment.model_profile,
         "caption_mode": deployment.caption_mode,
+        **deployment.params,
     }
+    if unknown := deployment.params.keys() - BuildSettings.model_fields:
+        raise ValueError(f"REGIONCAP_PARAMS has names that are no params: {', '.join(sorted(unknown))}")
+    roots = deployment.allowed_roots
     for name, schema in BuildSettings.model_json_schema()["properties"].items():
         keywords = {key: schema[key] for key in _KEYWORDS if key in schema}
         if "anyOf" in schema:
             keywords["type"] = [option["type"] for option in schema["anyOf"]]
+        elif schema.get("may_be_empty"):
+            # What is emptied in the form is sent as null.
+            keywords["type"] = [schema["type"], "null"]
+        if schema["section"] == "Places" or name == "drops_uri":
+            keywords |= {"pattern": _below(roots), "examples": list(roots)}
         params[name] = Param(
             defaults.get(name, schema.get("default", [] if schema.get("type") == "array" else None)),
             title=schema["title"],
-            description_md=schema["description"],
+            description_md=" ".join(filter(None, (schema["description"], _bounds(schema)))),
             section=schema["section"],
             **keywords,
         )
     return params
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """A number's bounds in words: Airflow's form enforces them, but does not show them."""
+    least = f"At least {schema['minimum']:,}" if "minimum" in schema else ""
+    above = f"Above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else ""
+    most = f"at most {schema['maximum']:,}" if "maximum" in schema else ""
+    words = ", ".join(filter(None, (least or above, most)))
+    return f"{words}." if words else ""
+
+
+def _below(roots: Sequence[str]) -> str:
+    """A pattern for places at or below one of `roots`; the run checks it once more, and more strictly."""
+    plain = "|".join(re.escape(root.removeprefix("file://").rstrip("/")) for root in roots)
+    return f"^(file://)?({plain})(/|$)"
 
 
 def settings_of(params: Mapping[str, Any]) -> BuildSettings:
@@ -61,6 +89,11 @@ def settings_of(params: Mapping[str, Any]) -> BuildSettings:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ParamsError(f"the run's params cannot be used: {faults}") from None
+
+
+def nightly_settings() -> BuildSettings:
+    """The settings of a run that nobody gave any: a nightly one."""
+    return settings_of({name: param.value for name, param in form(Deployment.from_environment()).items()})
 
 
 def drop_date_of(context: Context) -> str:

@@ -75,6 +75,10 @@ def user_prompt(template: str, regions: int) -> str:
     return template.format(n=regions)
 
 
+# The same as a regular expression, for a form.
+PROMPT_PATTERN = r"^([^{}]|\{\{|\}\}|\{n\})*$"
+
+
 def check_prompt(template: str) -> None:
     """Raise ValueError unless `{n}` is the only field in the prompt template."""
     fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]

@@ -16,8 +16,8 @@ from regioncap.triggers.drop import DropReadyTrigger
 class WaitForDrop(BaseOperator):
     """Goes on when the run's drop is ready. If it is not, the kind of run decides:
 
-    a scheduled run waits, deferred, for at most `patience`, then fails; a backfill run is skipped; any other run was
-    started by somebody who wants to know, and fails at once. Returns the drop date.
+    a scheduled run waits, deferred, until `patience` after it was due, then fails; a backfill run is skipped; any other
+    run was started by somebody who wants to know, and fails at once. Returns the drop date.
     """
 
     def __init__(self, *, patience: timedelta, poke_interval: timedelta, **kwargs: Any) -> None:
@@ -31,18 +31,19 @@ class WaitForDrop(BaseOperator):
         reason = not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time())
         if reason is None:
             return date
-        run_type = context["dag_run"].run_type
-        if run_type == "backfill":
+        run = context["dag_run"]
+        if run.run_type == "backfill":
             raise AirflowSkipException(reason)
-        if run_type != "scheduled":
+        if run.run_type != "scheduled":
             raise DropError(reason)
-        self.log.info("%s; waiting for at most %s", reason, self.patience)
+        deadline = run.run_after + self.patience
+        self.log.info("%s; waiting until %s", reason, f"{deadline:%Y-%m-%d %H:%M} UTC")
         self.defer(
             trigger=DropReadyTrigger(
                 drops_uri=settings.drops_uri,
                 date=date,
                 readiness=settings.readiness,
-                deadline=time.time() + self.patience.total_seconds(),
+                deadline=deadline.timestamp(),
                 poke_interval=self.poke_interval.total_seconds(),
             ),
             method_name="resume",

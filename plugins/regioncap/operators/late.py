@@ -1,0 +1,42 @@
+"""Finds drops that came after their own night."""
+
+import time
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from regioncap.builds.drop import not_ready
+from regioncap.builds.late import late_dates, run_id
+from regioncap.builds.lease import Lease
+from regioncap.builds.manifest import current
+from regioncap.hooks.places import open_drop, open_partition, open_work
+from regioncap.operators.params import drop_date_of, nightly_settings
+
+
+class LateDropsOperator(BaseOperator):
+    """Looks which of the `days` dates before the run's have a drop by now, no build, and nobody who makes one.
+
+    Returns what a TriggerDagRunOperator needs for each, to be mapped over. Skipped while `dag_to_run` is paused.
+    """
+
+    def __init__(self, *, dag_to_run: str, days: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dag_to_run = dag_to_run
+        self.days = days
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        if context["ti"].get_dag(self.dag_to_run).is_paused:
+            raise AirflowSkipException(f"{self.dag_to_run} is paused")
+        tonight, settings = drop_date_of(context), nightly_settings()
+
+        def is_late(date: str) -> bool:
+            return (
+                current(open_partition(settings.warehouse_uri, date))[0] is None
+                and not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time()) is None
+                and not Lease(open_work(settings.work_root, date), context["run_id"]).is_held()
+            )
+
+        dates = late_dates(tonight, self.days, is_late)
+        self.log.info("late drops of the %s days before %s: %s", self.days, tonight, ", ".join(dates) or "none")
+        return [{"trigger_run_id": run_id(date, tonight), "conf": {"drop_date": date}} for date in dates]

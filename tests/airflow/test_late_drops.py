@@ -1,0 +1,81 @@
+"""Drops that came after their own night are found."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from regioncap.builds.layout import MANIFEST
+from regioncap.builds.lease import Lease
+from regioncap.builds.manifest import Counts, FileEntry, Manifest
+from regioncap.operators.late import LateDropsOperator
+from regioncap.storage.local import LocalStore
+from tests.airflow.conftest import PLACES
+
+TONIGHT = "2026-11-23"
+
+
+@pytest.fixture(autouse=True)
+def places() -> Iterator[None]:
+    """An empty bucket, as folders."""
+    PLACES.mkdir()
+    yield
+    shutil.rmtree(PLACES)
+
+
+def drop(date: str, *, ready: bool = True) -> Path:
+    folder = PLACES / "drops" / date
+    folder.mkdir(parents=True)
+    (folder / "manifest.jsonl").write_text("{}\n")
+    if ready:
+        (folder / "_READY").touch()
+    return folder
+
+
+def publish(date: str) -> None:
+    rows = FileEntry(path="rejected.jsonl", rows=0, bytes=0, sha256="")
+    manifest = Manifest(
+        partition=f"dt={date}", build_id="b", build="build=b", captions=[], rejected=rows, created_at="", plan_id="",
+        counts=Counts(rows=0, captioned=0, rejected=0, regions=0), fingerprint="", identity="",
+    )  # fmt: skip
+    LocalStore(PLACES / "warehouse" / f"dt={date}").write(MANIFEST, manifest.model_dump_json().encode())
+
+
+def found(days: int = 7, paused: bool = False) -> Any:
+    run = SimpleNamespace(run_type="scheduled", partition_key=TONIGHT, logical_date=None)
+    ti = SimpleNamespace(get_dag=lambda dag_id: SimpleNamespace(is_paused=paused))
+    context: Any = {"dag_run": run, "run_id": "tonight", "params": {}, "ti": ti}
+    return LateDropsOperator(task_id="late_drops", dag_to_run="region_captions", days=days).execute(context)
+
+
+def test_a_drop_that_is_ready_and_not_published_gets_a_run_of_its_own() -> None:
+    drop("2026-11-20")
+    assert found() == [{"trigger_run_id": "late__2026-11-20__2026-11-23", "conf": {"drop_date": "2026-11-20"}}]
+    # It can go to the database and back.
+    assert json.loads(json.dumps(found())) == found()
+
+
+def test_tonights_own_drop_and_those_of_long_ago_are_not_late() -> None:
+    drop(TONIGHT)
+    drop("2026-11-15")
+    assert found() == []
+
+
+def test_what_is_published_or_not_ready_or_being_built_is_left_alone() -> None:
+    drop("2026-11-20")
+    publish("2026-11-20")
+    drop("2026-11-21", ready=False)
+    drop("2026-11-22")
+    Lease(LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-22"), "another run").take()
+    assert found() == []
+
+
+def test_while_the_dag_is_paused_no_runs_pile_up() -> None:
+    drop("2026-11-20")
+    with pytest.raises(AirflowSkipException, match="region_captions is paused"):
+        found(paused=True)
