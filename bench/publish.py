@@ -49,7 +49,7 @@ console = Console(width=140)
 def plant(s3: "S3Client", records: int, images: int) -> None:
     """Write what `validate` leaves behind for all shards, and two plans: `all` of them and a `tenth`."""
     work = S3Store(s3, "warehouse", WORK)
-    # Noise makes it as large as a small marked image; what comes after a JPEG's end makes each a different file.
+    # As large as a small marked image; what comes after a JPEG's end makes each a different file.
     jpeg = encoded(picture(120, 80), quality=95).ljust(4096, b"\0")
     asked = AskCounts(
         questions=ROWS_PER_SHARD, kept=0, taken_over=0, asked=ROWS_PER_SHARD, prompt_tokens=0, completion_tokens=0,
