@@ -73,6 +73,11 @@ def password_file(home: Path) -> Path:
     return home / "passwords.json"
 
 
+def password(home: Path) -> str:
+    """The UI's password."""
+    return str(json.loads(password_file(home).read_text())[USER])
+
+
 def set_up(home: Path, variables: dict[str, str]) -> None:
     """Create the password and the database, or bring an older database up to date. Raises ServiceError."""
     home.mkdir(parents=True, exist_ok=True)
@@ -99,10 +104,9 @@ class AirflowError(Exception):
 class AirflowApi:
     """What the stack needs of Airflow's REST API (v2)."""
 
-    def __init__(self, home: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._home = home
-        self._http = httpx2.Client(base_url=self.url, timeout=30.0, trust_env=False)
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx2.Client(base_url=url, timeout=30.0, trust_env=False)
 
     def is_ready(self) -> bool:
         """Whether the api-server answers and the scheduler is alive."""
@@ -115,9 +119,8 @@ class AirflowApi:
             parts.get(name, {}).get("status") == "healthy" for name in ("scheduler", "dag_processor", "triggerer")
         )
 
-    def log_in(self) -> None:
+    def log_in(self, password: str) -> None:
         """Get a token for what follows."""
-        password = json.loads(password_file(self._home).read_text())[USER]
         answer = self._http.post("/auth/token", json={"username": USER, "password": password})
         self._http.headers["Authorization"] = f"Bearer {self._checked(answer)['access_token']}"
 

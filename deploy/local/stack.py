@@ -93,7 +93,7 @@ def run_stack(
         s3 = bucket.client(s3_port, credentials)
         bucket.make_buckets(s3)
         say("the bucket is ready")
-        api = airflow.AirflowApi(home, ui_port)
+        api = airflow.AirflowApi(f"http://127.0.0.1:{ui_port}")
 
         def airflow_ready() -> bool:
             for part in airflow.PARTS:
@@ -101,7 +101,7 @@ def run_stack(
             return api.is_ready()
 
         services["api-server"].wait_ready(airflow_ready, airflow.READY_SECONDS)
-        api.log_in()
+        api.log_in(airflow.password(home))
         s3_url = f"http://127.0.0.1:{s3_port}"
         _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm)
         api.wait_for_dag(DAG)
