@@ -63,8 +63,8 @@ PROGRAMS = {
 }
 # Entrypoints that the file leaves to the image.
 ENTRYPOINTS = {"postgres": ["postgres-entrypoint"]}
-# Airflow's log servers listen on every interface, at one port: two of them cannot share a machine. Celery names a worker
-# after its machine, and here they have the same.
+# Airflow's log servers listen on every interface, at one port: two of them cannot share a machine. And Celery names a
+# worker after its machine, which here is the same for all.
 ARGUMENTS = {
     "celery": ["--skip-serve-logs", "--celery-hostname", "{address}"],
     "triggerer": ["--skip-serve-logs"],

@@ -5,15 +5,15 @@ IMAGES says how large the build is (200).
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from deploy.local.stack import DAG
 from demo_model.drops import Row, evaluation_rows, write_drop
+from deploy.local.stack import DAG
 from regioncap.builds.asking import FLUSH_ROWS
 from tests.compose.cluster import Cluster
 from tests.e2e.conftest import Rig
@@ -26,8 +26,18 @@ DATE = "2026-06-01"
 SHARDS = 8
 
 
+@dataclass(frozen=True)
+class Run:
+    """What became of the build: its tasks, how many caption tasks died, how many questions vLLM answered."""
+
+    state: str
+    tasks: list[dict[str, Any]]
+    killed: int
+    asked: int
+
+
 @pytest.fixture(scope="session")
-def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A build during which a CPU worker dies for good, and the GPU worker dies and is started again."""
     folder = tmp_path_factory.mktemp("drop")
     missing = (Row({"image": f"missing-{number}.jpg", "bbox": [[1, 1, 20, 20]]}, {}) for number in range(MISSING))
@@ -36,7 +46,7 @@ def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) ->
     asked = rig.questions_asked()
     run_id = rig.trigger({"drop_date": DATE, "shard_size": -(-IMAGES // SHARDS)})
 
-    def running(task_id: str, instance: str) -> Iterable[dict[str, Any]]:
+    def running(task_id: str, instance: str) -> list[dict[str, Any]]:
         address = cluster.instances[instance].address
         return [
             task
@@ -48,7 +58,7 @@ def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) ->
     cluster.instances["worker-cpu-2"].kill()
     print("a CPU worker was killed")
     rig.wait(lambda: rig.questions_asked() - asked > IMAGES / 4, 300)
-    in_flight = len(list(running("shard.caption", "worker-gpu-1")))
+    in_flight = len(running("shard.caption", "worker-gpu-1"))
     cluster.instances["worker-gpu-1"].kill()
     killed_at = rig.questions_asked() - asked
     print(f"the GPU worker was killed with {in_flight} caption tasks running, {killed_at} questions answered")
@@ -59,16 +69,6 @@ def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) ->
     tasks = cluster.stack.api.task_instances(DAG, run_id)
     print(Counter((task["task_id"], cluster.instance_at(task["hostname"])) for task in tasks if task["hostname"]))
     return Run(state, tasks, in_flight, rig.questions_asked() - asked)
-
-
-class Run:
-    """What became of it: the run's state, its tasks, how many caption tasks died, how many questions vLLM answered."""
-
-    def __init__(self, state: str, tasks: list[dict[str, Any]], killed: int, asked: int) -> None:
-        self.state = state
-        self.tasks = tasks
-        self.killed = killed
-        self.asked = asked
 
 
 def test_the_run_completes_and_every_row_is_in_one_place(run: Run, rig: Rig, tmp_path: Path) -> None:
