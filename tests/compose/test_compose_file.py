@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy.docker import dotenv
-from deploy.docker.init import connections, pools
+from deploy.docker.init import connections, make_buckets, pools
 from deploy.local.paths import ROOT
 from deploy.local.stack import demo_server
 from regioncap.hooks.deployment import Deployment
@@ -112,6 +112,21 @@ def test_pools_have_as_many_slots_as_workers_have_places(tmp_path: Path) -> None
     assert made["regioncap_gpu"]["slots"] == 5
     assert services["worker-cpu"]["deploy"]["replicas"] == 3
     assert services["worker-gpu"]["command"][-1] == "5"
+
+
+class CarelessBucket:
+    """An S3 server that takes a conditional write for a plain one."""
+
+    def head_bucket(self, **_: Any) -> None: ...
+
+    def put_object(self, **_: Any) -> None: ...
+
+    def delete_object(self, **_: Any) -> None: ...
+
+
+def test_the_init_job_refuses_a_bucket_that_ignores_conditions() -> None:
+    with pytest.raises(SystemExit, match="ignores If-None-Match"):
+        make_buckets(CarelessBucket(), ["warehouse"])
 
 
 def test_the_example_documents_every_variable_of_the_file() -> None:
