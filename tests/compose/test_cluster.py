@@ -23,18 +23,22 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
 IMAGES = int(os.environ.get("IMAGES", "200"))
 MISSING = 5
 DATE = "2026-06-01"
-SHARDS = 8
+SHARDS = 4
 
 
 @dataclass(frozen=True)
 class Run:
-    """What became of the build: its tasks, how many caption tasks died, how many questions vLLM answered."""
+    """What became of the build: its tasks, and how many questions vLLM answered."""
 
     id: str
     state: str
     tasks: list[dict[str, Any]]
-    killed: int
     asked: int
+
+    @property
+    def caption_tries(self) -> list[int]:
+        """How often each caption task was tried."""
+        return [task["try_number"] for task in self.tasks if task["task_id"] == "shard.caption"]
 
 
 @pytest.fixture(scope="session")
@@ -58,18 +62,16 @@ def run(cluster: Cluster, rig: Rig, tmp_path_factory: pytest.TempPathFactory) ->
     rig.wait(lambda: running("shard.render", "worker-cpu-2"), 300)
     cluster.instances["worker-cpu-2"].kill()
     print("a CPU worker was killed")
-    rig.wait(lambda: rig.questions_asked() - asked > IMAGES / 4, 300)
-    in_flight = len(running("shard.caption", "worker-gpu-1"))
+    rig.wait(lambda: rig.questions_asked() - asked > IMAGES / 4 and running("shard.caption", "worker-gpu-1"), 300)
     cluster.instances["worker-gpu-1"].kill()
-    killed_at = rig.questions_asked() - asked
-    print(f"the GPU worker was killed with {in_flight} caption tasks running, {killed_at} questions answered")
+    print(f"the GPU worker was killed after {rig.questions_asked() - asked} answers")
     # As its restart policy asks for.
     assert cluster.instances["worker-gpu-1"].declared["restart"] == "unless-stopped"
     cluster.instances["worker-gpu-1"].start()
     state = rig.finish(run_id, seconds=1800)
     tasks = cluster.stack.api.task_instances(DAG, run_id)
     print(Counter((task["task_id"], cluster.instance_at(task["hostname"])) for task in tasks if task["hostname"]))
-    return Run(run_id, state, tasks, in_flight, rig.questions_asked() - asked)
+    return Run(run_id, state, tasks, rig.questions_asked() - asked)
 
 
 def test_the_run_completes_and_every_row_is_in_one_place(run: Run, rig: Rig, tmp_path: Path) -> None:
@@ -82,10 +84,13 @@ def test_the_run_completes_and_every_row_is_in_one_place(run: Run, rig: Rig, tmp
     assert len(records) == len({record["id"] for record in records}) == counts.captioned
 
 
-def test_next_to_nothing_is_asked_twice(run: Run) -> None:
-    print(f"{run.asked} questions for {IMAGES} images, {run.killed} caption tasks killed")
-    # Of each task that died: what was answered and not yet flushed, and what was under way.
-    assert 0 <= run.asked - IMAGES <= run.killed * (FLUSH_ROWS + 64)
+def test_a_caption_task_died_and_next_to_nothing_is_asked_twice(run: Run) -> None:
+    tries, died = sum(run.caption_tries), sum(run.caption_tries) - len(run.caption_tries)
+    print(f"{run.asked} questions for {IMAGES} images, {died} caption tasks died")
+    assert died > 0
+    # Each try begins with a question that tells whether the server keeps to schemas; and of each task that died: what
+    # was answered and not yet flushed, and what was under way.
+    assert 0 <= run.asked - IMAGES <= tries + died * (FLUSH_ROWS + 64)
 
 
 def test_caption_tasks_run_on_the_gpu_worker_and_others_do_not(run: Run, cluster: Cluster) -> None:
@@ -96,17 +101,15 @@ def test_caption_tasks_run_on_the_gpu_worker_and_others_do_not(run: Run, cluster
             assert task["queue"] == ("gpu" if on_gpu else "default")
 
 
-def test_tasks_that_died_were_tried_again(run: Run) -> None:
-    again = [task for task in run.tasks if task["task_id"] == "shard.caption" and task["try_number"] > 1]
-    assert len(again) == run.killed > 0
-
-
 def test_logs_are_in_the_bucket_and_come_back_through_the_api(run: Run, rig: Rig, cluster: Cluster) -> None:
-    for task in run.tasks:
-        if task["task_id"] == "shard.caption":
-            rig.wait(lambda task=task: "questions" in " ".join(rig.api.task_log(DAG, run.id, task)), 60)
+    # Those of the worker that lived: one that dies takes the log of what it has just done with it.
+    alive = cluster.instances["worker-cpu-1"].address
+    validated = [task for task in run.tasks if task["task_id"] == "shard.validate" and task["hostname"] == alive]
+    assert validated
+    for task in validated:
+        rig.wait(lambda task=task: "records" in " ".join(rig.api.task_log(DAG, run.id, task)), 60)
     kept = cluster.stack.s3.list_objects_v2(Bucket="logs", Prefix="dag_id=region_captions/")["KeyCount"]
-    assert kept >= SHARDS
+    assert kept >= len(validated)
 
 
 def test_every_service_listens_on_loopback_only(cluster: Cluster) -> None:
