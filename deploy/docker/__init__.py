@@ -1,0 +1,1 @@
+"""The distributed deployment: what docker-compose.yaml builds and runs."""

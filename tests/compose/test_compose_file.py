@@ -1,0 +1,176 @@
+"""What docker-compose.yaml promises, read by Docker Compose itself."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.docker import dotenv
+from deploy.docker.init import connections, make_buckets, pools
+from deploy.local.paths import ROOT
+from deploy.local.stack import demo_server
+from regioncap.hooks.deployment import Deployment
+from regioncap.processes import ServiceError
+from regioncap.vlm.server import ServerConfig, command
+from tests.compose.cluster import read
+
+
+def composed(folder: Path, **settings: str) -> dict[str, Any]:
+    """The file with these settings."""
+    dotenv.write(folder / "env", settings)
+    return read(folder / "env")
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All services, those of every profile."""
+    return dict(composed(tmp_path_factory.mktemp("all"), COMPOSE_PROFILES="*")["services"])
+
+
+def test_docker_compose_accepts_the_file_in_each_profile(tmp_path: Path) -> None:
+    for profiles, vllm in (("gpu,bucket", {"vllm"}), ("cpu,bucket", {"vllm-cpu"}), ("bucket", set())):
+        folder = tmp_path / profiles
+        folder.mkdir()
+        running = composed(folder, COMPOSE_PROFILES=profiles)["services"]
+        assert {name for name in running if name.startswith("vllm")} == vllm
+        assert {"postgres", "valkey", "bucket", "init", "api-server", "scheduler", "worker-cpu", "worker-gpu"} <= set(
+            running
+        )
+
+
+def test_without_secrets_it_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text(dotenv.EXAMPLE.read_text())
+    with pytest.raises(ServiceError, match="run make up"):
+        read(tmp_path / "env")
+
+
+def test_every_service_has_a_health_check_a_limit_a_restart_policy_and_a_pinned_image(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert re.search(r":v?\d+\.\d+", service["image"]), name
+        if name == "init":
+            assert service["restart"] == "no"
+        else:
+            assert service["restart"] == "unless-stopped"
+            assert service["healthcheck"]["test"], name
+        # vLLM takes what the GPU's machine has.
+        assert name == "vllm" or "memory" in service["deploy"]["resources"]["limits"]
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_ports_are_published_on_loopback_only(services: dict[str, Any]) -> None:
+    published = {name: [port["host_ip"] for port in service.get("ports", [])] for name, service in services.items()}
+    assert {name for name, ports in published.items() if ports} == {"api-server", "bucket"}
+    assert {address for ports in published.values() for address in ports} == {"127.0.0.1"}
+
+
+def test_what_publishes_no_port_and_downloads_no_model_has_no_way_out(tmp_path: Path, services: dict[str, Any]) -> None:
+    assert composed(tmp_path)["networks"]["inside"]["internal"] is True
+    outside = {name for name, service in services.items() if "outside" in service["networks"]}
+    assert outside == {"api-server", "bucket", "vllm"}
+
+
+def test_workers_get_the_secrets_that_they_need_and_no_other(tmp_path: Path) -> None:
+    services = composed(tmp_path)["services"]
+    written = dict(re.findall(r"^(\w+)=(.+)$", (tmp_path / "env").read_text(), re.MULTILINE))
+    for name in ("worker-cpu", "worker-gpu"):
+        given = " ".join(services[name]["environment"].values())
+        known = {secret for secret in dotenv.fresh_secrets() if written[secret] in given}
+        assert known == {"REGIONCAP_VALKEY_PASSWORD", "REGIONCAP_API_SECRET"}
+
+
+def test_one_setting_names_the_model_everywhere(tmp_path: Path) -> None:
+    model = "Qwen/Qwen3-VL-8B-Instruct"
+    services = composed(tmp_path, REGIONCAP_VLM_MODEL=model)["services"]
+    words = services["vllm"]["command"]
+    assert words[words.index("--model") + 1] == words[words.index("--served-model-name") + 1] == model
+    assert f'"model": "{model}"' in connections(services["init"]["environment"])["regioncap_vlm"]["extra"]
+    assert Deployment.from_environment(services["worker-gpu"]["environment"]).model_profile == "qwen3-vl"
+
+
+def test_vllm_gets_the_flags_that_the_launcher_gives(services: dict[str, Any]) -> None:
+    gpu = ServerConfig(python=Path("python3"), model="m", served_model_name="m", max_num_seqs=128)
+    for name, config in (("vllm", gpu), ("vllm-cpu", demo_server())):
+        launched, composed_words = command(config, 8000)[3:], services[name]["command"]
+        # What the settings say, and that a container has a network of its own.
+        own = {"--model", "--served-model-name", "--host", "--tensor-parallel-size", "--data-parallel-size"}
+        assert flags(launched, own).items() <= flags(composed_words, own).items()
+
+
+def flags(words: list[str], without: set[str]) -> dict[str, str]:
+    """A command line's options with their values."""
+    starts = [at for at, word in enumerate(words) if word.startswith("--")]
+    options = {words[at]: " ".join(words[at + 1 : end]) for at, end in zip(starts, [*starts[1:], None], strict=True)}
+    return {name: value for name, value in options.items() if name not in without}
+
+
+def test_pools_have_as_many_slots_as_workers_have_places(tmp_path: Path) -> None:
+    settings = {"REGIONCAP_CPU_WORKERS": "3", "REGIONCAP_CPU_TASKS": "4", "REGIONCAP_GPU_TASKS": "5"}
+    services = composed(tmp_path, **settings)["services"]
+    made = pools(services["init"]["environment"], {"regioncap_gpu": {"slots": 2}})
+    assert made["default_pool"]["slots"] == 12
+    assert made["regioncap_gpu"]["slots"] == 5
+    assert services["worker-cpu"]["deploy"]["replicas"] == 3
+    assert services["worker-gpu"]["command"][-1] == "5"
+
+
+class CarelessBucket:
+    """An S3 server that takes a conditional write for a plain one."""
+
+    def head_bucket(self, **_: Any) -> None: ...
+
+    def put_object(self, **_: Any) -> None: ...
+
+    def delete_object(self, **_: Any) -> None: ...
+
+
+def test_the_init_job_refuses_a_bucket_that_ignores_conditions() -> None:
+    with pytest.raises(SystemExit, match="ignores If-None-Match"):
+        make_buckets(CarelessBucket(), ["warehouse"])
+
+
+def test_the_example_documents_every_variable_of_the_file() -> None:
+    used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yaml").read_text()))
+    named = set(re.findall(r"^(\w+)=", dotenv.EXAMPLE.read_text(), re.MULTILINE))
+    assert used | {"COMPOSE_PROFILES"} == named
+
+
+def test_the_example_holds_no_secret_and_the_written_file_only_new_ones(tmp_path: Path) -> None:
+    for name in dotenv.fresh_secrets():
+        assert re.search(rf"^{name}=$", dotenv.EXAMPLE.read_text(), re.MULTILINE)
+    dotenv.write(tmp_path / "one", {})
+    dotenv.write(tmp_path / "two", {})
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o600
+    assert not secrets_of(tmp_path / "one") & secrets_of(tmp_path / "two")
+    with pytest.raises(FileExistsError):
+        dotenv.write(tmp_path / "one", {})
+
+
+def secrets_of(path: Path) -> set[str]:
+    return {
+        line.split("=", 1)[1] for line in path.read_text().splitlines() if line.split("=")[0] in dotenv.fresh_secrets()
+    }
+
+
+def test_the_image_holds_the_versions_that_are_tested() -> None:
+    image, tested = (pinned(ROOT / "requirements" / f"{name}.txt") for name in ("image", "airflow"))
+    assert all(tested.get(name, version) == version for name, version in image.items())
+    assert "celery" in image and "pytest" not in image
+
+
+def pinned(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9][\w.-]*)==(\S+)", path.read_text(), re.MULTILINE))
+
+
+def test_the_helm_values_and_the_compose_file_name_the_same_versions(services: dict[str, Any]) -> None:
+    values = yaml.safe_load((ROOT / "deploy" / "helm" / "values.yaml").read_text())
+    airflow = values["images"]["airflow"]
+    assert services["worker-cpu"]["image"].endswith(f"{airflow['repository'].split('/')[-1]}:{airflow['tag']}")
+    assert f"apache-airflow=={values['airflowVersion']}" in (ROOT / "requirements" / "image.txt").read_text()
+    assert (
+        f"FROM apache/airflow:slim-{values['airflowVersion']}-python3.11"
+        in (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+    )
+    vllm, _ = yaml.safe_load_all((ROOT / "deploy" / "helm" / "vllm.yaml").read_text())
+    assert vllm["spec"]["template"]["spec"]["containers"][0]["image"] == services["vllm"]["image"]
