@@ -23,7 +23,6 @@ from regioncap.operators.build import (
     CaptionOperator,
     PlanOperator,
     ProposeOperator,
-    PublishOperator,
     RenderOperator,
     ShardsToProposeOperator,
     ValidateOperator,
@@ -31,6 +30,7 @@ from regioncap.operators.build import (
 )
 from regioncap.operators.notify import overdue_alert, tell_failure, tell_success
 from regioncap.operators.params import form
+from regioncap.operators.publish import PublishOperator
 from regioncap.sensors.drop import WaitForDrop
 
 DEPLOYMENT = Deployment.from_environment()

@@ -7,8 +7,8 @@ from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from airflow.sdk import Asset
 
 from regioncap.builds.manifest import Manifest
-from regioncap.operators.build import PublishOperator
 from regioncap.operators.lineage import dataset_name
+from regioncap.operators.publish import PublishOperator
 from tests.builders import DATE, Place, publish_each
 
 

@@ -267,6 +267,21 @@ def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
     worker.kill()
 
 
+def test_the_example_dag_follows_each_published_partition(rig: Rig, tmp_path: Path) -> None:
+    digest = "region_captions_digest"
+    rig.api.unpause(digest)
+    rig.upload(small_drop(tmp_path / "drop", seed=28), "2026-02-01")
+    assert rig.finish(rig.trigger({"drop_date": "2026-02-01"})) == "success"
+
+    def followed() -> list[str]:
+        runs = rig.api.runs(digest)
+        return [run["dag_run_id"] for run in runs if (run["partition_key"], run["state"]) == ("2026-02-01", "success")]
+
+    rig.wait(followed, 120)
+    counted = rig.api.xcom(digest, followed()[0], "digest")
+    assert counted["captions"] == rig.manifest("2026-02-01").counts.regions
+
+
 @pytest.mark.parametrize("decision", ["Approve", "Reject"])
 def test_a_build_waits_for_a_person_where_the_run_asks_for_that(rig: Rig, tmp_path: Path, decision: str) -> None:
     date = "2026-03-01" if decision == "Approve" else "2026-03-02"
