@@ -42,6 +42,7 @@ def main() -> None:
     each = arguments.dates // _PARTS
     first = datetime.now(UTC).date() - timedelta(days=arguments.dates + 1)
     snapshots: dict[int, dict[str, float]] = {}
+    before = set(temporary_files())
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         state = Path(folder, "stack")
         with run_stack(console.print, state) as stack:
@@ -50,7 +51,7 @@ def main() -> None:
                 begin = first + timedelta(days=part * each)
                 build(stack, Path(folder, "drops"), begin, each, arguments.images)
                 time.sleep(_SETTLE_SECONDS)
-                snapshots[(part + 1) * each] = snapshot(stack, state)
+                snapshots[(part + 1) * each] = snapshot(stack, state, before)
                 console.print(f"{(part + 1) * each} dates are built")
     console.print(table(snapshots))
     if arguments.json:
@@ -73,8 +74,13 @@ def build(stack: Stack, drops: Path, begin: date, dates: int, images: int) -> No
         raise RuntimeError(f"not every date was built: {ended}")
 
 
-def snapshot(stack: Stack, state: Path) -> dict[str, float]:
-    """Memory in MB and processes by service; rows of the largest tables; files left behind."""
+def temporary_files() -> list[Path]:
+    """What RegionCap puts beside other programs' temporary files."""
+    return list(Path(tempfile.gettempdir()).glob("regioncap-*"))
+
+
+def snapshot(stack: Stack, state: Path, before: set[Path]) -> dict[str, float]:
+    """Memory in MB and processes by service; rows of the largest tables; temporary files but those `before`."""
     figures: dict[str, float] = {}
     for name, service in stack.services.items():
         processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]
@@ -86,7 +92,7 @@ def snapshot(stack: Stack, state: Path) -> dict[str, float]:
     for name, number in sorted(rows.items(), key=lambda item: -item[1])[:8]:
         figures[f"rows: {name}"] = number
     figures["rows, all tables"] = sum(rows.values())
-    figures["temporary files of RegionCap"] = len(list(Path(tempfile.gettempdir()).glob("regioncap-*")))
+    figures["temporary files of RegionCap"] = len(set(temporary_files()) - before)
     return figures
 
 

@@ -188,7 +188,12 @@ def backfill(rig: Rig, first: str, last: str, *options: str) -> str:
     password = json.loads(rig.stack.password_file.read_text())["admin"]
     done = subprocess.run(
         [*command, "--params", '{"temperature": 0}'],
-        env={**os.environ, "AIRFLOW_URL": rig.api.url, "AIRFLOW_PASSWORD": password},
+        env={
+            **os.environ,
+            "AIRFLOW_URL": rig.api.url,
+            "AIRFLOW_PASSWORD": password,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}",
+        },
         capture_output=True,
         text=True,
         timeout=300,
