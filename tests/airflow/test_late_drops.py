@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from regioncap.builds.layout import MANIFEST
+from regioncap.builds.layout import MANIFEST, staged_path
 from regioncap.builds.lease import Lease
 from regioncap.builds.manifest import Counts, FileEntry, Manifest
 from regioncap.operators.late import LateDropsOperator
@@ -72,6 +72,12 @@ def test_what_is_published_or_not_ready_or_being_built_is_left_alone() -> None:
     drop("2026-11-21", ready=False)
     drop("2026-11-22")
     Lease(LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-22"), "another run").take()
+    assert found() == []
+
+
+def test_a_date_about_which_a_person_was_asked_is_left_to_that_person() -> None:
+    drop("2026-11-20")
+    LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-20").write(staged_path("plan"), b"{}")
     assert found() == []
 
 

@@ -88,6 +88,11 @@ class Staged(BaseModel):
             return None
 
 
+def was_somebody_asked(work: Store) -> bool:
+    """Whether a build of the date, in whose work area this is, waits for a person's approval or was refused it."""
+    return any(entry.path.endswith("/staged.json") for entry in work.list("plans/"))
+
+
 def publish_build(
     *,
     plan: Plan,

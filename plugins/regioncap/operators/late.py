@@ -10,12 +10,15 @@ from regioncap.builds.drop import not_ready
 from regioncap.builds.late import late_dates, run_id
 from regioncap.builds.lease import Lease
 from regioncap.builds.manifest import current
+from regioncap.builds.publish import was_somebody_asked
 from regioncap.hooks.places import open_drop, open_partition, open_work
 from regioncap.operators.params import drop_date_of, nightly_settings
 
 
 class LateDropsOperator(BaseOperator):
     """Looks which of the `days` dates before the run's have a drop by now, no build, and nobody who makes one.
+
+    A date about which a person was asked is left to that person.
 
     Returns what a TriggerDagRunOperator needs for each, to be mapped over. Skipped while `dag_to_run` is paused.
     """
@@ -31,10 +34,12 @@ class LateDropsOperator(BaseOperator):
         tonight, settings = drop_date_of(context), nightly_settings()
 
         def is_late(date: str) -> bool:
+            work = open_work(settings.work_root, date)
             return (
                 current(open_partition(settings.warehouse_uri, date))[0] is None
                 and not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time()) is None
-                and not Lease(open_work(settings.work_root, date), context["run_id"]).is_held()
+                and not Lease(work, context["run_id"]).is_held()
+                and not was_somebody_asked(work)
             )
 
         dates = late_dates(tonight, self.days, is_late)
