@@ -217,6 +217,12 @@ class Place:
         place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
 
 
+def rejected_rows(place: Store) -> list[Rejected]:
+    """What a shard's steps rejected."""
+    steps = (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)
+    return [row for path in steps for row in shard.read_lines(place, path, Rejected)]
+
+
 def planned(model: str = "fake-model", **changes: Any) -> Plan:
     """A plan of no drop at all, for what only needs its settings."""
     return Plan(

@@ -15,10 +15,10 @@ from regioncap.builds.caption import caption_shard
 from regioncap.builds.layout import shard_path
 from regioncap.builds.plan import Plan
 from regioncap.builds.render import render_shard
-from regioncap.builds.shard import records, rejected_rows
+from regioncap.builds.shard import records
 from regioncap.builds.validate import validate_shard
 from regioncap.vlm.client import Endpoint, VlmSetupError, connect
-from tests.builders import Place
+from tests.builders import Place, rejected_rows
 
 SCENES = 40
 

@@ -11,10 +11,10 @@ import pytest
 from regioncap.builds.caption import caption_shard
 from regioncap.builds.layout import shard_path
 from regioncap.builds.render import render_shard
-from regioncap.builds.shard import records, rejected_rows
+from regioncap.builds.shard import records
 from regioncap.builds.validate import validate_shard
 from regioncap.vlm.client import Endpoint
-from tests.builders import Place
+from tests.builders import Place, rejected_rows
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
 
 ROWS = 6
@@ -42,7 +42,7 @@ MISBEHAVIOURS = {
     "a connection reset": Misbehaviour(lambda: Reply(reset=True), CAPTIONED, times=2),
     "a hang": Misbehaviour(lambda: Reply(delay=1.0), CAPTIONED, times=1),
     "a hang at this row each time": Misbehaviour(lambda: Reply(delay=0.8), "request_refused"),
-    "a slow drip": Misbehaviour(lambda: drip(regions(region1="a", region2="b")), CAPTIONED),
+    "a slow drip": Misbehaviour(lambda: drip(regions(region1="a red cup", region2="a dog")), CAPTIONED),
     "a proxy's page": Misbehaviour(lambda: Reply(body="<html>x</html>", content_type="text/html"), CAPTIONED, times=2),
     "half a body": Misbehaviour(lambda: Reply(body='{"choices": [{"mess'), CAPTIONED, times=2),
     "a body without end": Misbehaviour(lambda: Reply(body=b"x" * (17 << 20)), "request_refused"),
@@ -51,9 +51,9 @@ MISBEHAVIOURS = {
     "an answer that is not JSON": Misbehaviour(lambda: completion("I see several things."), "unparseable"),
     "JSON that breaks off": Misbehaviour(lambda: completion('{"<region1>": "a", "<reg'), "unparseable"),
     "JSON of another shape": Misbehaviour(lambda: completion('{"regions": ["a", "b"]}'), "unparseable"),
-    "a region too few": Misbehaviour(lambda: regions(region1="a"), "missing_region"),
-    "a region too few, then the rest": Misbehaviour(lambda: regions(region1="a"), CAPTIONED, times=1),
-    "a region too many": Misbehaviour(lambda: regions(region1="a", region2="b", region3="c"), "invented_region"),
+    "a region too few": Misbehaviour(lambda: regions(region1="a red cup"), "missing_region"),
+    "a region too few, then the rest": Misbehaviour(lambda: regions(region1="a red cup"), CAPTIONED, times=1),
+    "a region too many": Misbehaviour(lambda: regions(region1="a red cup", region2="a dog", region3="a hat"), "invented_region"),
     "numbers for captions": Misbehaviour(lambda: regions(region1=1, region2=2), "empty"),
     "an answer cut off": Misbehaviour(lambda: completion('{"<region1>": "a b c', "length"), "cut_off"),
     "a refused request": Misbehaviour(lambda: error(400, "the image is odd"), "request_refused"),
