@@ -6,7 +6,8 @@ Against one vLLM on the CPU with the demo model, which shares the cores with its
 
 - *ceiling*: a bare load generator with bodies encoded beforehand, at its best number of questions under way;
 - *caption step*: RegionCap's, from marked images in storage to answers written as JSONL;
-- *offline*: the original's way, `LLM.chat` over all rows in one call, images loaded in the same process.
+- *offline*: the original's way, `LLM.chat` over all rows in one call, images loaded in the same process, with vLLM as
+  it is; and once more with the one setting that RegionCap's launcher changes on a CPU (`vlm/server.py`).
 
 Against a stand-in for the server (`bench/vlm_stand_in.py`), with images of 50 KB:
 
@@ -58,7 +59,7 @@ from regioncap.vlm.questions import data_url
 
 SEED = 4242
 REPEATS = 3
-IN_FLIGHT = (16, 32, 64)
+IN_FLIGHT = (32, 64, 128, 256)
 FEED_BYTES = 50_000
 # The original's sampling, and free text: all three ways ask the very same.
 SETTINGS = {"temperature": 0, "answer_format": "free_text", "model_profile": "demo", "shard_size": 100_000}
@@ -223,12 +224,13 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
             ceilings.append(ceiling(best, images))
             forget()
             steps.append(images / apart("step", url, folder)[0])
-    offline = [images / seconds for seconds in offline_seconds(folder)]
+    offline, tuned = ([images / seconds for seconds in offline_seconds(folder, engine)] for engine in ("1", "0"))
     table = Table(title=f"{images:,} marked images, vLLM on {os.cpu_count()} cores, images/s", title_justify="left")
     for heading in ("", "median", "runs"):
         table.add_column(heading)
     for name, rates in (
-        (f"ceiling, {best} under way", ceilings), ("caption step", steps), ("offline LLM.chat", offline)
+        (f"ceiling, {best} under way", ceilings), ("caption step", steps), ("offline LLM.chat", offline),
+        ("offline, one process", tuned),
     ):  # fmt: skip
         table.add_row(name, f"{statistics.median(rates):.1f}", ", ".join(f"{rate:.1f}" for rate in rates))
     console.print(table)
@@ -236,11 +238,12 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
     return {
         "of_ceiling": median / statistics.median(ceilings),
         "over_offline": median / statistics.median(offline),
+        "over_offline_one_process": median / statistics.median(tuned),
     }
 
 
-def offline_seconds(folder: Path) -> list[float]:
-    """The seconds of the original's way."""
+def offline_seconds(folder: Path, engine: str) -> list[float]:
+    """The seconds of the original's way; `engine` says whether vLLM's engine is a process of its own."""
     plan, place = load(folder)
     rows = folder / "offline.jsonl"
     with rows.open("w") as out:
@@ -251,7 +254,7 @@ def offline_seconds(folder: Path) -> list[float]:
                 text = next(part.value for part in question.parts if part.kind == "text")
                 told = {"image": str(image), "system": question.system, "prompt": text, "options": options}
                 out.write(json.dumps(told) + "\n")
-    environment = server.environment(demo_server())
+    environment = {**server.environment(demo_server()), "VLLM_ENABLE_V1_MULTIPROCESSING": engine}
     command = [str(VLLM_PYTHON), "-m", "bench.vlm_offline", str(DEMO_MODEL), str(rows)]
     with (folder / "offline.log").open("w") as log:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)

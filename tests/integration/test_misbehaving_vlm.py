@@ -53,7 +53,9 @@ MISBEHAVIOURS = {
     "JSON of another shape": Misbehaviour(lambda: completion('{"regions": ["a", "b"]}'), "unparseable"),
     "a region too few": Misbehaviour(lambda: regions(region1="a red cup"), "missing_region"),
     "a region too few, then the rest": Misbehaviour(lambda: regions(region1="a red cup"), CAPTIONED, times=1),
-    "a region too many": Misbehaviour(lambda: regions(region1="a red cup", region2="a dog", region3="a hat"), "invented_region"),
+    "a region too many": Misbehaviour(
+        lambda: regions(region1="a red cup", region2="a dog", region3="a hat"), "invented_region"
+    ),
     "numbers for captions": Misbehaviour(lambda: regions(region1=1, region2=2), "empty"),
     "an answer cut off": Misbehaviour(lambda: completion('{"<region1>": "a b c', "length"), "cut_off"),
     "a refused request": Misbehaviour(lambda: error(400, "the image is odd"), "request_refused"),

@@ -104,9 +104,8 @@ def environment(config: ServerConfig, base: Mapping[str, str] = os.environ) -> d
     if config.device == "cpu":
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gb)
         # One process computes and schedules. As two, each spins on a core while it waits for the other, and takes it
-        # from preparing images: a third more of a core for each image. vLLM then leaves OpenMP's threads to us.
+        # from preparing images: a third more of a core for each image.
         variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        variables.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
     return variables
 
 
