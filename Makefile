@@ -34,7 +34,7 @@ setup: .venv/installed .venv-vllm/installed ## Install both environments (the ot
 
 .venv/installed: requirements/airflow.txt
 	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
-	echo "Installing Airflow and RegionCap into .venv (about a minute, 1.2 GB)"
+	echo "Installing Airflow and RegionCap into .venv (about a minute, 1.6 GB)"
 	$(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/airflow.txt
 	touch $@
