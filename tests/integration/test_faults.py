@@ -175,18 +175,23 @@ def test_what_is_killed_costs_what_was_under_way_and_nothing_else(
     rendered(place, undisturbed, rig.endpoint.model)
     caption_shard(work=undisturbed, shard_id=plan.shards[0], plan=plan, vlm=rig.endpoint, progress=lambda at: None)
 
+    def is_done_or_beyond(before: int) -> bool:
+        if rig.task_ended() == 0:
+            return True
+        # A try that a fault has ended is followed by another, as in Airflow.
+        rig.caption(plan)
+        return len(parts(work, plan)) > before
+
     chance, done = random.Random(kills), rig.answered()
     for _ in range(kills):
         before = len(parts(work, plan))
-        rig.caption(plan)
-        wait(lambda before=before: len(parts(work, plan)) > before or rig.task_ended() == 0, 300)
+        wait(lambda before=before: is_done_or_beyond(before), 300)
         time.sleep(chance.uniform(0.0, 2.0))
         if rig.task_ended() == 0:
             break
         rig.kill(victim)
         rig.wait_ready()
     while rig.task_ended() != 0:
-        # A try that a fault has ended is followed by another, as in Airflow.
         rig.caption(plan)
         time.sleep(0.2)
 
