@@ -183,6 +183,7 @@ def test_what_is_killed_costs_what_was_under_way_and_nothing_else(
         return len(parts(work, plan)) > before
 
     chance, done = random.Random(kills), rig.answered()
+    rig.caption(plan)
     for _ in range(kills):
         before = len(parts(work, plan))
         wait(lambda before=before: is_done_or_beyond(before), 300)
