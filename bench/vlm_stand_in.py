@@ -19,7 +19,13 @@ import uvicorn
 MODEL = "stand-in"
 _ANSWER = json.dumps(
     {
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "<region1>: x"}}],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "<region1>: a red cup on a wooden table"},
+            }
+        ],
         "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
     }
 ).encode()
