@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -339,7 +340,11 @@ def test_caption_tasks_share_a_server_that_they_start_and_that_ends_after_them(r
 
 def guards() -> list[psutil.Process]:
     """The processes that run shared servers."""
-    return [process for process in psutil.Process().children(recursive=True) if GUARD in process.cmdline()]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            found += [process] if GUARD in process.cmdline() else []
+    return found
 
 
 def test_text_in_a_drop_is_shown_as_text_and_runs_nowhere(rig: Rig, tmp_path: Path) -> None:
