@@ -284,6 +284,8 @@ def test_the_example_dag_follows_each_published_partition(rig: Rig, tmp_path: Pa
         return [run["dag_run_id"] for run in runs if (run["partition_key"], run["state"]) == ("2026-02-01", "success")]
 
     rig.wait(followed, 120)
+    # Airflow 3.3.2 answers 500 to a question about events while a run that one of them has caused is queued.
+    rig.api.pause(digest)
     counted = rig.api.xcom(digest, followed()[0], "digest")
     assert counted["captions"] == rig.manifest("2026-02-01").counts.regions
 
