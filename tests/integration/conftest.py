@@ -1,6 +1,7 @@
 """Real servers, started once for all tests here and gone when they are done."""
 
 from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,14 @@ from regioncap.vlm.client import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _helpers_of_multiprocessing() -> Iterator[None]:
+    """Python's own helper processes end with the tests, not a moment after them."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
