@@ -101,7 +101,7 @@ class Rig:
             self._task.wait()
             return
         # The first below the keeper is the server's own process.
-        keeper = psutil.Process(self._services[name]._keeper.pid)
+        keeper = psutil.Process(self._services[name].pid)
         for process in keeper.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
