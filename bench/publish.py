@@ -30,7 +30,6 @@ from regioncap.builds.asking import AskCounts
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish import COPIES_AT_ONCE, publish_build
 from regioncap.builds.render import RenderCounts
-from regioncap.processes import free_ports
 from regioncap.regions.render import content_name
 from regioncap.storage.s3 import S3Store
 from tests.builders import encoded, picture, planned, record
@@ -131,11 +130,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as folder:
         path = Path(folder, "credentials.json")
         credentials = load_or_create(path)
-        (port,) = free_ports(1)
-        with bucket.start(Path(folder, "data"), port, credentials, Path(folder, "bucket.log")) as service:
-            service.wait_ready(lambda: bucket.is_ready(port), bucket.READY_SECONDS)
+        with bucket.running(Path(folder), credentials) as port:
             s3 = bucket.client(port, credentials)
-            bucket.make_buckets(s3)
             started = time.perf_counter()
             plant(s3, arguments.records, arguments.images or arguments.records)
             console.print(

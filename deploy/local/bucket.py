@@ -3,6 +3,8 @@
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,16 @@ def start(folder: Path, port: int, credentials: Credentials, log: Path) -> Servi
     }
     # It waits for open connections when it is told to end; what it has acknowledged is on disk by then.
     return Service("the bucket", command, environment=environment, log=log, grace=5.0)
+
+
+@contextmanager
+def running(folder: Path, credentials: Credentials) -> Iterator[int]:
+    """A server by itself, with its buckets and its log in `folder`; it ends with the block. Yields its port."""
+    (port,) = free_ports(1)
+    with start(folder / "data", port, credentials, folder / "bucket.log") as service:
+        service.wait_ready(lambda: is_ready(port), READY_SECONDS)
+        make_buckets(client(port, credentials))
+        yield port
 
 
 def is_ready(port: int) -> bool:

@@ -34,11 +34,7 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
 @pytest.fixture(scope="session")
 def s3_port(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[int]:
     """The port of a SeaweedFS."""
-    folder = tmp_path_factory.mktemp("bucket")
-    (port,) = free_ports(1)
-    with bucket.start(folder / "data", port, credentials, folder / "bucket.log") as service:
-        service.wait_ready(lambda: bucket.is_ready(port), bucket.READY_SECONDS)
-        bucket.make_buckets(bucket.client(port, credentials))
+    with bucket.running(tmp_path_factory.mktemp("bucket"), credentials) as port:
         yield port
 
 

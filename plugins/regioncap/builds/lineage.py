@@ -64,7 +64,10 @@ class LineageWriter:
         places = np.frombuffer(self._places, dtype=np.uint32)
         table = pa.table({"row": rows[order], "shard": places[order]})
         out = io.BytesIO()
-        pq.write_table(table.replace_schema_metadata({_SHARDS: json.dumps(self._shards)}), out)
+        # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
+        pq.write_table(
+            table.replace_schema_metadata({_SHARDS: json.dumps(self._shards)}), out, use_dictionary=["shard"]
+        )
         work.write(layout.lineage_path(plan_id), out.getvalue())
 
 

@@ -12,7 +12,9 @@ def clean(value: Any) -> Any:
 
     NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"; a lone surrogate becomes U+FFFD.
     """
-    if isinstance(value, float) and not math.isfinite(value):
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, float):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
@@ -20,8 +22,6 @@ def clean(value: Any) -> Any:
         return [clean(item) for item in value]
     if isinstance(value, dict):
         return {clean(key): clean(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | float):
-        return value
     return str(value)  # a Parquet manifest can hold dates, decimals, bytes
 
 

@@ -12,6 +12,7 @@ from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
 from regioncap.regions.jsonl import canonical, clean
 from regioncap.regions.records import PlannedRow, Rejected, Source
+from regioncap.regions.seen import SeenIds
 
 # Room for 50,000 boxes in a row; more than that is not a manifest line.
 MAX_LINE_BYTES = 4 * 1024 * 1024
@@ -83,14 +84,11 @@ def given_boxes(row: dict[str, Any], bbox_key: str) -> list[Any] | None:
 
 @dataclass
 class RowReader:
-    """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
-
-    Memory: one 64-bit hash per row.
-    """
+    """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop."""
 
     image_key: str
     bbox_key: str
-    _ids: set[int] = field(default_factory=set)
+    _ids: SeenIds = field(default_factory=SeenIds)
     _repeats: dict[str, int] = field(default_factory=dict)
 
     def read(self, row: dict[str, Any], source: Source) -> PlannedRow | Rejected:
@@ -118,7 +116,7 @@ class RowReader:
         if isinstance(given, bool) or not isinstance(given, str | int) or given == "" or clean(given) != given:
             raise RowFault(Code.ID_INVALID, "the id is neither a non-empty string nor an integer")
         identity = str(given)
-        if not self._claim(identity):
+        if not self._ids.add(identity):
             raise RowFault(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
         return identity
 
@@ -126,17 +124,10 @@ class RowReader:
         """An id from the row's content; identical rows are told apart by how many came before."""
         content = hashlib.sha256(canonical([image, boxes])).hexdigest()[:16]
         identity = content
-        while not self._claim(identity):
+        while not self._ids.add(identity):
             self._repeats[content] = self._repeats.get(content, 1) + 1
             identity = f"{content}-{self._repeats[content]}"
         return identity
-
-    def _claim(self, identity: str) -> bool:
-        digest = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest())
-        if digest in self._ids:
-            return False
-        self._ids.add(digest)
-        return True
 
 
 def reject(source: Source, fault: RowFault, identity: str | None, row: Any) -> Rejected:
