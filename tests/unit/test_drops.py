@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regioncap.builds.drop import QUIET_SECONDS, DropError, fingerprint, manifests, not_ready, read_rows
+from regioncap.builds.drop import QUIET_SECONDS, DropError, contents, not_ready, read_rows
 from regioncap.regions.codes import Code
 from regioncap.regions.rows import MAX_LINE_BYTES
 from tests.builders import Place
@@ -51,25 +51,25 @@ def test_an_old_modification_time_does_not_make_an_upload_quiet(place: Place) ->
 def test_all_manifests_at_the_top_level_are_read_in_order(place: Place) -> None:
     for name in ("b.jsonl", "a.jsonl", "deep/c.jsonl", "d.json", "e.JSONL"):
         place.put(name, "{}")
-    assert manifests(place.drop, "jsonl") == ["a.jsonl", "b.jsonl"]
-    assert manifests(place.drop, "json") == ["d.json"]
+    assert contents(place.drop, "jsonl").manifests == ["a.jsonl", "b.jsonl"]
+    assert contents(place.drop, "json").manifests == ["d.json"]
 
 
 def test_a_drop_without_a_manifest_says_what_to_do(place: Place) -> None:
     with pytest.raises(DropError, match="there is no drop"):
-        manifests(place.drop, "jsonl")
+        contents(place.drop, "jsonl")
     place.put("a.jpg", b"x")
     with pytest.raises(DropError, match=r"put one or more \*\.jsonl files at its top level"):
-        manifests(place.drop, "jsonl")
+        contents(place.drop, "jsonl")
 
 
 def test_the_fingerprint_changes_with_any_file_but_the_marker(place: Place) -> None:
     place.put_rows({"image": "a.jpg"})
-    first = fingerprint(place.drop)
+    first = contents(place.drop, "jsonl").fingerprint
     place.put("_READY", "")
-    assert fingerprint(place.drop) == first
+    assert contents(place.drop, "jsonl").fingerprint == first
     place.put("a.jpg", b"x")
-    assert fingerprint(place.drop) != first
+    assert contents(place.drop, "jsonl").fingerprint != first
 
 
 def test_jsonl_keeps_line_numbers_and_leaves_blank_lines_out(tmp_path: Path) -> None:

@@ -64,20 +64,29 @@ def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
     return None
 
 
-def fingerprint(drop: Store) -> str:
-    """A hash over the paths and versions of everything in the drop but the marker: it changes when the drop does."""
+@dataclass(frozen=True)
+class Contents:
+    """What lies in a drop.
+
+    `manifests` are the manifests' names, sorted. `fingerprint` is a hash over the paths and versions of everything but
+    the marker: it changes when the drop does.
+    """
+
+    manifests: list[str]
+    fingerprint: str
+
+
+def contents(drop: Store, input_format: InputFormat) -> Contents:
+    """List the drop, once: a large one takes thousands of requests. Raises DropError where it has no manifest."""
+    manifests: list[str] = []
     digest = hashlib.sha256()
     for entry in drop.list():
         if entry.path != READY_MARKER:
             digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def manifests(drop: Store, input_format: InputFormat) -> list[str]:
-    """The names of the drop's manifests, sorted. Raises DropError where there is none."""
-    found = [entry.path for entry in drop.list() if "/" not in entry.path and entry.path.endswith(f".{input_format}")]
-    if found:
-        return found
+        if "/" not in entry.path and entry.path.endswith(f".{input_format}"):
+            manifests.append(entry.path)
+    if manifests:
+        return Contents(manifests, digest.hexdigest())
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
     raise DropError(

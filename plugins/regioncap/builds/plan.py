@@ -80,7 +80,8 @@ def plan_build(
     identity = hashlib.sha256(
         canonical([settings.identity(), model, regioncap.__version__, _extensions(settings)])
     ).hexdigest()
-    fingerprint = hashlib.sha256(canonical([identity, drop.uri, drops.fingerprint(drop)])).hexdigest()
+    contents = drops.contents(drop, settings.input_format)
+    fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
     ask_again = run_id if settings.force_rebuild else ""
@@ -95,7 +96,9 @@ def plan_build(
         # With `force_rebuild` no earlier answer is to be found, so none is looked for.
         looked_for = published is not None and not settings.force_rebuild
         earlier = load_lineage(work, published.plan_id) if published and looked_for else NO_LINEAGE
-        rows, rejected, shards, sources = _write_shards(drop, work, plan_id, settings, earlier, progress)
+        rows, rejected, shards, sources = _write_shards(
+            drop, contents.manifests, work, plan_id, settings, earlier, progress
+        )
     to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
     plan = Plan(
         plan_id=plan_id,
@@ -126,6 +129,7 @@ def _extensions(settings: BuildSettings) -> list[list[str]]:
 
 def _write_shards(
     drop: Store,
+    manifests: list[str],
     work: Store,
     plan_id: str,
     settings: BuildSettings,
@@ -133,7 +137,6 @@ def _write_shards(
     progress: Callable[[int], None],
 ) -> tuple[int, int, list[str], dict[str, list[str]]]:
     """Returns the number of rows, of rejected rows, the shards' ids in order, and their sources."""
-    names = drops.manifests(drop, settings.input_format)
     rows = rejected = 0
     shards: list[str] = []
     sources: dict[str, list[str]] = {}
@@ -148,7 +151,7 @@ def _write_shards(
         pending.clear()
 
     with ExitStack() as stack:
-        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in names}
+        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in manifests}
         shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
         rejects = stack.enter_context(tempfile.TemporaryFile(prefix="regioncap-rejected-"))
         for row in _checked_rows(copies, settings):
@@ -165,7 +168,7 @@ def _write_shards(
             finish_shard()
         if rows == 0:
             raise drops.DropError(
-                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(names)}): upload manifests with rows"
+                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(manifests)}): upload manifests with rows"
             )
         rejects.seek(0)
         work.write_stream(rejects, layout.plan_rejected_path(plan_id))
