@@ -168,7 +168,8 @@ def _write_shards(
             finish_shard()
         if rows == 0:
             raise drops.DropError(
-                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(manifests)}): upload manifests with rows"
+                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(manifests)}): "
+                "upload manifests with rows"
             )
         rejects.seek(0)
         work.write_stream(rejects, layout.plan_rejected_path(plan_id))
