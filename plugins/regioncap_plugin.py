@@ -4,6 +4,10 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
+# Tasks are forked from a process that has loaded this file, where the deployment loads plugins early (`[core]
+# lazy_load_plugins`): then what their DAG imports is there already, and each takes a second of a core less.
+import regioncap.operators.publish
+import regioncap.sensors.drop  # noqa: F401
 from regioncap.operators.deadline import NightlyStart
 from regioncap.operators.priority import NightlyFirst
 

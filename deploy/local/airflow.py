@@ -38,6 +38,8 @@ def environment(home: Path, port: int, credentials: Credentials, regioncap: dict
         "CORE__PLUGINS_FOLDER": str(PLUGINS),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__EXECUTOR": "LocalExecutor",
+        # Before the executor forks its workers: see plugins/regioncap_plugin.py.
+        "CORE__LAZY_LOAD_PLUGINS": "False",
         # Two cores: more tasks at once only take memory from each other.
         "CORE__PARALLELISM": "4",
         "CORE__FERNET_KEY": credentials.fernet_key,

@@ -16,7 +16,7 @@ from regioncap.hooks.places import open_drop, open_partition, open_warehouse, op
 from regioncap.operators.approval import APPROVE, REJECT, BuildRejectedError, approval_request, asks_for_approval
 from regioncap.operators.build import PlanHandle, take_lease
 from regioncap.operators.lineage import lineage
-from regioncap.storage.store import Store
+from regioncap.storage.store import NotFoundError, Store
 
 
 class PublishOperator(HITLOperator):
@@ -62,15 +62,19 @@ class PublishOperator(HITLOperator):
         raise AssertionError("the task waits for an answer")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Called when a person has answered. Raises BuildRejectedError."""
+        """Called when a person has answered. Raises BuildRejectedError, and NotFoundError where the build is gone."""
         answer = super().execute_complete(context, event)
-        work, _ = self._places()
-        staged = Staged.load(work, self.plan["plan_id"])
-        if answer["chosen_options"] != [APPROVE] or staged is None:
+        if answer["chosen_options"] != [APPROVE]:
             who = (answer["responded_by_user"] or {}).get("name", "somebody")
             raise BuildRejectedError(
                 f"{who} rejected the build: it is not published. Its answers are kept, so a run with other settings "
                 "asks only what is new"
+            )
+        work, _ = self._places()
+        staged = Staged.load(work, self.plan["plan_id"])
+        if staged is None:
+            raise NotFoundError(
+                f"the approved build is no longer in the work area at {work.uri}: the next try writes it anew, and asks"
             )
         # Another try of this task need not ask again.
         staged = staged.model_copy(update={"approved": True})
