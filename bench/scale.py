@@ -1,6 +1,6 @@
 """What a large drop costs before and around the work itself.
 
-    python -m bench.scale [--json FILE] [--rows 1000000] [--images 5000] [--only plan|airflow]
+    python -m bench.scale [--json FILE] [--rows 1000000] [--images 5000] [--shard-size 512] [--only plan|airflow]
 
 *Plan*: `plan` on a manifest of a tenth of the rows and of all of them, three boxes each, from and to a real bucket
 (SeaweedFS): seconds, peak memory, shards. Each runs in a process of its own, so that peak memory is its own.
@@ -139,7 +139,7 @@ def write_images(folder: Path, images: int) -> None:
             manifest.write(json.dumps({**line, "bbox": boxes}) + "\n")
 
 
-def measure_airflow(images: int) -> tuple[float, list[Task]]:
+def measure_airflow(images: int, shard_size: int) -> tuple[float, list[Task]]:
     """Build a drop; returns the run's seconds, and its tasks."""
     with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as name:
         folder = Path(name)
@@ -152,7 +152,7 @@ def measure_airflow(images: int) -> tuple[float, list[Task]]:
             upload_drop(folder / "first", stack.s3, "drops", "1999-12-31")
             stack.api.unpause(DAG)
             finish(stack, "1999-12-31")
-            run = finish(stack, DATE)
+            run = finish(stack, DATE, shard_size=shard_size)
             began = datetime.fromisoformat(run["start_date"])
 
             def seconds(moment: str) -> float:
@@ -171,9 +171,9 @@ def measure_airflow(images: int) -> tuple[float, list[Task]]:
             return seconds(run["end_date"]), tasks
 
 
-def finish(stack: Stack, date: str) -> dict[str, Any]:
+def finish(stack: Stack, date: str, **params: Any) -> dict[str, Any]:
     """Build a date; returns its run. Raises RuntimeError where the run fails."""
-    run_id = stack.api.trigger(DAG, {"temperature": 0, "caption_mode": "joint"}, partition_key=date)
+    run_id = stack.api.trigger(DAG, {"temperature": 0, "caption_mode": "joint", **params}, partition_key=date)
     while stack.api.run_state(DAG, run_id) not in ("success", "failed"):
         time.sleep(1.0)
     run = stack.api.get(f"/api/v2/dags/{DAG}/dagRuns/{run_id}")
@@ -258,6 +258,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures into this file too")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the manifest that is planned")
     parser.add_argument("--images", type=int, default=5_000, help="of the drop that is built")
+    parser.add_argument("--shard-size", type=int, default=512, help="of that build")
     parser.add_argument("--only", choices=("plan", "airflow"))
     parser.add_argument("--measure", nargs=3, metavar=("ROWS", "PORT", "CREDENTIALS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -275,7 +276,7 @@ def main() -> None:
             "plan_time_ratio": all_rows["seconds"] / tenth["seconds"],
         }
     if arguments.only != "plan":
-        wall, tasks = measure_airflow(arguments.images)
+        wall, tasks = measure_airflow(arguments.images, arguments.shard_size)
         console.print(*airflow_tables(arguments.images, wall, tasks))
         figures["airflow_overhead"] = sum(overhead(wall, tasks).values()) / wall
     if arguments.json:
