@@ -72,6 +72,8 @@ class FakeVlm:
     # Whether it answers in free text whatever the schema, and what it says of its queue.
     ignores_schemas: bool = False
     waiting: int | None = None
+    # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
+    gone_until: float = 0.0
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -114,7 +116,7 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
             self._send(fake.handle(body))
 
         def _send(self, reply: Reply) -> None:
-            if reply.reset:
+            if reply.reset or time.monotonic() < fake.gone_until:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 # The last reference to the socket closes it, and so sends the reset.
                 self.rfile.close()

@@ -23,7 +23,7 @@ READY_SECONDS = 60.0
 
 _INNER_PORTS = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
-    "admin.port", "admin.port.grpc", "s3.port.grpc", "s3.port.lance",
+    "admin.port", "s3.port.grpc", "s3.port.lance",
 )  # fmt: skip
 
 
@@ -31,12 +31,14 @@ def start(folder: Path, port: int, credentials: Credentials, log: Path) -> Servi
     """Start the server over `folder`; it is ready when `is_ready(port)` says so."""
     folder.mkdir(parents=True, exist_ok=True)
     # Its parts talk to each other over ports of their own; any will do, but not those of another stack.
-    ports = zip(_INNER_PORTS, free_ports(len(_INNER_PORTS)), strict=True)
+    ports = dict(zip(_INNER_PORTS, free_ports(len(_INNER_PORTS)), strict=True))
+    # Where its own worker looks for it, whatever it is told.
+    ports["admin.port.grpc"] = ports["admin.port"] + 10_000
     command = [
         *(str(AIRFLOW_BIN / "weed"), "mini"),
         *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-s3.port={port}", "-s3.port.iceberg=0", "-webdav=false", "-admin.ui=false"),
-        *(f"-{name}={inner}" for name, inner in ports),
+        *(f"-{name}={inner}" for name, inner in ports.items()),
     ]
     environment = {
         **os.environ,

@@ -7,6 +7,7 @@ moved to a session of its own (the keeper adopts it as a child subreaper). Linux
 
 import ctypes
 import os
+import random
 import selectors
 import signal
 import socket
@@ -30,6 +31,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PACKAGES = Path(__file__).resolve().parents[1]
 _KEEPER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from regioncap.processes import keep; sys.exit(keep())"
 _LOG_TAIL_LINES = 25
+
+# Above the well-known ports, and low enough for what a service puts 10,000 above its own.
+_PORTS = range(10_000, 22_768)
 
 
 class ServiceError(Exception):
@@ -121,13 +125,19 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ports on 127.0.0.1 that nobody listens on now."""
+    """So many different ports on 127.0.0.1 that nobody listens on now.
+
+    None is of those that systems give to outgoing connections (from 32768 or 49152 up): a service that is started again
+    finds its port as free as it left it.
+    """
     with ExitStack() as probes:
-        ports = []
-        for _ in range(count):
+        ports: list[int] = []
+        while len(ports) < count:
             probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
+            with suppress(OSError):
+                port = random.choice(_PORTS)
+                probe.bind(("127.0.0.1", port))
+                ports.append(port)
         return ports
 
 

@@ -122,6 +122,34 @@ def test_what_may_pass_is_tried_again(vlm: FakeVlm, fault: str) -> None:
     assert len(vlm.requests) == 3
 
 
+def test_a_server_that_dies_again_and_again_costs_no_question_its_answer(vlm: FakeVlm) -> None:
+    (unlucky,) = first_questions(marked_row(0, regions=3), planned(MODEL))
+    others = questions(300)
+    answered, deaths = 0, list[int]()
+
+    def dies_while_it_is_asked(_: int, body: dict[str, Any]) -> Reply:
+        nonlocal answered
+        reply = answer_well(body)
+        if "<region3>" not in str(body["messages"]):
+            answered += 1
+            # Slow enough for there to be some left.
+            reply.delay = 0.1 if len(deaths) < 6 else 0.0
+            return reply
+        if len(deaths) == 6:
+            return reply
+        # Between one death and the next, others are answered.
+        while deaths and answered < min(deaths[-1] + 2, len(others)):
+            time.sleep(0.01)
+        deaths.append(answered)
+        vlm.gone_until = time.monotonic() + 0.3
+        return Reply(reset=True)
+
+    vlm.behave = dies_while_it_is_asked
+    answers = ask(vlm, [unlucky, *others], max_in_flight=2, patience_seconds=20.0)
+    assert len(deaths) == 6
+    assert {answer.finish_reason for answer in answers} == {"stop"}
+
+
 def test_a_hanging_server_is_given_up_and_asked_again(vlm: FakeVlm) -> None:
     vlm.behave = lambda number, body: Reply(delay=2.0) if number == 0 else answer_well(body)
     (answer,) = ask(vlm, questions(1), timeout_seconds=0.3)

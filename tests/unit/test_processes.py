@@ -123,5 +123,7 @@ def test_a_port_that_somebody_listens_on_is_not_free() -> None:
     assert is_free(port)
 
 
-def test_free_ports_are_different() -> None:
-    assert len(set(free_ports(20))) == 20
+def test_free_ports_are_different_and_none_is_one_of_those_for_outgoing_connections() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    assert max(ports) < 32_768

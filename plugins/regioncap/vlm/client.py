@@ -114,7 +114,7 @@ class _BusyError(_FailureError):
 # A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
 # half a message): all may pass.
 _PASSING = (aiohttp.ClientError, TimeoutError, _FailureError, ValidationError)
-# A server that fails so often at one question while it answers others will fail again: that is about its row.
+# A server that fails so often at one question, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
 
 
@@ -193,8 +193,8 @@ class VlmClient:
         self._http = http
         self._servers = [_Server(url.rstrip("/")) for url in endpoint.base_urls]
         self._name = ", ".join(server.url for server in self._servers)
-        # How many requests were answered, and when the last of them was.
-        self._answered, self._heard = 0, 0.0
+        # When a request was last answered.
+        self._heard = 0.0
 
     @property
     def endpoint(self) -> Endpoint:
@@ -242,7 +242,7 @@ class VlmClient:
         Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
         """
         try:
-            completion = await self._patiently(self._probe)
+            completion = await self._patiently(lambda: self._probe(self._least_busy()))
         except _RefusedError as error:
             raise VlmSetupError(
                 f"the server at {self._name} refuses structured output: set the param answer_format to "
@@ -251,8 +251,8 @@ class VlmClient:
         said = completion.choices[0].message.content if completion.choices else None
         return _PROBED.match(said or "") is not None
 
-    async def _probe(self) -> _Completion:
-        return await self._complete(json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
+    async def _probe(self, server: _Server) -> _Completion:
+        return await self._complete(server, json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
 
     async def look(self) -> int | None:
         """Look at the servers' queues: how many questions, of all clients, wait in the shortest; None if none tells.
@@ -276,20 +276,21 @@ class VlmClient:
     async def ask(self, question: Question, body: bytes) -> RawAnswer:
         """Send a question's request body; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
-        failures, answered = 0, self._answered
+        failures = 0
 
         async def attempt() -> _Completion:
-            nonlocal failures, answered
+            nonlocal failures
+            server = self._least_busy()
             try:
-                return await self._complete(body)
+                return await self._complete(server, body)
             except _BusyError:
                 raise
             except _PASSING as error:
-                if self._answered > answered or await self._answers_at_all():
-                    failures, answered = failures + 1, self._answered
+                # A server that is gone fails at all that is under way; only one that is still there failed at this.
+                failures += await self._still_answers(server)
                 if failures == _FAILURES:
                     raise _RefusedError(
-                        f"the server failed {failures} times at it, and answered others meanwhile: "
+                        f"the server failed {failures} times at it, and answered another question each time: "
                         f"{type(error).__name__}: {str(error)[:200]}"
                     ) from error
                 raise
@@ -309,15 +310,16 @@ class VlmClient:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    async def _complete(self, body: bytes) -> _Completion:
-        """A chat completion by the server that has least to do."""
-        server = min(self._servers, key=lambda server: (server.away, server.ours + server.others))
+    def _least_busy(self) -> _Server:
+        return min(self._servers, key=lambda server: (server.away, server.ours + server.others))
+
+    async def _complete(self, server: _Server, body: bytes) -> _Completion:
         return await self._request(server, "POST", "/chat/completions", _Completion, body)
 
-    async def _answers_at_all(self) -> bool:
-        """Whether the server answers something else."""
+    async def _still_answers(self, server: _Server) -> bool:
+        """Whether the server answers a small question right now."""
         try:
-            await self._probe()
+            await self._probe(server)
         except (*_PASSING, _RefusedError):
             return False
         return True
@@ -329,7 +331,7 @@ class VlmClient:
         server.ours += 1
         try:
             read = answer.model_validate_json(await self._call(server, method, path, body))
-            self._answered, self._heard = self._answered + 1, time.monotonic()
+            self._heard = time.monotonic()
             return read
         except _PASSING:
             server.away = True
