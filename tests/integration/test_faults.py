@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,22 @@ def rendered(place: Place, work: S3Store, model: str) -> Plan:
     return plan
 
 
+@pytest.fixture(scope="module")
+def undisturbed(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple[Place, list[bytes]]]:
+    """A drop of so many images, and its records where nothing is killed."""
+
+    @cache
+    def build(images: int) -> tuple[Place, list[bytes]]:
+        place = Place(tmp_path_factory.mktemp("place"))
+        write_drop(place.drop_folder, list(evaluation_rows(images, images)))
+        work = S3Store(rig.s3, "warehouse", f"undisturbed/{images}")
+        plan = rendered(place, work, rig.endpoint.model)
+        caption_shard(work=work, shard_id=plan.shards[0], plan=plan, vlm=rig.endpoint, progress=lambda at: None)
+        return place, record_lines(work, plan)
+
+    return build
+
+
 def parts(work: S3Store, plan: Plan) -> list[str]:
     return [entry.path for entry in work.list(f"{shard_path(plan.shards[0])}{ANSWERS}")]
 
@@ -162,18 +179,14 @@ def wait(condition: Callable[[], object], seconds: float) -> None:
     ids=lambda kills: f"{kills}-kills",
 )
 def test_what_is_killed_costs_what_was_under_way_and_nothing_else(
-    rig: Rig, tmp_path: Path, kills: int, victim: str
+    rig: Rig, undisturbed: Callable[[int], tuple[Place, list[bytes]]], kills: int, victim: str
 ) -> None:
     images = IMAGES_A_KILL * kills
-    place = Place(tmp_path)
-    write_drop(place.drop_folder, list(evaluation_rows(kills, images)))
+    place, expected = undisturbed(images)
     work = S3Store(rig.s3, "warehouse", "work")
     for entry in list(work.list()):
         work.delete(entry.path)
     plan = rendered(place, work, rig.endpoint.model)
-    undisturbed = S3Store(rig.s3, "warehouse", "undisturbed")
-    rendered(place, undisturbed, rig.endpoint.model)
-    caption_shard(work=undisturbed, shard_id=plan.shards[0], plan=plan, vlm=rig.endpoint, progress=lambda at: None)
 
     def is_done_or_beyond(before: int) -> bool:
         if rig.task_ended() == 0:
@@ -198,7 +211,7 @@ def test_what_is_killed_costs_what_was_under_way_and_nothing_else(
 
     written = Counter(answer.key for part in parts(work, plan) for answer in read_lines(work, part, RawAnswer))
     assert max(written.values()) == 1, "no try asks for what an earlier try has written"
-    records, expected = record_lines(work, plan), record_lines(undisturbed, plan)
+    records = record_lines(work, plan)
     assert len(records) == len(expected) == images
     assert [json.loads(line)["id"] for line in records] == [json.loads(line)["id"] for line in expected]
     others = sum(a != b for a, b in zip(records, expected, strict=True))
