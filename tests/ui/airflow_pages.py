@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -29,9 +30,9 @@ def stack_with(drops: Mapping[str, Path], state: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def logged_in(browser: Browser, stack: Stack, **view: object) -> Iterator["AirflowPages"]:
+def logged_in(browser: Browser, stack: Stack, **view: Any) -> Iterator["AirflowPages"]:
     """Airflow in a window of its own, after the login page; `view` is what Playwright calls a context's options."""
-    context = browser.new_context(locale="en-US", timezone_id="UTC", color_scheme="light", **view)  # type: ignore[arg-type]
+    context = browser.new_context(locale="en-US", timezone_id="UTC", color_scheme="light", **view)
     page = context.new_page()
     page.set_default_timeout(_PAGE_SECONDS * 1000)
     expect.set_options(timeout=_PAGE_SECONDS * 1000)
@@ -39,6 +40,8 @@ def logged_in(browser: Browser, stack: Stack, **view: object) -> Iterator["Airfl
     page.get_by_label("Username").fill(airflow.USER)
     page.get_by_label("Password").fill(json.loads(stack.password_file.read_text())[airflow.USER])
     page.get_by_role("button", name="Sign in").click()
+    # A page that is opened before would give way to the home page.
+    expect(page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
     yield AirflowPages(page, stack.api.url)
     context.close()
 
@@ -67,19 +70,19 @@ class AirflowPages:
         self.page.get_by_role("button", name="Trigger Dag").click()
         return TriggerForm(self.page)
 
-    def run_in_list(self, date: str) -> Locator:
-        """The row of a date's backfill run in the list of runs."""
-        return self.page.get_by_role("row").filter(has_text=f"__{date}__")
+    def run(self, name: str) -> Locator:
+        """The row in the list of runs of the run whose id has `name` in it: a date for a backfill's, *manual*."""
+        return self.page.get_by_role("row").filter(has_text=f"{name}__")
 
     def open_runs(self) -> None:
         """The list of the DAG's runs."""
         self.page.goto(f"{self.url}/dags/{DAG}/runs")
 
-    def open_run(self, date: str) -> None:
-        """From the list of runs to the page of a date's backfill run."""
+    def open_run(self, name: str) -> None:
+        """From the list of runs to the page of one."""
         self.open_runs()
-        self.run_in_list(date).get_by_role("link").first.click()
-        self.shows("Partition Key")
+        self.run(name).get_by_role("link").first.click()
+        self.shows("Run Type")
 
     def shows(self, heading: str) -> None:
         """Wait until the page has this heading."""
@@ -128,16 +131,18 @@ class TriggerForm:
         field = self.field(title)
         box = field.get_by_role("textbox").or_(field.get_by_role("spinbutton")).or_(field.get_by_role("combobox"))
         box.fill(value)
-        box.press("Tab")
+        box.blur()
         return box
 
-    def write_json(self, text: str) -> None:
-        """Write the run's params as JSON, as the last group has it."""
+    def write_json(self, params: Mapping[str, object]) -> None:
+        """Write the run's params as JSON, in the last group."""
         self.open_group("Advanced Options")
         editor = self.dialog.get_by_role("code")
         editor.click()
         self.page.keyboard.press("ControlOrMeta+A")
-        self.page.keyboard.type(text)
+        self.page.keyboard.press("Delete")
+        # The editor closes what is opened.
+        self.page.keyboard.insert_text(json.dumps(params).removesuffix("}"))
         # Read when the editor is left.
         self.dialog.get_by_label("Run ID").click()
 

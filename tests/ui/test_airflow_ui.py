@@ -36,7 +36,9 @@ def run_ids(stack: Stack, run_type: str = "manual") -> list[str]:
 
 def test_the_dag_is_there_and_nothing_fails_to_import(ui: AirflowPages) -> None:
     ui.open_dag()
-    ui.page.get_by_role("link", name="Home").first.click()
+    # The home page shows import errors as soon as it knows of them.
+    with ui.page.expect_response(lambda answer: "/importErrors" in answer.url and answer.ok):
+        ui.page.get_by_role("link", name="Home").first.click()
     expect(ui.page.get_by_text("Active Dags")).to_be_visible()
     expect(ui.page.get_by_text("Dag Import Error")).to_have_count(0)
 
@@ -116,11 +118,13 @@ def test_a_wrong_text_is_refused_with_its_param_and_no_run_comes_of_it(
 @pytest.mark.parametrize(
     ("params", "refusal"),
     [
-        ('{"drop_date": "2026-13-40"}', "Invalid input for param drop_date: '2026-13-40' is not a 'date'"),
-        ('{"temperature": 3}', "Invalid input for param temperature: 3 is greater than the maximum of 2"),
+        ({"drop_date": "2026-13-40"}, "Invalid input for param drop_date: '2026-13-40' is not a 'date'"),
+        ({"temperature": 3}, "Invalid input for param temperature: 3 is greater than the maximum of 2"),
     ],
 )
-def test_wrong_params_in_json_are_refused_too(ui: AirflowPages, stack: Stack, params: str, refusal: str) -> None:
+def test_wrong_params_in_json_are_refused_too(
+    ui: AirflowPages, stack: Stack, params: dict[str, object], refusal: str
+) -> None:
     before = run_ids(stack)
     form = ui.open_form()
     form.write_json(params)
@@ -162,7 +166,7 @@ def test_a_backfill_started_with_the_form_ends_green_and_skips_a_date_without_a_
 
     ui.open_runs()
     for date in (FIRST, MISSING, LAST):
-        becomes_green(ui.run_in_list(date))
+        becomes_green(ui.run(date))
     for date in (FIRST, LAST):
         ui.open_run(date)
         becomes_green(ui.task("publish"))

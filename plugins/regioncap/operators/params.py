@@ -34,8 +34,8 @@ def form(deployment: Deployment) -> dict[str, Param]:
             type=["string", "null"],
             format="date",
             title="Drop date",
-            description_md="Which drop to build. Empty: the run's partition key, else its logical date. Leave it empty in "
-            "a backfill, which takes its dates from the range.",
+            description_md="Which drop to build. Empty: the run's partition key, else its logical date. Leave it empty "
+            "in a backfill, which takes its dates from the range.",
             # In no group of ours: Airflow opens the group of its own by itself, and most runs need nothing else.
         )
     }
