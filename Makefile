@@ -69,7 +69,7 @@ test-compose: setup ## docker-compose.yaml as processes, and a build on it while
 prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
 
-test-ui: .venv/installed ## The report in a real browser (needs Chromium)
+test-ui: setup ## The report and Airflow's UI in a real browser (needs Chromium)
 	@$(PY) -m tests.ui.browser
 	$(PY) -m pytest tests/ui
 
@@ -108,8 +108,9 @@ builds: .venv/installed ## Published builds of the stack that is up: make builds
 gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 	@$(PY) docs/gallery.py docs/images
 
-screenshots: .venv/installed ## Take the README's pictures of a report anew (needs Chromium)
+screenshots: setup ## Take the docs' pictures of a report and of Airflow's UI anew (needs Chromium)
 	@$(PY) docs/report_pictures.py docs/images
+	$(PY) docs/ui_pictures.py docs/images
 
 model: .venv-vllm/installed ## Train the demo model from nothing, or go on from weights: make model [START=include/demo_model]
 	@$(PY_VLLM) -m demo_model.train $(if $(START),--start "$(START)")

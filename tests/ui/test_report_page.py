@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from regioncap.regions.marks.palette import luminance
 from regioncap.regions.records import RenderedRow
 from tests.builders import Place, encoded, picture
 from tests.hostile import HOSTILE
 from tests.pages import page_of, record, rows_that_say
-from tests.ui.browser import launched
 
 # A phone, and a laptop's window.
 WIDTHS = (390, 1280)
@@ -38,12 +37,6 @@ class Seen:
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, launched(playwright) as started:
-        yield started
 
 
 @pytest.fixture(scope="session", params=["a build", "every place"])

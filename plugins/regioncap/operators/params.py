@@ -34,8 +34,9 @@ def form(deployment: Deployment) -> dict[str, Param]:
             type=["string", "null"],
             format="date",
             title="Drop date",
-            description_md="Which drop to build. Empty: the run's partition key, else its logical date.",
-            section="Drop",
+            description_md="Which drop to build. Empty: the run's partition key, else its logical date. Leave it empty "
+            "in a backfill, which takes its dates from the range.",
+            # In no group of ours: Airflow opens the group of its own by itself, and most runs need nothing else.
         )
     }
     defaults = {
@@ -60,11 +61,16 @@ def form(deployment: Deployment) -> dict[str, Param]:
         params[name] = Param(
             defaults.get(name, schema.get("default", [] if schema.get("type") == "array" else None)),
             title=schema["title"],
-            description_md=" ".join(filter(None, (schema["description"], _bounds(schema)))),
+            description_md=" ".join(filter(None, (_help(schema["description"]), _bounds(schema)))),
             section=schema["section"],
             **keywords,
         )
     return params
+
+
+def _help(description: str) -> str:
+    """The description with its code in bold: Airflow's form puts code on a ground that hides the line above."""
+    return re.sub("`([^`]+)`", lambda code: "**" + code[1].replace("_", r"\_") + "**", description)
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

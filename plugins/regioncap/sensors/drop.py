@@ -33,6 +33,8 @@ class WaitForDrop(BaseOperator):
             return date
         run = context["dag_run"]
         if run.run_type == "backfill":
+            # The UI folds away what Airflow itself logs of a skip.
+            self.log.info("skipped: %s", reason)
             raise AirflowSkipException(reason)
         if run.run_type != "scheduled":
             raise DropError(reason)

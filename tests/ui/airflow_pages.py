@@ -1,0 +1,171 @@
+"""Airflow's pages as RegionCap's user walks through them, for the tests and for the pictures of the docs."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from deploy.local import airflow
+from deploy.local.drops import upload_drop
+from deploy.local.stack import DAG, Stack, run_stack
+
+# The group in which Airflow's form puts a param that names none.
+FIRST_GROUP = "Run Parameters"
+# For pages: the api-server shares two cores with vLLM. A build has minutes.
+_PAGE_SECONDS, _BUILD_SECONDS = 30, 300
+
+
+@contextmanager
+def stack_with(drops: Mapping[str, Path], state: Path) -> Iterator[Stack]:
+    """The stack of `make serve` over the folder `state`, with these drops (by date) in its bucket."""
+    with run_stack(print, state) as stack:
+        for date, folder in drops.items():
+            upload_drop(folder, stack.s3, "drops", date)
+        stack.api.unpause(DAG)
+        yield stack
+
+
+@contextmanager
+def logged_in(browser: Browser, stack: Stack, **view: Any) -> Iterator["AirflowPages"]:
+    """Airflow in a window of its own, after the login page; `view` is what Playwright calls a context's options."""
+    context = browser.new_context(locale="en-US", timezone_id="UTC", color_scheme="light", **view)
+    page = context.new_page()
+    page.set_default_timeout(_PAGE_SECONDS * 1000)
+    expect.set_options(timeout=_PAGE_SECONDS * 1000)
+    page.goto(stack.api.url)
+    page.get_by_label("Username").fill(airflow.USER)
+    page.get_by_label("Password").fill(json.loads(stack.password_file.read_text())[airflow.USER])
+    page.get_by_role("button", name="Sign in").click()
+    # A page that is opened before would give way to the home page.
+    expect(page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
+    yield AirflowPages(page, stack.api.url)
+    context.close()
+
+
+class AirflowPages:
+    """What a user does with the DAG."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+
+    def open_dag(self) -> None:
+        """From the list of DAGs to the DAG's own page."""
+        self.page.goto(f"{self.url}/dags")
+        self.page.get_by_role("link", name=DAG, exact=True).click()
+        expect(self.page.get_by_role("heading", name=DAG, exact=True)).to_be_visible()
+
+    def docs(self, button: str = "Dag Docs") -> Locator:
+        """The dialog with the documentation of the DAG or task that is open."""
+        self.page.get_by_role("button", name=button).click()
+        return self.page.get_by_role("dialog")
+
+    def open_form(self) -> "TriggerForm":
+        """The form behind *Trigger*."""
+        self.open_dag()
+        self.page.get_by_role("button", name="Trigger Dag").click()
+        return TriggerForm(self.page)
+
+    def run(self, name: str) -> Locator:
+        """The row in the list of runs of the run whose id has `name` in it: a date for a backfill's, *manual*."""
+        return self.page.get_by_role("row").filter(has_text=f"{name}__")
+
+    def open_runs(self) -> None:
+        """The list of the DAG's runs."""
+        self.page.goto(f"{self.url}/dags/{DAG}/runs")
+
+    def open_run(self, name: str) -> None:
+        """From the list of runs to the page of one."""
+        self.open_runs()
+        self.run(name).get_by_role("link").first.click()
+        self.shows("Run Type")
+
+    def shows(self, heading: str) -> None:
+        """Wait until the page has this heading."""
+        expect(self.page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+
+    def task(self, task_id: str) -> Locator:
+        """A task's row on the page of a run."""
+        link = self.page.get_by_role("link", name=task_id, exact=True)
+        return self.page.get_by_role("table").get_by_role("row").filter(has=link)
+
+    def open_task(self, task_id: str) -> None:
+        """From the page of a run to a task's page, where its log is."""
+        self.task(task_id).get_by_role("link", name=task_id, exact=True).click()
+
+
+def becomes_green(shown: Locator) -> None:
+    """Wait until this says *Success*; raises AssertionError where it does not in some minutes."""
+    expect(shown.get_by_text("Success", exact=True).first).to_be_visible(timeout=_BUILD_SECONDS * 1000)
+
+
+class TriggerForm:
+    """The dialog behind *Trigger*: a single run, or a backfill."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.dialog = page.get_by_role("dialog").filter(has=page.get_by_role("radio", name="Backfill"))
+        self.open_group(FIRST_GROUP)
+
+    def open_group(self, name: str) -> None:
+        """Open a group of params, if it is not; the others close."""
+        button = self.dialog.get_by_role("button", name=name, exact=True)
+        expect(button).to_be_visible()
+        if button.get_attribute("aria-expanded") == "false":
+            button.click()
+        expect(button).to_have_attribute("aria-expanded", "true")
+        # The one before is still closing.
+        expect(self.dialog.get_by_role("region")).to_have_count(1)
+
+    def field(self, title: str) -> Locator:
+        """A param with its title, input and help, in the group that is open."""
+        titled = re.compile(rf"^\s*{re.escape(title)}")
+        return self.dialog.get_by_role("region").get_by_role("group").filter(has_text=titled)
+
+    def fill(self, title: str, value: str) -> Locator:
+        """Fill in a field and leave it; returns its input."""
+        field = self.field(title)
+        box = field.get_by_role("textbox").or_(field.get_by_role("spinbutton")).or_(field.get_by_role("combobox"))
+        box.fill(value)
+        box.blur()
+        return box
+
+    def write_json(self, params: Mapping[str, object]) -> None:
+        """Write the run's params as JSON, in the last group."""
+        self.open_group("Advanced Options")
+        editor = self.dialog.get_by_role("code")
+        editor.click()
+        self.page.keyboard.press("ControlOrMeta+A")
+        self.page.keyboard.press("Delete")
+        # The editor closes what is opened.
+        self.page.keyboard.insert_text(json.dumps(params).removesuffix("}"))
+        # Read when the editor is left.
+        self.dialog.get_by_label("Run ID").click()
+
+    @property
+    def trigger(self) -> Locator:
+        """The button that starts the run."""
+        return self.dialog.get_by_role("contentinfo").get_by_role("button", name="Trigger")
+
+    def choose_backfill(self, first: str, last: str) -> None:
+        """Turn the form into one for a backfill, over the dates `first` to `last`, both included."""
+        self.dialog.get_by_role("radio", name="Backfill").check(force=True)
+        self._choose("From", first, "00:00")
+        self._choose("To", last, "23:59")
+
+    def _choose(self, side: str, date: str, time: str) -> None:
+        self.dialog.get_by_role("group").filter(has_text=re.compile(f"^{side}")).get_by_text("Select date").click()
+        day = self.page.get_by_role("textbox", name=side, exact=True)
+        day.fill(date.replace("-", "/"))
+        self.page.get_by_role("textbox", name="HH:mm").fill(time)
+        self.page.keyboard.press("Escape")
+        expect(day).to_be_hidden()
+
+    @property
+    def run_backfill(self) -> Locator:
+        """The button that starts the backfill."""
+        return self.dialog.get_by_role("button", name="Run Backfill")

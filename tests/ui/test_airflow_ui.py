@@ -1,0 +1,177 @@
+"""Airflow's UI in a real browser, over the whole stack: what a user sees of RegionCap, and what comes of it."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from demo_model.drops import evaluation_rows, write_drop
+from deploy.local.stack import DAG, Stack
+from regioncap.builds.settings import BuildSettings
+from tests.ui.airflow_pages import AirflowPages, becomes_green, logged_in, stack_with
+
+ON_DEMAND = "2026-08-10"
+FIRST, MISSING, LAST = "2026-08-01", "2026-08-02", "2026-08-03"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("ui")
+    drops = {date: folder / date for date in (ON_DEMAND, FIRST, LAST)}
+    for seed, drop in enumerate(drops.values()):
+        write_drop(drop, list(evaluation_rows(seed, 2)))
+    with stack_with(drops, folder / "stack") as running:
+        yield running
+
+
+@pytest.fixture
+def ui(browser: Browser, stack: Stack) -> Iterator[AirflowPages]:
+    with logged_in(browser, stack, viewport={"width": 1280, "height": 900}) as pages:
+        yield pages
+
+
+def run_ids(stack: Stack, run_type: str = "manual") -> list[str]:
+    return [run["dag_run_id"] for run in stack.api.runs(DAG, run_type=run_type)]
+
+
+def test_the_dag_is_there_and_nothing_fails_to_import(ui: AirflowPages) -> None:
+    ui.open_dag()
+    # The home page shows import errors as soon as it knows of them.
+    with ui.page.expect_response(lambda answer: "/importErrors" in answer.url and answer.ok):
+        ui.page.get_by_role("link", name="Home").first.click()
+    expect(ui.page.get_by_text("Active Dags")).to_be_visible()
+    expect(ui.page.get_by_text("Dag Import Error")).to_have_count(0)
+
+
+def test_the_dag_says_what_it_does(ui: AirflowPages) -> None:
+    ui.open_dag()
+    docs = ui.docs()
+    expect(
+        docs.get_by_role("heading", name="Region captions: from an image drop to a published dataset")
+    ).to_be_visible()
+    expect(docs.get_by_role("row", name="one date, now Trigger, and set Drop date")).to_be_visible()
+
+
+def test_a_task_says_what_it_does(ui: AirflowPages) -> None:
+    ui.open_dag()
+    ui.page.get_by_role("link", name="plan", exact=True).click()
+    expect(ui.docs("Documentation")).to_contain_text("Checks every row of the drop's manifests")
+
+
+def test_the_form_opens_with_the_drop_date(ui: AirflowPages) -> None:
+    form = ui.open_form()
+    expect(form.field("Drop date")).to_contain_text("Which drop to build.")
+
+
+def test_every_setting_is_in_the_form_in_its_group_with_its_help(ui: AirflowPages) -> None:
+    form = ui.open_form()
+    for name, schema in BuildSettings.model_json_schema()["properties"].items():
+        form.open_group(schema["section"])
+        field = form.field(schema["title"])
+        expect(field, name).to_be_visible()
+        expect(field, name).to_contain_text(schema["description"].replace("`", "").replace("*", ""))
+
+
+@pytest.mark.parametrize(
+    ("group", "title", "typed", "becomes", "bounds"),
+    [
+        ("Caption", "Temperature", "3", "2", "At least 0, at most 2."),
+        ("Boxes", "Regions per image, at most", "0", "1", "At least 1, at most 50."),
+    ],
+)
+def test_a_number_out_of_its_bounds_does_not_stay_and_the_help_has_the_bounds(
+    ui: AirflowPages, group: str, title: str, typed: str, becomes: str, bounds: str
+) -> None:
+    form = ui.open_form()
+    form.open_group(group)
+    expect(form.fill(title, typed)).to_have_value(becomes)
+    expect(form.field(title)).to_contain_text(bounds)
+
+
+def test_a_field_that_has_to_be_filled_in_says_so_and_stops_the_run(ui: AirflowPages) -> None:
+    form = ui.open_form()
+    form.open_group("Build")
+    form.fill("File name prefix", "")
+    expect(form.field("File name prefix")).to_contain_text("This field is required")
+    expect(form.trigger).to_be_disabled()
+
+
+@pytest.mark.parametrize(
+    ("group", "title", "value", "refusal"),
+    [
+        ("Build", "File name prefix", "a/b", "Invalid input for param file_name_prefix: 'a/b' does not match"),
+        ("Drop", "Drops", "s3://elsewhere", "Invalid input for param drops_uri: 's3://elsewhere' does not match"),
+    ],
+)
+def test_a_wrong_text_is_refused_with_its_param_and_no_run_comes_of_it(
+    ui: AirflowPages, stack: Stack, group: str, title: str, value: str, refusal: str
+) -> None:
+    before = run_ids(stack)
+    form = ui.open_form()
+    form.open_group(group)
+    form.fill(title, value)
+    form.trigger.click()
+    expect(form.dialog.get_by_text(refusal)).to_be_visible()
+    assert run_ids(stack) == before
+
+
+@pytest.mark.parametrize(
+    ("params", "refusal"),
+    [
+        ({"drop_date": "2026-13-40"}, "Invalid input for param drop_date: '2026-13-40' is not a 'date'"),
+        ({"temperature": 3}, "Invalid input for param temperature: 3 is greater than the maximum of 2"),
+    ],
+)
+def test_wrong_params_in_json_are_refused_too(
+    ui: AirflowPages, stack: Stack, params: dict[str, object], refusal: str
+) -> None:
+    before = run_ids(stack)
+    form = ui.open_form()
+    form.write_json(params)
+    form.trigger.click()
+    expect(form.dialog.get_by_text(refusal)).to_be_visible()
+    assert run_ids(stack) == before
+
+
+def test_a_run_started_with_the_form_ends_green(ui: AirflowPages, stack: Stack) -> None:
+    before = run_ids(stack)
+    form = ui.open_form()
+    form.fill("Drop date", ON_DEMAND)
+    form.open_group("Caption")
+    form.fill("Temperature", "0")
+    form.trigger.click()
+
+    # Airflow opens the page of the run.
+    expect(form.dialog).to_be_hidden()
+    (run_id,) = set(run_ids(stack)) - set(before)
+    ui.shows(run_id)
+    conf = stack.api.get(f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["conf"]
+    assert (conf["drop_date"], conf["temperature"]) == (ON_DEMAND, 0)
+
+    becomes_green(ui.task("publish"))
+    for task in ("wait_for_drop", "plan", "without_boxes", "shard.render", "shard.caption", "shard.validate"):
+        becomes_green(ui.task(task))
+    # All rows have boxes: nothing is to be proposed.
+    expect(ui.task("propose").get_by_text("Skipped")).to_be_visible()
+    ui.open_runs()
+    becomes_green(ui.page.get_by_role("row").filter(has_text=run_id))
+
+
+def test_a_backfill_started_with_the_form_ends_green_and_skips_a_date_without_a_drop(ui: AirflowPages) -> None:
+    form = ui.open_form()
+    form.choose_backfill(FIRST, LAST)
+    expect(form.dialog.get_by_text("3 runs will be triggered.")).to_be_visible()
+    form.run_backfill.click()
+    expect(form.dialog).to_be_hidden()
+
+    ui.open_runs()
+    for date in (FIRST, MISSING, LAST):
+        becomes_green(ui.run(date))
+    for date in (FIRST, LAST):
+        ui.open_run(date)
+        becomes_green(ui.task("publish"))
+    ui.open_run(MISSING)
+    for task in ("wait_for_drop", "publish"):
+        expect(ui.task(task).get_by_text("Skipped")).to_be_visible()
+    ui.open_task("wait_for_drop")
+    expect(ui.page.get_by_text(f"skipped: there is no drop at s3://drops/{MISSING}: upload it there")).to_be_visible()
