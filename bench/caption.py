@@ -44,9 +44,9 @@ from demo_model.drops import evaluation_rows, write_drop
 from deploy.local.paths import DEMO_MODEL, VLLM_PYTHON
 from deploy.local.stack import demo_server
 from regioncap.builds import layout, shard
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.caption import caption_shard
+from regioncap.builds.ask.questions import first_questions
 from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.questions import first_questions
 from regioncap.builds.render import render_shard
 from regioncap.builds.settings import BuildSettings
 from regioncap.processes import Service, free_ports

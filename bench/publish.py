@@ -26,9 +26,9 @@ from bench.render import peak_memory
 from deploy.local import bucket
 from deploy.local.credentials import load_or_create
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import AskCounts
+from regioncap.builds.ask.asking import AskCounts
 from regioncap.builds.plan import Plan
-from regioncap.builds.publish import COPIES_AT_ONCE, publish_build
+from regioncap.builds.publish.commit import COPIES_AT_ONCE, publish_build
 from regioncap.builds.render import RenderCounts
 from regioncap.regions.render import content_name
 from regioncap.storage.s3 import S3Store

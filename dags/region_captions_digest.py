@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, get_current_context, task
 
-from regioncap.builds.manifest import current
+from regioncap.builds.publish.manifest import current
 from regioncap.hooks.deployment import Deployment
 from regioncap.hooks.places import open_partition
 from regioncap.operators.build import RETRY_POLICY

@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import AskCounts
-from regioncap.builds.manifest import current
+from regioncap.builds.ask.asking import AskCounts
+from regioncap.builds.ask.questions import first_questions
 from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.publish import Published, publish_build
-from regioncap.builds.questions import first_questions
+from regioncap.builds.publish.commit import Published, publish_build
+from regioncap.builds.publish.manifest import current
 from regioncap.builds.render import RenderCounts, render_shard
 from regioncap.builds.settings import BuildSettings
 from regioncap.builds.validate import validate_shard

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from regioncap.builds.page import render_page
-from regioncap.builds.report import Distribution, Report, Statistics
+from regioncap.builds.report.figures import Distribution, Report, Statistics
+from regioncap.builds.report.page import render_page
 from regioncap.builds.schemas import example
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected

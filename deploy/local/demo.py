@@ -21,7 +21,7 @@ from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, Stack, run_stack
 from regioncap.builds.dates import DropDateError, resolve_drop_date
-from regioncap.builds.manifest import Manifest
+from regioncap.builds.publish.manifest import Manifest
 from regioncap.builds.status import BuildStatus, Status
 from regioncap.processes import ServiceError
 from regioncap.storage.s3 import S3Store

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regioncap.builds.layout import READY_MARKER
-from regioncap.builds.manifest import Manifest, current
+from regioncap.builds.publish.manifest import Manifest, current
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.builds.publish import Staged, stage_build
+from regioncap.builds.publish.commit import Staged, stage_build
 from regioncap.operators.approval import approval_request, asks_for_approval
 from tests.builders import Place, validated
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from regioncap.builds.layout import MANIFEST, staged_path
 from regioncap.builds.lease import Lease
-from regioncap.builds.manifest import Counts, FileEntry, Manifest
+from regioncap.builds.publish.manifest import Counts, FileEntry, Manifest
 from regioncap.operators.late import LateDropsOperator
 from regioncap.storage.local import LocalStore
 from tests.airflow.conftest import PLACES

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from airflow.sdk import Asset
 
-from regioncap.builds.manifest import Manifest
+from regioncap.builds.publish.manifest import Manifest
 from regioncap.operators.lineage import dataset_name
 from regioncap.operators.publish import PublishOperator
 from tests.builders import DATE, Place, publish_each

@@ -22,9 +22,9 @@ import pytest
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import score
 from deploy.local.stack import DAG, demo_server
-from regioncap.builds.asking import FLUSH_ROWS, load_answers
+from regioncap.builds.ask.asking import FLUSH_ROWS, load_answers
 from regioncap.builds.layout import ANSWERS
-from regioncap.builds.manifest import current
+from regioncap.builds.publish.manifest import current
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import RawAnswer
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture

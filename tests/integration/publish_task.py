@@ -8,9 +8,9 @@ from pathlib import Path
 
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
-from regioncap.builds.manifest import CommitRefusedError, current
 from regioncap.builds.plan import Plan
-from regioncap.builds.publish import publish_build
+from regioncap.builds.publish.commit import publish_build
+from regioncap.builds.publish.manifest import CommitRefusedError, current
 from regioncap.storage.s3 import S3Store
 
 REFUSED = "refused"

@@ -10,8 +10,8 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import Score, score
-from regioncap.builds.asking import AskCounts
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.asking import AskCounts
+from regioncap.builds.ask.caption import caption_shard
 from regioncap.builds.layout import shard_path
 from regioncap.builds.plan import Plan
 from regioncap.builds.render import render_shard

@@ -21,8 +21,8 @@ from demo_model.drops import evaluation_rows, write_drop
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.stack import demo_server
-from regioncap.builds.asking import FLUSH_ROWS
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.asking import FLUSH_ROWS
+from regioncap.builds.ask.caption import caption_shard
 from regioncap.builds.layout import ANSWERS, RECORDS, shard_path
 from regioncap.builds.plan import Plan, plan_build
 from regioncap.builds.render import render_shard

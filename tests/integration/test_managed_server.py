@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from deploy.local.stack import demo_server
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.caption import caption_shard
 from regioncap.builds.plan import Plan
 from regioncap.builds.render import render_shard
 from regioncap.storage.local import LocalStore

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.caption import caption_shard
 from regioncap.builds.layout import shard_path
 from regioncap.builds.render import render_shard
 from regioncap.builds.shard import records

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.credentials import Credentials
-from regioncap.builds.history import collect
-from regioncap.builds.manifest import CommitRefusedError, FileEntry, Manifest, commit, current
-from regioncap.builds.publish import publish_build
+from regioncap.builds.publish.commit import publish_build
+from regioncap.builds.publish.history import collect
+from regioncap.builds.publish.manifest import CommitRefusedError, FileEntry, Manifest, commit, current
 from regioncap.storage.s3 import S3Store
 from regioncap.storage.store import NotFoundError
 from tests.builders import ROOT, kept_builds, read_whole, validated

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.credentials import Credentials
-from regioncap.builds.asking import FLUSH_ROWS
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.asking import FLUSH_ROWS
+from regioncap.builds.ask.caption import caption_shard
 from regioncap.builds.layout import RECORDS, shard_path
 from regioncap.builds.plan import Plan, plan_build
 from regioncap.builds.render import render_shard

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from regioncap.builds.questions import first_questions
+from regioncap.builds.ask.questions import first_questions
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, connect
 from regioncap.vlm.flow import Prepared, ask_all
 from regioncap.vlm.questions import Question, data_url

@@ -18,12 +18,12 @@ import pytest
 from PIL import Image
 
 from regioncap.builds import layout
-from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, load_answers
-from regioncap.builds.caption import caption_shard
-from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
+from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, load_answers
+from regioncap.builds.ask.caption import caption_shard
+from regioncap.builds.ask.propose import propose_shard
 from regioncap.builds.plan import Plan
-from regioncap.builds.propose import propose_shard
-from regioncap.builds.publish import Published, TooManyRejectedError, publish_build
+from regioncap.builds.publish.commit import Published, TooManyRejectedError, publish_build
+from regioncap.builds.publish.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.render import BoxFormatError, render_shard
 from regioncap.builds.shard import StepMissingError, read_lines
 from regioncap.builds.status import BuildStatus
@@ -772,7 +772,7 @@ def test_nothing_is_visible_before_the_manifest_is_written(
     def crash(*_: object) -> None:
         raise OSError("the machine is gone")
 
-    monkeypatch.setattr("regioncap.builds.publish.commit", crash)
+    monkeypatch.setattr("regioncap.builds.publish.commit.commit", crash)
     with pytest.raises(OSError, match="gone"):
         build(place, vlm)
     assert current(place.partition) == (None, None)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from regioncap.builds.drift import COMPARED_BUILDS, drift, earlier_qualities
-from regioncap.builds.report import Quality
+from regioncap.builds.publish.drift import COMPARED_BUILDS, drift, earlier_qualities
+from regioncap.builds.report.figures import Quality
 from tests.builders import DATE, Place, describe
 
 USUAL = {

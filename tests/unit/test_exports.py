@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 
 from regioncap.builds import layout
 from regioncap.builds.exports import EXPORTERS, export, write_exports
-from regioncap.builds.manifest import FileEntry
+from regioncap.builds.publish.manifest import FileEntry
 from regioncap.builds.settings import ExportFormat
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record

@@ -1,6 +1,6 @@
 """How fast something goes lately."""
 
-from regioncap.builds.pace import WINDOW_SECONDS, Pace
+from regioncap.builds.ask.pace import WINDOW_SECONDS, Pace
 
 
 def pace(*, at: list[float]) -> Pace:

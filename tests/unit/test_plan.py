@@ -9,8 +9,8 @@ import pytest
 from regioncap.builds import shard
 from regioncap.builds.drop import DropError
 from regioncap.builds.layout import plan_rejected_path, shard_path
-from regioncap.builds.manifest import Counts, FileEntry, Manifest, commit
 from regioncap.builds.plan import MAX_SHARDS, Plan
+from regioncap.builds.publish.manifest import Counts, FileEntry, Manifest, commit
 from regioncap.regions.records import PlannedRow, Rejected
 from tests.builders import DATE, Place
 

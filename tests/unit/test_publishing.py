@@ -11,10 +11,8 @@ from typing import IO
 
 import pytest
 
-from regioncap.builds.history import RollBackError, collect, roll_back
-from regioncap.builds.manifest import CommitRefusedError, Manifest, commit, current
 from regioncap.builds.plan import Plan
-from regioncap.builds.publish import (
+from regioncap.builds.publish.commit import (
     BuildIncompleteError,
     Published,
     Staged,
@@ -22,7 +20,9 @@ from regioncap.builds.publish import (
     publish_build,
     stage_build,
 )
-from regioncap.builds.report import Quality, load_report
+from regioncap.builds.publish.history import RollBackError, collect, roll_back
+from regioncap.builds.publish.manifest import CommitRefusedError, Manifest, commit, current
+from regioncap.builds.report.figures import Quality, load_report
 from regioncap.builds.shard import StepMissingError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import ConflictError, Entry, StorageError, Store

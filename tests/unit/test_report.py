@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from regioncap.builds.card import code_block, code_span, render_card
-from regioncap.builds.licences import licence_of
-from regioncap.builds.page import bars, meaning, percent, render_page
-from regioncap.builds.report import SAMPLED_PER_CODE, SAMPLED_RECORDS, SAMPLED_WARNED, SCHEMA_IGNORED, Statistics
-from regioncap.builds.shown import excerpt, legible
+from regioncap.builds.report.card import code_block, code_span, render_card
+from regioncap.builds.report.figures import (
+    SAMPLED_PER_CODE,
+    SAMPLED_RECORDS,
+    SAMPLED_WARNED,
+    SCHEMA_IGNORED,
+    Statistics,
+)
+from regioncap.builds.report.licences import licence_of
+from regioncap.builds.report.page import bars, meaning, percent, render_page
+from regioncap.builds.report.shown import excerpt, legible
 from regioncap.regions.codes import Code
 from regioncap.regions.gates import OWN_GATES
 from regioncap.regions.words import count_words

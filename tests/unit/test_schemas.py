@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from regioncap.builds.manifest import current
+from regioncap.builds.publish.manifest import current
 from regioncap.builds.schemas import SCHEMAS, example, fields_page, schema_text
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 import regioncap
 from regioncap.builds import drop as drops
-from regioncap.builds import layout, manifest, shard
+from regioncap.builds import layout, shard
 from regioncap.builds.lineage import NO_LINEAGE, Lineage, LineageWriter, load_lineage
+from regioncap.builds.publish import manifest
 from regioncap.builds.settings import BuildSettings
 from regioncap.regions.extensions import GATES_GROUP, PROPOSERS_GROUP, installed, version_of
 from regioncap.regions.gates import all_gates

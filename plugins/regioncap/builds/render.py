@@ -9,10 +9,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
+from regioncap.builds.ask.propose import Propose, proposals
 from regioncap.builds.drop import read_image
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
-from regioncap.builds.propose import Propose, proposals
 from regioncap.builds.settings import BuildSettings
 from regioncap.errors import PermanentError
 from regioncap.regions import boxes as region_boxes

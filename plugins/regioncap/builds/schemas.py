@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from regioncap.builds.manifest import SCHEMA_VERSION, Manifest
-from regioncap.builds.report import REPORT_VERSION, Report
+from regioncap.builds.publish.manifest import SCHEMA_VERSION, Manifest
+from regioncap.builds.report.figures import REPORT_VERSION, Report
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
 

@@ -4,9 +4,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from regioncap.builds import layout, shard
-from regioncap.builds.pace import Pace
+from regioncap.builds.ask.pace import Pace
+from regioncap.builds.ask.questions import first_questions
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import first_questions
 from regioncap.storage.store import NotFoundError, Store
 from regioncap.vlm.client import RawAnswer
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import load_answers
-from regioncap.builds.exchange import Exchange, exchange
+from regioncap.builds.ask.asking import load_answers
+from regioncap.builds.ask.exchange import Exchange, exchange
+from regioncap.builds.ask.questions import asked_together
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import asked_together
 from regioncap.regions.answers import ParsedAnswer, answer_lines
 from regioncap.regions.faults import RowFault
 from regioncap.regions.gates import Answer, run_gates

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from regioncap.builds.dates import resolve_drop_date
-from regioncap.builds.history import collect, roll_back
 from regioncap.builds.layout import partition
-from regioncap.builds.manifest import Manifest, current
+from regioncap.builds.publish.history import collect, roll_back
+from regioncap.builds.publish.manifest import Manifest, current
 from regioncap.errors import PermanentError
 from regioncap.hooks.deployment import Deployment
 from regioncap.hooks.places import open_warehouse

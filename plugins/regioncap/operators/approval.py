@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from regioncap.builds.publish import Staged
+from regioncap.builds.publish.commit import Staged
 from regioncap.builds.settings import Approval
 from regioncap.errors import PermanentError
 

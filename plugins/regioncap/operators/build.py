@@ -9,11 +9,11 @@ from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
-from regioncap.builds.asking import AskCounts, AskProgress
-from regioncap.builds.caption import caption_shard
+from regioncap.builds.ask.asking import AskCounts, AskProgress
+from regioncap.builds.ask.caption import caption_shard
+from regioncap.builds.ask.propose import propose_shard
 from regioncap.builds.lease import LEASE_SECONDS, Lease, PartitionBusyError
 from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.propose import propose_shard
 from regioncap.builds.render import render_shard
 from regioncap.builds.validate import validate_shard
 from regioncap.errors import PermanentError

@@ -9,8 +9,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from regioncap.builds.drop import not_ready
 from regioncap.builds.late import late_dates, run_id
 from regioncap.builds.lease import Lease
-from regioncap.builds.manifest import current
-from regioncap.builds.publish import was_somebody_asked
+from regioncap.builds.publish.commit import was_somebody_asked
+from regioncap.builds.publish.manifest import current
 from regioncap.hooks.places import open_drop, open_partition, open_work
 from regioncap.operators.params import drop_date_of, nightly_settings
 

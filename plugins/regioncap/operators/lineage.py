@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from regioncap.builds.manifest import Manifest
+from regioncap.builds.publish.manifest import Manifest
 from regioncap.regions.records import Record
 
 if TYPE_CHECKING:

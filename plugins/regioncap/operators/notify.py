@@ -12,7 +12,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from regioncap.builds.layout import partition
-from regioncap.builds.manifest import current
+from regioncap.builds.publish.manifest import current
 from regioncap.hooks.deployment import Deployment, NotifierConfig
 from regioncap.hooks.places import open_partition
 from regioncap.operators.deadline import NightlyStart

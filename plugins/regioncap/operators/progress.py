@@ -2,7 +2,7 @@
 
 from airflow.sdk.observability.stats import Stats
 
-from regioncap.builds.asking import AskProgress
+from regioncap.builds.ask.asking import AskProgress
 
 
 def told(at: AskProgress) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Asset, Context
 
-from regioncap.builds.drift import earlier_qualities
 from regioncap.builds.lease import Lease
-from regioncap.builds.manifest import current
 from regioncap.builds.plan import Plan
-from regioncap.builds.publish import Published, Staged, commit_build, stage_build
-from regioncap.builds.report import load_report
+from regioncap.builds.publish.commit import Published, Staged, commit_build, stage_build
+from regioncap.builds.publish.drift import earlier_qualities
+from regioncap.builds.publish.manifest import current
+from regioncap.builds.report.figures import load_report
 from regioncap.hooks.places import open_drop, open_partition, open_warehouse, open_work
 from regioncap.operators.approval import APPROVE, REJECT, BuildRejectedError, approval_request, asks_for_approval
 from regioncap.operators.build import PlanHandle, take_lease

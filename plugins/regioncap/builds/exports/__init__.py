@@ -12,8 +12,8 @@ from regioncap.builds.exports.hf import hf
 from regioncap.builds.exports.parquet import parquet
 from regioncap.builds.exports.text import csv_text, json_array
 from regioncap.builds.exports.webdataset import webdataset
-from regioncap.builds.manifest import FileEntry
 from regioncap.builds.plan import Plan
+from regioncap.builds.publish.manifest import FileEntry
 from regioncap.builds.settings import CARRY_IMAGES, ExportFormat
 from regioncap.storage.store import Store
 

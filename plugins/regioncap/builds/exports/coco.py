@@ -9,7 +9,7 @@ from typing import IO, Any
 from regioncap.builds.exports.export import Export, Row, chunks
 from regioncap.builds.exports.images import CarriedImage
 from regioncap.builds.layout import partition
-from regioncap.builds.manifest import SCHEMA_VERSION
+from regioncap.builds.publish.manifest import SCHEMA_VERSION
 
 _REGION = 1
 

@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from regioncap.builds import layout
 from regioncap.builds.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
-from regioncap.builds.manifest import FileEntry
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
+from regioncap.builds.publish.manifest import FileEntry
 from regioncap.builds.settings import ExportFormat, ExportImages
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store

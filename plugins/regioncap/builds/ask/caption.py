@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
-from regioncap.builds.exchange import exchange
+from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
+from regioncap.builds.ask.exchange import exchange
+from regioncap.builds.ask.questions import Regions, asked_together, caption_question
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import Regions, asked_together, caption_question
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import RawAnswer, Vlm

@@ -17,9 +17,9 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from regioncap.builds.licences import licence_of
-from regioncap.builds.report import Report, Samples
-from regioncap.builds.shown import excerpt, legible
+from regioncap.builds.report.figures import Report, Samples
+from regioncap.builds.report.licences import licence_of
+from regioncap.builds.report.shown import excerpt, legible
 from regioncap.regions.codes import Code
 from regioncap.regions.gates import all_gates
 from regioncap.regions.marks.palette import PALETTE, RGB, contrast
@@ -38,7 +38,7 @@ def _fit(value: Any) -> Any:
 
 
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("regioncap.builds", "templates"),
+    loader=jinja2.PackageLoader("regioncap.builds.report", "templates"),
     autoescape=True,
     finalize=_fit,
     undefined=jinja2.StrictUndefined,

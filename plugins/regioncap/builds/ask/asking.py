@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
-from regioncap.builds.pace import Pace
+from regioncap.builds.ask.pace import Pace
 from regioncap.builds.plan import Plan
 from regioncap.regions.prompts import AnswerFormat
 from regioncap.storage.store import Store

@@ -12,15 +12,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
-from regioncap.builds.card import render_card
-from regioncap.builds.drift import drift
 from regioncap.builds.exports import write_exports
-from regioncap.builds.history import GRACE, collect, succession
-from regioncap.builds.manifest import FileEntry, Manifest, commit, current
-from regioncap.builds.page import render_page
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
-from regioncap.builds.report import Quality, Statistics, make_report
+from regioncap.builds.publish.drift import drift
+from regioncap.builds.publish.history import GRACE, collect, succession
+from regioncap.builds.publish.manifest import FileEntry, Manifest, commit, current
+from regioncap.builds.report.card import render_card
+from regioncap.builds.report.figures import Quality, Statistics, make_report
+from regioncap.builds.report.page import render_page
 from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected

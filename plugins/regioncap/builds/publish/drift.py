@@ -8,8 +8,9 @@ need not be wrong.
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from regioncap.builds import layout, manifest
-from regioncap.builds.report import Quality, load_report
+from regioncap.builds import layout
+from regioncap.builds.publish import manifest
+from regioncap.builds.report.figures import Quality, load_report
 from regioncap.storage.store import Store
 
 # So many builds before this one are looked at, and no further back.

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import regioncap
 from regioncap.builds import layout
-from regioncap.builds.caption import load_counts
-from regioncap.builds.manifest import Counts, Manifest
+from regioncap.builds.ask.caption import load_counts
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
+from regioncap.builds.publish.manifest import Counts, Manifest
 from regioncap.builds.render import load_render_counts
 from regioncap.regions.gates import all_gates
 from regioncap.regions.records import Record, Rejected

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from regioncap.builds import layout
-from regioncap.builds.manifest import EarlierBuild, Manifest, commit, current
+from regioncap.builds.publish.manifest import EarlierBuild, Manifest, commit, current
 from regioncap.errors import PermanentError
 from regioncap.storage.store import NotFoundError, Store
 

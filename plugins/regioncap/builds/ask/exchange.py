@@ -15,8 +15,8 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from regioncap.builds.ask.questions import Regions, caption_question
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import Regions, caption_question
 from regioncap.regions.answers import parse_answer
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault

@@ -11,9 +11,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from regioncap.builds.licences import licence_of
-from regioncap.builds.report import Report
-from regioncap.builds.shown import legible
+from regioncap.builds.report.figures import Report
+from regioncap.builds.report.licences import licence_of
+from regioncap.builds.report.shown import legible
 from regioncap.regions.records import Record
 
 # How many records a hub calls how.
@@ -46,7 +46,7 @@ def _quoted(value: Any) -> Any:
 
 
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("regioncap.builds", "templates"),
+    loader=jinja2.PackageLoader("regioncap.builds.report", "templates"),
     finalize=_quoted,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

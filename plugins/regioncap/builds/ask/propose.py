@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from regioncap.builds import drop as drops
 from regioncap.builds import layout, shard
-from regioncap.builds.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
+from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
+from regioncap.builds.ask.questions import grounding_question
 from regioncap.builds.plan import Plan
-from regioncap.builds.questions import grounding_question
 from regioncap.regions.boxes import Box
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault

@@ -1,0 +1,1 @@
+"""Publishing a build: the commit, the builds that are kept, and what is unlike the days before."""
