@@ -110,7 +110,9 @@ with DAG(
         task_id="publish",
         plan=plan.output["plan"],
         asset=REGION_CAPTIONS,
-        # For an approval; the time that publishing itself may take is as for every task.
+        # One task copies all of the date's images.
+        execution_timeout=timedelta(hours=12),
+        # For an approval.
         response_timeout=timedelta(days=7),
         # Runs with no shards too (all rows rejected, or nothing changed); a failed shard or a skipped plan stops it.
         trigger_rule="none_failed_min_one_success",

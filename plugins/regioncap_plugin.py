@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-# Tasks are forked from a process that has loaded this file, where the deployment loads plugins early (`[core]
-# lazy_load_plugins`): then what their DAG imports is there already, and each takes a second of a core less.
+# Airflow's processes load this file once and then fork: tasks, and the parsing of DAG files. What the DAG imports is
+# there already then, and each of them takes most of a second of a core less.
 import regioncap.operators.publish
 import regioncap.sensors.drop  # noqa: F401
 from regioncap.operators.deadline import NightlyStart

@@ -38,8 +38,6 @@ def environment(home: Path, port: int, credentials: Credentials, regioncap: dict
         "CORE__PLUGINS_FOLDER": str(PLUGINS),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__EXECUTOR": "LocalExecutor",
-        # Before the executor forks its workers: see plugins/regioncap_plugin.py.
-        "CORE__LAZY_LOAD_PLUGINS": "False",
         # Two cores: more tasks at once only take memory from each other.
         "CORE__PARALLELISM": "4",
         "CORE__FERNET_KEY": credentials.fernet_key,
@@ -55,6 +53,8 @@ def environment(home: Path, port: int, credentials: Credentials, regioncap: dict
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        # Between one task and the next, a run waits for the scheduler to look again.
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
     }

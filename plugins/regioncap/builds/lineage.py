@@ -7,6 +7,7 @@ place of its shard in the list of shards, which is in the file's metadata. In me
 import hashlib
 import io
 import json
+import tempfile
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import NotFoundError, Store
 
 _SHARDS = b"shards"
+_ROW_GROUP = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,17 @@ class LineageWriter:
 
     def save(self, work: Store, plan_id: str) -> None:
         """Write what was noted beside the plan."""
-        rows = np.frombuffer(self._rows, dtype=np.uint64)
+        rows, places = np.frombuffer(self._rows, np.uint64), np.frombuffer(self._places, np.uint32)
+        schema = pa.schema([("row", pa.uint64()), ("shard", pa.uint32())], {_SHARDS: json.dumps(self._shards)})
         order = np.argsort(rows)
-        places = np.frombuffer(self._places, dtype=np.uint32)
-        table = pa.table({"row": rows[order], "shard": places[order]})
-        out = io.BytesIO()
-        # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
-        pq.write_table(
-            table.replace_schema_metadata({_SHARDS: json.dumps(self._shards)}), out, use_dictionary=["shard"]
-        )
-        work.write(layout.lineage_path(plan_id), out.getvalue())
+        with tempfile.TemporaryFile(prefix="regioncap-lineage-") as out:
+            # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
+            with pq.ParquetWriter(out, schema, use_dictionary=["shard"]) as writer:
+                for start in range(0, len(order), _ROW_GROUP):
+                    part = order[start : start + _ROW_GROUP]
+                    writer.write_table(pa.table({"row": rows[part], "shard": places[part]}, schema))
+            out.seek(0)
+            work.write_stream(out, layout.lineage_path(plan_id))
 
 
 def load_lineage(work: Store, plan_id: str) -> Lineage:
