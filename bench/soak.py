@@ -13,7 +13,7 @@ import json
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -110,9 +110,12 @@ def snapshot(stack: Stack, state: Path, before: set[Path]) -> dict[str, float]:
     """Memory in MB and processes by service; rows of the largest tables; temporary files but those `before`."""
     figures: dict[str, float] = {}
     for name, service in stack.services.items():
-        processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]
-        figures[f"{name}: memory, MB"] = sum(process.memory_info().rss for process in processes) / 1e6
-        figures[f"{name}: processes"] = len(processes)
+        memory = []
+        for process in [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                memory.append(process.memory_info().rss)
+        figures[f"{name}: memory, MB"] = sum(memory) / 1e6
+        figures[f"{name}: processes"] = len(memory)
     with closing(sqlite3.connect(f"file:{state / 'airflow' / 'airflow.db'}?mode=ro", uri=True)) as database:
         names = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
         rows = {name: database.execute(f'select count(*) from "{name}"').fetchone()[0] for name in names}

@@ -31,6 +31,7 @@ from deploy.local.airflow import USER, AirflowApi
 from deploy.local.paths import AIRFLOW_BIN, DAGS, DEMO_MODEL, INCLUDE, PLUGINS, ROOT, VLLM_PYTHON
 from deploy.local.stack import DAG, Stack
 from regioncap.processes import Service, ServiceError
+from tests import processes
 
 COMPOSE_FILE = ROOT / "docker-compose.yaml"
 HERE = Path(__file__).parent
@@ -162,7 +163,7 @@ class Instance:
 
     def kill(self) -> None:
         """`kill -9` everything in the container, as when its machine loses power."""
-        for process in psutil.Process().children(recursive=True):
+        for process in processes.below():
             with suppress(psutil.NoSuchProcess):
                 if process.environ().get("HOSTNAME") == self.address:
                     process.kill()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from demo_model.drops import Row, evaluation_rows, write_drop
 from deploy.local.stack import DAG
 from regioncap.builds.ask.asking import FLUSH_ROWS
+from tests import processes
 from tests.compose.cluster import Cluster
 from tests.e2e.conftest import Rig
 
@@ -113,11 +113,6 @@ def test_logs_are_in_the_bucket_and_come_back_through_the_api(run: Run, rig: Rig
 
 
 def test_every_service_listens_on_loopback_only(cluster: Cluster) -> None:
-    listening = {
-        connection.laddr.ip
-        for process in psutil.Process().children(recursive=True)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening = processes.addresses_listened_on()
     assert len(listening) > 4
     assert all(address.startswith("127.") for address in listening)

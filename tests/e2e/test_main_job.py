@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +26,7 @@ from regioncap.builds.layout import ANSWERS
 from regioncap.builds.publish.manifest import current
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import RawAnswer
+from tests import processes
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
 from tests.e2e.conftest import Rig
 
@@ -55,12 +55,7 @@ def sample(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dic
 
 
 def test_every_service_listens_on_loopback_only(rig: Rig) -> None:
-    listening = [
-        connection.laddr.ip
-        for process in psutil.Process().children(recursive=True)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = processes.addresses_listened_on()
     assert len(listening) > 4
     assert set(listening) == {"127.0.0.1"}
 
@@ -265,11 +260,8 @@ def unworded(record: dict[str, Any]) -> dict[str, Any]:
 def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
     """`kill -9` the process that runs the task, as the kernel would when memory runs out."""
     (task,) = [task for task in rig.api.task_instances(DAG, run_id) if task["task_id"] == task_id]
-    (worker,) = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if " ".join(process.cmdline()).strip() == f"airflow worker -- {task['id']}"
-    ]
+    title = f"airflow worker -- {task['id']}"
+    (worker,) = [process for process in processes.below() if " ".join(processes.command(process)).strip() == title]
     worker.kill()
 
 
@@ -342,11 +334,7 @@ def test_caption_tasks_share_a_server_that_they_start_and_that_ends_after_them(r
 
 def guards() -> list[psutil.Process]:
     """The processes that run shared servers."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it has just ended
-            found += [process] if GUARD in process.cmdline() else []
-    return found
+    return [process for process in processes.below() if GUARD in processes.command(process)]
 
 
 def test_text_in_a_drop_is_shown_as_text_and_runs_nowhere(rig: Rig, tmp_path: Path) -> None:

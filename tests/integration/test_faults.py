@@ -8,13 +8,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
-import psutil
 import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
@@ -32,6 +31,7 @@ from regioncap.processes import Service, free_ports
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint, RawAnswer
+from tests import processes
 from tests.builders import DATE, ROOT, Place, settings
 
 if TYPE_CHECKING:
@@ -102,10 +102,8 @@ class Rig:
             self._task.wait()
             return
         # The first below the keeper is the server's own process.
-        keeper = psutil.Process(self._services[name].pid)
-        for process in keeper.children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        for process in processes.below(self._services[name].pid):
+            processes.kill(process)
         self._services[name].stop()
         self.start(name)
 

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from regioncap.storage.local import LocalStore
 from regioncap.vlm.client import Endpoint, VlmSetupError
 from regioncap.vlm.managed import ManagedServer
 from regioncap.vlm.server import is_ready
+from tests import processes
 from tests.builders import Place
 
 IDLE_SECONDS = 6.0
@@ -55,11 +55,10 @@ def hold(root: Path, seconds: float) -> None:
 def servers(root: Path) -> list[psutil.Process]:
     """Guards of `root`, and everything below them."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
+    for process in psutil.process_iter():
+        command = processes.command(process)
         if "regioncap.vlm.managed" in command and command[-1].startswith(str(root)):
-            with suppress(psutil.NoSuchProcess):
-                found += [process, *process.children(recursive=True)]
+            found += [process, *processes.below(process.pid)]
     return found
 
 
@@ -70,8 +69,8 @@ def wait(condition: Callable[[], object], seconds: float) -> None:
         time.sleep(0.2)
 
 
-def all_gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+def all_gone(servers: list[psutil.Process]) -> bool:
+    return not any(map(processes.runs, servers))
 
 
 @pytest.fixture
@@ -79,8 +78,7 @@ def room(tmp_path: Path) -> Iterator[Path]:
     """A folder whose servers are gone at the end, whatever the test did."""
     yield tmp_path
     for process in servers(tmp_path):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+        processes.kill(process)
 
 
 def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
@@ -128,7 +126,9 @@ def test_a_killed_server_comes_back_and_a_killed_task_leaves_nothing_running(roo
     (folder,) = (room / "vlm").iterdir()
     port = json.loads((folder / "state.json").read_text())["port"]
     # The keeper's command line ends with the server's.
-    keeper, api_server = (process for process in running if "vllm.entrypoints.openai.api_server" in process.cmdline())
+    keeper, api_server = (
+        process for process in running if "vllm.entrypoints.openai.api_server" in processes.command(process)
+    )
     (api_server if killed == "server" else keeper).kill()
     wait(lambda: start_ups(room) == 2, 120)
     assert json.loads((folder / "state.json").read_text())["port"] == port
@@ -144,7 +144,7 @@ def test_a_killed_guard_takes_its_server_along_and_the_next_task_starts_another(
     patient = managed(room, idle_seconds=600)
     with patient.reach():
         before = servers(room)
-        next(process for process in before if "regioncap.vlm.managed" in process.cmdline()).kill()
+        next(process for process in before if "regioncap.vlm.managed" in processes.command(process)).kill()
         wait(lambda: all_gone(before), 60)
     with patient.reach() as endpoint:
         assert is_ready(int(endpoint.base_urls[0].split(":")[2].split("/")[0]))
