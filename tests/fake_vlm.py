@@ -69,9 +69,11 @@ class FakeVlm:
     requests: list[dict[str, Any]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
-    # Whether it answers in free text whatever the schema, and what it says of its queue.
+    # Whether it answers in free text whatever the schema, and what it says of its queue: so many wait, or those above
+    # so many at once.
     ignores_schemas: bool = False
     waiting: int | None = None
+    slots: int | None = None
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
     gone_until: float = 0.0
     url: str = ""
@@ -105,8 +107,9 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
 
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                gauge = f'vllm:num_requests_waiting{{engine="0"}} {fake.waiting}.0\n'
-                self._send(Reply(body="" if fake.waiting is None else gauge))
+                waiting = max(0, fake.in_flight - fake.slots) if fake.slots else fake.waiting
+                gauge = f'vllm:num_requests_waiting{{engine="0"}} {waiting}.0\n'
+                self._send(Reply(body="" if waiting is None else gauge))
                 return
             listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
             self._send(Reply(body=json.dumps({"object": "list", "data": listed})))

@@ -13,7 +13,7 @@ import pytest
 
 from regioncap.builds.ask.questions import first_questions
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, connect
-from regioncap.vlm.flow import Prepared, ask_all
+from regioncap.vlm.flow import Prepared, ask_all, turns_wanted
 from regioncap.vlm.questions import Question, data_url
 from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
@@ -77,20 +77,23 @@ def test_no_more_than_allowed_are_under_way(vlm: FakeVlm) -> None:
     assert vlm.most_in_flight == 4
 
 
-@pytest.mark.parametrize(
-    ("waiting", "expected"), [(0, range(65, 257)), (9, range(64, 65))], ids=["none wait", "some wait"]
-)
-def test_more_are_under_way_as_long_as_none_wait_in_the_servers_queue(
-    vlm: FakeVlm, waiting: int, expected: range
-) -> None:
-    def slow(_: int, body: dict[str, Any]) -> Reply:
-        reply = answer_well(body)
-        reply.delay = 0.4
-        return reply
-
-    vlm.behave, vlm.waiting = slow, waiting
-    ask(vlm, questions(250))
+@pytest.mark.parametrize(("slots", "expected"), [(1000, range(200, 257)), (72, range(80, 129)), (8, range(64, 65))])
+def test_a_few_more_are_under_way_than_the_server_works_on(vlm: FakeVlm, slots: int, expected: range) -> None:
+    vlm.behave, vlm.slots = (lambda _, body: replace(answer_well(body), delay=0.4)), slots
+    ask(vlm, questions(1200 if slots == 1000 else 500))
     assert vlm.most_in_flight in expected
+
+
+@pytest.mark.parametrize(
+    ("under_way", "waiting", "wanted"),
+    [(64, 0, 128), (240, 0, 256), (256, 128, 160), (160, 32, 160), (100, 900, 64), (100, None, 256)],
+)
+def test_the_queue_decides_how_many_are_under_way(under_way: int, waiting: int | None, wanted: int) -> None:
+    assert turns_wanted(under_way, waiting, bound=256) == wanted
+
+
+def test_a_bound_holds_whatever_the_queue() -> None:
+    assert turns_wanted(4, 0, bound=4) == turns_wanted(4, None, bound=4) == 4
 
 
 def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:

@@ -12,9 +12,10 @@ from regioncap.vlm.questions import Question, data_url
 
 Item = TypeVar("Item")
 
-# So many questions are under way to begin with, and twice as many after each look that finds fewer than one in so many
-# of them in the server's queue. A queue costs a server next to nothing, an empty one wastes it.
-_FIRST_IN_FLIGHT, _QUEUE, _LOOK_SECONDS = 64, 8, 0.5
+# So many questions are under way to begin with, and at least. The queues are looked at this often, less often while
+# nothing changes: each look costs the server some milliseconds.
+_FIRST_IN_FLIGHT = 64
+_LOOK_SECONDS, _MAX_LOOK_SECONDS = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ async def ask_all(
 ) -> None:
     """Ask about each item until there is nothing more to ask, with at most `bound` questions under way.
 
-    How many there are below the bound is found out: more and more, until some wait in the server's queue. Where the
-    server does not tell its queue, it is the bound.
+    How many there are below the bound is found out: a few more than the servers work on at once, so that their queues
+    are never empty, and never long: what others ask would wait behind it. Where a server does not tell its queue, it is
+    the bound.
 
     `prepare` makes an item's next question and finds its images, on other threads: it gets the answers that the item
     has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
@@ -64,9 +66,8 @@ async def ask_all(
                 keep(answer)
             finished(len(told))
 
-    first = min(_FIRST_IN_FLIGHT, bound)
-    turns = asyncio.Semaphore(first)
-    looker = asyncio.create_task(_look_regularly(client, turns, first, bound))
+    turns = _Turns(min(_FIRST_IN_FLIGHT, bound))
+    looker = asyncio.create_task(_look_regularly(client, turns, bound))
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(bound):
@@ -87,17 +88,52 @@ def image_url(image: bytes | Path, readable: str) -> str:
     return data_url(image.read_bytes())
 
 
-async def _look_regularly(client: VlmClient, turns: asyncio.Semaphore, turns_now: int, bound: int) -> None:
-    """Give out more turns while the servers' queues are short; of several servers, notice which is busy or back."""
-    servers = len(client.endpoint.base_urls)
-    while turns_now < bound or servers > 1:
-        await asyncio.sleep(_LOOK_SECONDS)
+async def _look_regularly(client: VlmClient, turns: "_Turns", bound: int) -> None:
+    """Keep the servers' queues short but not empty; of several servers, notice which is busy or back."""
+    pause = _LOOK_SECONDS
+    while True:
+        await asyncio.sleep(pause)
         waiting = await client.look()
-        target = turns_now
-        if waiting is None:
-            target = bound
-        elif waiting * servers * _QUEUE < turns_now:
-            target = min(bound, 2 * turns_now)
-        for _ in range(target - turns_now):
-            turns.release()
-        turns_now = target
+        before, servers = turns.number, len(client.endpoint.base_urls)
+        turns.set(turns_wanted(client.in_flight, None if waiting is None else waiting * servers, bound))
+        steady = abs(turns.number - before) <= before / 8
+        pause = min(2 * pause, _MAX_LOOK_SECONDS) if steady else _LOOK_SECONDS
+
+
+def turns_wanted(under_way: int, waiting: int | None, bound: int) -> int:
+    """How many questions should be under way, where so many are and so many of them wait in the servers' queues.
+
+    Twice as many until there is a queue, then a quarter more than what is being worked on, so that it stays short.
+    `waiting` is None where the queues are not known; then it is `bound`.
+    """
+    if waiting is None:
+        return bound
+    more = 1.25 if waiting else 2
+    return min(bound, max(_FIRST_IN_FLIGHT, round(more * (under_way - waiting))))
+
+
+class _Turns:
+    """Of so many questions that may be under way at once. To be used from one event loop."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._free = asyncio.Semaphore(number)
+        # So many are taken back when they are next returned.
+        self._surplus = 0
+
+    def set(self, number: int) -> None:
+        """Change how many there are."""
+        self._surplus -= number - self.number
+        self.number = number
+        while self._surplus < 0:
+            self._free.release()
+            self._surplus += 1
+
+    async def __aenter__(self) -> None:
+        await self._free.acquire()
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._surplus > 0:
+            self._surplus -= 1
+        else:
+            self._free.release()

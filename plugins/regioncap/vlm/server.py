@@ -52,6 +52,17 @@ class ServerConfig(BaseModel):
         return self.served_model_name or (f"{self.model}@{self.revision}" if self.revision else self.model)
 
 
+# What makes vLLM faster where its threads, images and clients share a few cores.
+CPU_ENVIRONMENT = {
+    # One process computes and schedules. As two, each spins on a core while it waits for the other, and takes it from
+    # preparing images: a third more of a core for each image.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # Of the threads of a parallel loop, those that wait for the slowest sleep instead of spinning: a quarter less of a
+    # core for each image.
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
 def base_url(port: int) -> str:
     """Where clients reach the server."""
     return f"http://127.0.0.1:{port}/v1"
@@ -103,9 +114,7 @@ def environment(config: ServerConfig, base: Mapping[str, str] = os.environ) -> d
         variables["HF_HOME"] = str(config.hf_home)
     if config.device == "cpu":
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gb)
-        # One process computes and schedules. As two, each spins on a core while it waits for the other, and takes it
-        # from preparing images: a third more of a core for each image.
-        variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        variables.update(CPU_ENVIRONMENT)
     return variables
 
 

