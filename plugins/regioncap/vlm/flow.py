@@ -12,8 +12,8 @@ from regioncap.vlm.questions import Question, data_url
 
 Item = TypeVar("Item")
 
-# So many questions are under way to begin with, and at least. The queues are looked at this often, less often while
-# nothing changes: each look costs the server some milliseconds.
+# So many questions are under way to begin with, and at least. The queues are looked at this often, that of a
+# single server less often while nothing changes: each look costs it some milliseconds.
 _FIRST_IN_FLIGHT = 64
 _LOOK_SECONDS, _MAX_LOOK_SECONDS = 0.5, 2.0
 
@@ -90,14 +90,16 @@ def image_url(image: bytes | Path, readable: str) -> str:
 
 async def _look_regularly(client: VlmClient, turns: "_Turns", bound: int) -> None:
     """Keep the servers' queues short but not empty; of several servers, notice which is busy or back."""
-    pause = _LOOK_SECONDS
+    pause, servers = _LOOK_SECONDS, len(client.endpoint.base_urls)
+    # A server that is back is asked again after a look.
+    longest = _MAX_LOOK_SECONDS if servers == 1 else _LOOK_SECONDS
     while True:
         await asyncio.sleep(pause)
         waiting = await client.look()
-        before, servers = turns.number, len(client.endpoint.base_urls)
+        before = turns.number
         turns.set(turns_wanted(client.in_flight, None if waiting is None else waiting * servers, bound))
         steady = abs(turns.number - before) <= before / 8
-        pause = min(2 * pause, _MAX_LOOK_SECONDS) if steady else _LOOK_SECONDS
+        pause = min(2 * pause, longest) if steady else _LOOK_SECONDS
 
 
 def turns_wanted(under_way: int, waiting: int | None, bound: int) -> int:
