@@ -1,0 +1,171 @@
+"""What RegionCap 0.1 published and left in its work area is read, taken over, gone back to: see tests/data/v0.1."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from regioncap.builds import layout, shard
+from regioncap.builds.lease import Lease, PartitionBusyError
+from regioncap.builds.plan import Plan
+from regioncap.builds.publish.commit import Staged, commit_build
+from regioncap.builds.publish.drift import earlier_qualities
+from regioncap.builds.publish.history import collect, roll_back
+from regioncap.builds.publish.manifest import Manifest, current
+from regioncap.builds.report.figures import load_report
+from regioncap.builds.status import BuildStatus
+from regioncap.regions.records import Record, Rejected
+from regioncap.storage.local import LocalStore
+from regioncap.storage.store import Store
+from tests.builders import ROOT, Place, read_whole
+from tests.fake_vlm import FakeVlm
+from tests.unit.test_build import caption, propose, publish, render, validate
+
+WRITTEN = ROOT / "tests" / "data" / "v0.1"
+STRUCTURED, FREE_TEXT, WAITING = "2026-10-05", "2026-10-06", "2026-10-07"
+
+
+class Kept(Place):
+    """A date of what is kept, copied to where it can be written to."""
+
+    def __init__(self, folder: Path, date: str) -> None:
+        shutil.copytree(WRITTEN, folder, dirs_exist_ok=True)
+        self.folder = folder
+        self.date = date
+        self.drop = LocalStore(folder / "drops" / date)
+        self.warehouse = LocalStore(folder / "warehouse")
+        self.work = LocalStore(folder / "work" / f"dt={date}")
+        self.partition = LocalStore(folder / "warehouse" / f"dt={date}")
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is published."""
+        manifest, _ = current(self.partition)
+        assert manifest is not None
+        return manifest
+
+    def plan_again(self, **changes: object) -> Plan:
+        """Plan the drop as a run with the settings of the published build would, but for `changes`."""
+        settings = json.loads(self.work.read(layout.plan_path(self.manifest.plan_id)))["settings"]
+        return self.plan(run_id="run-2", **(settings | changes))
+
+    def build_again(self, vlm: FakeVlm, plan: Plan) -> list[Record]:
+        """Build a plan, and return the records that are published."""
+        propose(self, plan, vlm)
+        render(self, plan)
+        caption(self, plan, vlm)
+        validate(self, plan)
+        publish(self, plan)
+        read_whole(self.partition)
+        return records(self.partition, self.manifest)
+
+
+def records(partition: Store, manifest: Manifest) -> list[Record]:
+    return [record for entry in manifest.captions for record in shard.read_lines(partition, entry.path, Record)]
+
+
+def rejected(partition: Store, manifest: Manifest) -> list[Rejected]:
+    return shard.read_lines(partition, manifest.rejected.path, Rejected)
+
+
+def captions(found: list[Record]) -> dict[str, list[str]]:
+    return {record.id: [region.caption for region in record.regions] for record in found}
+
+
+@pytest.mark.parametrize("date", [STRUCTURED, FREE_TEXT])
+def test_what_was_published_is_read_whole(tmp_path: Path, date: str, caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept(tmp_path, date)
+    manifest, report = kept.manifest, load_report(kept.partition, kept.manifest)
+    assert read_whole(kept.partition) == manifest.build_id
+    assert report is not None and report.counts == manifest.counts
+    assert len(records(kept.partition, manifest)) == manifest.counts.captioned
+    assert len(rejected(kept.partition, manifest)) == manifest.counts.rejected
+    assert caplog.messages == []
+
+
+def test_what_became_of_the_rows_is_what_it_was(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, STRUCTURED)
+    assert captions(records(kept.partition, kept.manifest)) == {
+        "street-1": ["a red square block", "a blue ball"],
+        "street-2": ["a green square block", "a blue ball, “no. 2”"],
+        "tu-3": ["a yellow ball", "a black square block"],
+        "again-5": ["a blue square block", "a red ball"],
+        "twice-7": ["a red square block", "a red square block"],
+    }
+    assert [str(row.code) for row in rejected(kept.partition, kept.manifest)] == [
+        "not_json", "image_not_found", "cut_off", "request_refused",
+    ]  # fmt: skip
+
+
+def test_later_builds_are_compared_with_those_of_then(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, WAITING)
+    assert [quality.regions_per_record for quality in earlier_qualities(kept.warehouse, WAITING)] == [1.6667, 2.0]
+
+
+def test_the_answers_of_then_are_taken_over_and_none_is_asked_for_again(tmp_path: Path, vlm: FakeVlm) -> None:
+    kept = Kept(tmp_path, FREE_TEXT)
+    before = kept.manifest
+    plan = kept.plan_again(shard_size=2)
+    source = json.loads(kept.work.read(layout.plan_path(before.plan_id)))["shards"]
+    # Other shards, other ids: what was asked is found by where each row was.
+    assert plan.plan_id != before.plan_id and [plan.sources[name] for name in plan.shards] == [source, source]
+    now = kept.build_again(vlm, plan)
+    marked = {record.id: record.image_with_bbox for record in records(kept.partition, before)}
+    assert {record.id: record.image_with_bbox for record in now} == marked, "images are marked otherwise than by 0.1"
+    assert vlm.requests == []
+    assert captions(now) == captions(records(kept.partition, before))
+    assert [build.build_id for build in kept.manifest.history] == [before.build_id]
+
+
+def test_a_drop_of_then_is_built_anew_whatever_is_asked_again(tmp_path: Path, vlm: FakeVlm) -> None:
+    kept = Kept(tmp_path, STRUCTURED)
+    before = kept.manifest
+    now = kept.build_again(vlm, kept.plan_again())
+    assert kept.manifest.counts.rows == before.counts.rows
+    assert {record.id for record in records(kept.partition, before)} <= {record.id for record in now}
+    assert [row.id for row in rejected(kept.partition, kept.manifest)][:2] == [None, "missing-4"]
+
+
+def test_the_work_of_a_run_of_then_is_gone_on_with(tmp_path: Path, vlm: FakeVlm) -> None:
+    """Between `caption` and `publish` of one run, RegionCap was brought up to date."""
+    kept = Kept(tmp_path, FREE_TEXT)
+    before = kept.manifest
+    plan = Plan.load(kept.work, before.plan_id)
+    at = BuildStatus(kept.work).update(plan.plan_id)
+    assert (at.images, at.questions, at.answers) == (3, 3, 3)
+    caption(kept, plan, vlm)
+    validate(kept, plan)
+    assert vlm.requests == []
+    assert publish(kept, plan).manifest == before
+
+
+def test_the_build_before_is_gone_back_to_and_nothing_is_lost(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, STRUCTURED)
+    (earlier,) = kept.manifest.history
+    assert collect(kept.partition) == []
+    assert roll_back(kept.partition, None).build_id == earlier.build_id
+    assert read_whole(kept.partition) == earlier.build_id
+    assert set(captions(records(kept.partition, kept.manifest))) == {"street-1", "street-2", "tu-3"}
+    assert load_report(kept.partition, kept.manifest) is not None
+
+
+def test_a_build_that_waits_since_then_can_be_approved(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, WAITING)
+    (plan_id,) = (path.name for path in (tmp_path / "work" / f"dt={WAITING}" / "plans").iterdir())
+    staged = Staged.load(kept.work, plan_id)
+    assert staged is not None and not staged.approved
+    plan = Plan.load(kept.work, plan_id)
+    commit_build(staged, plan=plan, partition=kept.partition, progress=lambda message: None)
+    assert read_whole(kept.partition) == staged.manifest.build_id
+
+
+def test_the_lease_of_a_run_of_then_is_held_until_it_ends(tmp_path: Path) -> None:
+    work = Kept(tmp_path, FREE_TEXT).work
+    ends = json.loads(work.read(layout.LEASE))["expires_at"]
+    other = Lease(work, "another", lambda: ends - 1)
+    assert other.is_held()
+    with pytest.raises(PartitionBusyError, match="manual__2026-10-06"):
+        other.take()
+    Lease(work, "manual__2026-10-06", lambda: ends - 1).take()
+    Lease(work, "another", lambda: ends + 3600).take()
