@@ -10,6 +10,7 @@ import pytest
 
 from regioncap.commands.builds import main
 from tests.builders import DATE, Place, publish_each
+from tests.damage import DAMAGE, damage
 
 
 @pytest.fixture
@@ -61,3 +62,19 @@ def test_connections_are_found_in_airflows_database(airflow_db: None) -> None:
         subprocess.run([*connections, "delete", "regioncap_warehouse"], check=True, capture_output=True)
     assert done.returncode == 1
     assert "the S3 service at http://127.0.0.1:9 cannot be reached" in done.stderr
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_date_costs_only_its_own_line(place: Place, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    (a,) = publish_each(place, "a")
+    for date in ("2026-10-04", "2026-10-06"):
+        publish_each(Place(place.folder, date), date)
+    damage(place.folder / "warehouse/dt=2026-10-04/_manifest.json", kind)
+    for command, said in (("list", f"  {a} "), ("collect", f"dt={DATE}: nothing deleted")):
+        assert run(place, command) == 1
+        told = capsys.readouterr()
+        assert said in told.out and "dt=2026-10-06" in told.out
+        (line,) = told.err.splitlines()
+        assert "dt=2026-10-04/_manifest.json cannot be read" in line
+    assert run(place, "rollback", "--date", "2026-10-04") == 1
+    assert "_manifest.json cannot be read" in capsys.readouterr().err

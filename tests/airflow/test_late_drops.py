@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from regioncap.builds.layout import MANIFEST, staged_path
+from regioncap.builds.layout import LEASE, MANIFEST, staged_path
 from regioncap.builds.lease import Lease
 from regioncap.builds.publish.manifest import Counts, FileEntry, Manifest
 from regioncap.operators.late import LateDropsOperator
 from regioncap.storage.local import LocalStore
 from tests.airflow.conftest import PLACES
+from tests.damage import DAMAGE, damage
 
 TONIGHT = "2026-11-23"
 
@@ -85,3 +86,21 @@ def test_while_the_dag_is_paused_no_runs_pile_up() -> None:
     drop("2026-11-20")
     with pytest.raises(AirflowSkipException, match="region_captions is paused"):
         found(paused=True)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_date_whose_manifest_is_damaged_is_told_and_the_others_are_found(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    for date in ("2026-11-20", "2026-11-21"):
+        drop(date)
+    publish("2026-11-20")
+    damage(PLACES / "warehouse/dt=2026-11-20" / MANIFEST, kind)
+    assert [run["conf"]["drop_date"] for run in found()] == ["2026-11-21"]
+    assert "dt=2026-11-20/_manifest.json cannot be read" in capsys.readouterr().out
+
+
+def test_a_date_whose_lease_is_damaged_is_being_built_by_nobody() -> None:
+    drop("2026-11-20")
+    LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-20").write(LEASE, b"")
+    assert len(found()) == 1

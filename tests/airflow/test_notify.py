@@ -16,6 +16,7 @@ from regioncap.operators.notify import tell_failure, tell_overdue, tell_success
 from tests.airflow.conftest import PLACES
 from tests.airflow.test_late_drops import publish
 from tests.builders import DATE
+from tests.damage import damage
 
 told: list[str] = []
 
@@ -85,6 +86,13 @@ def test_a_date_is_overdue_unless_it_is_published() -> None:
     publish(DATE)
     overdue()
     assert len(told) == 1
+
+
+def test_a_date_whose_manifest_is_damaged_is_overdue() -> None:
+    publish(DATE)
+    damage(PLACES / "warehouse" / f"dt={DATE}" / "_manifest.json", "cut")
+    overdue()
+    assert len(told) == 1 and f"{DATE} is not published" in told[0]
 
 
 def test_nobody_is_told_what_nobody_wants_to_know(monkeypatch: pytest.MonkeyPatch) -> None:

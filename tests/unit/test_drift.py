@@ -1,14 +1,19 @@
 """Drift: what is said of a build that is unlike those of the days before."""
 
+import logging
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from regioncap.builds.publish.drift import COMPARED_BUILDS, drift, earlier_qualities
 from regioncap.builds.report.figures import Quality
+from regioncap.storage.local import LocalStore
+from regioncap.storage.store import StorageError, Store
 from tests.builders import DATE, Place, describe
+from tests.damage import DAMAGE, change, damage
 
 USUAL = {
     "rejection_rate": 0.04, "warning_rate": 0.02, "regions_per_record": 4.0, "attempts_per_record": 1.05,
@@ -80,3 +85,91 @@ def test_no_more_builds_are_read_than_are_compared(tmp_path: Path) -> None:
     for days in range(1, COMPARED_BUILDS + 3):
         place = publish_on(tmp_path, days)
     assert len(earlier_qualities(place.warehouse, DATE)) == COMPARED_BUILDS
+
+
+# ---- the builds before are damaged, of another version, or cannot be reached
+
+
+def files(place: Place) -> dict[str, Path]:
+    """What is read of a date for the comparison."""
+    (report,) = place.folder.glob(f"warehouse/dt={place.date}/build=*/report.json")
+    return {"_manifest.json": place.folder / f"warehouse/dt={place.date}/_manifest.json", "report.json": report}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("name", ["_manifest.json", "report.json"])
+def test_a_damaged_file_of_another_date_is_left_out_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, kind: str
+) -> None:
+    places = [publish_on(tmp_path, days) for days in (1, 2)]
+    damage(files(places[0])[name], kind)
+    assert len(earlier_qualities(places[0].warehouse, DATE)) == 1
+    (said,) = [text for text in caplog.messages if name in text]
+    assert f"dt={day(1)}" in said
+
+
+def test_a_report_that_was_deleted_is_told_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = publish_on(tmp_path, 1)
+    files(place)["report.json"].unlink()
+    assert earlier_qualities(place.warehouse, DATE) == []
+    assert len([text for text in caplog.messages if "report.json" in text]) == 1
+
+
+@pytest.mark.parametrize(("name", "version"), [("_manifest.json", "1.7"), ("report.json", "2.7")])
+def test_a_file_of_another_date_with_more_fields_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, version: str
+) -> None:
+    place = publish_on(tmp_path, 1)
+    change(files(place)[name], schema_version=version, counts={**USUAL_COUNTS, "of_another_kind": 1}, added=[{}])
+    assert len(earlier_qualities(place.warehouse, DATE)) == 1
+    assert caplog.messages == []
+
+
+USUAL_COUNTS = {"rows": 2, "captioned": 2, "rejected": 0, "regions": 4}
+
+
+@pytest.mark.parametrize(("name", "version"), [("_manifest.json", "2.0"), ("report.json", "3.0"), ("report.json", "x")])
+def test_a_file_of_another_date_of_a_newer_kind_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, version: str
+) -> None:
+    place = publish_on(tmp_path, 1)
+    change(files(place)[name], schema_version=version)
+    assert earlier_qualities(place.warehouse, DATE) == []
+    assert len([text for text in caplog.messages if name in text]) == 1
+
+
+class Failing(LocalStore):
+    """Dates of which nothing can be read; `asked` lists what was tried."""
+
+    faults: ClassVar[dict[str, Callable[[], Exception]]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def sub(self, path: str) -> Store:
+        return Failing(self._path(path))
+
+    def stat(self, path: str) -> Any:
+        Failing.asked.append(self.uri[-10:])
+        if (fault := Failing.faults.get(self.uri[-10:])) is not None:
+            raise fault()
+        return super().stat(path)
+
+
+@pytest.mark.parametrize(
+    "fault", [lambda: StorageError("no right to it"), lambda: ConnectionError("gone"), lambda: OSError("stale")]
+)
+def test_a_date_that_cannot_be_read_is_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Callable[[], Exception]
+) -> None:
+    for days in (1, 2):
+        publish_on(tmp_path, days)
+    Failing.faults = {day(1): fault}
+    assert len(earlier_qualities(Failing(tmp_path / "warehouse"), DATE)) == 1
+    assert [record.levelno for record in caplog.records if day(1) in record.getMessage()] == [logging.WARNING]
+
+
+def test_a_bucket_that_cannot_be_reached_is_not_asked_for_every_date(tmp_path: Path) -> None:
+    publish_on(tmp_path, 9)
+    Failing.asked = []
+    Failing.faults = {day(days): lambda: ConnectionError("gone") for days in range(1, 9)}
+    assert earlier_qualities(Failing(tmp_path / "warehouse"), DATE) == []
+    assert Failing.asked == [day(1), day(2), day(3)]

@@ -8,6 +8,7 @@ from regioncap.builds.layout import LEASE
 from regioncap.builds.lease import LEASE_SECONDS, Lease, PartitionBusyError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import ConflictError
+from tests.damage import DAMAGE, change, damage
 
 
 class Clock:
@@ -103,3 +104,62 @@ def test_a_run_that_loses_the_race_for_a_free_lease_is_told(
     monkeypatch.setattr(work, "replace", late)
     with pytest.raises(PartitionBusyError, match="just now"):
         Lease(work, "slower", clock).take()
+
+
+def lease_file(work: LocalStore) -> Path:
+    path = work.local_path(LEASE)
+    assert path is not None
+    return path
+
+
+OTHER_VALUES: list[dict[str, object]] = [
+    {"expires_at": None}, {"expires_at": "soon"}, {"expires_at": float("inf")}, {"expires_at": float("nan")},
+    {"expires_at": 1e300}, {"run_id": None}, {"run_id": 7}, {"run_id": ["first"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, *range(len(OTHER_VALUES))])
+def test_a_damaged_lease_is_none_and_is_told(
+    work: LocalStore, clock: Clock, caplog: pytest.LogCaptureFixture, kind: str | int
+) -> None:
+    Lease(work, "first", clock).take()
+    if isinstance(kind, int):
+        change(lease_file(work), **OTHER_VALUES[kind])
+    else:
+        damage(lease_file(work), kind)
+    second = Lease(work, "second", clock)
+    assert not second.is_held()
+    caplog.clear()
+    second.take()
+    assert len(caplog.messages) == 1 and f"{work.uri}/{LEASE}" in caplog.messages[0]
+    with pytest.raises(PartitionBusyError, match="by the run second"):
+        Lease(work, "third", clock).take()
+
+
+def test_of_two_that_take_a_damaged_lease_one_gets_it(
+    work: LocalStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.write(LEASE, b"")
+    real = work.replace
+
+    def late(path: str, data: bytes, version: str | None) -> str:
+        monkeypatch.setattr(work, "replace", real)
+        Lease(work, "quicker", clock).take()
+        return real(path, data, version)
+
+    monkeypatch.setattr(work, "replace", late)
+    with pytest.raises(PartitionBusyError, match="just now"):
+        Lease(work, "slower", clock).take()
+
+
+def test_a_damaged_lease_is_nobodys_to_release(work: LocalStore, clock: Clock) -> None:
+    work.write(LEASE, b"")
+    Lease(work, "first", clock).release()
+    assert work.stat(LEASE).size == 0
+
+
+def test_a_lease_that_says_more_than_this_version_knows_is_one(work: LocalStore, clock: Clock) -> None:
+    Lease(work, "first", clock).take()
+    change(lease_file(work), deployment="another")
+    with pytest.raises(PartitionBusyError, match="by the run first"):
+        Lease(work, "second", clock).take()

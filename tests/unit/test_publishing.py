@@ -1,5 +1,6 @@
 """Publishing at its worst: storage that fails, builds that lose, builds that are kept, taken back and collected."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +22,14 @@ from regioncap.builds.publish.commit import (
     stage_build,
 )
 from regioncap.builds.publish.history import RollBackError, collect, roll_back
-from regioncap.builds.publish.manifest import CommitRefusedError, Manifest, commit, current
+from regioncap.builds.publish.manifest import CommitRefusedError, Manifest, ManifestError, commit, current
 from regioncap.builds.report.figures import Quality, load_report
 from regioncap.builds.shard import StepMissingError
+from regioncap.errors import PermanentError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import ConflictError, Entry, StorageError, Store
 from tests.builders import Place, kept_builds, publish_each, read_whole, validated
+from tests.damage import DAMAGE, change, change_lines, damage
 
 NO_TIME = timedelta(0)
 
@@ -437,3 +440,194 @@ def test_a_withdrawn_build_is_kept_like_any_other(place: Place) -> None:
     collect(place.partition, NO_TIME)
     assert folders(place) == {a, c}
     assert roll_back(place.partition, None).build_id == a
+
+
+# ---- what was written before is damaged, or of another version
+
+
+def manifest_file(place: Place) -> Path:
+    return place.folder / f"warehouse/dt={place.date}/_manifest.json"
+
+
+def every_file(place: Place) -> dict[str, bytes]:
+    return {entry.path: place.partition.read(entry.path) for entry in place.partition.list()}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_manifest_stops_its_date_and_says_what_to_do(place: Place, kind: str) -> None:
+    publish_each(place, "a", "b")
+    place.put_rows("not JSON")
+    plan = validated(place.work, "c")
+    damage(manifest_file(place), kind)
+    before = every_file(place)
+    said = f"{place.partition.uri}/_manifest.json cannot be read .*: restore .*build=<id>/manifest.json.* or delete"
+    for step in (
+        lambda: place.plan(max_rejected_ratio=1),
+        lambda: publish(place, plan),
+        lambda: roll_back(place.partition, None),
+        lambda: collect(place.partition, NO_TIME),
+    ):
+        with pytest.raises(ManifestError, match=said) as caught:
+            step()
+        assert isinstance(caught.value, PermanentError) and "\n" not in str(caught.value)
+    # The commit point is never guessed around, and nothing is deleted for it.
+    assert every_file(place) == before
+
+
+def test_a_manifest_of_a_newer_kind_stops_its_date_and_is_not_to_be_deleted(place: Place) -> None:
+    publish_each(place, "a")
+    plan = validated(place.work, "b")
+    change(manifest_file(place), schema_version="2.0", counts="of another form")
+    before = every_file(place)
+    with pytest.raises(ManifestError, match=r"is of version 2\.0, .* reads 1\.x: use the RegionCap") as said:
+        publish(place, plan)
+    assert "delete" not in str(said.value)
+    with pytest.raises(ManifestError):
+        collect(place.partition, NO_TIME)
+    assert every_file(place) == before
+
+
+@pytest.mark.parametrize("version", ["", "one", "1", 1.0, None])
+def test_a_manifest_whose_version_is_none_is_damaged_or_read(place: Place, version: object) -> None:
+    publish_each(place, "a")
+    change(manifest_file(place), schema_version=version)
+    if version == "1":
+        assert current(place.partition)[0] is not None
+        return
+    with pytest.raises(ManifestError, match="schema_version"):
+        current(place.partition)
+
+
+def test_a_manifest_with_more_fields_is_read_and_followed(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    text = json.loads(manifest_file(place).read_bytes())
+    text |= {"schema_version": "1.9", "signed_by": {"name": "somebody"}}
+    for part in (*text["captions"], text["rejected"], text["counts"], *text["history"]):
+        part["added"] = [1]
+    manifest_file(place).write_text(json.dumps(text))
+    (c,) = publish_each(place, "c")
+    assert kept_builds(place.partition) == [c, b, a]
+    assert roll_back(place.partition, a).build_id == a
+    assert read_whole(place.partition) == a
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_build_whose_own_manifest_is_damaged_is_kept_and_the_others_are_gone_back_to(place: Place, kind: str) -> None:
+    a, b, c = publish_each(place, "a", "b", "c")
+    damage(place.folder / f"warehouse/dt={place.date}/build={b}/manifest.json", kind)
+    with pytest.raises(RollBackError, match=rf"build={b}/manifest.json cannot be read .*[Cc]hoose another build.*{a}"):
+        roll_back(place.partition, None)
+    assert collect(place.partition, NO_TIME) == []
+    assert folders(place) == {a, b, c}
+    assert roll_back(place.partition, a).build_id == a
+    assert collect(place.partition, NO_TIME) == []
+
+
+def test_a_build_of_a_newer_kind_is_not_gone_back_to(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    change(place.folder / f"warehouse/dt={place.date}/build={a}/manifest.json", schema_version="2.0")
+    with pytest.raises(RollBackError, match=r"is of version 2\.0"):
+        roll_back(place.partition, a)
+    assert read_whole(place.partition) == b
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_staged_build_that_cannot_be_read_is_none_and_is_told(
+    place: Place, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    plan = validated(place.work, "a")
+    stage(place, plan).model_copy(update={"approved": True}).save(place.work)
+    damage(place.work.local_path(f"plans/{plan.plan_id}/staged.json"), kind)
+    assert Staged.load(place.work, plan.plan_id) is None
+    assert len(caplog.messages) == 1 and "staged.json" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("version", ["2.0", "x"])
+def test_a_staged_build_of_a_newer_kind_is_none(place: Place, caplog: pytest.LogCaptureFixture, version: str) -> None:
+    plan = validated(place.work, "a")
+    staged = stage(place, plan)
+    staged.save(place.work)
+    path = place.work.local_path(f"plans/{plan.plan_id}/staged.json")
+    change(path, manifest=json.loads(staged.manifest.model_dump_json()) | {"schema_version": version})
+    assert Staged.load(place.work, plan.plan_id) is None
+    assert len(caplog.messages) == 1 and "staged.json" in caplog.messages[0]
+
+
+def test_a_staged_build_with_more_fields_is_read(place: Place) -> None:
+    plan = validated(place.work, "a")
+    staged = stage(place, plan)
+    staged.save(place.work)
+    change(place.work.local_path(f"plans/{plan.plan_id}/staged.json"), asked_at="2026-11-25")
+    assert Staged.load(place.work, plan.plan_id) == staged
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "missing"])
+@pytest.mark.parametrize("name", ["render.json", "caption.json"])
+def test_what_a_shard_took_is_left_out_of_the_report_where_nobody_knows(
+    place: Place, caplog: pytest.LogCaptureFixture, name: str, kind: str
+) -> None:
+    plan = validated(place.work, "a", shards=2, rows=3)
+    path = place.work.local_path(f"shards/{plan.shards[0]}/{name}")
+    if kind == "missing":
+        path.unlink()
+    else:
+        damage(path, kind)
+    report = load_report(place.partition, publish(place, plan).manifest)
+    assert report is not None and report.counts.captioned == 6
+    assert report.timings.questions == (3 if name == "caption.json" else 6)
+    assert len([text for text in caplog.messages if f"{plan.shards[0]}/{name}" in text]) == 1
+    # Whether answers could be structured is a part of what is not known: a person may be asked for that.
+    assert bool(report.warnings) == (name == "caption.json")
+
+
+def test_what_a_shard_took_with_more_fields_is_read(place: Place) -> None:
+    plan = validated(place.work, "a", shards=1, rows=3)
+    for name in ("render.json", "caption.json"):
+        change(place.work.local_path(f"shards/{plan.shards[0]}/{name}"), watts=250)
+    report = load_report(place.partition, publish(place, plan).manifest)
+    assert report is not None and report.timings.questions == 3 and report.warnings == []
+
+
+@pytest.mark.parametrize("kind", ["zeros", "cut", "not-utf8", "not-an-object", "other-fields"])
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("records.jsonl", "shard's validate"), ("validate_rejected.jsonl", "shard's validate"),
+     ("render_rejected.jsonl", "shard's render"), ("rejected.jsonl", "run's plan")],
+)  # fmt: skip
+def test_a_damaged_step_says_which_task_to_clear(place: Place, name: str, task: str, kind: str) -> None:
+    plan = validated(place.work, "a", shards=1)
+    path = f"plans/{plan.plan_id}/{name}" if name == "rejected.jsonl" else f"shards/{plan.shards[0]}/{name}"
+    if not place.work.read(path):
+        place.work.write(path, place.work.read(f"shards/{plan.shards[0]}/render_rejected.jsonl"))
+    damage(place.work.local_path(path), kind)
+    with pytest.raises(StepMissingError, match=rf"{path}, line \d+, cannot be read .*: clear the {task} task") as said:
+        publish(place, plan)
+    assert "\n" not in str(said.value)
+    assert current(place.partition) == (None, None)
+
+
+def test_rows_with_more_fields_are_published_without_them(place: Place) -> None:
+    plan = validated(place.work, "a", shards=1)
+    path = place.work.local_path(f"shards/{plan.shards[0]}/render_rejected.jsonl")
+    change_lines(path, seen="twice")
+    manifest = publish(place, plan).manifest
+    assert "seen" not in json.loads(place.partition.read(manifest.rejected.path))
+
+
+class Unreadable(LocalStore):
+    """Its reports cannot be read."""
+
+    def sub(self, path: str) -> "Unreadable":
+        return Unreadable(self._path(path))
+
+    def read(self, path: str) -> bytes:
+        if path.endswith("report.json"):
+            raise ConnectionError("the bucket is gone")
+        return super().read(path)
+
+
+def test_a_report_that_cannot_be_fetched_is_none_and_is_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    published = publish(place, validated(place.work, "a"))
+    partition = Unreadable(place.folder / "warehouse" / f"dt={place.date}")
+    assert load_report(partition, published.manifest) is None
+    assert len(caplog.messages) == 1 and "report.json" in caplog.messages[0] and "gone" in caplog.messages[0]

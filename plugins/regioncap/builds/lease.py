@@ -1,12 +1,17 @@
 """One run at a time works on a partition: a lease in the work area, which expires when its holder is gone."""
 
-import json
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from regioncap.builds.layout import LEASE
+from regioncap.builds.readback import unreadable
 from regioncap.storage.store import ConflictError, NotFoundError, Store
+
+_log = logging.getLogger(__name__)
 
 # Every task of a run renews the lease while it works; a run that says nothing for so long is taken for dead.
 LEASE_SECONDS = 15 * 60.0
@@ -14,6 +19,16 @@ LEASE_SECONDS = 15 * 60.0
 
 class PartitionBusyError(Exception):
     """Another run holds the partition. Trying again later helps."""
+
+
+class _Held(BaseModel):
+    """What the lease's file says. `expires_at` is in seconds since 1970."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    run_id: str
+    # Up to the year 9999: a later one cannot even be told.
+    expires_at: float = Field(ge=0, lt=253_402_300_800, allow_inf_nan=False)
 
 
 class Lease:
@@ -35,9 +50,9 @@ class Lease:
                 f"{self._work.uri} is being built by the run {holder}, whose lease ends at {until} unless it is "
                 "renewed: wait for that run, or let this one be retried"
             )
-        body = {"run_id": self._run_id, "expires_at": now + LEASE_SECONDS}
+        held = _Held(run_id=self._run_id, expires_at=now + LEASE_SECONDS)
         try:
-            self._work.replace(LEASE, json.dumps(body).encode(), version)
+            self._work.replace(LEASE, held.model_dump_json().encode(), version)
         except ConflictError:
             # Tasks of our own run renew at the same time, and any of them will do.
             if self._read()[0] != self._run_id:
@@ -60,10 +75,14 @@ class Lease:
             self._work.delete(LEASE)
 
     def _read(self) -> tuple[str | None, float, str | None]:
+        """Who holds it, until when, and the file's version. One that is damaged is held by nobody."""
         try:
             # The version is read first: if the lease changes in between, `replace` is refused.
             version = self._work.stat(LEASE).version
-            body = json.loads(self._work.read(LEASE))
+            held = _Held.model_validate_json(self._work.read(LEASE))
         except NotFoundError:
             return None, 0.0, None
-        return body["run_id"], float(body["expires_at"]), version
+        except ValidationError as error:
+            _log.warning("%s", unreadable(f"{self._work.uri}/{LEASE}", error, "it is held by nobody"))
+            return None, 0.0, version
+        return held.run_id, held.expires_at, version

@@ -7,6 +7,7 @@ place of its shard in the list of shards, which is in the file's metadata. In me
 import hashlib
 import io
 import json
+import logging
 import tempfile
 from array import array
 from collections.abc import Sequence
@@ -21,7 +22,10 @@ from regioncap.builds import layout
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import NotFoundError, Store
 
+_log = logging.getLogger(__name__)
+
 _SHARDS = b"shards"
+_COLUMNS = pa.schema([("row", pa.uint64()), ("shard", pa.uint32())])
 _ROW_GROUP = 100_000
 
 
@@ -62,7 +66,7 @@ class LineageWriter:
     def save(self, work: Store, plan_id: str) -> None:
         """Write what was noted beside the plan."""
         rows, places = np.frombuffer(self._rows, np.uint64), np.frombuffer(self._places, np.uint32)
-        schema = pa.schema([("row", pa.uint64()), ("shard", pa.uint32())], {_SHARDS: json.dumps(self._shards)})
+        schema = _COLUMNS.with_metadata({_SHARDS: json.dumps(self._shards)})
         order = np.argsort(rows)
         with tempfile.TemporaryFile(prefix="regioncap-lineage-") as out:
             # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
@@ -75,12 +79,39 @@ class LineageWriter:
 
 
 def load_lineage(work: Store, plan_id: str) -> Lineage:
-    """What the plan `plan_id` left behind; nothing where the work area was tidied up since."""
+    """What the plan `plan_id` left behind; nothing where that is gone or damaged, and the log says so.
+
+    A build needs none of it: without it more is asked.
+    """
+    path = layout.lineage_path(plan_id)
     try:
-        table = pq.read_table(io.BytesIO(work.read(layout.lineage_path(plan_id))))
+        return _parse(work.read(path))
     except NotFoundError:
-        return NO_LINEAGE
-    return Lineage(json.loads(table.schema.metadata[_SHARDS]), table["row"].to_numpy(), table["shard"].to_numpy())
+        said = "is missing"
+    except ValueError as error:
+        said = f"cannot be read ({error})"
+    _log.warning(
+        "%s/%s %s: which answers the published build has is not known, so all that is not in the very same shards is "
+        "asked again",
+        *(work.uri, path, said),
+    )
+    return NO_LINEAGE
+
+
+def _parse(data: bytes) -> Lineage:
+    """Raises ValueError."""
+    try:
+        table = pq.read_table(io.BytesIO(data), columns=_COLUMNS.names)
+        shards = json.loads(table.schema.metadata[_SHARDS])
+    except Exception as error:  # a damaged file makes Arrow raise errors of many kinds
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if table.schema.remove_metadata() != _COLUMNS or any(column.null_count for column in table.columns):
+        raise ValueError("its columns are others")
+    rows, places = table["row"].to_numpy(), table["shard"].to_numpy()
+    named = isinstance(shards, list) and all(isinstance(name, str) for name in shards)
+    if not named or (len(places) and places.max() >= len(shards)):
+        raise ValueError("its list of shards is another's")
+    return Lineage(shards, rows, places)
 
 
 def _digest(row: PlannedRow) -> int:

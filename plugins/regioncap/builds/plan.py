@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 import regioncap
 from regioncap.builds import drop as drops
 from regioncap.builds import layout, shard
 from regioncap.builds.lineage import NO_LINEAGE, Lineage, LineageWriter, load_lineage
 from regioncap.builds.publish import manifest
+from regioncap.builds.readback import unreadable
 from regioncap.builds.settings import BuildSettings
 from regioncap.regions.extensions import GATES_GROUP, PROPOSERS_GROUP, installed, version_of
 from regioncap.regions.gates import all_gates
@@ -32,6 +33,7 @@ class Plan(BaseModel):
     for a shard those of the published build that hold its rows: their answers are taken over.
     """
 
+    # A field that is not known may have shaped what the run builds: it is not ignored.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     plan_id: str
@@ -55,8 +57,13 @@ class Plan(BaseModel):
 
     @classmethod
     def load(cls, work: Store, plan_id: str) -> "Plan":
-        """Read the plan back. Raises NotFoundError."""
-        return cls.model_validate_json(work.read(layout.plan_path(plan_id)))
+        """Read the plan back. Raises NotFoundError, and StepMissingError where it is damaged or another version's."""
+        path = layout.plan_path(plan_id)
+        try:
+            return cls.model_validate_json(work.read(path))
+        except ValidationError as error:
+            remedy = "it is damaged, or was made by another version of RegionCap: clear the run's plan task"
+            raise shard.StepMissingError(unreadable(f"{work.uri}/{path}", error, remedy)) from error
 
 
 def plan_build(
@@ -75,7 +82,7 @@ def plan_build(
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
-    and GateError where an installed gate cannot be used.
+    ManifestError where what is published cannot be told, and GateError where an installed gate cannot be used.
     """
     all_gates()
     identity = hashlib.sha256(

@@ -13,6 +13,7 @@ from regioncap.builds.ask.propose import Propose, proposals
 from regioncap.builds.drop import read_image
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
+from regioncap.builds.readback import informing
 from regioncap.builds.settings import BuildSettings
 from regioncap.errors import PermanentError
 from regioncap.regions import boxes as region_boxes
@@ -41,7 +42,7 @@ _SAMPLED_ROWS = 200
 class RenderCounts(BaseModel):
     """What the shard's last render task did, and in how many seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     marked: int
     rejected: int
@@ -92,9 +93,9 @@ def render_shard(
     return len(marked), len(rejected)
 
 
-def load_render_counts(place: Store) -> RenderCounts:
-    """What the shard's last render task counted. Raises NotFoundError."""
-    return RenderCounts.model_validate_json(place.read(layout.RENDER_COUNTS))
+def load_render_counts(place: Store) -> RenderCounts | None:
+    """What the shard's last render task counted; None where that cannot be had."""
+    return informing(place, layout.RENDER_COUNTS, RenderCounts)
 
 
 def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:

@@ -33,16 +33,19 @@ class BuildStatus:
         self._pace = Pace()
 
     def update(self, plan_id: str | None) -> Status:
-        """What there is of a plan's shards by now; nothing while there is no plan."""
+        """What there is of a plan's shards by now; nothing while there is no plan that can be read."""
         if plan_id is not None:
-            plan = Plan.load(self._work, plan_id)
-            for shard_id in plan.shards:
-                with suppress(NotFoundError, shard.StepMissingError):
-                    self._read(shard_id, plan)
+            with suppress(NotFoundError, shard.StepMissingError):
+                self._read_all(Plan.load(self._work, plan_id))
         asked = set[str]().union(*self._questions.values())
         answers = len(asked & set[str]().union(*self._answers.values()))
         images = len(set[str]().union(*self._marked.values()))
         return Status(images=images, questions=len(asked), answers=answers, rate=self._pace.note(answers))
+
+    def _read_all(self, plan: Plan) -> None:
+        for shard_id in plan.shards:
+            with suppress(NotFoundError, shard.StepMissingError):
+                self._read(shard_id, plan)
 
     def _read(self, shard_id: str, plan: Plan) -> None:
         place = self._work.sub(layout.shard_path(shard_id))
@@ -57,4 +60,4 @@ class BuildStatus:
         for part in place.list(layout.ANSWERS):
             name = f"{shard_id}/{part.path}"
             if name not in self._answers:
-                self._answers[name] = {answer.key for answer in shard.read_lines(place, part.path, RawAnswer)}
+                self._answers[name] = {answer.key for answer in shard.readable_lines(place, part.path, RawAnswer)}

@@ -25,35 +25,45 @@ from regioncap.storage.store import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 where it did what was asked."""
+    """Returns 0 where it did what was asked, for every date."""
     asked = _arguments(arguments)
     # As Airflow's own commands say, so that connections are found in its database too.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     # Airflow logs to where this prints.
     logging.disable(logging.INFO)
+    failed = 0
     try:
-        for line in _lines(asked, open_warehouse(asked.warehouse_uri)):
-            print(line)
+        for place in _places(asked, open_warehouse(asked.warehouse_uri)):
+            try:
+                for line in _lines(asked, place):
+                    print(line)
+            except PermanentError as error:
+                # One date costs the others nothing.
+                print(error, file=sys.stderr)
+                failed = 1
     except (PermanentError, ConnectionError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    return failed
 
 
-def _lines(asked: argparse.Namespace, warehouse: Store) -> Iterator[str]:
+def _places(asked: argparse.Namespace, warehouse: Store) -> Iterator[Store]:
     if asked.date is None:
         names = [name for name in warehouse.folders() if name.startswith(partition(""))]
     else:
         names = [partition(resolve_drop_date(asked.date, None, None))]
     for name in names:
-        place = warehouse.sub(f"{name}/")
-        if asked.command == "collect":
-            yield f"{place.uri}: {', '.join(collect(place)) or 'nothing'} deleted"
-            continue
-        manifest = roll_back(place, asked.build) if asked.command == "rollback" else current(place)[0]
-        yield f"{place.uri}{'' if manifest else ': nothing is published'}"
-        if manifest:
-            yield from _table(manifest)
+        yield warehouse.sub(f"{name}/")
+
+
+def _lines(asked: argparse.Namespace, place: Store) -> Iterator[str]:
+    if asked.command == "collect":
+        yield f"{place.uri}: {', '.join(collect(place)) or 'nothing'} deleted"
+        return
+    manifest = roll_back(place, asked.build) if asked.command == "rollback" else current(place)[0]
+    yield f"{place.uri}{'' if manifest else ': nothing is published'}"
+    if manifest:
+        yield from _table(manifest)
 
 
 def _table(manifest: Manifest) -> Iterator[str]:

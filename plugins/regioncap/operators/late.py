@@ -10,7 +10,7 @@ from regioncap.builds.drop import not_ready
 from regioncap.builds.late import late_dates, run_id
 from regioncap.builds.lease import Lease
 from regioncap.builds.publish.commit import was_somebody_asked
-from regioncap.builds.publish.manifest import current
+from regioncap.builds.publish.manifest import ManifestError, current
 from regioncap.hooks.places import open_drop, open_partition, open_work
 from regioncap.operators.params import drop_date_of, nightly_settings
 
@@ -33,10 +33,18 @@ class LateDropsOperator(BaseOperator):
             raise AirflowSkipException(f"{self.dag_to_run} is paused")
         tonight, settings = drop_date_of(context), nightly_settings()
 
+        def is_published(date: str) -> bool:
+            try:
+                return current(open_partition(settings.warehouse_uri, date))[0] is not None
+            except ManifestError as error:
+                # A run of this date would fail at it too.
+                self.log.warning("%s is left out: %s", date, error)
+                return True
+
         def is_late(date: str) -> bool:
             work = open_work(settings.work_root, date)
             return (
-                current(open_partition(settings.warehouse_uri, date))[0] is None
+                not is_published(date)
                 and not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time()) is None
                 and not Lease(work, context["run_id"]).is_held()
                 and not was_somebody_asked(work)

@@ -12,7 +12,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from regioncap.builds.layout import partition
-from regioncap.builds.publish.manifest import current
+from regioncap.builds.publish.manifest import ManifestError, current
 from regioncap.hooks.deployment import Deployment, NotifierConfig
 from regioncap.hooks.places import open_partition
 from regioncap.operators.deadline import NightlyStart
@@ -51,10 +51,18 @@ async def tell_overdue(context: Mapping[str, Any]) -> None:
 def _tell_overdue(context: Mapping[str, Any]) -> None:
     notifier, run = Deployment.from_environment().notifier, context["dag_run"]
     date = run["partition_key"]
-    if notifier and current(open_partition(nightly_settings().warehouse_uri, date))[0] is None:
+    if notifier and not _is_published(date):
         due = f"{context['deadline']['deadline_time']:%H:%M} UTC"
         message = f"{date} is not published by {due}, its run is {run['state']}"
         _tell(notifier, context, message, run["dag_id"], run["dag_run_id"])
+
+
+def _is_published(date: str) -> bool:
+    try:
+        return current(open_partition(nightly_settings().warehouse_uri, date))[0] is not None
+    except ManifestError:
+        # What is damaged or not to be read is no published date: its run fails at it, and somebody has to look.
+        return False
 
 
 def _tell(config: NotifierConfig, context: Mapping[str, Any], message: str, dag_id: str, run_id: str) -> None:

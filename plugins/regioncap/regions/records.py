@@ -17,7 +17,8 @@ AnyCode = Annotated[Code | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is written has these fields only; of what is read, others are ignored.
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 
 
 class Source(_Row):

@@ -164,7 +164,7 @@ class RawAnswer(BaseModel):
     `refused` is the server's message where it refused the request itself as malformed; then there is no text.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     key: str
     text: str

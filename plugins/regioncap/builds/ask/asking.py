@@ -38,7 +38,7 @@ class AskCounts(BaseModel):
     server does not make the model follow a JSON schema, though it was asked to.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     questions: int
     kept: int
@@ -78,11 +78,11 @@ class AskProgress:
 
 
 def load_answers(place: Store, folder: str) -> dict[str, RawAnswer]:
-    """Every answer that a shard's earlier tries left in `folder`, by the question's key."""
+    """Every answer that a shard's earlier tries left in `folder`, by the question's key; not those that are damaged."""
     return {
         answer.key: answer
         for part in list(place.list(folder))
-        for answer in shard.read_lines(place, part.path, RawAnswer)
+        for answer in shard.readable_lines(place, part.path, RawAnswer)
     }
 
 

@@ -10,6 +10,7 @@ from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, ask_
 from regioncap.builds.ask.exchange import exchange
 from regioncap.builds.ask.questions import Regions, asked_together, caption_question
 from regioncap.builds.plan import Plan
+from regioncap.builds.readback import informing
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import RawAnswer, Vlm
@@ -86,6 +87,6 @@ def _items(place: Store, plan: Plan) -> Iterator[_Item]:
                 yield _Item(row, regions, key)
 
 
-def load_counts(place: Store) -> AskCounts:
-    """What the shard's last caption task counted. Raises NotFoundError."""
-    return AskCounts.model_validate_json(place.read(layout.CAPTION_COUNTS))
+def load_counts(place: Store) -> AskCounts | None:
+    """What the shard's last caption task counted; None where that cannot be had."""
+    return informing(place, layout.CAPTION_COUNTS, AskCounts)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regioncap.builds import layout, shard
 from regioncap.builds.exports import write_exports
@@ -18,6 +19,7 @@ from regioncap.builds.plan import Plan
 from regioncap.builds.publish.drift import drift
 from regioncap.builds.publish.history import GRACE, collect, succession
 from regioncap.builds.publish.manifest import FileEntry, Manifest, commit, current
+from regioncap.builds.readback import unreadable
 from regioncap.builds.report.card import render_card
 from regioncap.builds.report.figures import Quality, Statistics, make_report
 from regioncap.builds.report.page import render_page
@@ -25,6 +27,8 @@ from regioncap.errors import PermanentError
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
 from regioncap.storage.store import Entry, NotFoundError, Store, check_conditional_writes
+
+_log = logging.getLogger(__name__)
 
 # Copies within a bucket wait for the service, not for us.
 COPIES_AT_ONCE = 32
@@ -68,7 +72,7 @@ class Staged(BaseModel):
     `version` is that of the partition's manifest when it was begun; `warnings` are what is unusual about the build.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     manifest: Manifest
     version: str | None
@@ -81,10 +85,14 @@ class Staged(BaseModel):
 
     @classmethod
     def load(cls, work: Store, plan_id: str) -> "Staged | None":
-        """What was kept of a plan; None where nothing was."""
+        """What was kept of a plan; None where nothing was, or nothing that can be read: then nobody has approved it."""
+        path = layout.staged_path(plan_id)
         try:
-            return cls.model_validate_json(work.read(layout.staged_path(plan_id)))
+            return cls.model_validate_json(work.read(path))
         except NotFoundError:
+            return None
+        except ValidationError as error:
+            _log.warning("%s", unreadable(f"{work.uri}/{path}", error, "the build is written and asked about anew"))
             return None
 
 
@@ -220,25 +228,26 @@ def _gather(
     statistics = Statistics()
     shards: list[_Shard] = []
 
-    def load(shard_id: str) -> tuple[Store, bytes, list[bytes]]:
+    def load(shard_id: str) -> tuple[Store, bytes, dict[str, bytes]]:
         place = work.sub(layout.shard_path(shard_id))
-        refused = [shard.read_bytes(place, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)]
+        refused = {path: shard.read_bytes(place, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)}
         return place, shard.read_bytes(place, layout.RECORDS), refused
 
     with rejected_file.open("wb") as rejects:
 
-        def note(data: bytes) -> None:
-            for row in shard.parse_lines(data, Rejected):
+        def note(place: Store, path: str, data: bytes) -> None:
+            for row in shard.parse_lines(data, Rejected, place, path):
                 statistics.add_rejected(row)
                 rejects.write(line(row))
 
-        note(shard.read_bytes(work, layout.plan_rejected_path(plan.plan_id)))
+        path = layout.plan_rejected_path(plan.plan_id)
+        note(work, path, shard.read_bytes(work, path))
         for done, (place, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
-            for record in shard.parse_lines(data, Record):
+            for record in shard.parse_lines(data, Record, place, layout.RECORDS):
                 statistics.add(record)
             shards.append(_Shard(place, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
-            for rejected in refused:
-                note(rejected)
+            for path, rejected in refused.items():
+                note(place, path, rejected)
             if done % _SHARDS_PER_MESSAGE == 0:
                 progress(f"{done:,} of {len(plan.shards):,} shards counted")
     if statistics.counts.rows != plan.rows:

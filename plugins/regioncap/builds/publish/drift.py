@@ -5,19 +5,25 @@ train on it: a model was swapped, a drop is of another kind, a prompt went wrong
 need not be wrong.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 from regioncap.builds import layout
 from regioncap.builds.publish import manifest
 from regioncap.builds.report.figures import Quality, load_report
+from regioncap.errors import PermanentError
 from regioncap.storage.store import Store
+
+_log = logging.getLogger(__name__)
 
 # So many builds before this one are looked at, and no further back.
 COMPARED_BUILDS = 7
 _LOOK_BACK_DAYS = 28
 # With fewer, nobody knows what is usual.
 _FEWEST_BUILDS = 3
+# Each date that is out of reach may take minutes to say so.
+_UNREACHABLE_DATES = 3
 
 # A share may exceed the highest of the last builds by so much, a length be so much times outside of them.
 SHARE_MARGIN = 0.05
@@ -55,12 +61,21 @@ def drift(quality: Quality, before: Sequence[Quality]) -> list[str]:
 def earlier_qualities(warehouse: Store, day: str) -> list[Quality]:
     """The figures of the builds of the last dates before `day` (YYYY-MM-DD), latest first.
 
-    `warehouse` is rooted above the partitions.
+    `warehouse` is rooted above the partitions. A date that cannot be read is left out, and the log says so: all that it
+    is needed for is a warning.
     """
     found: list[Quality] = []
+    unreachable = 0
     for days in range(1, _LOOK_BACK_DAYS + 1):
         partition = warehouse.sub(f"{layout.partition((date.fromisoformat(day) - timedelta(days)).isoformat())}/")
-        published, _ = manifest.current(partition)
+        try:
+            published, _ = manifest.current(partition)
+        except Exception as error:  # damaged, forbidden or out of reach
+            _log.warning("%s is left out of the comparison with earlier builds: %s", partition.uri, error)
+            unreachable += not isinstance(error, PermanentError)
+            if unreachable == _UNREACHABLE_DATES:
+                break
+            continue
         report = load_report(partition, published) if published is not None else None
         if report is not None:
             found.append(report.quality)

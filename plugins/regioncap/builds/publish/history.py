@@ -13,8 +13,11 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from pydantic import ValidationError
+
 from regioncap.builds import layout
 from regioncap.builds.publish.manifest import EarlierBuild, Manifest, commit, current
+from regioncap.builds.readback import unreadable
 from regioncap.errors import PermanentError
 from regioncap.storage.store import NotFoundError, Store
 
@@ -51,18 +54,20 @@ def roll_back(partition: Store, build_id: str | None) -> Manifest:
     """Make a build of the history the current one again: `build_id`, or the last one that was not withdrawn.
 
     The build that was current is marked as withdrawn, unless the one that takes its place is newer.
-    Raises RollBackError, and CommitRefusedError where a build was published meanwhile.
+    Raises RollBackError, ManifestError, and CommitRefusedError where a build was published meanwhile.
     """
     published, version = current(partition)
     if published is None:
         raise RollBackError(f"nothing is published at {partition.uri}")
     target = _target(published, build_id)
+    path = f"{layout.build_path(target.build_id)}/{layout.BUILD_MANIFEST}"
     try:
-        restored = Manifest.model_validate_json(
-            partition.read(f"{layout.build_path(target.build_id)}/{layout.BUILD_MANIFEST}")
-        )
+        restored = Manifest.model_validate_json(partition.read(path))
     except NotFoundError as error:
         raise RollBackError(f"{error} is gone: somebody deleted it. Choose another build") from None
+    except ValidationError as error:
+        remedy = f"choose another build; kept beside {published.build_id}: {_listed(published.history)}"
+        raise RollBackError(unreadable(f"{partition.uri}/{path}", error, remedy)) from error
     withdrawn = published.created_at >= target.created_at
     history = [_as_earlier(published, datetime.now(UTC), withdrawn)]
     history += [build for build in published.history if build.build_id != target.build_id]
@@ -72,7 +77,10 @@ def roll_back(partition: Store, build_id: str | None) -> Manifest:
 
 
 def collect(partition: Store, skew: timedelta = CLOCK_SKEW) -> list[str]:
-    """Delete the builds that are not kept any more, or were never published; returns their folders."""
+    """Delete the builds that are not kept any more, or were never published; returns their folders.
+
+    Raises ManifestError, and deletes nothing, where nobody can tell which are kept.
+    """
     try:
         # Before the manifest is read: a build that is published in between is then listed, or newer than this.
         limit = partition.stat(layout.MANIFEST).modified - skew.total_seconds()

@@ -1,8 +1,11 @@
 """`_manifest.json`: which build of a partition is the current one. Whoever follows it sees one whole build."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from regioncap.builds.layout import MANIFEST
+from regioncap.builds.readback import no_newer_than, unreadable
 from regioncap.errors import PermanentError
 from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.storage.store import ConflictError, NotFoundError, Store
@@ -13,7 +16,8 @@ _COMMIT_TRIES = 3
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is written has these fields only; of what is read, others are ignored.
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 
 
 class FileEntry(_Model):
@@ -59,7 +63,7 @@ class EarlierBuild(_Model):
 class Manifest(_Model):
     """What `_manifest.json` holds."""
 
-    schema_version: str = Field(
+    schema_version: Annotated[str, AfterValidator(no_newer_than(SCHEMA_VERSION))] = Field(
         default=SCHEMA_VERSION,
         description="The version of this file's form and of the records'.",
         examples=[SCHEMA_VERSION],
@@ -94,18 +98,31 @@ class Manifest(_Model):
         return fingerprint == self.fingerprint or fingerprint in withdrawn
 
 
+class ManifestError(PermanentError):
+    """The partition's manifest is there and cannot be used. The message says what to do."""
+
+
 class CommitRefusedError(PermanentError):
     """Another build of the partition was published first. The message says which."""
 
 
 def current(partition: Store) -> tuple[Manifest | None, str | None]:
-    """The current manifest and its version, both None where nothing is published yet."""
+    """The current manifest and its version, both None where nothing is published yet.
+
+    Raises ManifestError where it is damaged, or of a newer form: it is the commit point, so nothing is guessed.
+    """
     try:
         # The version is read first: if another build is committed in between, our commit is refused.
         version = partition.stat(MANIFEST).version
         return Manifest.model_validate_json(partition.read(MANIFEST)), version
     except NotFoundError:
         return None, None
+    except ValidationError as error:
+        remedy = (
+            "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or "
+            "delete it to start the date anew; the next run deletes builds that it does not list then"
+        )
+        raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, remedy)) from error
 
 
 def commit(partition: Store, manifest: Manifest, version: str | None) -> None:

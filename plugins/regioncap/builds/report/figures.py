@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 import regioncap
 from regioncap.builds import layout
@@ -18,11 +18,12 @@ from regioncap.builds.ask.caption import load_counts
 from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish.manifest import Counts, Manifest
+from regioncap.builds.readback import informing, no_newer_than
 from regioncap.builds.render import load_render_counts
 from regioncap.regions.gates import all_gates
 from regioncap.regions.records import Record, Rejected
 from regioncap.regions.words import count_words
-from regioncap.storage.store import NotFoundError, Store
+from regioncap.storage.store import Store
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
 REPORT_VERSION = "2.0"
@@ -30,6 +31,10 @@ REPORT_VERSION = "2.0"
 SCHEMA_IGNORED = (
     "the server ignored that answers were to be structured: they were read as free text, which fails more often; serve "
     "the model with a vLLM that has structured output, or set answer_format to free_text"
+)
+COUNTS_UNKNOWN = (
+    "of {unknown} of {shards} shards it is not known what was asked, and whether answers could be structured: their "
+    "caption.json is missing or cannot be read"
 )
 
 # What the page shows. At about 20 KB a photo it stays near 1.5 MB, however large the build is.
@@ -45,7 +50,8 @@ Item = TypeVar("Item")
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is written has these fields only; of what is read, others are ignored.
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 
 
 class GateCounts(_Model):
@@ -128,7 +134,7 @@ class Timings(_Model):
 class Report(_Model):
     """`report.json`: everything about a build that is not a record."""
 
-    schema_version: str = Field(
+    schema_version: Annotated[str, AfterValidator(no_newer_than(REPORT_VERSION))] = Field(
         default=REPORT_VERSION, description="The version of this file's form.", examples=[REPORT_VERSION]
     )
     partition: str = Field(description="The partition's folder, `dt=<date>`.", examples=["dt=2026-10-05"])
@@ -292,8 +298,13 @@ def make_report(
     `work` is rooted at the build's date.
     """
     places = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
-    rendered = list(in_order(load_render_counts, places, _READS_AT_ONCE))
-    asked = list(in_order(load_counts, places, _READS_AT_ONCE))
+    rendered = [item for item in in_order(load_render_counts, places, _READS_AT_ONCE) if item is not None]
+    asked = [item for item in in_order(load_counts, places, _READS_AT_ONCE) if item is not None]
+    warnings = [*unusual]
+    if any(item.schema_ignored for item in asked):
+        warnings.append(SCHEMA_IGNORED)
+    if unknown := len(places) - len(asked):
+        warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(places)))
     return Report(
         partition=layout.partition(plan.date),
         build_id=build_id,
@@ -303,7 +314,7 @@ def make_report(
         quality=statistics.quality(),
         rejected_by_code=_leading(statistics.rejected_by_code),
         gates=statistics.gates(),
-        warnings=[*unusual, *([SCHEMA_IGNORED] if any(item.schema_ignored for item in asked) else [])],
+        warnings=warnings,
         warned_records=statistics.warned_records,
         dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
         regions_per_image=Distribution.of(statistics.regions_per_image),
@@ -345,8 +356,5 @@ def _seconds(times: Iterable[float]) -> float:
 
 
 def load_report(partition: Store, published: Manifest) -> Report | None:
-    """The report of a published build; None where it was deleted, or written by a version that had another form."""
-    try:
-        return Report.model_validate_json(partition.read(f"{published.build}/report.json"))
-    except (NotFoundError, ValidationError):
-        return None
+    """The report of a published build; None where it cannot be had, or is of a version that had another form."""
+    return informing(partition, f"{published.build}/report.json", Report)
