@@ -92,14 +92,12 @@ def test_a_cut_off_answer_is_rejected_with_its_code(
     assert codes == {"cut_off"}
 
 
-def test_a_question_that_is_too_long_is_refused_and_rejected(
+def test_a_setting_that_makes_every_question_too_long_ends_the_task_and_says_what_to_change(
     scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
 ) -> None:
     place, _ = scenes
-    plan, _ = build(place, demo_vlm, max_tokens=4000)
-    rejected = list(rejected_rows(place.work.sub(shard_path(plan.shards[0]))))
-    assert len(rejected) == SCENES
-    assert {row.code for row in rejected} == {"request_refused"}
+    with pytest.raises(VlmSetupError, match=r"max_model_len=1024.*lower the param max_tokens"):
+        build(place, demo_vlm, max_tokens=4000)
 
 
 def test_the_server_makes_answers_follow_a_schema(demo_vlm: Endpoint) -> None:

@@ -246,7 +246,7 @@ def test_the_model_can_be_asked_for_boxes(place: Place, vlm: FakeVlm) -> None:
 def test_a_model_that_names_no_boxes_rejects_the_row(place: Place, vlm: FakeVlm, reply: Reply, code: str) -> None:
     place.put("a.jpg", encoded(picture()))
     place.put_rows({"image": "a.jpg"})
-    vlm.behave = lambda number, body: reply
+    vlm.behave = lambda number, body: reply if number == 0 else answer_well(body)
     plan = place.plan(max_rejected_ratio=1, **ASKING)
     propose(place, plan, vlm)
     render(place, plan)

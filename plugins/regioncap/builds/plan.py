@@ -15,12 +15,13 @@ from regioncap.builds.lineage import NO_LINEAGE, Lineage, LineageWriter, load_li
 from regioncap.builds.publish import manifest
 from regioncap.builds.readback import unreadable
 from regioncap.builds.settings import BuildSettings
+from regioncap.regions.codes import Code
 from regioncap.regions.extensions import GATES_GROUP, PROPOSERS_GROUP, installed, version_of
 from regioncap.regions.gates import all_gates
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.regions.rows import RowReader, reject
-from regioncap.storage.store import Store, check_conditional_writes
+from regioncap.storage.store import NotFoundError, Store, check_conditional_writes
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -29,8 +30,9 @@ MAX_SHARDS = 1000
 class Plan(BaseModel):
     """What a run is going to do, as every later step reads it from the work area.
 
-    `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes. `sources` names
-    for a shard those of the published build that hold its rows: their answers are taken over.
+    `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes. `current_build` is
+    the one that was published when the plan was made. `sources` names for a shard those of this build that hold its
+    rows: their answers are taken over.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -50,6 +52,7 @@ class Plan(BaseModel):
     sources: dict[str, list[str]]
     unchanged: bool
     ask_again: str
+    current_build: str | None = None
 
     def save(self, work: Store) -> None:
         """Write the plan into the partition's work area."""
@@ -93,7 +96,13 @@ def plan_build(
     published, _ = manifest.current(partition)
     # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
     ask_again = run_id if settings.force_rebuild else ""
-    unchanged = published is not None and published.settles(fingerprint) and not settings.force_rebuild
+    unchanged = (
+        published is not None
+        and published.settles(fingerprint)
+        and not settings.force_rebuild
+        # The server may take today what it refused then.
+        and not (published.fingerprint == fingerprint and _was_refused_some(partition, published))
+    )
     plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
     shards: list[str] = []
     sources: dict[str, list[str]] = {}
@@ -123,9 +132,20 @@ def plan_build(
         sources=sources,
         unchanged=unchanged,
         ask_again=ask_again,
+        current_build=published.build_id if published else None,
     )
     plan.save(work)
     return plan
+
+
+def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
+    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
+    try:
+        rejected = partition.read(published.rejected.path)
+    except NotFoundError:
+        return False
+    # Read as text: a line that is damaged only does not count.
+    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
 
 
 def _extensions(settings: BuildSettings) -> list[list[str]]:

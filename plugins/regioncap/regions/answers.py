@@ -63,7 +63,8 @@ def _parse_json(text: str) -> ParsedAnswer | None:
     if not body.startswith("{"):
         return None
     try:
-        pairs = json.loads(body, object_pairs_hook=list)
+        # Raw control characters in strings are let through: a gate judges the captions.
+        pairs = json.loads(body, object_pairs_hook=list, strict=False)
     except (ValueError, RecursionError):
         return None
     named = [(_TAG.fullmatch(str(key)), key, value) for key, value in pairs]

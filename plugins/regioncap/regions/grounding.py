@@ -35,7 +35,7 @@ def grounding_schema(max_boxes: int) -> dict[str, Any]:
         "maxItems": max_boxes,
         "items": {
             "type": "object",
-            "properties": {"bbox_2d": box, "label": {"type": "string", "maxLength": 100}},
+            "properties": {"bbox_2d": box, "label": {"type": "string"}},
             "required": ["bbox_2d", "label"],
             "additionalProperties": False,
         },

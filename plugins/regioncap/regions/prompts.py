@@ -52,9 +52,6 @@ _ONLY: dict[PromptLanguage, str] = {
     "zh": "请只描述以下区域：{regions}。",
 }
 
-# Longest caption the schema lets a model write: room for a paragraph, an end to a runaway.
-MAX_CAPTION_CHARACTERS = 1000
-
 
 def region_label(region: int) -> str:
     """What the mark of region `region` (1-based) says: the number in its name."""
@@ -107,12 +104,15 @@ def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
 
 
 def answer_schema(regions: Iterable[int]) -> dict[str, Any]:
-    """The JSON schema of a structured answer about `regions`: exactly their names, each with a non-empty string."""
+    """The JSON schema of a structured answer about `regions`: exactly their names, each with a string.
+
+    Without bounds of its length: with them xgrammar, vLLM's backend, allows no escape in the string, so that no caption
+    could hold a quotation mark, and lets raw control characters in (https://github.com/mlc-ai/xgrammar/issues/800).
+    """
     tags = [region_tag(region) for region in regions]
-    caption = {"type": "string", "minLength": 1, "maxLength": MAX_CAPTION_CHARACTERS}
     return {
         "type": "object",
-        "properties": dict.fromkeys(tags, caption),
+        "properties": {tag: {"type": "string"} for tag in tags},
         "required": tags,
         "additionalProperties": False,
     }

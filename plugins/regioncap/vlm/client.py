@@ -25,25 +25,16 @@ _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
 
 
-# What no model says of itself when it is greeted. Its end is not looked at: JSON allows white space there, and a model
-# may go on with it until it is stopped.
-_PROBED = re.compile(r'\s*\{\s*"probe"\s*:\s*"structured"')
+# What no model says when it is greeted. A string by itself: between the parts of an object JSON allows white space, and
+# some models go on with it until they are stopped.
+_PROBED = '"structured"'
 _PROBE = {
     "messages": [{"role": "user", "content": "Good morning!"}],
     "temperature": 0,
     "max_tokens": 64,
     "response_format": {
         "type": "json_schema",
-        "json_schema": {
-            "name": "probe",
-            "strict": True,
-            "schema": {
-                "type": "object",
-                "properties": {"probe": {"type": "string", "enum": ["structured"]}},
-                "required": ["probe"],
-                "additionalProperties": False,
-            },
-        },
+        "json_schema": {"name": "probe", "strict": True, "schema": {"type": "string", "enum": ["structured"]}},
     },
 }
 # One line for each engine of the server, in Prometheus' text format.
@@ -52,8 +43,20 @@ _RUNNING = re.compile(r"^vllm:num_requests_running(?:\{[^}]*\})? (\S+)$", re.MUL
 
 
 # What is used of the protocol's bodies (https://platform.openai.com/docs/api-reference/chat).
+class _Text(BaseModel):
+    text: str = ""
+
+
 class _Message(BaseModel):
-    content: str | None = None
+    # Some servers answer in parts.
+    content: str | list[_Text] | None = None
+
+    @property
+    def text(self) -> str:
+        """All of its text."""
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content or ""
 
 
 class _Choice(BaseModel):
@@ -62,8 +65,8 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class _Completion(BaseModel):
@@ -100,7 +103,11 @@ class VlmUnavailableError(Exception):
 
 
 class _RefusedError(Exception):
-    """The server takes the request itself for malformed: that is about its row."""
+    """The server takes the request itself for malformed."""
+
+
+class _FailsAtItError(Exception):
+    """The server failed at the request again and again, and answered another one each time."""
 
 
 class _FailureError(Exception):
@@ -161,7 +168,8 @@ class Vlm(Protocol):
 class RawAnswer(BaseModel):
     """What the server said to one question, as it is kept in the work area.
 
-    `refused` is the server's message where it refused the request itself as malformed; then there is no text.
+    `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
+    or failed at it each time (`failed`); then there is no text.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -200,6 +208,11 @@ class VlmClient:
     def endpoint(self) -> Endpoint:
         """What it is connected to."""
         return self._endpoint
+
+    @property
+    def name(self) -> str:
+        """The servers' addresses, for messages."""
+        return self._name
 
     @property
     def in_flight(self) -> int:
@@ -248,8 +261,7 @@ class VlmClient:
                 f"the server at {self._name} refuses structured output: set the param answer_format to "
                 f"free_text, or serve the model with a vLLM that has it ({error})"
             ) from error
-        said = completion.choices[0].message.content if completion.choices else None
-        return _PROBED.match(said or "") is not None
+        return bool(completion.choices) and completion.choices[0].message.text.strip() == _PROBED
 
     async def _probe(self, server: _Server) -> _Completion:
         return await self._complete(server, json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
@@ -289,7 +301,7 @@ class VlmClient:
                 # A server that is gone fails at all that is under way; only one that is still there failed at this.
                 failures += await self._still_answers(server)
                 if failures == _FAILURES:
-                    raise _RefusedError(
+                    raise _FailsAtItError(
                         f"the server failed {failures} times at it, and answered another question each time: "
                         f"{type(error).__name__}: {str(error)[:200]}"
                     ) from error
@@ -297,16 +309,17 @@ class VlmClient:
 
         try:
             completion = await self._patiently(attempt)
-        except _RefusedError as error:
-            return RawAnswer(key=question.key, text="", finish_reason="refused", refused=str(error)[:500])
+        except (_RefusedError, _FailsAtItError) as error:
+            reason = "refused" if isinstance(error, _RefusedError) else "failed"
+            return RawAnswer(key=question.key, text="", finish_reason=reason, refused=str(error)[:500])
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or _Usage()
         return RawAnswer(
             key=question.key,
-            text=(choice.message.content or "") if choice else "",
+            text=choice.message.text if choice else "",
             finish_reason=(choice.finish_reason or "none") if choice else "none",
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
+            prompt_tokens=usage.prompt_tokens or 0,
+            completion_tokens=usage.completion_tokens or 0,
             seconds=round(time.monotonic() - started, 3),
         )
 

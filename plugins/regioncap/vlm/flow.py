@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from regioncap.vlm.client import RawAnswer, VlmClient, VlmSetupError, VlmUnavailableError
-from regioncap.vlm.questions import Question, data_url
+from regioncap.vlm.questions import Question, data_url, plain_picture
+from regioncap.vlm.remedies import remedy
 
 Item = TypeVar("Item")
 
@@ -43,9 +44,10 @@ async def ask_all(
     `prepare` makes an item's next question and finds its images, on other threads: it gets the answers that the item
     has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
     `keep` as it comes; `finished` is called at the end of each item with the number of its answers. The first error
-    ends all.
+    ends all, and so does a server that refuses every request, whatever is in it: see `Acceptance`.
     """
     waiting = iter(items)
+    acceptance = Acceptance(client)
 
     def encoded(item: Item, told: Mapping[str, RawAnswer]) -> tuple[Question, bytes] | None:
         prepared = prepare(item, told)
@@ -62,6 +64,7 @@ async def ask_all(
             while (ready := await asyncio.to_thread(encoded, item, told)) is not None:
                 async with turns:
                     answer = await client.ask(*ready)
+                    await acceptance.note(ready[0], answer)
                 told[answer.key] = answer
                 keep(answer)
             finished(len(told))
@@ -86,6 +89,43 @@ def image_url(image: bytes | Path, readable: str) -> str:
     if readable and image.is_relative_to(readable):
         return image.as_uri()
     return data_url(image.read_bytes())
+
+
+class Acceptance:
+    """Whether the server takes requests like ours at all: only then a refusal is about what is in one of them.
+
+    Known from the first answer. Where a refusal comes before any, the same request is sent once more with plain
+    pictures in the place of the row's: what is refused then is what all requests have in common.
+    """
+
+    def __init__(self, client: VlmClient) -> None:
+        self._client = client
+        self._known = False
+        self._fault: VlmSetupError | VlmUnavailableError | None = None
+        self._asking = asyncio.Lock()
+
+    async def note(self, question: Question, answer: RawAnswer) -> None:
+        """Take an answer. Raises VlmSetupError, or VlmUnavailableError where the server fails instead of refusing."""
+        self._known = self._known or answer.refused is None
+        if self._known:
+            return
+        async with self._asking:
+            if not self._known and self._fault is None:
+                body = question.request(dict.fromkeys(question.images, data_url(plain_picture())))
+                again = await self._client.ask(question, json.dumps(body).encode())
+                self._known = again.refused is None
+                self._fault = None if self._known else refuses_all(again, self._client.name)
+        if self._fault is not None:
+            raise self._fault
+
+
+def refuses_all(answer: RawAnswer, servers: str) -> VlmSetupError | VlmUnavailableError:
+    """The error where servers treat every request with images as they did that of `answer`: their words, a remedy."""
+    said = str(answer.refused).rstrip(".")
+    if answer.finish_reason == "failed":
+        return VlmUnavailableError(f"the server at {servers} fails at every request with images: {said}")
+    change = remedy(said) or "correct what the server was started with, or the run's params (docs/vlm-servers.md)"
+    return VlmSetupError(f"the server at {servers} refuses every request with images: {said}. To mend it, {change}")
 
 
 async def _look_regularly(client: VlmClient, turns: "_Turns", bound: int) -> None:

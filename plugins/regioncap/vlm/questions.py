@@ -1,9 +1,13 @@
 """A question to the VLM: what is sent."""
 
 import base64
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
+
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class Question:
 def data_url(jpeg: bytes) -> str:
     """A JPEG as a URL that holds it."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+@cache
+def plain_picture() -> bytes:
+    """A grey JPEG of 256 x 256 pixels: a size that every model takes, with nothing in it."""
+    stream = io.BytesIO()
+    Image.new("RGB", (256, 256), (128, 128, 128)).save(stream, "JPEG")
+    return stream.getvalue()
 
 
 def _content(part: Part, urls: Mapping[str, str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from regioncap.builds.plan import Plan
 from regioncap.regions.prompts import AnswerFormat
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Endpoint, RawAnswer, Vlm, connect
-from regioncap.vlm.flow import Prepared, ask_all
+from regioncap.vlm.flow import Prepared, ask_all, refuses_all
 
 _log = logging.getLogger(__name__)
 
@@ -78,19 +78,26 @@ class AskProgress:
 
 
 def load_answers(place: Store, folder: str) -> dict[str, RawAnswer]:
-    """Every answer that a shard's earlier tries left in `folder`, by the question's key; not those that are damaged."""
-    return {
-        answer.key: answer
-        for part in list(place.list(folder))
-        for answer in shard.readable_lines(place, part.path, RawAnswer)
-    }
+    """What a shard's earlier tries left in `folder`, by the question's key: an answer, or else a refusal. Damaged ones are not there."""
+    answers: dict[str, RawAnswer] = {}
+    for part in list(place.list(folder)):
+        for answer in shard.readable_lines(place, part.path, RawAnswer):
+            before = answers.get(answer.key)
+            if before is None or before.refused is not None or answer.refused is None:
+                answers[answer.key] = answer
+    return answers
+
+
+def without_refusals(answers: Mapping[str, RawAnswer]) -> dict[str, RawAnswer]:
+    """What need not be asked: a refusal says how the server was then, so each try of a task asks once more."""
+    return {key: answer for key, answer in answers.items() if answer.refused is None}
 
 
 def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> dict[str, RawAnswer]:
     """The answers in the shards of the published build that hold the rows of this shard, by the question's key."""
     answers: dict[str, RawAnswer] = {}
     for source in plan.sources[shard_id]:
-        answers |= load_answers(work.sub(layout.shard_path(source)), folder)
+        answers |= without_refusals(load_answers(work.sub(layout.shard_path(source)), folder))
     return answers
 
 
@@ -100,7 +107,7 @@ def ask_into(
     """Ask about each item, and write the answers as they come.
 
     `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them.
-    Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
+    Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came; the answers that came are kept.
     """
     waiting = iter(items)
     first = list(islice(waiting, 1))
@@ -130,6 +137,8 @@ async def _ask(
                 flusher = group.create_task(_flush_regularly(sink))
                 await ask_all(client, items, prepare, sink.add, sink.finish, endpoint.max_in_flight)
                 flusher.cancel()
+            if sink.refusal is not None:
+                raise refuses_all(sink.refusal, client.name)
         except* Exception as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -175,6 +184,7 @@ class AnswerSink:
         self._started = time.monotonic()
         self._pace, self._token_pace = Pace(), Pace()
         self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
+        self._refusals: list[RawAnswer] = []
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
         self._latest: Future[None] | None = None
@@ -187,6 +197,17 @@ class AnswerSink:
         self._asked += 1
         self._prompt_tokens += answer.prompt_tokens
         self._completion_tokens += answer.completion_tokens
+        if answer.refused is not None:
+            self._refusals.append(answer)
+
+    @property
+    def refusal(self) -> RawAnswer | None:
+        """What stands for all, where several requests were refused and nothing at all was answered, ever.
+
+        A single one says nothing of the server.
+        """
+        answered = self._kept + self._taken_over + self._asked - len(self._refusals)
+        return self._refusals[0] if len(self._refusals) > 1 and not answered else None
 
     def finish(self, asked: int) -> None:
         """Note that one of the questions has its answer, for which `asked` requests were sent."""

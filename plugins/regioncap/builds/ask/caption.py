@@ -6,7 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from regioncap.builds import layout, shard
-from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
+from regioncap.builds.ask.asking import (
+    AnswerSink,
+    AskCounts,
+    AskProgress,
+    ask_into,
+    load_answers,
+    published_answers,
+    without_refusals,
+)
 from regioncap.builds.ask.exchange import exchange
 from regioncap.builds.ask.questions import Regions, asked_together, caption_question
 from regioncap.builds.plan import Plan
@@ -28,7 +36,7 @@ def caption_shard(
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
     place = work.sub(layout.shard_path(shard_id))
-    own = load_answers(place, layout.ANSWERS)
+    own = without_refusals(load_answers(place, layout.ANSWERS))
     published = published_answers(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
     questions = kept = images = 0

@@ -9,7 +9,7 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
 - each further question has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same question at
   temperature 0 would get the same answer;
-- a request that the server refuses is not sent again.
+- a request that the server refuses is not sent again by the same try of a task; each new one asks once more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ from regioncap.regions.gates import Answer, Finding, run_gates
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.client import RawAnswer
 from regioncap.vlm.questions import Question
+from regioncap.vlm.remedies import remedy
 
 
 @dataclass
@@ -53,8 +54,7 @@ def exchange(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[st
             return so_far
         if raw.refused is not None:
             # The cause of a further question says more about the row than its refusal.
-            refusal = RowFault(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}")
-            so_far.fault = so_far.fault or refusal
+            so_far.fault = so_far.fault or refusal_fault(raw)
             return so_far
         so_far.used.append(raw)
         parsed = parse_answer(raw.text, plan.settings.answer_format, left)
@@ -72,6 +72,15 @@ def exchange(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[st
         left = tuple(region for region in regions if region not in so_far.captions)
         room *= 2 if raw.finish_reason == "length" else 1
     return so_far
+
+
+def refusal_fault(raw: RawAnswer) -> RowFault:
+    """The row's fault where the server refused its request, or failed at it each time."""
+    if raw.finish_reason == "failed":
+        return RowFault(Code.REQUEST_REFUSED, f"the VLM failed at the request: {raw.refused}")
+    change = remedy(str(raw.refused))
+    hint = f" (to mend it, {change})" if change else ""
+    return RowFault(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}{hint}")
 
 
 def _sent(question: Question) -> tuple[str, ...]:

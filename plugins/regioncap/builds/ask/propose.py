@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping
 
 from regioncap.builds import drop as drops
 from regioncap.builds import layout, shard
-from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, ask_into, load_answers, published_answers
+from regioncap.builds.ask.asking import (
+    AnswerSink,
+    AskCounts,
+    AskProgress,
+    ask_into,
+    load_answers,
+    published_answers,
+    without_refusals,
+)
+from regioncap.builds.ask.exchange import refusal_fault
 from regioncap.builds.ask.questions import grounding_question
 from regioncap.builds.plan import Plan
 from regioncap.regions.boxes import Box
@@ -40,7 +49,7 @@ def propose_shard(
     """
     place = work.sub(layout.shard_path(shard_id))
     rows = [row for row in shard.planned(place) if row.bbox is None]
-    kept = load_answers(place, layout.PROPOSALS)
+    kept = without_refusals(load_answers(place, layout.PROPOSALS))
     # Which of these are about this shard's images is not known before they are opened: all are taken over.
     published = published_answers(work, plan, shard_id, layout.PROPOSALS)
     taken = [answer for key, answer in published.items() if key not in kept]
@@ -87,7 +96,7 @@ def _grounded(data: bytes, plan: Plan, answers: Mapping[str, RawAnswer]) -> list
     if answer is None:
         raise shard.StepMissingError("the model has not been asked for boxes yet: clear the shard's propose task")
     if answer.refused is not None:
-        raise RowFault(Code.REQUEST_REFUSED, f"the VLM refused the request for boxes: {answer.refused}")
+        raise refusal_fault(answer)
     profile, displayed = PROFILES[plan.settings.model_profile], (picture.width, picture.height)
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     return grounded_boxes(answer.text, profile.coordinates, profile.size(*displayed), displayed)

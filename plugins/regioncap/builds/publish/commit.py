@@ -153,8 +153,9 @@ def stage_build(
         rejected = _entry(rejected_file, "rejected.jsonl", statistics.rejected)
         if published is not None and _same_content(plan, published, shards, rejected):
             _collect(partition, progress)
-            # Where it is of the same plan, an earlier try of this task published it, and could not say so.
-            return Published(published, unchanged=published.plan_id != plan.plan_id)
+            # Where the same plan made it later, an earlier try of this task published it, and could not say so.
+            earlier = published.plan_id != plan.plan_id or published.build_id == plan.current_build
+            return Published(published, unchanged=earlier)
 
         check_conditional_writes(partition)
         now = datetime.now(UTC)
