@@ -217,6 +217,18 @@ def test_a_run_of_a_drop_that_is_published_without_a_refused_row_asks_for_it_onc
     assert rendered(place, run_id="run-4").unchanged
 
 
+def test_a_refusal_in_another_shard_of_the_published_build_is_asked_about_once_more(place: Place, vlm: FakeVlm) -> None:
+    odd_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    publish(place, plan)
+    vlm.behave = lambda number, body: answer_well(body)
+    again = rendered(place, shard_size=5)
+    counts = caption(place, again, vlm)
+    assert (sum(count.taken_over for count in counts), sum(count.asked for count in counts)) == (ROWS - 1, 1)
+    assert publish(place, again).manifest.counts.captioned == ROWS
+
+
 def test_an_answer_counts_more_than_a_refusal_whichever_was_written_last(place: Place, vlm: FakeVlm) -> None:
     odd_at_first_image(vlm)
     plan = rendered(place)

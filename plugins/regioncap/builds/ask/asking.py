@@ -78,7 +78,10 @@ class AskProgress:
 
 
 def load_answers(place: Store, folder: str) -> dict[str, RawAnswer]:
-    """What a shard's earlier tries left in `folder`, by the question's key: an answer, or else a refusal. Damaged ones are not there."""
+    """What a shard's earlier tries left in `folder`, by the question's key: an answer, or else a refusal.
+
+    Damaged ones are not there.
+    """
     answers: dict[str, RawAnswer] = {}
     for part in list(place.list(folder)):
         for answer in shard.readable_lines(place, part.path, RawAnswer):
