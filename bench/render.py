@@ -34,6 +34,7 @@ from rich.table import Table
 from regioncap.builds.plan import plan_build
 from regioncap.builds.render import render_row, render_shard
 from regioncap.builds.settings import BuildSettings
+from regioncap.regions.images import set_up_for_pictures
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.local import LocalStore
@@ -100,10 +101,11 @@ def row(number: int, data: bytes) -> PlannedRow:
 def regioncap_one_thread(case: Case, files: list[bytes]) -> float:
     """Seconds for the case's images."""
     rows = [row(number, files[number % DIFFERENT_IMAGES]) for number in range(case.images)]
-    started = time.perf_counter()
-    for number, planned in enumerate(rows):
-        render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS, lambda data: [])
-    return time.perf_counter() - started
+    with set_up_for_pictures():
+        started = time.perf_counter()
+        for number, planned in enumerate(rows):
+            render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS, lambda data: [])
+        return time.perf_counter() - started
 
 
 def regioncap_all_cores(case: Case, files: list[bytes]) -> float:

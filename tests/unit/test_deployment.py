@@ -15,6 +15,22 @@ def test_without_any_variable_there_are_defaults() -> None:
     assert deployment.notifier is None and deployment.overdue is None
 
 
+@pytest.mark.parametrize(
+    ("environment", "profile"),
+    [
+        ({}, "generic"),
+        ({"REGIONCAP_VLM_MODEL": ""}, "generic"),
+        ({"REGIONCAP_VLM_MODEL": "someone/a-finetune"}, "generic"),
+        ({"REGIONCAP_VLM_MODEL": "Qwen/Qwen3-VL-8B-Instruct", "REGIONCAP_MODEL_PROFILE": ""}, "qwen3-vl"),
+        ({"REGIONCAP_VLM_MODEL": "someone/a-finetune", "REGIONCAP_MODEL_PROFILE": "smolvlm"}, "smolvlm"),
+    ],
+)
+def test_the_model_profile_follows_from_the_models_name_unless_it_is_set(
+    environment: dict[str, str], profile: str
+) -> None:
+    assert Deployment.from_environment(environment).model_profile == profile
+
+
 def test_times_are_in_hours() -> None:
     deployment = Deployment.from_environment({"REGIONCAP_WAIT_HOURS": "1.5", "REGIONCAP_OVERDUE_HOURS": "8"})
     assert (deployment.wait, deployment.overdue) == (timedelta(minutes=90), timedelta(hours=8))

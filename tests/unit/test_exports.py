@@ -344,16 +344,22 @@ def test_an_original_that_readers_would_show_differently_is_written_upright(writ
     turned[0x0112] = 6
     stored = picture(80, 120).rotate(90, expand=True)  # displayed, it is turned back
     heic = (ROOT / "tests/data/two_colours.heic").read_bytes()
+    whole = encoded(picture(80, 120), "PNG")
+    # A damaged text, for which Pillow refuses the whole file.
+    odd = whole[:33] + b"\0\0\0\x04tEXta\0bcdddd" + whole[33:]
     records = [
         write.original(0, encoded(stored, quality=95, exif=turned), "turned.jpg"),
         write.original(1, encoded(stored, "PNG", exif=turned), "turned.png"),
         write.original(2, encoded(picture(80, 120), "TIFF"), "scan.tiff"),
         write.original(3, heic, "phone.heic"),
+        write.original(4, odd, "odd.png"),
     ]
     done = write(records, "webdataset", export_images="original")
     read = list(webdataset.WebDataset(str(done.files("webdataset", "tar")[0]), shardshuffle=False).decode("pil"))
-    assert [next(key for key in sample if key in ("jpg", "png")) for sample in read] == ["jpg", "png", "png", "jpg"]
-    for sample in read[:3]:
+    assert [next(key for key in sample if key in ("jpg", "png")) for sample in read] == [
+        *("jpg", "png", "png", "jpg", "png")
+    ]
+    for sample in (*read[:3], read[4]):
         image = sample.get("jpg") or sample["png"]
         assert image.size == (80, 120)
         assert image.getexif().get(0x0112, 1) == 1

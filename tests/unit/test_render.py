@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -80,6 +80,61 @@ def test_a_close_up_has_a_size_of_the_models_and_its_region_in_it(data: st.DataO
     image, inside = close_up(Image.new("RGB", (width, height)), (width, height), 7, box, profile, BOX)
     assert image.size == (profile.canvas or profile.size(*image.size))
     assert -1 <= inside[0] < inside[2] <= image.width + 1 and -1 <= inside[1] < inside[3] <= image.height + 1
+
+
+SIDES = st.one_of(st.integers(1, 60), st.integers(1, 3000), st.sampled_from([1, 2, 28, 32, 56, 200, 65_000]))
+
+
+@st.composite
+def thin_or_not(draw: st.DrawFn, most: int) -> tuple[tuple[int, int], Box]:
+    """A displayed size that `open_image` lets through, of `most` pixels, and any box in it that has an area."""
+    width, height = draw(SIDES), draw(SIDES)
+    assume(max(width, height) <= 200 * min(width, height) and width * height <= most)
+
+    def side(limit: int) -> tuple[float, float]:
+        low = draw(st.floats(0, limit, exclude_max=True, allow_subnormal=False))
+        return low, draw(st.floats(low, limit, exclude_min=True, allow_subnormal=False))
+
+    (x0, x1), (y0, y1) = side(width), side(height)
+    return (width, height), (x0, y0, x1, y1)
+
+
+def check_size(size: tuple[int, int], profile: ModelProfile) -> None:
+    assert min(size) >= 1 and max(size) <= 65_500
+    if profile.family is None or profile.family.startswith("qwen"):
+        assert max(size) <= 200 * min(size) and size[0] * size[1] <= 1280 * 28 * 28
+
+
+@settings(max_examples=400)
+@given(thin_or_not(100_000_000), st.sampled_from(sorted(PROFILES)))
+def test_no_size_is_beyond_what_models_and_jpeg_take(case: tuple[tuple[int, int], Box], name: str) -> None:
+    displayed, box = case
+    profile = PROFILES[name]
+    check_size(profile.size(*displayed), profile)
+    x0, y0, x1, y1 = close_up_frame(box, displayed)
+    assert 0 <= x0 <= box[0] and box[2] <= x1 <= displayed[0] and 0 <= y0 <= box[1] and box[3] <= y1 <= displayed[1]
+    assert max(x1 - x0, y1 - y0) <= 201 * min(x1 - x0, y1 - y0)
+    wanted = decoded_size(displayed, profile, {1: box})
+    assert 1 <= wanted[0] <= displayed[0] and 1 <= wanted[1] <= displayed[1]
+
+
+@settings(max_examples=150)
+@given(thin_or_not(2_000_000), st.sampled_from(sorted(PROFILES)), st.sampled_from(sorted(STYLES)))
+def test_any_box_in_any_image_is_drawn(case: tuple[tuple[int, int], Box], name: str, style: str) -> None:
+    displayed, box = case
+    profile = PROFILES[name]
+    image = Image.new("RGB", displayed, (90, 90, 90))
+    marked = mark(image, displayed, {1: box}, profile, STYLES[style])
+    close, _ = close_up(image, displayed, 1, box, profile, STYLES[style])
+    for drawn in (marked, close):
+        check_size(drawn.size, profile)
+        assert encode(drawn).startswith(b"\xff\xd8")
+
+
+def test_a_line_across_a_long_image_has_a_close_up_with_what_is_beside_it() -> None:
+    assert close_up_frame((0, 0, 1, 60_000), (1000, 60_000)) == (0, 0, 1000, 60_000)
+    assert close_up_frame((0, 0, 1, 10_000), (1000, 10_000)) == (0, 0, 200, 10_000)
+    assert close_up_frame((999, 0, 1000, 10_000), (1000, 10_000)) == (800, 0, 1000, 10_000)
 
 
 def test_a_close_up_shows_what_is_in_the_box_larger_and_marks_only_that_region() -> None:

@@ -1,5 +1,6 @@
 """Settings of a build: what they accept, and which of them make another build."""
 
+import hashlib
 import re
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from regioncap.builds.settings import NOT_IDENTITY, BuildSettings
+from regioncap.builds.settings import NOT_IDENTITY, BuildSettings, ModelProfileError
+from regioncap.regions.jsonl import canonical
 from regioncap.regions.prompts import PROMPT_PATTERN, PROMPTS, check_prompt
 from tests.builders import settings
 
@@ -15,6 +17,7 @@ BASE = {"export_formats": ["hf"]}
 # For every setting, a value that is not the one of `settings(**BASE)`.
 OTHER = {
     "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
+    "read_heic": True,
     "box_format": "xyxy", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
     "model_profile": "smolvlm", "prompt": "What is in the {n} regions?", "prompt_language": "zh",
     "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
@@ -80,8 +83,28 @@ def test_a_field_that_was_emptied_in_the_form_is_empty() -> None:
 
 def test_the_model_is_asked_for_boxes_only_where_it_is_known_how_it_counts() -> None:
     assert settings(when_no_boxes="ask_model", model_profile="qwen3-vl").when_no_boxes == "ask_model"
-    with pytest.raises(ValidationError, match=r"qwen2\.5-vl, qwen3-vl"):
-        settings(when_no_boxes="ask_model", model_profile="demo")
+    for profile in ("demo", "generic", "smolvlm"):
+        with pytest.raises(ValidationError, match=r"is one of qwen2\.5-vl, qwen3-vl, .* choose that as model_profile"):
+            settings(when_no_boxes="ask_model", model_profile=profile)
+
+
+def test_without_a_word_on_the_model_nobody_knows_how_it_counts() -> None:
+    assert BuildSettings(drops_uri="/drops", warehouse_uri="/warehouse").model_profile == "generic"
+
+
+def test_a_model_that_is_known_to_count_in_another_way_is_not_asked_for_boxes() -> None:
+    asking = settings(when_no_boxes="ask_model", model_profile="qwen2.5-vl")
+    with pytest.raises(ModelProfileError, match=r"is qwen2\.5-vl, .* set model_profile to qwen3-vl"):
+        asking.check_model("Qwen/Qwen3-VL-8B-Instruct")
+    # Of the same family, of one that is known not to count, and of one that nobody knows: the profile is believed.
+    for model in ("Qwen/Qwen2.5-VL-7B-Instruct", "regioncap-demo", "someone/a-finetune"):
+        asking.check_model(model)
+    settings(model_profile="qwen2.5-vl").check_model("Qwen/Qwen3-VL-8B-Instruct")
+
+
+def test_a_build_that_reads_no_heic_is_the_one_it_was_before_there_was_the_setting() -> None:
+    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic"})
+    assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 
 
 def test_the_default_prompt_follows_the_language_and_ones_own_does_not() -> None:

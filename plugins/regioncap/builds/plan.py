@@ -85,9 +85,11 @@ def plan_build(
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
-    ManifestError where what is published cannot be told, and GateError where an installed gate cannot be used.
+    ManifestError where what is published cannot be told, GateError where an installed gate cannot be used, and
+    ModelProfileError where the model counts in another way.
     """
     all_gates()
+    settings.check_model(model)
     identity = hashlib.sha256(
         canonical([settings.identity(), model, regioncap.__version__, _extensions(settings)])
     ).hexdigest()

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.builds import layout, shard
@@ -20,7 +19,7 @@ from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import BoxFormat, DroppedBox, GivenBox, suspect_format
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
-from regioncap.regions.images import open_image
+from regioncap.regions.images import open_image, set_up_for_pictures
 from regioncap.regions.marks import STYLES
 from regioncap.regions.profiles import PROFILES
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
@@ -31,9 +30,6 @@ from regioncap.storage.store import Store
 # Pillow and OpenCV let go of the interpreter while they work, so threads use all cores. Two per core, since each spends
 # about as long waiting for storage.
 _THREADS = 2 * (os.cpu_count() or 1)
-# Pillow keeps so many blocks of memory (of 16 MB at most) for the next image. Given back to the system after each one,
-# as is its default, they have to be mapped anew page by page, which took a quarter of the time of small images.
-Image.core.set_blocks_max(2 * _THREADS)  # type: ignore[attr-defined]
 
 # So many rows of a shard are enough to tell in which format its boxes are.
 _SAMPLED_ROWS = 200
@@ -76,15 +72,16 @@ def render_shard(
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     given: list[GivenBox] = []
-    outcomes = in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows, _THREADS)
-    for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
-        if done <= _SAMPLED_ROWS and size is not None:
-            given += [GivenBox(raw, size) for raw in row.bbox or ()]
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
-            marked.append(outcome)
-        progress(done, len(rows))
+    with set_up_for_pictures():
+        outcomes = in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows, _THREADS)
+        for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
+            if done <= _SAMPLED_ROWS and size is not None:
+                given += [GivenBox(raw, size) for raw in row.bbox or ()]
+            if isinstance(outcome, Rejected):
+                rejected.append(outcome)
+            else:
+                marked.append(outcome)
+            progress(done, len(rows))
     _check_format(given, plan.settings.box_format)
     shard.write_lines(place, layout.RENDER_REJECTED, rejected)
     shard.write_lines(place, layout.RENDERED, marked)
@@ -133,7 +130,7 @@ def render_row(
         given, box_format = [region_boxes.as_xywh(box) for box in propose(data)], "xywh"
         if not given:
             raise RowFault(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
-    picture = open_image(data)
+    picture = open_image(data, heic=settings.read_heic)
     displayed = (picture.width, picture.height)
     regions, dropped = region_boxes.select_regions(
         given,

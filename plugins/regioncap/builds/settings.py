@@ -10,11 +10,12 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from regioncap.builds.drop import InputFormat, Readiness
+from regioncap.errors import PermanentError
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.gates.special_tokens import input_token
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.marks import STYLES
-from regioncap.regions.profiles import PROFILES
+from regioncap.regions.profiles import PROFILES, profile_of
 from regioncap.regions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.regions.proposals import proposer_names
 
@@ -28,6 +29,10 @@ Approval = Literal["never", "on_warning", "always"]
 ExportImages = Literal["none", "original", "marked"]
 # The formats that images can go into.
 CARRY_IMAGES: frozenset[ExportFormat] = frozenset({"coco", "webdataset", "hf"})
+
+
+class ModelProfileError(PermanentError):
+    """The model is of another family than `model_profile` says. The message names both."""
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -77,6 +82,14 @@ class BuildSettings(BaseModel):
         json_schema_extra=_group("Drop"),
     )
 
+    read_heic: bool = Field(
+        False,
+        title="Read HEIC images",
+        description="Off, rows with a `.heic` image are rejected: the decoder can hang on a file that was made for "
+        "that, and nothing ends the build then. Switch it on if you trust where the drop's images come from.",
+        json_schema_extra=_group("Drop"),
+    )
+
     box_format: BoxFormat = Field(
         "xywh",
         title="Box format",
@@ -108,9 +121,10 @@ class BuildSettings(BaseModel):
         json_schema_extra=_group("Marks", enum=sorted(STYLES)),
     )
     model_profile: str = Field(
-        "qwen2.5-vl",
+        "generic",
         title="Model profile",
-        description="How the model resizes images; marks are drawn at the size it will see.",
+        description="How the model resizes images; marks are drawn at the size it will see. `generic`: for a model of "
+        "a family that is not in the list.",
         json_schema_extra=_group("Marks", enum=sorted(PROFILES)),
     )
 
@@ -313,7 +327,8 @@ class BuildSettings(BaseModel):
             able = ", ".join(name for name, profile in PROFILES.items() if profile.coordinates is not None)
             raise ValueError(
                 f"when_no_boxes is ask_model, but how models of the profile {self.model_profile} count is not known; "
-                f"choose one of {able} as model_profile, or another way to find boxes"
+                f"if the model's family is one of {able}, or counts like one, choose that as model_profile, else "
+                "choose another way to find boxes"
             )
         return self
 
@@ -367,7 +382,20 @@ class BuildSettings(BaseModel):
 
     def identity(self) -> str:
         """A hash over every setting that can change what is published."""
-        return hashlib.sha256(canonical(self.model_dump(exclude=set(NOT_IDENTITY)))).hexdigest()
+        # As it was before there was the setting, so that no drop is built anew for it.
+        unused = set() if self.read_heic else {"read_heic"}
+        return hashlib.sha256(canonical(self.model_dump(exclude={*NOT_IDENTITY, *unused}))).hexdigest()
+
+    def check_model(self, model: str) -> None:
+        """Raises ModelProfileError where the model, by its name, counts in another way than the run goes by."""
+        named = PROFILES[profile_of(model)]
+        used = PROFILES[self.model_profile]
+        if self.when_no_boxes == "ask_model" and named.coordinates not in (None, used.coordinates):
+            raise ModelProfileError(
+                f"when_no_boxes is ask_model and model_profile is {used.name}, whose models count in "
+                f"{used.coordinates}, but the model is {model}, of the profile {named.name}, which counts in "
+                f"{named.coordinates}: its boxes would be misplaced; set model_profile to {named.name}"
+            )
 
 
 # The explicit list of settings that change nothing in a published build; every other one is part of its identity.

@@ -4,7 +4,8 @@ REGIONCAP_DROPS_URI       default of the param drops_uri (s3://drops)
 REGIONCAP_WAREHOUSE_URI   default of the param warehouse_uri (s3://warehouse/region_captions)
 REGIONCAP_ALLOWED_ROOTS   comma-separated URIs: drops, warehouse and work area must lie at or below one of them;
                           by default just the two above
-REGIONCAP_MODEL_PROFILE   default of the param model_profile; without it, that of the family of REGIONCAP_VLM_MODEL
+REGIONCAP_MODEL_PROFILE   default of the param model_profile; without it, that of the family of REGIONCAP_VLM_MODEL, or
+                          generic where its name tells nothing
 REGIONCAP_VLM_MODEL       the model that vLLM serves, where the deployment has just one
 REGIONCAP_CAPTION_MODE    default of the param caption_mode (joint)
 REGIONCAP_PARAMS          defaults of any other params, as a JSON object: what nightly runs go by

@@ -40,6 +40,7 @@ class Code(StrEnum):
     IMAGE_UNREADABLE = "image_unreadable", "not an image of a supported format"
     IMAGE_TRUNCATED = "image_truncated", "an image that cannot be decoded to its last row"
     IMAGE_TOO_LARGE = "image_too_large", "more pixels or bytes than the limit"
+    IMAGE_TOO_THIN = "image_too_thin", "the longer side is more than 200 times the shorter one"
 
     # boxes (plan and render)
     BBOX_NOT_A_LIST = "bbox_not_a_list", "the boxes are not a list of boxes"

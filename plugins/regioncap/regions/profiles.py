@@ -5,11 +5,13 @@ digit keeps the size that was chosen for the model's eyes. Add a family by addin
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from regioncap.regions.grounding import Coordinates
+from regioncap.regions.images import MAX_ASPECT
 
 SizeRule = Callable[[int, int], tuple[int, int]]
 
@@ -20,10 +22,12 @@ class ModelProfile:
 
     `size` maps the displayed (width, height) in pixels to the (width, height) that the model sees; `canvas` is the
     (width, height) onto which the result is padded at the right and the bottom, or None. `coordinates` says how the
-    model counts when it is asked where things are; None for a model that cannot say.
+    model counts when it is asked where things are; None for a model that cannot say, or of which nobody knows.
+    `family` is what the names of its models have in them, as whole words; None for no model in particular.
     """
 
     name: str
+    family: str | None
     size: SizeRule
     canvas: tuple[int, int] | None = None
     coordinates: Coordinates | None = None
@@ -38,7 +42,8 @@ def longest_edge(width: int, height: int, *, edge: int) -> tuple[int, int]:
 def patch_multiple(width: int, height: int, *, patch: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """Round both sides to multiples of `patch`, then scale into [min_pixels, max_pixels] (Qwen-VL's `smart_resize`).
 
-    Unlike Qwen's own function, which refuses an aspect ratio above 200, a side never becomes less than one patch.
+    Qwen's own function refuses an aspect ratio above 200. Here a side never becomes less than one patch, and the other
+    never more than 200 times that, which rounding alone could make of it.
     """
 
     def to_patches(side: float, rounding: Callable[[float], int]) -> int:
@@ -47,11 +52,12 @@ def patch_multiple(width: int, height: int, *, patch: int, min_pixels: int, max_
     new_width, new_height = to_patches(width, round), to_patches(height, round)
     if new_width * new_height > max_pixels:
         shrink = math.sqrt(width * height / max_pixels)
-        return to_patches(width / shrink, math.floor), to_patches(height / shrink, math.floor)
-    if new_width * new_height < min_pixels:
+        new_width, new_height = to_patches(width / shrink, math.floor), to_patches(height / shrink, math.floor)
+    elif new_width * new_height < min_pixels:
         grow = math.sqrt(min_pixels / (width * height))
-        return to_patches(width * grow, math.ceil), to_patches(height * grow, math.ceil)
-    return new_width, new_height
+        new_width, new_height = to_patches(width * grow, math.ceil), to_patches(height * grow, math.ceil)
+    longest = MAX_ASPECT * min(new_width, new_height)
+    return min(new_width, longest), min(new_height, longest)
 
 
 # 1,003,520 pixels are 1,280 patches of 28 x 28: the upper end of what Qwen's model cards advise for a balanced cost.
@@ -60,23 +66,41 @@ _MAX_PIXELS = 1280 * 28 * 28
 PROFILES: dict[str, ModelProfile] = {
     profile.name: profile
     for profile in (
-        ModelProfile("demo", partial(longest_edge, edge=256), canvas=(256, 256)),
+        # A model of which nothing is known: a size that most can do with, and no word on how it counts.
+        ModelProfile("generic", None, partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS)),
+        ModelProfile("demo", "regioncap-demo", partial(longest_edge, edge=256), canvas=(256, 256)),
         ModelProfile(
+            "qwen2.5-vl",
             "qwen2.5-vl",
             partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS),
             coordinates="pixels",
         ),
+        # The least is `shortest_edge` in the models' preprocessor_config.json (https://github.com/QwenLM/Qwen3-VL).
         ModelProfile(
             "qwen3-vl",
-            partial(patch_multiple, patch=32, min_pixels=64 * 64, max_pixels=_MAX_PIXELS),
+            "qwen3-vl",
+            partial(patch_multiple, patch=32, min_pixels=256 * 256, max_pixels=_MAX_PIXELS),
             coordinates="thousandths",
         ),
-        ModelProfile("smolvlm", partial(longest_edge, edge=2048)),
+        ModelProfile("smolvlm", "smolvlm", partial(longest_edge, edge=2048)),
     )
 }
 
 
 def profile_of(model: str) -> str:
-    """The name of the profile of a model's family, by the model's name; `qwen2.5-vl` for a name that tells nothing."""
-    name = model.lower()
-    return next((profile for profile in PROFILES if profile in name), "qwen2.5-vl")
+    """The name of the profile of a model's family, by the model's name or path; `generic` for one that tells nothing.
+
+    Only the model's own name counts, not the folders that it lies in nor a revision behind `@`, and only whole words
+    of it: `Qwen3VL-8B` and `qwen3_vl_8b` are of `qwen3-vl`; Qwen3.5 and democracy-vl are of no family known here.
+    """
+    parts = [part for part in re.split(r"[/\\]", model) if part]
+    # In the cache of Hugging Face, the folder with the name has the revision's folder in it.
+    cached = [part.rpartition("--")[2] for part in parts if part.startswith("models--")]
+    words = _words((cached or parts or [""])[-1].partition("@")[0])
+    known = (profile.name for profile in PROFILES.values() if profile.family and _words(profile.family) in words)
+    return next(known, "generic")
+
+
+def _words(name: str) -> str:
+    """The runs of letters and of digits in a name, in lower case, a space around each."""
+    return f" {' '.join(re.findall('[a-z]+|[0-9]+', name.lower()))} "

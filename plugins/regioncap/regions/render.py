@@ -20,6 +20,8 @@ _PADDING = (128, 128, 128)
 # A close-up shows three times the region's width and height, and 48 pixels at least: as Describe Anything crops
 # (https://arxiv.org/abs/2504.16072, section 3.3).
 _CONTEXT, _MIN_CLOSE_UP = 3.0, 48
+# Where the image has room for it, a close-up's longer side is at most so many times the shorter one.
+_THINNEST = 50
 # It is brought to about this many pixels, 256 patches of 28 x 28: a quarter of what a whole image may have. Enlarging
 # further than four times would only show the model more blur.
 _CLOSE_UP_PIXELS, _MAX_ENLARGEMENT = 448 * 448, 4.0
@@ -88,8 +90,15 @@ def close_up_frame(box: Box, displayed: tuple[int, int]) -> Box:
         middle, half = (low + high) / 2, max((high - low) * _CONTEXT, _MIN_CLOSE_UP) / 2
         return max(0.0, middle - half), min(float(limit), middle + half)
 
+    def at_least(low: float, high: float, extent: float, limit: int) -> tuple[float, float]:
+        low = min(low, max(0.0, (low + high - extent) / 2), max(0.0, limit - extent))
+        return low, max(high, min(float(limit), low + extent))
+
     x0, x1 = widened(box[0], box[2], displayed[0])
     y0, y1 = widened(box[1], box[3], displayed[1])
+    # Around a line across a whole image there is room on its sides; no model takes what is as thin as that.
+    x0, x1 = at_least(x0, x1, (y1 - y0) / _THINNEST, displayed[0])
+    y0, y1 = at_least(y0, y1, (x1 - x0) / _THINNEST, displayed[1])
     return x0, y0, x1, y1
 
 

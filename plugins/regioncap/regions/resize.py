@@ -7,9 +7,6 @@ from PIL import Image
 
 from regioncap.regions.pixels import for_opencv
 
-# Images are resized in parallel already; OpenCV's own threads would only get in each other's way.
-cv2.setNumThreads(1)
-
 # How wide a pixel is to begin with, as the standard deviation of a Gaussian, in pixels. Blurring by
 # _PIXEL * sqrt(s^2 - 1) makes it _PIXEL * s wide, which is one pixel of an image that is s times smaller. The value is
 # the one that comes closest to a Lanczos resize of a zone plate, of noise and of text for s in 1.2..2.

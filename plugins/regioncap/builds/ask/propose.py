@@ -20,7 +20,7 @@ from regioncap.regions.boxes import Box
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
 from regioncap.regions.grounding import grounded_boxes
-from regioncap.regions.images import Picture, open_image
+from regioncap.regions.images import Picture, open_image, set_up_for_pictures
 from regioncap.regions.profiles import PROFILES
 from regioncap.regions.proposals import proposer
 from regioncap.regions.records import PlannedRow
@@ -58,7 +58,7 @@ def propose_shard(
         if told:
             return None
         try:
-            asked = _prepare(open_image(drops.read_image(drop, row.image)), plan)
+            asked = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
         except RowFault:
             return None
         return None if asked.question.key in kept or asked.question.key in published else asked
@@ -66,7 +66,8 @@ def propose_shard(
     # How many rows have their answer turns out on the way.
     sink = AnswerSink(place, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
     sink.take_over(taken, 0)
-    ask_into(sink, vlm, rows, prepare, plan.settings.answer_format)
+    with set_up_for_pictures():
+        ask_into(sink, vlm, rows, prepare, plan.settings.answer_format)
     return sink.counts()
 
 
@@ -83,7 +84,11 @@ def proposals(plan: Plan, place: Store) -> Propose:
         return lambda data: _grounded(data, plan, answers)
     detect = proposer(way)
     # Without colour management: the contours are those of the original pipeline, which knows none.
-    return lambda data: detect(open_image(data).decode(colour_managed=False))
+    return lambda data: detect(_open(data, plan).decode(colour_managed=False))
+
+
+def _open(data: bytes, plan: Plan) -> Picture:
+    return open_image(data, heic=plan.settings.read_heic)
 
 
 def _none_wanted(data: bytes) -> list[Box]:
@@ -91,7 +96,7 @@ def _none_wanted(data: bytes) -> list[Box]:
 
 
 def _grounded(data: bytes, plan: Plan, answers: Mapping[str, RawAnswer]) -> list[Box]:
-    picture = open_image(data)
+    picture = _open(data, plan)
     answer = answers.get(_prepare(picture, plan).question.key)
     if answer is None:
         raise shard.StepMissingError("the model has not been asked for boxes yet: clear the shard's propose task")

@@ -59,8 +59,9 @@ def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
 
 
 def _portable(data: bytes) -> CarriedImage:
-    picture = open_image(data)
-    if picture.upright and picture.form in ("JPEG", "MPO", "PNG", "WEBP"):
+    # Of an image with a record, which was decoded before if this is a HEIC.
+    picture = open_image(data, heic=True)
+    if picture.portable and picture.form in ("JPEG", "MPO", "PNG", "WEBP"):
         return CarriedImage(data, {"PNG": "png", "WEBP": "webp"}.get(picture.form, "jpg"))
     with _writing_anew:
         image = picture.decode()
