@@ -6,30 +6,41 @@ import hashlib
 import io
 import json
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 from PIL import Image
+from urllib3.exceptions import ProtocolError
 
 from regioncap.builds import layout
+from regioncap.builds import render as render_step
+from regioncap.builds import validate as validate_step
 from regioncap.builds.ask.asking import AnswerSink, AskCounts, AskProgress, load_answers
 from regioncap.builds.ask.caption import caption_shard
 from regioncap.builds.ask.propose import propose_shard
 from regioncap.builds.plan import Plan
 from regioncap.builds.publish.commit import Published, TooManyRejectedError, publish_build
 from regioncap.builds.publish.manifest import CommitRefusedError, Manifest, commit, current
-from regioncap.builds.render import BoxFormatError, render_shard
+from regioncap.builds.render import AccessDeniedError, BoxFormatError, DropChangedError, render_shard
 from regioncap.builds.shard import StepMissingError, read_lines
 from regioncap.builds.status import BuildStatus
+from regioncap.builds.unforeseen import UnforeseenError
 from regioncap.builds.validate import validate_shard
-from regioncap.regions.records import Rejected
+from regioncap.errors import PermanentError
+from regioncap.regions.codes import Code
+from regioncap.regions.faults import RowFault
+from regioncap.regions.records import PlannedRow, Rejected
 from regioncap.storage.local import LocalStore
+from regioncap.storage.store import StorageError
 from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError
 from tests.builders import Place, broken_rows, encoded, picture
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
@@ -168,6 +179,250 @@ def test_bad_pictures_are_rejected_and_cost_no_other_row(place: Place, vlm: Fake
     assert all(row["reason"] and row["id"] for row in rejected(place).values())
     counts = done.manifest.counts
     assert counts.rows == counts.captioned + counts.rejected == 9
+
+
+def test_a_path_means_the_same_file_however_it_is_written(place: Place, vlm: FakeVlm) -> None:
+    place.put("street/20.jpg", encoded(picture()))
+    place.put("a.jpg", encoded(picture(colour=(9, 9, 9))))
+    images = {
+        "back": "street\\20.jpg", "dot": "./street/20.jpg", "two": "street//20.jpg", "long": "图" * 563 + ".jpg",
+        "name": "n" * 300, "gone": "none\\20.jpg", "ok": "a.jpg",
+    }  # fmt: skip
+    place.put_rows(*({"id": name, "image": image, "bbox": BOXES} for name, image in images.items()))
+    build(place, vlm, max_rejected_ratio=1)
+    assert {record["id"]: record["image_uri"].removeprefix(place.drop.uri) for record in records(place)} == {
+        "back": "/street/20.jpg", "dot": "/street/20.jpg", "two": "/street/20.jpg", "ok": "/a.jpg",
+    }  # fmt: skip
+    refused = {row["id"]: row for row in rejected(place).values()}
+    assert {name: row["code"] for name, row in refused.items()} == dict.fromkeys(
+        ("long", "name", "gone"), "image_not_found"
+    )
+    assert "backslashes" in refused["gone"]["reason"] and "write /" in refused["gone"]["reason"]
+
+
+def test_csv_lines_that_end_in_a_comma_are_records(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put("b.jpg", encoded(picture(colour=(9, 9, 9))))
+    place.put("m.csv", 'image,bbox\na.jpg,"[[10, 10, 40, 30]]",\nb.jpg,"[[20, 20, 40, 30]]",\n')
+    build(place, vlm, input_format="csv")
+    assert [(record["image"], record["bbox"]) for record in records(place)] == [
+        ("a.jpg", [[10, 10, 40, 30]]), ("b.jpg", [[20, 20, 40, 30]]),
+    ]  # fmt: skip
+
+
+def test_rows_nested_too_deep_cost_themselves_and_are_published_as_rejected(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    deep = ["[" * levels + "]" * levels for levels in (200, 250, 300)]
+    rows = [f'{{"image": "a.jpg", "bbox": [[10, 10, 40, 30], {inner}]}}' for inner in deep]
+    place.put_rows({"image": "a.jpg", "bbox": BOXES}, *rows, *(f'{{"image": 7, "bbox": {inner}}}' for inner in deep))
+    done = build(place, vlm, max_rejected_ratio=1)
+    assert (done.manifest.counts.captioned, done.manifest.counts.rejected) == (1, 6)
+    assert {row["code"] for row in rejected(place).values()} == {"too_deep"}
+
+
+@pytest.mark.parametrize("gone", [["1.jpg", "3.jpg"], [f"{number}.jpg" for number in range(10)]])
+def test_an_image_that_goes_after_it_was_listed_is_never_a_rejected_row(place: Place, gone: list[str]) -> None:
+    place.good_rows(10)
+    plan = place.plan()
+    kept = {name: (place.drop_folder / name).read_bytes() for name in gone}
+    for name in gone:
+        (place.drop_folder / name).unlink()
+    with pytest.raises(DropChangedError, match=rf"{gone[0]} was there when plan listed it.*clear") as error:
+        render(place, plan)
+    assert not isinstance(error.value, PermanentError)
+    for name, data in kept.items():
+        place.put(name, data)
+    render(place, plan)
+
+
+def test_an_image_that_becomes_a_link_after_it_was_listed_is_never_a_rejected_row(place: Place) -> None:
+    place.good_rows(2)
+    plan = place.plan()
+    (place.drop_folder / "1.jpg").unlink()
+    (place.drop_folder / "1.jpg").symlink_to("0.jpg")
+    with pytest.raises(DropChangedError):
+        render(place, plan)
+
+
+def test_a_drop_that_goes_while_it_is_built_is_never_published(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    plan = place.plan(max_rejected_ratio=1, **ASKING)
+    place.drop.delete_folder()
+    with pytest.raises(DropChangedError):
+        render(place, plan)
+    with pytest.raises(StepMissingError):
+        publish(place, plan)
+
+
+def test_an_image_that_comes_after_it_was_planned_is_used(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    place.put_rows({"image": "0.jpg", "bbox": BOXES}, {"image": "late.jpg", "bbox": BOXES})
+    plan = place.plan()
+    place.put("late.jpg", encoded(picture()))
+    render(place, plan)
+    assert not shard_rejected(place, plan)
+
+
+def shard_rejected(place: Place, plan: Plan) -> dict[str, Rejected]:
+    """What `render` rejected, by the row's image."""
+    folders = [place.work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
+    rows = [row for folder in folders for row in read_lines(folder, layout.RENDER_REJECTED, Rejected)]
+    return {row.row["image"]: row for row in rows}
+
+
+def reading(monkeypatch: pytest.MonkeyPatch, faults: dict[str, Exception]) -> None:
+    """Reading the image of one of these names raises the error."""
+    read = render_step.read_image
+
+    def read_or_fail(drop: LocalStore, path: str) -> bytes:
+        if path in faults:
+            raise faults[path]
+        return read(drop, path)
+
+    monkeypatch.setattr(render_step, "read_image", read_or_fail)
+
+
+FORBIDDEN = RowFault(Code.IMAGE_FORBIDDEN, "the store does not let this file be read")
+
+
+def test_where_no_image_of_a_shard_may_be_read_the_set_up_is_at_fault(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(3)
+    plan = place.plan()
+    reading(monkeypatch, {f"{number}.jpg": FORBIDDEN for number in range(3)})
+    with pytest.raises(AccessDeniedError, match=r"none of the 3 images .*access.*rights") as error:
+        render(place, plan)
+    assert isinstance(error.value, PermanentError)
+
+
+def test_where_some_images_may_not_be_read_their_rows_are_rejected(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(3)
+    plan = place.plan()
+    archived = RowFault(Code.IMAGE_ARCHIVED, "the file is in an archive: it has to be restored before it can be read")
+    reading(monkeypatch, {"0.jpg": FORBIDDEN, "1.jpg": archived})
+    render(place, plan)
+    assert {name: row.code for name, row in shard_rejected(place, plan).items()} == {
+        "0.jpg": "image_forbidden", "1.jpg": "image_archived",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(5, "Input/output error"),
+        OSError(116, "Stale file handle"),
+        ConnectionError("the S3 service cannot be reached"),
+        StorageError("access is denied"),
+        ReadTimeoutError(endpoint_url="http://bucket"),
+        ClientError({"Error": {"Code": "InternalError"}}, "GetObject"),
+        ProtocolError("Connection broken"),
+        IncompleteRead(b""),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+@pytest.mark.parametrize("step", ["reading", "marking"])
+def test_what_may_pass_by_itself_never_rejects_a_row(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
+) -> None:
+    place.good_rows(200)
+    plan = place.plan(shard_size=200)
+    if step == "reading":
+        reading(monkeypatch, {"7.jpg": error})
+    else:
+        marking(monkeypatch, {8: error})
+    with pytest.raises(type(error)) as raised:
+        render(place, plan)
+    assert any("manifest.jsonl, line 8: 7.jpg" in note for note in raised.value.__notes__)
+
+
+def marking(monkeypatch: pytest.MonkeyPatch, faults: dict[int, Exception]) -> None:
+    """Marking the image of one of these lines raises the error."""
+    render_row = render_step.render_row
+
+    def render_or_fail(row: PlannedRow, *rest: Any) -> Any:
+        if row.line in faults:
+            raise faults[row.line]
+        return render_row(row, *rest)
+
+    monkeypatch.setattr(render_step, "render_row", render_or_fail)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 200])
+def test_what_nobody_foresaw_in_one_image_costs_its_row(
+    place: Place, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    place.good_rows(rows)
+    plan = place.plan()
+    marking(monkeypatch, {rows: RuntimeError("OpenCV could not encode an image")})
+    render(place, plan)
+    ((name, row),) = shard_rejected(place, plan).items()
+    assert (name, row.line, row.code) == (f"{rows - 1}.jpg", rows, "internal_error")
+    assert row.reason.startswith("RuntimeError: OpenCV could not encode an image")
+
+
+def test_what_nobody_foresaw_in_many_images_fails_the_task_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(5)
+    plan = place.plan()
+    marking(monkeypatch, {2: ValueError("odd"), 4: KeyError("odd")})
+    with pytest.raises(UnforeseenError, match=r"2 of 5 rows .*first manifest\.jsonl, line 2: ValueError: odd") as error:
+        render(place, plan)
+    assert isinstance(error.value, PermanentError)
+
+
+def test_an_image_of_a_shape_that_nobody_can_encode_costs_its_row(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    place.put("1.jpg", encoded(Image.new("RGB", (10, 70_000)), "PNG"))
+    build(place, vlm, max_rejected_ratio=1, model_profile="qwen2.5-vl")
+    assert [record["image"] for record in records(place)] == ["0.jpg", "2.jpg"]
+
+
+def test_an_image_that_nobody_can_encode_is_left_to_render_by_propose(place: Place, vlm: FakeVlm) -> None:
+    place.put("thin.png", encoded(Image.new("RGB", (10, 70_000)), "PNG"))
+    place.put("a.jpg", encoded(picture(280, 140)))
+    place.put_rows({"image": "a.jpg"}, {"image": "thin.png"})
+    plan = place.plan(**ASKING)
+    propose(place, plan, vlm)
+    render(place, plan)
+    assert list(shard_rejected(place, plan)) == ["thin.png"]
+
+
+def test_a_box_of_a_detector_that_is_none_costs_its_row(place: Place, extend: Callable[..., None]) -> None:
+    extend(
+        "regioncap.proposers", "odd", "def it(image): return [(0, 0, float('nan') if image.width == 99 else 60, 60)]"
+    )
+    place.put("a.jpg", encoded(picture()))
+    place.put("b.jpg", encoded(picture(width=99)))
+    place.put_rows({"image": "a.jpg"}, {"image": "b.jpg"})
+    plan = place.plan(when_no_boxes="odd")
+    render(place, plan)
+    assert {name: row.code for name, row in shard_rejected(place, plan).items()} == {"b.jpg": "internal_error"}
+
+
+def test_what_nobody_foresaw_in_an_answer_costs_its_row(
+    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(3)
+    plan = place.plan(max_rejected_ratio=1)
+    render(place, plan)
+    caption(place, plan, vlm)
+    make = validate_step.make_record
+
+    def make_or_fail(row: Any, *rest: Any) -> Any:
+        if row.image == "1.jpg":
+            raise ValueError("odd")
+        return make(row, *rest)
+
+    monkeypatch.setattr(validate_step, "make_record", make_or_fail)
+    validate(place, plan)
+    publish(place, plan)
+    assert [record["image"] for record in records(place)] == ["0.jpg", "2.jpg"]
+    assert rejected(place)["1.jpg"]["code"] == "internal_error"
 
 
 def test_boxes_that_cannot_be_used_are_listed_and_the_row_stays(place: Place, vlm: FakeVlm) -> None:

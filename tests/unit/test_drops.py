@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,24 @@ def test_all_manifests_at_the_top_level_are_read_in_order(place: Place) -> None:
         place.put(name, "{}")
     assert contents(place.drop, "jsonl").manifests == ["a.jsonl", "b.jsonl"]
     assert contents(place.drop, "json").manifests == ["d.json"]
+
+
+def test_the_listing_tells_which_files_there_are(place: Place) -> None:
+    for name in ("manifest.jsonl", "a.jpg", "deep/ä.jpg", os.fsdecode(b"\xff.jpg")):
+        place.put(name, "")
+    (place.drop_folder / "link.jpg").symlink_to("a.jpg")
+    files = contents(place.drop, "jsonl").files
+    assert all(name in files for name in ("manifest.jsonl", "a.jpg", "deep/ä.jpg", os.fsdecode(b"\xff.jpg")))
+    assert not any(name in files for name in ("link.jpg", "deep", "b.jpg", "A.jpg", ""))
+
+
+def test_a_manifest_whose_name_is_not_utf8_is_a_fault_of_the_drop(place: Place) -> None:
+    place.put(os.fsdecode(b"caf\xe9.jsonl"), "{}")
+    with pytest.raises(DropError, match=r"caf\\xe9\.jsonl.* is not UTF-8: rename it"):
+        contents(place.drop, "jsonl")
+    # Where it is no manifest, a file may be called anything.
+    place.put("m.json", "[]")
+    assert contents(place.drop, "json").manifests == ["m.json"]
 
 
 def test_a_drop_without_a_manifest_says_what_to_do(place: Place) -> None:
@@ -120,6 +140,135 @@ def test_csv_holds_boxes_as_json_text(tmp_path: Path) -> None:
     assert third.fault is not None and third.fault.code == Code.BBOX_NOT_A_LIST
 
 
+def csv_rows(tmp_path: Path, text: str | bytes) -> list[tuple[int, Any]]:
+    """Each row's number, with its value or its code."""
+    path = tmp_path / "m.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return [(row.line, row.fault.code if row.fault else row.value) for row in read_rows(path, "csv", "bbox")]
+
+
+BOX = '"[[1, 2, 3, 4]]"'
+GOOD_A, GOOD_B = ({"image": name, "bbox": [[1, 2, 3, 4]]} for name in ("a.jpg", "b.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (f"x.jpg,{BOX},more", Code.NOT_CSV),
+        (f"x,y.jpg,{BOX}", Code.NOT_CSV),
+        ("x.jpg", Code.NOT_CSV),
+        ("x.jpg,[[1, 2, 3, 4]]", Code.NOT_CSV),
+        ('x.jpg,"[[1, 2, 3, 4]]', Code.NOT_CSV),
+        ('"x.jpg,', Code.NOT_CSV),
+        ('"x.jpg', Code.NOT_CSV),
+        (b"caf\xe9.jpg,", Code.NOT_UTF8),
+        (b'x.jpg,"[[1, 2, \xff, 4]]"', Code.NOT_UTF8),
+        ("x.jpg," + "y" * (MAX_LINE_BYTES + 10), Code.LINE_TOO_LONG),
+        ('x.jpg,"[[1, 2"', Code.BBOX_NOT_A_LIST),
+        (f'x.jpg,"{"[" * 100_000}"', Code.BBOX_NOT_A_LIST),
+    ],
+)
+def test_a_line_that_is_no_csv_costs_itself_and_not_the_next(tmp_path: Path, bad: str | bytes, code: Code) -> None:
+    line = bad.encode() if isinstance(bad, str) else bad
+    between = f"a.jpg,{BOX}\n".encode() + line + f"\nb.jpg,{BOX}\n".encode()
+    assert csv_rows(tmp_path, b"image,bbox\n" + between) == [(1, GOOD_A), (2, code), (3, GOOD_B)]
+    last = f"a.jpg,{BOX}\nb.jpg,{BOX}\n".encode() + line
+    assert csv_rows(tmp_path, b"image,bbox\r\n" + last) == [(1, GOOD_A), (2, GOOD_B), (3, code)]
+
+
+def test_a_quote_that_never_closes_swallows_no_other_line(tmp_path: Path) -> None:
+    many = "".join(f"{number}.jpg,\n" for number in range(600_000))
+    rows = csv_rows(tmp_path, 'image,bbox\n"x.jpg,\n' + many)
+    assert len(many) > MAX_LINE_BYTES and len(rows) == 600_001
+    assert rows[0] == (1, Code.NOT_CSV)
+    assert rows[1:3] == [(2, {"image": "0.jpg", "bbox": None}), (3, {"image": "1.jpg", "bbox": None})]
+
+
+@pytest.mark.parametrize("bad", ['x.jpg,"[[1, 2, 3, 4]]', 'x.jpg,"[[5'])
+@pytest.mark.parametrize("after", ['b.jpg,""', 'b.jpg,"[]"', 'b.jpg,"[[1, 2, 3, 4]]"', "b.jpg,"])
+def test_a_quote_that_closes_in_another_row_takes_nothing_from_it(tmp_path: Path, bad: str, after: str) -> None:
+    rows = csv_rows(tmp_path, f"image,bbox\n{bad}\n{after}\n")
+    assert rows[0] == (1, Code.NOT_CSV)
+    assert len(rows) == 2 and rows[1][1]["image"] == "b.jpg"
+
+
+def test_lines_that_end_in_a_comma_mean_what_they_say(tmp_path: Path) -> None:
+    assert csv_rows(tmp_path, f"image,bbox\na.jpg,{BOX},\nb.jpg,{BOX},,\n") == [(1, GOOD_A), (2, GOOD_B)]
+    assert csv_rows(tmp_path, f"image,bbox,\na.jpg,{BOX},\nb.jpg,{BOX}\n") == [
+        (1, {**GOOD_A, "": ""}), (2, {**GOOD_B, "": ""}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_is_read_as_programs_write_it(tmp_path: Path, end: str) -> None:
+    lines = [
+        "\ufeffimage,note,bbox", f'a.jpg,"one{end}two, ""three""{end}",{BOX}', "", "   ",
+        f'"b.jpg",\0,"[[1,{end} 2,{end} 3, 4]]"', f'5" wide.jpg,,{BOX}', ",,",
+    ]  # fmt: skip
+    assert csv_rows(tmp_path, end.join(lines)) == [
+        (1, {**GOOD_A, "note": f'one{end}two, "three"{end}'}),
+        (2, {**GOOD_B, "note": "\0"}),
+        (3, {**GOOD_A, "image": '5" wide.jpg', "note": ""}),
+        (4, {"image": "", "note": "", "bbox": None}),
+    ]
+
+
+def test_of_csv_columns_with_one_name_the_first_counts(tmp_path: Path) -> None:
+    assert csv_rows(tmp_path, f"image,bbox,bbox\na.jpg,{BOX},other\n") == [(1, GOOD_A)]
+
+
+def test_a_csv_row_may_hold_as_many_boxes_as_another(tmp_path: Path) -> None:
+    boxes = [[number, 2, 3, 4] for number in range(50_000)]
+    assert csv_rows(tmp_path, f'image,bbox\na.jpg,"{json.dumps(boxes)}"\n') == [
+        (1, {"image": "a.jpg", "bbox": boxes}),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(st.sampled_from('ab,"\r\n\0 é\udcff'), max_size=12), max_size=12))
+def test_no_csv_file_is_read_for_ever_or_raises_but_as_a_whole(parts: list[str]) -> None:
+    import tempfile
+
+    data = b"image,bbox\n" + "\n".join(parts).encode("utf-8", "surrogateescape")
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(data)
+        rows = list(read_rows(Path(file.name), "csv", "bbox"))
+    assert [row.line for row in rows] == list(range(1, len(rows) + 1))
+    assert all((row.value is None) == (row.fault is not None) for row in rows)
+
+
+def test_of_parquet_only_the_columns_that_count_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    out_of_range = pa.array([2**62, 1], pa.timestamp("ms"))
+    table = {"id": [1, 2], "file": ["a", "b"], "boxes": [[[1, 2, 3, 4]], None], "taken": out_of_range, "x.y": [1, 2]}
+    pq.write_table(pa.table(table), path)
+    assert [row.value for row in read_rows(path, "parquet", "boxes", "file")] == [
+        {"id": 1, "file": "a", "boxes": [[1, 2, 3, 4]]}, {"id": 2, "file": "b", "boxes": None},
+    ]  # fmt: skip
+    assert [row.value for row in read_rows(path, "parquet", "nothing", "x.y")] == [
+        {"id": 1, "x.y": 1}, {"id": 2, "x.y": 2},
+    ]  # fmt: skip
+
+
+def test_a_parquet_file_without_any_such_column_still_has_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table({"other": range(2500)}), path)
+    rows = list(read_rows(path, "parquet", "bbox"))
+    assert [row.value for row in rows] == [{}] * 2500 and rows[-1].line == 2500
+
+
+def test_a_parquet_value_that_cannot_be_read_costs_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    names = pa.array([b"a", b"\xff.jpg", b"c"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"image": names}), path)
+    rows = list(read_rows(path, "parquet", "bbox"))
+    assert [row.value and row.value["image"] for row in rows] == ["a", None, "c"]
+    assert rows[1].fault is not None and rows[1].fault.code == Code.NOT_UTF8
+    ids = pa.array([1, 2**62, 3], pa.timestamp("ms"))
+    pq.write_table(pa.table({"image": ["a", "b", "c"], "id": ids}), path)
+    codes = [row.fault and row.fault.code for row in read_rows(path, "parquet", "bbox")]
+    assert codes == [None, Code.ID_INVALID, None]
+
+
 def test_parquet_holds_boxes_as_lists(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     pd.DataFrame({"image": ["a", "b"], "bbox": [[[1, 2, 3, 4]], None]}).to_parquet(path)
@@ -137,3 +286,37 @@ def test_a_file_of_another_format_is_a_fault_of_the_drop(tmp_path: Path, input_f
         assert input_format == "csv"
     except DropError as error:
         assert f"cannot be read as {input_format}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("input_format", "data"),
+    [
+        ("json", b"[" * 2000 + b"]" * 2000),
+        ("json", b'[{"image": "a"}, {"image": '),
+        ("json", b'[{"image": "\xff"}]'),
+        ("json", b'[{"image": 1' + b"0" * 5000 + b"}]"),
+        ("csv", b"image,\xff\na.jpg,\n"),
+        ("csv", b'"image\na.jpg,\n'),
+        ("parquet", b"PAR1" + b"\0" * 100 + b"PAR1"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_as_a_whole_is_named(tmp_path: Path, input_format: str, data: bytes) -> None:
+    path = tmp_path / "copy"
+    path.write_bytes(data)
+    with pytest.raises(DropError, match=rf"the manifest street\.m cannot be read as {input_format}"):
+        list(read_rows(path, input_format, "bbox", name="street.m"))  # type: ignore[arg-type]
+
+
+def test_memory_that_runs_out_and_a_disk_that_fails_are_no_fault_of_the_drop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.json"
+    path.write_text("[]")
+    for error in (MemoryError(), OSError(5, "Input/output error")):
+
+        def fail(text: bytes, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(json, "loads", fail)
+        with pytest.raises(type(error)):
+            list(read_rows(path, "json", "bbox"))

@@ -15,6 +15,7 @@ from regioncap.builds.lineage import NO_LINEAGE, Lineage, LineageWriter, load_li
 from regioncap.builds.publish import manifest
 from regioncap.builds.readback import unreadable
 from regioncap.builds.settings import BuildSettings
+from regioncap.builds.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.regions.codes import Code
 from regioncap.regions.extensions import GATES_GROUP, PROPOSERS_GROUP, installed, version_of
 from regioncap.regions.gates import all_gates
@@ -85,8 +86,9 @@ def plan_build(
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
-    ManifestError where what is published cannot be told, GateError where an installed gate cannot be used, and
-    ModelProfileError where the model counts in another way.
+    ManifestError where what is published cannot be told, GateError where an installed gate cannot be used,
+    ModelProfileError where the model counts in another way, and UnforeseenError where RegionCap itself seems to be at
+    fault.
     """
     all_gates()
     settings.check_model(model)
@@ -115,9 +117,7 @@ def plan_build(
         # With `force_rebuild` no earlier answer is to be found, so none is looked for.
         looked_for = published is not None and not settings.force_rebuild
         earlier = load_lineage(work, published.plan_id) if published and looked_for else NO_LINEAGE
-        rows, rejected, shards, sources = _write_shards(
-            drop, contents.manifests, work, plan_id, settings, earlier, progress
-        )
+        rows, rejected, shards, sources = _write_shards(drop, contents, work, plan_id, settings, earlier, progress)
     to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
     plan = Plan(
         plan_id=plan_id,
@@ -159,7 +159,7 @@ def _extensions(settings: BuildSettings) -> list[list[str]]:
 
 def _write_shards(
     drop: Store,
-    manifests: list[str],
+    contents: drops.Contents,
     work: Store,
     plan_id: str,
     settings: BuildSettings,
@@ -171,34 +171,41 @@ def _write_shards(
     shards: list[str] = []
     sources: dict[str, list[str]] = {}
     lineage = LineageWriter()
+    unforeseen_rows = UnforeseenRows()
     pending: list[PlannedRow] = []
+    lines: list[bytes] = []
 
     def finish_shard() -> None:
-        shard_id = _write_shard(work, pending)
+        shard_id = _write_shard(work, lines)
         shards.append(shard_id)
         lineage.add(shard_id, pending)
         sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
         pending.clear()
+        lines.clear()
 
     with ExitStack() as stack:
-        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in manifests}
+        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in contents.manifests}
         shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
         rejects = stack.enter_context(tempfile.TemporaryFile(prefix="regioncap-rejected-"))
-        for row in _checked_rows(copies, settings):
+        reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
+        for row, text in _checked_rows(copies, settings, reader):
             rows += 1
             if isinstance(row, Rejected):
                 rejected += 1
-                rejects.write(line(row))
+                unforeseen_rows.note(row)
+                rejects.write(text)
             else:
                 pending.append(row)
+                lines.append(text)
                 if len(pending) == shard_size:
                     finish_shard()
             progress(rows)
         if pending:
             finish_shard()
+        unforeseen_rows.check(rows)
         if rows == 0:
             raise drops.DropError(
-                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(manifests)}): "
+                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
                 "upload manifests with rows"
             )
         rejects.seek(0)
@@ -214,29 +221,46 @@ def _lacks_boxes(work: Store, shard_id: str) -> bool:
 def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
     """At least the number of rows: a JSONL manifest is counted by its line ends, which costs next to nothing."""
     total = 0
-    for copy in copies.values():
+    for name, copy in copies.items():
         if settings.input_format == "jsonl":
             with copy.open("rb") as stream:
                 total += 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
         else:
-            total += sum(1 for _ in drops.read_rows(copy, settings.input_format, settings.bbox_key))
+            total += sum(1 for _ in _rows(name, copy, settings))
     return total
 
 
-def _checked_rows(copies: dict[str, Path], settings: BuildSettings) -> Iterator[PlannedRow | Rejected]:
-    reader = RowReader(settings.image_key, settings.bbox_key)
+def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[drops.Row]:
+    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
+
+
+def _checked_rows(
+    copies: dict[str, Path], settings: BuildSettings, reader: RowReader
+) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
+    """Each row as it is planned or rejected, with the line that is written of it."""
     for name, copy in copies.items():
-        for row in drops.read_rows(copy, settings.input_format, settings.bbox_key):
+        for row in _rows(name, copy, settings):
             source = Source(manifest=name, line=row.line)
-            if row.value is not None:
-                yield reader.read(row.value, source)
-            elif row.fault is not None:
-                yield reject(source, row.fault, None, row.raw)
+            try:
+                checked = _checked(row, reader, source)
+                text = line(checked)
+            except Exception as error:
+                # Without the row itself, which may be what cannot be written down.
+                checked = reject(source, unforeseen(error, named(source)), None, None)
+                text = line(checked)
+            yield checked, text
 
 
-def _write_shard(work: Store, rows: list[PlannedRow]) -> str:
+def _checked(row: drops.Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
+    if row.fault is not None:
+        return reject(source, row.fault, None, row.raw)
+    assert row.value is not None, "a row has a value or a fault"
+    return reader.read(row.value, source)
+
+
+def _write_shard(work: Store, lines: list[bytes]) -> str:
     """Write one shard's rows; its id is a hash of them, so the same rows find what was done with them before."""
-    data = b"".join(map(line, rows))
+    data = b"".join(lines)
     shard_id = hashlib.sha256(data).hexdigest()[:16]
     work.write(layout.shard_path(shard_id) + layout.ROWS, data)
     return shard_id

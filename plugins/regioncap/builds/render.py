@@ -14,6 +14,7 @@ from regioncap.builds.parallel import in_order
 from regioncap.builds.plan import Plan
 from regioncap.builds.readback import informing
 from regioncap.builds.settings import BuildSettings
+from regioncap.builds.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import PermanentError
 from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import BoxFormat, DroppedBox, GivenBox, suspect_format
@@ -49,6 +50,14 @@ class BoxFormatError(PermanentError):
     """The boxes are not in the declared format. The message names the format that they seem to be in."""
 
 
+class DropChangedError(Exception):
+    """The drop is not any more what was planned. It may be put back, so it is tried again."""
+
+
+class AccessDeniedError(PermanentError):
+    """No image of a shard may be read. The message says to what somebody has to give access."""
+
+
 class NoRegionFault(RowFault):
     """No box of a row can be used in its image, whose (width, height) as displayed is `size`."""
 
@@ -63,7 +72,9 @@ def render_shard(
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
     `drop` and `work` are rooted at the build's date. `progress` gets (rows done, rows in all).
-    Raises BoxFormatError, and StepMissingError where boxes were to be asked for and were not.
+    Raises BoxFormatError; DropChangedError where an image is gone that was there when the drop was planned;
+    AccessDeniedError where none may be read; StepMissingError where boxes were to be asked for and were not; and
+    UnforeseenError where RegionCap itself seems to be at fault.
     """
     started = time.monotonic()
     place = work.sub(layout.shard_path(shard_id))
@@ -72,6 +83,7 @@ def render_shard(
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     given: list[GivenBox] = []
+    unforeseen_rows = UnforeseenRows()
     with set_up_for_pictures():
         outcomes = in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows, _THREADS)
         for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
@@ -79,9 +91,12 @@ def render_shard(
                 given += [GivenBox(raw, size) for raw in row.bbox or ()]
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)
+                unforeseen_rows.note(outcome)
             else:
                 marked.append(outcome)
             progress(done, len(rows))
+    unforeseen_rows.check(len(rows))
+    _check_access(drop, marked, rejected)
     _check_format(given, plan.settings.box_format)
     shard.write_lines(place, layout.RENDER_REJECTED, rejected)
     shard.write_lines(place, layout.RENDERED, marked)
@@ -93,6 +108,15 @@ def render_shard(
 def load_render_counts(place: Store) -> RenderCounts | None:
     """What the shard's last render task counted; None where that cannot be had."""
     return informing(place, layout.RENDER_COUNTS, RenderCounts)
+
+
+def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
+    if not marked and {row.code for row in rejected} == {Code.IMAGE_FORBIDDEN}:
+        raise AccessDeniedError(
+            f"none of the {len(rejected)} images of this shard can be read: access to the drop at {drop.uri} is "
+            "denied. Give the user that RegionCap works as (the connection's, or the worker's own) the rights to read "
+            f"it, then clear this task ({rejected[0].reason})"
+        )
 
 
 def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
@@ -111,7 +135,15 @@ def _outcome(
     """What becomes of a row, and its image's size where it is known."""
     try:
         rendered, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
-    except RowFault as fault:
+    except Exception as error:
+        fault = error if isinstance(error, RowFault) else unforeseen(error, f"{named(row)}: {row.image}")
+        if row.listed and fault.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
+            raise DropChangedError(
+                f"the drop changed while it was built: {row.image} was there when plan listed it ({fault.reason}). Put "
+                "it back, or clear the run's plan task and those after it"
+            ) from error
+        if fault.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
+            fault.reason += "; the path has backslashes: write / between folders"
         size = fault.size if isinstance(fault, NoRegionFault) else None
         return reject(row, fault, row.id, {"image": row.image, "bbox": row.bbox}), size
     for name, jpeg in jpegs.items():

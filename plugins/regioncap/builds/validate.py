@@ -7,6 +7,7 @@ from regioncap.builds.ask.asking import load_answers
 from regioncap.builds.ask.exchange import Exchange, exchange
 from regioncap.builds.ask.questions import asked_together
 from regioncap.builds.plan import Plan
+from regioncap.builds.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.regions.answers import ParsedAnswer, answer_lines
 from regioncap.regions.faults import RowFault
 from regioncap.regions.gates import Answer, run_gates
@@ -19,22 +20,28 @@ from regioncap.storage.store import Store
 def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
     """Returns how many rows became records and how many are rejected. `work` is rooted at the build's date.
 
-    Raises StepMissingError where a question has no answer yet.
+    Raises StepMissingError where a question has no answer yet, and UnforeseenError where RegionCap itself seems to be
+    at fault.
     """
     place = work.sub(layout.shard_path(shard_id))
     answers = load_answers(place, layout.ANSWERS)
     records: list[Record] = []
     rejected: list[Rejected] = []
+    unforeseen_rows = UnforeseenRows()
     for row in shard.rendered(place):
-        told = [exchange(row, regions, plan, answers) for regions in asked_together(row, plan)]
-        if any(said.question is not None for said in told):
-            raise shard.StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
+        told: list[Exchange] = []
         try:
+            told += (exchange(row, regions, plan, answers) for regions in asked_together(row, plan))
+            if any(said.question is not None for said in told):
+                raise shard.StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
             records.append(make_record(row, told, plan))
-        except RowFault as fault:
+        except Exception as error:
+            fault = error if isinstance(error, RowFault) else unforeseen(error, named(row))
             texts = "\n".join(answer.text for said in told for answer in said.used)
             echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000]}
             rejected.append(reject(row, fault, row.id, echoed))
+            unforeseen_rows.note(rejected[-1])
+    unforeseen_rows.check(len(records) + len(rejected))
     shard.write_lines(place, layout.VALIDATE_REJECTED, rejected)
     shard.write_lines(place, layout.RECORDS, records)
     return len(records), len(rejected)

@@ -23,7 +23,9 @@ class Code(StrEnum):
     NOT_UTF8 = "not_utf8", "the line is not UTF-8 text"
     NOT_JSON = "not_json", "the line is not JSON"
     NOT_AN_OBJECT = "not_an_object", "the line is JSON, but not an object"
+    NOT_CSV = "not_csv", "the line has not the columns of the header, or a quote in it does not close"
     LINE_TOO_LONG = "line_too_long", "the line is longer than a manifest line may be"
+    TOO_DEEP = "too_deep", "lists and objects in the row are nested deeper than a row may be"
     ID_INVALID = "id_invalid", "`id` is neither a non-empty string nor an integer"
     DUPLICATE_ID = "duplicate_id", "an earlier row of the drop has the same `id`"
 
@@ -36,6 +38,8 @@ class Code(StrEnum):
     # the image itself (render)
     IMAGE_NOT_FOUND = "image_not_found", "no such file in the drop"
     IMAGE_IS_LINK = "image_is_link", "the path leads through a symbolic link"
+    IMAGE_FORBIDDEN = "image_forbidden", "the store does not let this file be read"
+    IMAGE_ARCHIVED = "image_archived", "the file is in an archive: it has to be restored before it can be read"
     IMAGE_EMPTY = "image_empty", "the file has no bytes"
     IMAGE_UNREADABLE = "image_unreadable", "not an image of a supported format"
     IMAGE_TRUNCATED = "image_truncated", "an image that cannot be decoded to its last row"
@@ -73,3 +77,6 @@ class Code(StrEnum):
     WHOLE_IMAGE = "whole_image", "a warning: a caption describes the whole image"
     SAME_TEXT = "same_text", "a warning: two regions have nearly the same caption"
     GATE_ERROR = "gate_error", "a warning: an installed gate raised an error instead of looking"
+
+    # any step
+    INTERNAL_ERROR = "internal_error", "an error that nobody foresaw, at this row: please report it"

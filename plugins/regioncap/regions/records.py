@@ -29,12 +29,18 @@ class Source(_Row):
 
 
 class PlannedRow(Source):
-    """A row whose text is in order. `bbox` is None where the row gives no boxes."""
+    """A row whose text is in order. `bbox` is None where the row gives no boxes.
+
+    `image` is the path by which the drop's store knows the image, `listed` whether the image was there when the drop
+    was planned.
+    """
 
     id: str
     image: str
     type: RowType
     bbox: list[Any] | None
+    # Not known to work areas from before it was noted.
+    listed: bool = False
 
 
 class RegionBox(_Row):
@@ -88,7 +94,10 @@ class RegionCaption(RegionBox):
 class Record(_Row):
     """A line of `captions-*.jsonl`: the original pipeline's nine fields in its order, then RegionCap's own."""
 
-    image: str = Field(description="The image's path as given in the manifest.", examples=["street/20.jpg"])
+    image: str = Field(
+        description="The image's path in the drop: as given in the manifest, but for `./`, `//` and backslashes.",
+        examples=["street/20.jpg"],
+    )
     type: RowType = Field(
         description="`with_bbox` if the row has the boxes' key, else `without_bbox`.",
         examples=["with_bbox"],
@@ -139,6 +148,7 @@ class Rejected(Source):
     )
     reason: str = Field(description="Why, as a sentence.", examples=["there is no such file in the drop"])
     row: Any = Field(
-        description="The row as far as it could be read: an object, or the line's text.",
+        description="The row as far as it could be read: an object, or the line's text. Of what is very long, the "
+        "beginning, as text; of a Parquet manifest, the columns with the image, the boxes and the id.",
         examples=[{"image": "none.jpg", "bbox": [[12, 41, 104, 107]]}],
     )

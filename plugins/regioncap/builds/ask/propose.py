@@ -16,6 +16,7 @@ from regioncap.builds.ask.asking import (
 from regioncap.builds.ask.exchange import refusal_fault
 from regioncap.builds.ask.questions import grounding_question
 from regioncap.builds.plan import Plan
+from regioncap.builds.unforeseen import named, unforeseen
 from regioncap.regions.boxes import Box
 from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
@@ -59,7 +60,9 @@ def propose_shard(
             return None
         try:
             asked = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
-        except RowFault:
+        except Exception as error:
+            if not isinstance(error, RowFault):
+                unforeseen(error, f"{named(row)}: {row.image}")
             return None
         return None if asked.question.key in kept or asked.question.key in published else asked
 
