@@ -121,12 +121,21 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
 
 def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
     suspicion = suspect_format(given, declared)
-    if suspicion is not None:
-        raise BoxFormatError(
-            f"only {suspicion.declared_share:.0%} of the boxes fit their images as {declared}, but "
-            f"{suspicion.likely_share:.0%} do as {suspicion.likely}: set the param box_format to {suspicion.likely}, "
-            "or correct the boxes"
+    if suspicion is None:
+        return
+    found = f"only {suspicion.declared_share:.0%} of the boxes fit their images as {declared}, "
+    fits = f"but {suspicion.likely_share:.0%} do as {suspicion.likely}: set the param box_format to "
+    if not suspicion.certain:
+        advice = (
+            "and what they are cannot be told from their numbers: another layout, shares or thousandths of the sides, "
+            "y before x, or boxes of images of another size. Compare some with their images, then set the param "
+            "box_format, or correct the boxes"
         )
+    elif suspicion.x_first:
+        advice = f"{fits}{suspicion.likely}, or correct the boxes"
+    else:
+        advice = f"{fits}that if x comes before y in them (they fit as well if y comes first), or correct the boxes"
+    raise BoxFormatError(found + advice)
 
 
 def _outcome(

@@ -183,10 +183,13 @@ class RowReader:
             return image, True
         plain = posixpath.normpath(image)
         for path in (plain, posixpath.normpath(image.replace("\\", "/"))):
-            if path in self.files:
+            if path != image and path in self.files:
                 return path, True
         # Some stores refuse such a path with an error that says nothing of the row.
-        if len(plain.encode()) > self.path_bytes or any(len(n.encode()) > _MAX_NAME_BYTES for n in plain.split("/")):
+        size = len(plain.encode())
+        if size > self.path_bytes or (
+            size > _MAX_NAME_BYTES and max(len(name.encode()) for name in plain.split("/")) > _MAX_NAME_BYTES
+        ):
             raise RowFault(
                 Code.IMAGE_NOT_FOUND,
                 f"there is no such file in the drop: a path has at most {self.path_bytes:,} bytes there, and each name "
