@@ -1,5 +1,6 @@
 """Boxes: from what a row gives to the regions that are marked."""
 
+import itertools
 import math
 import random
 
@@ -126,15 +127,17 @@ def written(box: tuple[float, float, float, float], box_format: str, size: tuple
     return [numbers[0] / across, numbers[1] / down, numbers[2] / across, numbers[3] / down]
 
 
-def drop_of(box_format: str, boxes: int = 60, seed: int = 1) -> list[GivenBox]:
-    """Boxes all over images of 1,280 x 960, as an annotator draws them."""
+def drop_of(
+    box_format: str, boxes: int = 60, seed: int = 1, size: tuple[int, int] = (1280, 960), shown: float = 1
+) -> list[GivenBox]:
+    """Boxes all over images of `size` (1,280 x 960), as an annotator draws them; the images are shown at a scale."""
     chance = random.Random(seed)
-    size = (1280, 960)
     drawn = []
     for _ in range(boxes):
-        w, h = chance.uniform(40, 500), chance.uniform(40, 400)
+        w, h = chance.uniform(0.03, 0.4) * size[0], chance.uniform(0.04, 0.4) * size[1]
         x, y = chance.uniform(0, size[0] - w), chance.uniform(0, size[1] - h)
-        drawn.append(GivenBox(written((x, y, x + w, y + h), box_format, size), size))
+        seen = (round(size[0] * shown), round(size[1] * shown))
+        drawn.append(GivenBox(written((x, y, x + w, y + h), box_format, size), seen))
     return drawn
 
 
@@ -160,6 +163,62 @@ def test_boxes_in_another_format_are_told(declared: str, real: str) -> None:
     suspicion = suspect_format(drop_of(real, boxes=200), declared)  # type: ignore[arg-type]
     assert suspicion is not None
     assert suspicion.likely == real
+
+
+UNITS = ("", "_norm", "_1000")
+LAYOUTS = ("xywh", "xyxy", "cxcywh")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(("declared", "real"), itertools.permutations(LAYOUTS, 2))
+@pytest.mark.parametrize("boxes", [40, 1000])
+def test_boxes_in_another_layout_of_the_same_unit_are_told(unit: str, declared: str, real: str, boxes: int) -> None:
+    for seed in range(10):
+        suspicion = suspect_format(drop_of(real + unit, boxes=boxes, seed=seed), declared + unit)  # type: ignore[arg-type]
+        assert suspicion is not None
+        assert (suspicion.likely, suspicion.certain) == (real + unit, True)
+        assert suspicion.x_first == (unit == "")
+
+
+def test_boxes_that_are_half_right_are_told_though_most_are_in_their_images() -> None:
+    suspicion = suspect_format(drop_of("cxcywh", boxes=200), "xywh")
+    assert suspicion is not None and suspicion.declared_share > 0.5
+
+
+@pytest.mark.parametrize("box_format", BOX_FORMATS)
+@pytest.mark.parametrize("boxes", [8, 12, 20, 60])
+def test_slips_of_an_annotator_are_no_reason_to_doubt(box_format: str, boxes: int) -> None:
+    for seed in range(50):
+        drawn = drop_of(box_format, boxes=boxes, seed=seed)
+        chance = random.Random(seed)
+        for place in chance.sample(range(boxes), 1 + boxes // 20):
+            raw, size = drawn[place].raw, drawn[place].size
+            drawn[place] = GivenBox([value * chance.uniform(0.5, 2) for value in raw], size)
+        assert suspect_format(drawn, box_format) is None  # type: ignore[arg-type]
+
+
+def test_eight_boxes_are_enough_where_many_of_them_speak_against_the_declared_layout() -> None:
+    told = [suspect_format(drop_of("xyxy", boxes=8, seed=seed), "xywh") for seed in range(20)]
+    assert all(suspicion is None or suspicion.likely == "xyxy" for suspicion in told)
+    assert sum(suspicion is not None for suspicion in told) > 10
+    assert suspect_format(drop_of("xyxy", boxes=7), "xywh") is None
+
+
+@pytest.mark.parametrize("scale", [0.4, 0.5, 0.6])
+@pytest.mark.parametrize("declared", LAYOUTS)
+def test_no_format_is_certain_for_boxes_of_larger_copies(declared: str, scale: float) -> None:
+    for seed in range(20):
+        drawn = drop_of(declared, boxes=100, seed=seed, size=(640, 480), shown=scale)
+        suspicion = suspect_format(drawn, declared)  # type: ignore[arg-type]
+        assert suspicion is None or not suspicion.certain
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("declared", BOX_FORMATS)
+def test_no_format_is_certain_with_x_first_for_boxes_with_y_first(unit: str, declared: str) -> None:
+    drawn = [GivenBox([box.raw[place] for place in (1, 0, 3, 2)], box.size) for box in drop_of(f"xyxy{unit}", 200)]
+    suspicion = suspect_format(drawn, declared)  # type: ignore[arg-type]
+    assert suspicion is None or not (suspicion.certain and suspicion.x_first)
 
 
 def test_a_few_wrong_boxes_or_a_few_boxes_in_all_are_no_reason_to_doubt() -> None:

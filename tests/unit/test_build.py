@@ -544,6 +544,37 @@ def test_boxes_in_another_format_than_declared_stop_the_run_and_name_it(place: P
     render(place, place.plan(box_format="xyxy_norm"))
 
 
+def many_boxes(place: Place, write: Callable[[float, float, float, float], list[float]]) -> Plan:
+    """A plan of boxes of `write(x0, y0, x1, y1)`, shares of the sides, all over images of 200 x 100."""
+    place.put("a.jpg", encoded(picture(200, 100)))
+    corners = [(0.03 * k, 0.02 * k, 0.03 * k + 0.1, 0.02 * k + 0.3) for k in range(30)]
+    place.put_rows(*({"image": "a.jpg", "bbox": [write(*box)]} for box in corners))
+    return place.plan()
+
+
+def test_a_centre_taken_for_a_corner_stops_the_run(place: Place) -> None:
+    plan = many_boxes(place, lambda x0, y0, x1, y1: [100 * (x0 + x1), 50 * (y0 + y1), 200 * (x1 - x0), 100 * (y1 - y0)])
+    with pytest.raises(
+        BoxFormatError, match=r"only \d\d% .* as xywh, but 100% do as cxcywh: set the param box_format to "
+    ):
+        render(place, plan)
+
+
+@pytest.mark.parametrize("thousand", [1, 1000])
+def test_no_format_is_advised_that_puts_boxes_with_y_first_elsewhere(place: Place, thousand: int) -> None:
+    plan = many_boxes(place, lambda x0, y0, x1, y1: [thousand * value for value in (y0, x0, y1, x1)])
+    with pytest.raises(BoxFormatError, match=r"fit their images as xywh.* y (before|comes) ") as error:
+        render(place, plan)
+    assert "box_format to xy" not in str(error.value)
+
+
+def test_boxes_of_larger_copies_stop_the_run_without_advice(place: Place) -> None:
+    plan = many_boxes(place, lambda x0, y0, x1, y1: [600 * x0, 300 * y0, 600 * (x1 - x0), 300 * (y1 - y0)])
+    with pytest.raises(BoxFormatError, match=r"cannot be told.* boxes of images of another size") as error:
+        render(place, plan)
+    assert "_1000" not in str(error.value)
+
+
 def test_a_shard_whose_marks_are_missing_says_which_task_to_clear(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     plan = place.plan()

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regioncap.builds.drop import QUIET_SECONDS, DropError, contents, not_ready, read_rows
+from regioncap.builds.drop import QUIET_SECONDS, DropError, contents, not_ready, path_bytes, read_rows
 from regioncap.regions.codes import Code
 from regioncap.regions.rows import MAX_LINE_BYTES
+from regioncap.storage.s3 import S3Store
 from tests.builders import Place
 
 
@@ -64,6 +65,13 @@ def test_the_listing_tells_which_files_there_are(place: Place) -> None:
     files = contents(place.drop, "jsonl").files
     assert all(name in files for name in ("manifest.jsonl", "a.jpg", "deep/ä.jpg", os.fsdecode(b"\xff.jpg")))
     assert not any(name in files for name in ("link.jpg", "deep", "b.jpg", "A.jpg", ""))
+
+
+def test_the_drops_own_path_takes_room_from_the_paths_in_a_bucket(place: Place) -> None:
+    client: Any = None
+    in_bucket = S3Store(client, "drops", "straße").sub("2026-10-05")
+    assert path_bytes(in_bucket) == 1024 - len("straße/2026-10-05/".encode())
+    assert path_bytes(S3Store(client, "drops")) == path_bytes(place.drop) == 1024
 
 
 def test_a_manifest_whose_name_is_not_utf8_is_a_fault_of_the_drop(place: Place) -> None:

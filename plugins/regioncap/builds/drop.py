@@ -72,8 +72,7 @@ class Files:
     """The paths of files, as 64-bit hashes: a million take 8 MB."""
 
     def __init__(self, hashes: "array[int]") -> None:
-        # A view of sorted 64-bit numbers, without a copy of them.
-        self._hashes = memoryview(np.sort(np.frombuffer(hashes, np.uint64)))
+        self._hashes = array("Q", np.sort(np.frombuffer(hashes, np.uint64)).tobytes())
 
     def __contains__(self, path: object) -> bool:
         wanted = _path_hash(str(path))

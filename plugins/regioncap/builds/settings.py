@@ -78,7 +78,7 @@ class BuildSettings(BaseModel):
         "jsonl",
         title="Manifest format",
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
-        "in `csv` the boxes are JSON text.",
+        "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
         json_schema_extra=_group("Drop"),
     )
 

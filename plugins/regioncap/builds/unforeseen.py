@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw: one that a row causes costs that row, many are a fault of RegionCap's, not of the drop's."""
+"""Errors that nobody foresaw: one costs its row, many are a fault of RegionCap's and not of the drop's."""
 
 import sqlite3
 import traceback

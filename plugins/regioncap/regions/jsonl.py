@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-
 # Made once: making one takes as long as writing a short line.
 _LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)

@@ -62,6 +62,7 @@ def propose_shard(
             asked = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
         except Exception as error:
             if not isinstance(error, RowFault):
+                # Goes up where it is not the row's; else `render` says what it is.
                 unforeseen(error, f"{named(row)}: {row.image}")
             return None
         return None if asked.question.key in kept or asked.question.key in published else asked
