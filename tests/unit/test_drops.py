@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regioncap.builds import drop as drops
 from regioncap.builds.drop import QUIET_SECONDS, DropError, contents, not_ready, path_bytes, read_rows
 from regioncap.regions.codes import Code
 from regioncap.regions.rows import MAX_LINE_BYTES
@@ -184,10 +185,10 @@ def test_a_line_that_is_no_csv_costs_itself_and_not_the_next(tmp_path: Path, bad
     assert csv_rows(tmp_path, b"image,bbox\r\n" + last) == [(1, GOOD_A), (2, GOOD_B), (3, code)]
 
 
-def test_a_quote_that_never_closes_swallows_no_other_line(tmp_path: Path) -> None:
-    many = "".join(f"{number}.jpg,\n" for number in range(600_000))
-    rows = csv_rows(tmp_path, 'image,bbox\n"x.jpg,\n' + many)
-    assert len(many) > MAX_LINE_BYTES and len(rows) == 600_001
+def test_a_quote_that_never_closes_swallows_no_other_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drops, "MAX_LINE_BYTES", 1000)
+    rows = csv_rows(tmp_path, 'image,bbox\n"x.jpg,\n' + "".join(f"{number}.jpg,\n" for number in range(500)))
+    assert len(rows) == 501
     assert rows[0] == (1, Code.NOT_CSV)
     assert rows[1:3] == [(2, {"image": "0.jpg", "bbox": None}), (3, {"image": "1.jpg", "bbox": None})]
 
@@ -198,6 +199,15 @@ def test_a_quote_that_closes_in_another_row_takes_nothing_from_it(tmp_path: Path
     rows = csv_rows(tmp_path, f"image,bbox\n{bad}\n{after}\n")
     assert rows[0] == (1, Code.NOT_CSV)
     assert len(rows) == 2 and rows[1][1]["image"] == "b.jpg"
+
+
+@pytest.mark.parametrize("stray", ['x.jpg,"', '"x.jpg,'])
+def test_quotes_that_happen_to_fit_together_swallow_no_row_in_between(tmp_path: Path, stray: str) -> None:
+    between = "".join(f'{number}.jpg,""\n' for number in range(50))
+    rows = csv_rows(tmp_path, f"image,bbox\n{stray}\n{between}{stray}\n{between}")
+    good = [(place, {"image": f"{number}.jpg", "bbox": None}) for place, number in enumerate(range(50), start=2)]
+    assert rows[:52] == [(1, Code.NOT_CSV), *good, (52, Code.NOT_CSV)]
+    assert len(rows) == 102
 
 
 def test_lines_that_end_in_a_comma_mean_what_they_say(tmp_path: Path) -> None:

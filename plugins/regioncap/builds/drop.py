@@ -155,7 +155,7 @@ def read_rows(
         elif input_format == "json":
             yield from _read_json(manifest)
         elif input_format == "csv":
-            yield from (_with_parsed_boxes(row, bbox_key) for row in _read_csv(manifest))
+            yield from _read_csv(manifest, image_key, bbox_key)
         else:
             yield from _read_parquet(manifest, image_key, bbox_key)
     except (ValueError, RecursionError, OverflowError, csv.Error, pa.ArrowException, OSError) as error:
@@ -246,7 +246,7 @@ class _Lines:
 _UNCLOSED = "a quote opens in the line and does not close"
 
 
-def _read_csv(manifest: Path) -> Iterator[Row]:
+def _read_csv(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
     # Not with pandas: it ends at the first line that is not as the others, or shifts the columns.
     limit = csv.field_size_limit(MAX_LINE_BYTES)
     try:
@@ -257,7 +257,6 @@ def _read_csv(manifest: Path) -> Iterator[Row]:
             number = 0
             while True:
                 lines.begin()
-                fault = None
                 try:
                     cells = next(records, None)
                     if cells is None:
@@ -265,22 +264,25 @@ def _read_csv(manifest: Path) -> Iterator[Row]:
                     if not cells or (len(cells) == 1 and cells[0].isspace()):
                         continue
                     value = _csv_value(header, cells, lines)
-                except csv.Error as error:
-                    fault = RowFault(Code.NOT_CSV, f"the line is not CSV: {error}")
-                except RowFault as error:
-                    fault = error
+                    row = _with_parsed_boxes(Row(number + 1, value), bbox_key)
+                    if len(lines.taken) > 1 and (row.fault or not {"\r", "\n"}.isdisjoint(value.get(image_key, ""))):
+                        raise RowFault(Code.NOT_CSV, _UNCLOSED)
+                except (RowFault, csv.Error) as error:
+                    row = _csv_fault(number + 1, error, lines)
                 number += 1
-                if fault is None:
-                    yield Row(number, value)
-                    continue
-                place = f"line {lines.number - len(lines.taken) + 1:,} of the file"
-                # Where a record is none, its first line is at fault: a stray quote in it can have swallowed the others.
-                first = lines.taken[0].encode("utf-8", "surrogateescape")
-                yield Row(number, None, RowFault(fault.code, f"{fault.reason} ({place})"), first)
-                if fault.code == Code.NOT_CSV:
-                    lines.give_back()
+                yield row
     finally:
         csv.field_size_limit(limit)
+
+
+def _csv_fault(number: int, error: RowFault | csv.Error, lines: _Lines) -> Row:
+    """Where a record is none, its first line is at fault: a stray quote in it can have swallowed the others."""
+    code, reason = (error.code, error.reason) if isinstance(error, RowFault) else (Code.NOT_CSV, f"not CSV: {error}")
+    first = lines.taken[0].encode("utf-8", "surrogateescape")
+    place = lines.number - len(lines.taken) + 1
+    if code == Code.NOT_CSV:
+        lines.give_back()
+    return Row(number, None, RowFault(code, f"{reason} (line {place:,} of the file)"), first)
 
 
 def _csv_header(lines: _Lines, records: Iterator[list[str]]) -> list[str]:
