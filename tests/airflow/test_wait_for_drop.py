@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from regioncap.builds.drop import DropError
+from regioncap.errors import PermanentError
 from regioncap.sensors.drop import WaitForDrop
 from regioncap.storage.store import StorageError
 from regioncap.triggers.drop import DropReadyTrigger
@@ -91,6 +92,33 @@ def test_a_manual_run_fails_with_the_reason(drop: Path) -> None:
 def test_a_place_that_the_deployment_does_not_allow_is_not_looked_at() -> None:
     with pytest.raises(StorageError, match="not below a root"):
         sensor().execute(context("manual", drops_uri="/etc"))
+
+
+@pytest.mark.parametrize("uri", ["drops/.\t./other", "drops#", "drops?x=", "drops/%2e%2e/", "warehouse/../drops"])
+@pytest.mark.parametrize("param", ["drops_uri", "warehouse_uri", "work_uri"])
+def test_a_place_that_could_be_read_as_another_is_not_looked_at(drop: Path, param: str, uri: str) -> None:
+    (drop / "_READY").touch()
+    with pytest.raises(StorageError, match="is not a place|must not have"):
+        sensor().execute(context("manual", **{param: f"{PLACES}/{uri}"}))
+
+
+@pytest.mark.parametrize("readiness", ["marker", "unchanged"])
+def test_a_drop_that_is_a_link_is_not_followed(drop: Path, tmp_path: Path, readiness: str) -> None:
+    (drop / "_READY").touch()
+    drop.rename(tmp_path / "elsewhere")
+    drop.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermanentError, match=f"{DATE}.* leads through a symbolic link, which is never followed"):
+        sensor().execute(context("manual", readiness=readiness))
+
+
+def test_the_folder_of_all_drops_may_be_a_link_where_the_deployment_says_so(drop: Path, tmp_path: Path) -> None:
+    (drop / "_READY").touch()
+    (PLACES / "drops").rename(tmp_path / "elsewhere")
+    (PLACES / "drops").symlink_to(tmp_path / "elsewhere")
+    assert sensor().execute(context("manual")) == DATE
+    (tmp_path / "elsewhere" / "team").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermanentError, match="symbolic link"):
+        sensor().execute(context("manual", drops_uri=f"{PLACES}/drops/team"))
 
 
 def test_the_trigger_fires_when_the_drop_becomes_ready(drop: Path) -> None:

@@ -1,13 +1,25 @@
 """The local store: whole files, no links, conditional writes. The same contract on S3 is in tests/integration."""
 
+import errno
 import io
+import os
+import shutil
+import socket
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from regioncap.builds.drop import not_ready, read_image
+from regioncap.regions.codes import Code
+from regioncap.regions.faults import RowFault
 from regioncap.storage.local import LocalStore
-from regioncap.storage.store import ConflictError, LinkError, NotFoundError
+from regioncap.storage.store import BrokenReadError, ConflictError, ForbiddenError, LinkError, NotFoundError
+
+Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -58,13 +70,15 @@ def test_links_are_neither_listed_nor_followed(store: LocalStore, tmp_path: Path
 
 
 def test_a_folder_or_a_pipe_is_not_a_file(store: LocalStore, tmp_path: Path) -> None:
-    import os
-
     store.write("folder/a", b"")
     os.mkfifo(tmp_path / "root" / "pipe")
-    for path in ("folder", "pipe"):
-        with pytest.raises(NotFoundError):
-            store.open(path)
+    with socket.socket(socket.AF_UNIX) as listening, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path / "root")  # an address has to be short
+        listening.bind("socket")
+    for path in ("folder", "pipe", "socket"):
+        for call in (store.open, store.stat):
+            with pytest.raises(NotFoundError):
+                call(path)
     assert [entry.path for entry in store.list()] == ["folder/a"]
 
 
@@ -146,3 +160,226 @@ def test_a_copy_between_stores_has_the_same_bytes(store: LocalStore, tmp_path: P
     other.write("x/y.bin", bytes(range(256)))
     store.copy(other, "x/y.bin", "z.bin")
     assert store.read("z.bin") == bytes(range(256))
+
+
+FAULTS_OF_THE_MOMENT = [
+    errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.ENOTCONN, errno.EBUSY,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", FAULTS_OF_THE_MOMENT, ids=errno.errorcode.get)
+@pytest.mark.parametrize("failing", ["images", "a.jpg"])
+def test_what_may_pass_by_itself_is_no_missing_file(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, failing: str, code: int
+) -> None:
+    store.write("images/a.jpg", b"a")
+    break_the_system(monkeypatch, failing, code)
+    for call in (store.read, store.stat, lambda path: read_image(store, path)):
+        with pytest.raises(OSError) as caught:
+            call("images/a.jpg")
+        assert caught.value.errno == code
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("failing", ["images", "a.jpg"])
+def test_a_file_that_may_not_be_read_is_forbidden_which_is_no_missing_file(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, failing: str, code: int
+) -> None:
+    store.write("images/a.jpg", b"a")
+    break_the_system(monkeypatch, failing, code)
+    with pytest.raises(ForbiddenError, match=r"images/a\.jpg cannot be read: give this user read access to it"):
+        store.read("images/a.jpg")
+    with pytest.raises(RowFault) as caught:
+        read_image(store, "images/a.jpg")
+    assert caught.value.code == Code.IMAGE_FORBIDDEN
+
+
+def break_the_system(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
+    """Whatever is asked of the system about a file of this name fails."""
+    for call in ("open", "stat"):
+        real = getattr(os, call)
+
+        def fail(path: str, *args: int, _real: Callable[..., object] = real, **options: int) -> object:
+            if str(path).endswith(name):
+                raise OSError(code, os.strerror(code), path)
+            return _real(path, *args, **options)
+
+        monkeypatch.setattr(os, call, fail)
+
+
+@pytest.mark.parametrize(
+    "path", ["../a", "a/../../b", "/etc/hostname", "nul\0", "\ud800.jpg", "x" * 300, "图" * 100, "", ".", "a.jpg/b.jpg"]
+)
+def test_a_name_that_no_file_can_have_is_not_found(store: LocalStore, path: str) -> None:
+    store.write("a.jpg", b"a")
+    for call in (store.read, store.open, store.stat):
+        with pytest.raises(NotFoundError):
+            call(path)
+    with pytest.raises(RowFault) as caught:
+        read_image(store, path)
+    assert caught.value.code == Code.IMAGE_NOT_FOUND
+
+
+def test_a_file_that_gets_shorter_while_it_is_read_is_an_error(store: LocalStore, tmp_path: Path) -> None:
+    store.write("a.bin", bytes(1 << 20))
+    with store.open("a.bin") as stream:
+        stream.read(1000)
+        os.truncate(tmp_path / "root" / "a.bin", 600_000)
+        with pytest.raises(BrokenReadError, match=r"file://.*/a\.bin was written while it was read"):
+            shutil.copyfileobj(stream, io.BytesIO())
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 20, 2 << 20])
+def test_a_file_that_is_written_while_it_is_read_is_an_error(store: LocalStore, tmp_path: Path, size: int) -> None:
+    store.write("a.bin", bytes(1 << 20))
+    with store.open("a.bin") as stream:
+        with (tmp_path / "root" / "a.bin").open("r+b") as other:
+            other.write(b"x")
+        os.utime(tmp_path / "root" / "a.bin", (0, 0))  # a clock that is too coarse would not tell
+        with pytest.raises(BrokenReadError, match=r"file://.*/a\.bin"):
+            stream.read(size)
+
+
+def test_a_file_that_ends_early_is_an_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write("a.bin", bytes(1 << 20))
+    status = os.stat_result
+    real = os.fstat
+
+    def longer(handle: int) -> os.stat_result:
+        found = list(real(handle))
+        found[6] += 10
+        return status(found)
+
+    monkeypatch.setattr(os, "fstat", longer)
+    for read in (lambda stream: stream.read(), lambda stream: stream.read(2 << 20), list):
+        with store.open("a.bin") as stream, pytest.raises(BrokenReadError, match="ended after 1,048,576 of 1,048,586"):
+            read(stream)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was(store: LocalStore) -> None:
+    store.write("a.bin", b"old" * 100_000)
+    with store.open("a.bin") as stream:
+        stream.read(10)
+        store.write("a.bin", b"new")
+        assert len(stream.read()) == 299_990
+
+
+@pytest.fixture
+def secret(store: LocalStore, tmp_path: Path) -> Path:
+    """A folder beside the root with a file in it; `linked` in the root leads to the one, `link` to the other."""
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    (folder / "key").write_bytes(b"secret")
+    store.write("a", b"a")
+    (tmp_path / "root" / "linked").symlink_to(folder)
+    (tmp_path / "root" / "link").symlink_to(folder / "key")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_root_may_be_a_link_but_nothing_below_it(store: LocalStore, secret: Path, tmp_path: Path) -> None:
+    assert LocalStore(tmp_path / "root" / "linked").read("key") == b"secret"
+    linked = store.sub("linked")
+    for call in (linked.read, linked.open, linked.stat, linked.delete):
+        with pytest.raises(LinkError, match="leads through a symbolic link, which is never followed"):
+            call("key")
+    for look in (linked.folder_exists, linked.folders, lambda: list(linked.list()), linked.delete_folder):
+        with pytest.raises(LinkError):
+            look()
+    assert content(secret) == {"key": b"secret"}
+
+
+def test_below_a_link_nothing_is_listed(store: LocalStore, secret: Path) -> None:
+    assert [entry.path for entry in store.list()] == ["a"]
+    assert list(store.list("linked/")) == []
+    assert store.folders() == []
+
+
+def test_nothing_is_written_through_a_link(store: LocalStore, secret: Path) -> None:
+    writes: list[Callable[[str], object]] = [
+        lambda path: store.write(path, b"new"),
+        lambda path: store.write_stream(io.BytesIO(b"new"), path),
+        lambda path: store.replace(path, b"new", None),
+        lambda path: store.copy(store, "a", path),
+        store.delete,
+    ]
+    for write in writes:
+        for path in ("linked/key", "linked/new", "linked/deep/new"):
+            with pytest.raises(LinkError):
+                write(path)
+    assert content(secret) == {"key": b"secret"}
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_or_refused(store: LocalStore, secret: Path, tmp_path: Path) -> None:
+    with pytest.raises(LinkError):
+        store.replace("link", b"new", None)
+    store.delete("link")
+    (tmp_path / "root" / "link").symlink_to(secret / "key")
+    store.write("link", b"new")
+    assert store.read("link") == b"new"
+    assert content(secret) == {"key": b"secret"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_is_a_link_is_refused(store: LocalStore, secret: Path, tmp_path: Path, there: bool) -> None:
+    (tmp_path / "root" / ".regioncap-lock").symlink_to(secret / ("key" if there else "new"))
+    with pytest.raises(LinkError):
+        store.replace("a", b"new", None)
+    assert content(secret) == {"key": b"secret"}
+
+
+def test_a_link_is_no_marker(store: LocalStore, secret: Path, tmp_path: Path) -> None:
+    (tmp_path / "root" / "_READY").symlink_to(secret / "key")
+    assert "symbolic link" in (not_ready(store, "marker", 0) or "")
+
+
+def test_files_can_be_read_by_everybody(store: LocalStore, tmp_path: Path) -> None:
+    store.write("a", b"")
+    store.write_stream(io.BytesIO(b""), "b")
+    store.replace("c", b"", None)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "root").glob("?")} == {0o644}
+
+
+def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere_else(store: LocalStore, tmp_path: Path) -> None:
+    root, secret = tmp_path / "root", tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_bytes(b"the secret")
+    store.write("in/key", b"public")
+    (root / "link").symlink_to(secret)
+    done = threading.Event()
+
+    def renamed(one: Path, other: Path) -> bool:
+        with suppress(OSError):
+            one.rename(other)
+            return True
+        return False
+
+    def swap() -> None:
+        while not done.is_set():
+            for one, other in (("in", "real"), ("link", "in"), ("in", "link"), ("real", "in")):
+                while not renamed(root / one, root / other):  # a writer has made a new folder of this name
+                    shutil.rmtree(root / other, ignore_errors=True)
+
+    def attempt(call: Callable[[], Result]) -> Result | None:
+        with suppress(NotFoundError, LinkError, OSError):  # it may be away at this moment
+            return call()
+        return None
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for _ in range(1500):
+            assert attempt(lambda: store.read("in/key")) in (b"public", None)
+            listed = attempt(lambda: list(store.list("in/"))) or []
+            assert {entry.size for entry in listed} <= {len(b"public"), len(b"new")}
+            attempt(lambda: store.delete("in/new"))
+            attempt(lambda: store.write("in/new", b"new"))
+            attempt(lambda: store.delete("in/key"))
+            attempt(lambda: store.write("in/key", b"public"))
+    finally:
+        done.set()
+        thread.join()
+    assert content(secret) == {"key": b"the secret"}

@@ -24,13 +24,16 @@ from regioncap.regions.codes import Code
 from regioncap.regions.faults import RowFault
 from regioncap.regions.images import MAX_BYTES
 from regioncap.regions.rows import MAX_LINE_BYTES, MAX_PATH_BYTES, parse_line
-from regioncap.storage.store import LinkError, NotFoundError, Store
+from regioncap.storage.store import ArchivedError, ForbiddenError, LinkError, NotFoundError, Store, read_again
 
 InputFormat = Literal["jsonl", "json", "csv", "parquet"]
 Readiness = Literal["marker", "unchanged"]
 
 # Without a marker, a drop that nobody has touched for so long is taken for complete.
 QUIET_SECONDS = 600.0
+
+# An image is read in pieces of this size.
+_PIECE_BYTES = 1 << 20
 
 
 class DropError(PermanentError):
@@ -56,6 +59,8 @@ def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
             if drop.folder_exists():
                 return f"the drop at {drop.uri} has no {READY_MARKER} file yet: upload it when all else is there"
             return f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date"
+        except LinkError as error:
+            return f"a link is no marker: {error}"
         return None
     latest = max((entry.modified for entry in drop.list()), default=None)
     if latest is None:
@@ -135,9 +140,16 @@ def path_bytes(drop: Store) -> int:
 @contextmanager
 def local_copy(drop: Store, manifest: str) -> Iterator[Path]:
     """The manifest as a temporary local file: it is read twice, and Parquet needs to seek."""
-    with tempfile.NamedTemporaryFile(prefix="regioncap-manifest-") as copy, drop.open(manifest) as stream:
-        shutil.copyfileobj(stream, copy, 1 << 20)
-        copy.flush()
+    with tempfile.NamedTemporaryFile(prefix="regioncap-manifest-") as copy:
+
+        def fill() -> None:
+            copy.seek(0)
+            copy.truncate()
+            with drop.open(manifest) as stream:
+                shutil.copyfileobj(stream, copy, 1 << 20)
+            copy.flush()
+
+        read_again(fill)
         yield Path(copy.name)
 
 
@@ -399,14 +411,37 @@ def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
 
 
 def read_image(drop: Store, path: str) -> bytes:
-    """An image's bytes. Raises RowFault (image_not_found, image_is_link, image_too_large)."""
-    try:
+    """An image's bytes.
+
+    Raises RowFault (image_not_found, image_is_link, image_forbidden, image_archived, image_too_large). What may pass
+    by itself goes up as it is.
+    """
+
+    def read() -> bytes:
         with drop.open(path) as stream:
-            data = stream.read(MAX_BYTES + 1)
+            # In pieces: room for the largest one, made for each image, costs more than reading it.
+            pieces = [stream.read(_PIECE_BYTES)]
+            left = MAX_BYTES + 1 - len(pieces[0])
+            while pieces[-1] and left > 0:
+                pieces.append(stream.read(min(left, _PIECE_BYTES)))
+                left -= len(pieces[-1])
+            return b"".join(pieces)
+
+    try:
+        data = read_again(read)
     except NotFoundError:
         raise RowFault(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
     except LinkError:
         raise RowFault(Code.IMAGE_IS_LINK, "the path leads through a symbolic link; links are not followed") from None
+    except ForbiddenError:
+        raise RowFault(
+            Code.IMAGE_FORBIDDEN,
+            "the store does not allow this file to be read (of a missing one it may say the same: is it there?)",
+        ) from None
+    except ArchivedError:
+        raise RowFault(
+            Code.IMAGE_ARCHIVED, "the file is archived in a storage class that cannot be read; restore it first"
+        ) from None
     if len(data) > MAX_BYTES:
         raise RowFault(Code.IMAGE_TOO_LARGE, f"the file has more than {MAX_BYTES:,} bytes")
     return data

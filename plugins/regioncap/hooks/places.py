@@ -14,7 +14,7 @@ WAREHOUSE_CONNECTION = "regioncap_warehouse"
 
 
 def check_places(settings: BuildSettings) -> None:
-    """Raise StorageError if a place lies outside what the deployment allows."""
+    """Raise StorageError if a place is none, or lies outside what the deployment allows."""
     roots = Deployment.from_environment().allowed_roots
     for uri in (settings.drops_uri, settings.warehouse_uri, settings.work_root):
         check_allowed(uri, roots)
@@ -46,4 +46,7 @@ def _open(root: str, folder: str, connection: str) -> Store:
         # What the connection's `config_kwargs` says goes before.
         return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
 
-    return open_store(f"{root.rstrip('/')}/{folder}", client)
+    # That these may lead through links is the deployment's choice. What lies below them is not: others can write there.
+    deployment = Deployment.from_environment()
+    chosen = (*deployment.allowed_roots, deployment.drops_uri, deployment.warehouse_uri)
+    return open_store(root, client, chosen).sub(folder)

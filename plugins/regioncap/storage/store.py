@@ -1,12 +1,18 @@
 """The seam: what RegionCap needs of a place to keep files. Paths are relative to the store's root, with `/`."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 from regioncap.errors import PermanentError
+
+Result = TypeVar("Result")
+
+# How long to wait before a file that did not arrive whole is read again, in seconds.
+_PAUSES = (0.1, 0.5)
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,23 @@ class StorageError(PermanentError):
 
 
 class NotFoundError(Exception):
-    """There is no such file."""
+    """There is no such file, and where its name is one that no file can have, there never will be."""
 
 
-class LinkError(Exception):
+class LinkError(StorageError):
     """The path leads through a symbolic link, which is never followed."""
+
+
+class ForbiddenError(StorageError):
+    """The store says that this file may not be read or written."""
+
+
+class ArchivedError(StorageError):
+    """The file is in a storage class from which it has to be restored before it can be read."""
+
+
+class BrokenReadError(OSError):
+    """A file did not arrive as it is: cut short, damaged on the way, or written meanwhile. It may the next time."""
 
 
 class ConflictError(Exception):
@@ -40,7 +58,11 @@ class ConflictError(Exception):
 
 
 class Store(Protocol):
-    """Files below one root. Every method may raise StorageError, and what its transport raises when that fails."""
+    """Files below one root. Every method may raise StorageError, and what its transport raises when that fails.
+
+    What reads one file (`stat`, `read`, `open`, and `copy`) raises NotFoundError, LinkError, ForbiddenError or
+    ArchivedError where the fault lies with this one file.
+    """
 
     @property
     def uri(self) -> str:
@@ -59,13 +81,17 @@ class Store(Protocol):
         """The names of the folders directly below the root, sorted."""
 
     def stat(self, path: str) -> Entry:
-        """Raises NotFoundError or LinkError."""
+        """A file's entry."""
 
     def read(self, path: str) -> bytes:
-        """A whole file. Raises NotFoundError or LinkError."""
+        """A whole file. Raises BrokenReadError where it did not arrive whole a few times."""
 
     def open(self, path: str) -> IO[bytes]:
-        """A file as a stream. Raises NotFoundError or LinkError."""
+        """A file as a stream, which cannot be sought in.
+
+        It ends where the file ends: where bytes are missing, or are not those that were stored, reading raises
+        BrokenReadError.
+        """
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file at once: a reader sees all of it or none.
@@ -82,7 +108,7 @@ class Store(Protocol):
     def copy(self, source: "Store", source_path: str, path: str) -> None:
         """Copy a file from another store, without passing it through here where both are the same service.
 
-        Raises NotFoundError.
+        What passes through here is read as by `open`.
         """
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
@@ -96,6 +122,16 @@ class Store(Protocol):
 
     def delete_folder(self) -> None:
         """Delete all files; no error if there are none."""
+
+
+def read_again(read: Callable[[], Result]) -> Result:
+    """What `read` returns; where a file did not arrive whole, it is called again a few times, to begin anew."""
+    for pause in _PAUSES:
+        try:
+            return read()
+        except BrokenReadError:
+            time.sleep(pause)
+    return read()
 
 
 def check_conditional_writes(store: Store) -> None:
