@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from deploy.docker import certificate
 from deploy.local.credentials import Credentials
-from deploy.local.paths import AIRFLOW_BIN
+from deploy.local.paths import AIRFLOW_BIN, make_private
 from regioncap.processes import Service, free_ports
 from regioncap.storage.s3 import CLIENT_CONFIG
 
@@ -23,21 +24,24 @@ READY_SECONDS = 60.0
 
 _INNER_PORTS = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
-    "admin.port", "s3.port.grpc", "s3.port.lance",
+    "admin.port", "s3.port.grpc",
 )  # fmt: skip
 
 
 def start(folder: Path, port: int, credentials: Credentials, log: Path) -> Service:
     """Start the server over `folder`; it is ready when `is_ready(port)` says so."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
+    security = folder / "security"
+    certificate.write(security)
     # Its parts talk to each other over ports of their own; any will do, but not those of another stack.
     ports = dict(zip(_INNER_PORTS, free_ports(len(_INNER_PORTS)), strict=True))
     # Where its own worker looks for it, whatever it is told.
     ports["admin.port.grpc"] = ports["admin.port"] + 10_000
     command = [
-        *(str(AIRFLOW_BIN / "weed"), "mini"),
+        *(str(AIRFLOW_BIN / "weed"), f"-config_dir={security}", "mini"),
         *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-        *(f"-s3.port={port}", "-s3.port.iceberg=0", "-webdav=false", "-admin.ui=false"),
+        *(f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
+        "-master.telemetry=false",
         *(f"-{name}={inner}" for name, inner in ports.items()),
     ]
     environment = {

@@ -1,8 +1,8 @@
 """The stack's secrets: generated once, kept in a file that only its owner can read."""
 
 import json
-import os
 import secrets
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,27 +11,35 @@ from cryptography.fernet import Fernet
 
 @dataclass(frozen=True)
 class Credentials:
-    """Keys of the bucket, and what Airflow encrypts and signs with."""
+    """Keys of the bucket and of vLLM, and what Airflow encrypts and signs with."""
 
     access_key: str
     secret_key: str
     fernet_key: str
     jwt_secret: str
     api_secret: str
+    vlm_key: str
 
 
 def load_or_create(path: Path) -> Credentials:
-    """The credentials in `path`; new ones where there are none yet."""
-    if path.exists():
-        return Credentials(**json.loads(path.read_text()))
-    credentials = Credentials(
+    """The credentials in `path`; new ones for what is not there yet."""
+    there = json.loads(path.read_text()) if path.exists() else {}
+    credentials = Credentials(**{**asdict(_fresh()), **there})
+    if asdict(credentials) != there:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A new file in its place, so that nobody else ever reads it, nor half of it.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
+            json.dump(asdict(credentials), stream, indent=2)
+        Path(stream.name).replace(path)
+    return credentials
+
+
+def _fresh() -> Credentials:
+    return Credentials(
         access_key=secrets.token_hex(10),
         secret_key=secrets.token_urlsafe(30),
         fernet_key=Fernet.generate_key().decode(),
         jwt_secret=secrets.token_urlsafe(48),
         api_secret=secrets.token_urlsafe(48),
+        vlm_key=secrets.token_urlsafe(32),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        json.dump(asdict(credentials), stream, indent=2)
-    return credentials

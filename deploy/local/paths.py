@@ -12,3 +12,9 @@ POOLS = INCLUDE / "pools.json"
 DEMO_MODEL = INCLUDE / "demo_model"
 AIRFLOW_BIN = ROOT / ".venv" / "bin"
 VLLM_PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody but its owner looks into, also where it is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.local import airflow, bucket
-from deploy.local.credentials import load_or_create
-from deploy.local.paths import DEMO_MODEL, LOGS, POOLS, STATE, VLLM_PYTHON
+from deploy.local.credentials import Credentials, load_or_create
+from deploy.local.paths import DEMO_MODEL, LOGS, POOLS, STATE, VLLM_PYTHON, make_private
 from regioncap.processes import Service, ServiceError, free_ports
 from regioncap.vlm import server
 
@@ -64,7 +64,8 @@ def run_stack(
     `state` is the folder for data, logs and secrets; `settings` are further variables of the deployment.
     Raises ServiceError where a part does not come up, or another stack runs over the same folder.
     """
-    state.mkdir(parents=True, exist_ok=True)
+    # In it are the bucket's files, Airflow's database and logs.
+    make_private(state)
     logs = state / LOGS.name
     with ExitStack() as stack:
         _only_one(stack, state)
@@ -90,7 +91,7 @@ def run_stack(
         say("starting the bucket (SeaweedFS), vLLM and Airflow")
         services = {
             "bucket": stack.enter_context(bucket.start(state / "bucket", s3_port, credentials, logs / "bucket.log")),
-            "vllm": stack.enter_context(server.start(vlm, vlm_port, logs / "vllm.log")),
+            "vllm": stack.enter_context(server.start(vlm, vlm_port, logs / "vllm.log", api_key=credentials.vlm_key)),
         }
         airflow.set_up(home, variables)
         for part in airflow.PARTS:
@@ -109,7 +110,7 @@ def run_stack(
         services["api-server"].wait_ready(airflow_ready, airflow.READY_SECONDS)
         api.log_in(airflow.USER, airflow.password(home))
         s3_url = f"http://127.0.0.1:{s3_port}"
-        _set_up_airflow(api, s3_url, credentials.access_key, credentials.secret_key, vlm, vlm_port)
+        _set_up_airflow(api, s3_url, credentials, vlm, vlm_port)
         api.wait_for_dag(DAG)
         say("Airflow is ready")
         services["vllm"].wait_ready(lambda: server.is_ready(vlm_port), server.READY_SECONDS)
@@ -132,7 +133,7 @@ def _only_one(stack: ExitStack, state: Path) -> None:
 
 
 def _set_up_airflow(
-    api: airflow.AirflowApi, s3_url: str, access: str, secret: str, vlm: server.ServerConfig, vlm_port: int
+    api: airflow.AirflowApi, s3_url: str, credentials: Credentials, vlm: server.ServerConfig, vlm_port: int
 ) -> None:
     """The pools of `include/pools.json`, and the connections that the DAG asks for."""
     for name, pool in json.loads(POOLS.read_text()).items():
@@ -142,8 +143,8 @@ def _set_up_airflow(
             {
                 "connection_id": name,
                 "conn_type": "aws",
-                "login": access,
-                "password": secret,
+                "login": credentials.access_key,
+                "password": credentials.secret_key,
                 "extra": f'{{"endpoint_url": "{s3_url}", "region_name": "us-east-1"}}',
             }
         )
@@ -152,6 +153,7 @@ def _set_up_airflow(
             "connection_id": "regioncap_vlm",
             "conn_type": "generic",
             "host": server.base_url(vlm_port),
+            "password": credentials.vlm_key,
             "extra": f'{{"model": "{vlm.name}", "max_in_flight": {vlm.max_num_seqs}}}',
         }
     )
