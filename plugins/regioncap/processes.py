@@ -6,6 +6,7 @@ moved to a session of its own (the keeper adopts it as a child subreaper). Linux
 """
 
 import ctypes
+import json
 import os
 import random
 import selectors
@@ -29,7 +30,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _PACKAGES = Path(__file__).resolve().parents[1]
-_KEEPER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from regioncap.processes import keep; sys.exit(keep())"
+# It finds packages where we do, whatever the service's environment says.
+_KEEPER = "import json, sys; sys.path[:0] = json.loads(sys.argv.pop(1)); from regioncap.processes import keep; sys.exit(keep())"
 _LOG_TAIL_LINES = 25
 
 # Above the well-known ports. What a service puts 10,000 above its own falls on none of these, nor on outgoing ones.
@@ -62,7 +64,7 @@ class Service:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-c", _KEEPER, str(_PACKAGES), str(grace), *command],
+                [sys.executable, "-c", _KEEPER, json.dumps([str(_PACKAGES), *sys.path]), str(grace), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """Real servers, started once for all tests here and gone when they are done."""
 
+import secrets
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -16,6 +17,8 @@ from regioncap.vlm.client import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+VLM_KEY = secrets.token_urlsafe(32)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,10 +48,10 @@ def s3(s3_port: int, credentials: Credentials) -> "S3Client":
 
 @pytest.fixture(scope="session")
 def demo_vlm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """vLLM on the CPU with the demo model."""
+    """vLLM on the CPU with the demo model; it wants a key."""
     (port,) = free_ports(1)
     config = demo_server()
     log: Path = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with server.start(config, port, log) as service:
+    with server.start(config, port, log, api_key=VLM_KEY) as service:
         service.wait_ready(lambda: server.is_ready(port), server.READY_SECONDS)
-        yield Endpoint(base_urls=(server.base_url(port),), model=config.name, max_in_flight=32)
+        yield Endpoint(base_urls=(server.base_url(port),), model=config.name, api_key=VLM_KEY, max_in_flight=32)

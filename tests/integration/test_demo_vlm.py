@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_another_model_than_the_served_one_is_found_out_at_once(
     scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
 ) -> None:
     place, _ = scenes
-    wrong = Endpoint(base_urls=demo_vlm.base_urls, model="another")
+    wrong = replace(demo_vlm, model="another")
     with pytest.raises(VlmSetupError, match="serves regioncap-demo, not 'another'"):
         build(place, wrong)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
@@ -116,6 +117,27 @@ def test_shards_share_one_server_that_ends_when_it_is_idle(room: Path) -> None:
     assert len(running) >= 3
     wait(lambda: all_gone(running), IDLE_SECONDS + 40)
     assert list((room / "vlm").glob("*/state.json")) == []
+
+
+def test_its_key_is_known_to_those_who_share_it_and_our_pythons_packages_are_not_its(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A package that vLLM imports, as another environment has it.
+    elsewhere = room / "packages"
+    elsewhere.mkdir()
+    (elsewhere / "torch.py").write_text("raise ImportError('this is the torch of another Python')")
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere), prepend=os.pathsep)
+    with managed(room).reach() as endpoint, managed(room).reach() as again:
+        assert endpoint.api_key and again == endpoint
+        models = f"{endpoint.base_urls[0]}/models"
+        assert httpx2.get(models, trust_env=False).status_code == 401
+        headers = {"Authorization": f"Bearer {endpoint.api_key}"}
+        assert httpx2.get(models, headers=headers, trust_env=False).status_code == 200
+        assert endpoint.api_key not in repr(endpoint)
+        for process in servers(room):
+            assert endpoint.api_key not in " ".join(processes.command(process))
+        (state,) = (room / "vlm").glob("*/state.json")
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (state.parent, state.parent.parent))
 
 
 @pytest.mark.parametrize("killed", ["server", pytest.param("keeper", marks=pytest.mark.prove)])

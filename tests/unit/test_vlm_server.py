@@ -1,5 +1,6 @@
 """How vLLM is started."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,58 @@ def test_what_the_connection_says_of_model_memory_and_folders_is_passed_on() -> 
     }  # fmt: skip
     assert {name: option(line, name) for name in expected} == expected
     assert environment(config(hf_home=Path("/cache")), {})["HF_HOME"] == "/cache"
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "size"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", {"max_pixels": 1_003_520}, (3_136, 1_003_520)),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", {"min_pixels": 50_176}, (50_176, 12_845_056)),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", {"max_pixels": 784}, (784, 784)),
+        ("/models/mine", {"max_pixels": 1_003_520}, (3_136, 1_003_520)),
+        ("Qwen/Qwen3-VL-8B-Instruct", {"max_pixels": 1_003_520}, (65_536, 1_003_520)),
+        ("/models/qwen3_vl_8b", {"min_pixels": 3_136}, (3_136, 16_777_216)),
+    ],
+)
+def test_a_limit_of_an_images_size_comes_with_the_other(
+    model: str, given: dict[str, int], size: tuple[int, int]
+) -> None:
+    line = command(config(model=model, **given), 8001)
+    assert json.loads(option(line, "--mm-processor-kwargs")) == {
+        "size": {"shortest_edge": size[0], "longest_edge": size[1]}
+    }
+
+
+def test_without_a_limit_the_models_own_size_rule_holds() -> None:
+    assert "--mm-processor-kwargs" not in command(config(), 8001)
+
+
+def test_it_fetches_from_nobody_and_follows_nobody_elsewhere() -> None:
+    assert option(command(config(), 8001), "--allowed-media-domains").endswith(".invalid")
+    assert environment(config(), {})["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+def test_the_key_is_not_for_all_users_to_read() -> None:
+    assert environment(config(), {}, api_key="k3y")["VLLM_API_KEY"] == "k3y"
+    assert "api-key" not in " ".join(command(config(), 8001))
+    for arguments in (["--api-key", "k3y"], ["--api-key=k3y"]):
+        with pytest.raises(ValidationError, match="leave out --api-key"):
+            config(arguments=arguments)
+
+
+def test_a_key_that_happens_to_be_around_is_not_the_servers() -> None:
+    assert not environment(config(), {"VLLM_API_KEY": "another"})["VLLM_API_KEY"]
+
+
+def test_another_pythons_packages_and_airflows_secrets_do_not_reach_it() -> None:
+    ours = {
+        "PYTHONPATH": "/opt/airflow/plugins", "PYTHONHOME": "/opt/python", "PYTHONSTARTUP": "/x.py", "PYTHONOPTIMIZE": "2",
+        "PYTHONUSERBASE": "/home/airflow/.local", "PYTHONNOUSERSITE": "1", "AIRFLOW__CORE__FERNET_KEY": "f",
+        "AIRFLOW_CONN_REGIONCAP_VLM": "{}", "_AIRFLOW_PROCESS_CONTEXT": "server",
+    }  # fmt: skip
+    given = environment(config(), {**ours, "HOME": "/home/airflow", "CUDA_VISIBLE_DEVICES": "1"})
+    assert not ours.keys() & given.keys()
+    assert given["HOME"] == "/home/airflow" and given["CUDA_VISIBLE_DEVICES"] == "1"
 
 
 def test_no_image_is_read_from_disk_unless_a_folder_is_named() -> None:

@@ -7,7 +7,7 @@ for the next one. Tasks and guard meet in a folder that only their user can read
     leases.lock   locked (shared) by every task that uses the server. The kernel gives a lock back when its holder ends,
                   however it ends, so no lease of a killed task has to expire
     config.json   what to start
-    state.json    the server's port, whether it is ready, and why it is not to be had
+    state.json    the server's port and key, whether it is ready, and why it is not to be had
     vllm.log
 
 When the guard could have had `leases.lock` for itself throughout `idle_seconds`, it takes it until the server is gone:
@@ -18,6 +18,7 @@ server.
 import fcntl
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ class _State(BaseModel):
 
     guard: int
     port: int
+    api_key: str = ""
     ready: bool
     failure: str | None = None
 
@@ -64,7 +66,7 @@ class _State(BaseModel):
 class ManagedServer:
     """A server of one's own, as what questions are put to (`Vlm`).
 
-    `endpoint` says how to talk to it, but for the address. It is started with the variables of `environment`, of which
+    `endpoint` says how to talk to it, but for the address and the key. It is started with the variables of `environment`, of which
     CUDA_VISIBLE_DEVICES says on which GPUs: workers with different ones have servers of their own. While it starts,
     `waiting` gets the new lines of its log about twice a second.
     """
@@ -97,10 +99,10 @@ class ManagedServer:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         with (self.folder / "leases.lock").open("ab") as lease:
             fcntl.flock(lease, fcntl.LOCK_SH)
-            port = self._wait_until_ready()
-            yield replace(self.endpoint, base_urls=(server.base_url(port),))
+            state = self._wait_until_ready()
+            yield replace(self.endpoint, base_urls=(server.base_url(state.port),), api_key=state.api_key)
 
-    def _wait_until_ready(self) -> int:
+    def _wait_until_ready(self) -> _State:
         log = _Tail(self.folder / "vllm.log")
         deadline = time.monotonic() + server.READY_SECONDS
         guard: subprocess.Popen[bytes] | None = None
@@ -109,7 +111,7 @@ class ManagedServer:
             state = _read_state(self.folder)
             # Asked, since a guard that was killed may have left its state behind.
             if running and state is not None and state.ready and server.is_ready(state.port):
-                return state.port
+                return state
             if not running and (guard is None or guard.poll() is not None):
                 if guard is not None and state is not None and state.guard == guard.pid and state.failure is not None:
                     raise VlmSetupError(
@@ -123,7 +125,10 @@ class ManagedServer:
     def _start_guard(self) -> "subprocess.Popen[bytes]":
         job = _Job(config=self.config, idle_seconds=self.idle_seconds)
         _write(self.folder / "config.json", job)
-        packages = str(Path(__file__).resolve().parents[2])
+        # The guard is of our environment: it finds packages where we do.
+        packages = os.pathsep.join(
+            filter(None, (str(Path(__file__).resolve().parents[2]), self.environment.get("PYTHONPATH")))
+        )
         with (self.folder / "guard.log").open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "regioncap.vlm.managed", str(self.folder)],
@@ -206,7 +211,7 @@ def guard(folder: Path) -> int:
         (folder / "vllm.log").unlink(missing_ok=True)
         job = _Job.model_validate_json((folder / "config.json").read_bytes())
         (port,) = free_ports(1)
-        state = _State(guard=os.getpid(), port=port, ready=False)
+        state = _State(guard=os.getpid(), port=port, api_key=secrets.token_urlsafe(32), ready=False)
         try:
             _serve(job, folder, state, leases)
         except (ServiceError, OSError) as error:
@@ -220,7 +225,7 @@ def _serve(job: _Job, folder: Path, state: _State, leases: IO[bytes]) -> None:
     """Run the server until nobody has wanted it for long enough. Raises ServiceError where it does not stay up."""
     for _ in range(1 + _RESTARTS):
         _write(folder / "state.json", state)
-        with server.start(job.config, state.port, folder / "vllm.log") as service:
+        with server.start(job.config, state.port, folder / "vllm.log", api_key=state.api_key) as service:
             done = _watch(job, folder, state, leases, service)
         # Where the server's keeper was killed, its orphans are ours.
         end_all_below(server.GRACE_SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from regioncap.processes import Service
 
@@ -39,12 +39,23 @@ class ServerConfig(BaseModel):
     mm_processor_cache_gb: float = Field(
         0, ge=0, description="Memory for images that are asked about again; of use with caption_mode per_region."
     )
-    min_pixels: int | None = Field(None, ge=1, description="Qwen-VL: the fewest pixels an image is scaled to.")
-    max_pixels: int | None = Field(None, ge=1, description="Qwen-VL: the most pixels an image is scaled to.")
+    min_pixels: int | None = Field(
+        None, ge=1, description="Qwen-VL: the fewest pixels an image is scaled to; by default the model's own limit."
+    )
+    max_pixels: int | None = Field(
+        None, ge=1, description="Qwen-VL: the most pixels an image is scaled to; by default the model's own limit."
+    )
     hf_home: Path | None = Field(None, description="The hub's cache (HF_HOME).")
     download_dir: Path | None = Field(None, description="Where weights are downloaded to, if not into the cache.")
     local_media_path: str = Field("", description="The one folder that requests may name images in; empty: none.")
     arguments: list[str] = Field(default_factory=list, description="Further arguments of vLLM's command line.")
+
+    @field_validator("arguments")
+    @classmethod
+    def _no_key_for_all_to_read(cls, arguments: list[str]) -> list[str]:
+        if any(word.split("=")[0] == "--api-key" for word in arguments):
+            raise ValueError("leave out --api-key: the server gets a key of its own, where others do not read it")
+        return arguments
 
     @property
     def name(self) -> str:
@@ -62,6 +73,14 @@ CPU_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
 }
 
+# The image processors of Qwen2-VL and Qwen2.5-VL take both limits of an image's size or none, so one that is not
+# given is the model's own: fewest and most pixels in the `preprocessor_config.json` of the released models.
+_PIXELS = (56 * 56, 3584 * 3584)
+_PIXELS_SINCE_QWEN3 = (256 * 256, 4096 * 4096)
+
+# Nobody's host (RFC 2606): images are sent along or lie in `local_media_path`, so vLLM need not fetch from anywhere.
+NO_HOST = "nobody.invalid"
+
 
 def base_url(port: int) -> str:
     """Where clients reach the server."""
@@ -69,7 +88,7 @@ def base_url(port: int) -> str:
 
 
 def command(config: ServerConfig, port: int) -> list[str]:
-    """vLLM's command line: loopback only, nothing fetched on a client's behalf."""
+    """vLLM's command line: loopback only, nothing fetched on a client's behalf. Everybody on the host can read it."""
     line = [
         *(str(config.python), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", config.model),
@@ -82,6 +101,7 @@ def command(config: ServerConfig, port: int) -> list[str]:
         *("--mm-processor-cache-gb", f"{config.mm_processor_cache_gb:g}"),
         *("--tensor-parallel-size", str(config.tensor_parallel_size)),
         *("--data-parallel-size", str(config.data_parallel_size)),
+        *("--allowed-media-domains", NO_HOST),
         # A line for each of thousands of questions costs time and tells nothing.
         "--disable-uvicorn-access-log",
     ]
@@ -91,10 +111,8 @@ def command(config: ServerConfig, port: int) -> list[str]:
         line += ["--max-num-seqs", str(config.max_num_seqs)]
     if config.gpu_memory_utilization is not None:
         line += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
-    pixels = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
-    if any(pixels.values()):
-        size = {edge: limit for edge, limit in pixels.items() if limit}
-        line += ["--mm-processor-kwargs", json.dumps({"size": size})]
+    if config.min_pixels or config.max_pixels:
+        line += ["--mm-processor-kwargs", json.dumps({"size": _size(config)})]
     if config.download_dir is not None:
         line += ["--download-dir", str(config.download_dir)]
     if config.local_media_path:
@@ -105,9 +123,23 @@ def command(config: ServerConfig, port: int) -> list[str]:
     return line + config.arguments
 
 
-def environment(config: ServerConfig, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """vLLM's environment: `base`, without reports to anyone; offline where the model is a folder."""
-    variables = {**base, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+def _size(config: ServerConfig) -> dict[str, int]:
+    fewest, most = _PIXELS_SINCE_QWEN3 if "qwen3" in config.model.lower() else _PIXELS
+    fewest = config.min_pixels or min(fewest, config.max_pixels or fewest)
+    most = config.max_pixels or max(most, fewest)
+    return {"shortest_edge": fewest, "longest_edge": most}
+
+
+def environment(config: ServerConfig, base: Mapping[str, str] = os.environ, *, api_key: str = "") -> dict[str, str]:
+    """vLLM's environment: `base`, without reports to anyone; offline where the model is a folder.
+
+    What tells Python where its packages are, and how to run, is meant for ours: vLLM has a Python of its own. Nor has it
+    business with the secrets of Airflow's processes. Without an `api_key` the server answers everybody.
+    """
+    variables = {name: value for name, value in base.items() if not name.startswith("PYTHON") and "AIRFLOW" not in name}
+    variables |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
+    # Also where it is empty: a key of the surroundings is none that clients know.
+    variables["VLLM_API_KEY"] = api_key
     if Path(config.model).is_dir():
         variables["HF_HUB_OFFLINE"] = "1"
     if config.hf_home is not None:
@@ -118,9 +150,13 @@ def environment(config: ServerConfig, base: Mapping[str, str] = os.environ) -> d
     return variables
 
 
-def start(config: ServerConfig, port: int, log: Path) -> Service:
-    """Start vLLM; it is ready when `is_ready(port)` says so, and ends when this process does."""
-    return Service("vLLM", command(config, port), environment=environment(config), log=log, grace=GRACE_SECONDS)
+def start(config: ServerConfig, port: int, log: Path, *, api_key: str = "") -> Service:
+    """Start vLLM; it is ready when `is_ready(port)` says so, and ends when this process does.
+
+    With an `api_key`, it answers who sends it.
+    """
+    variables = environment(config, api_key=api_key)
+    return Service("vLLM", command(config, port), environment=variables, log=log, grace=GRACE_SECONDS)
 
 
 def is_ready(port: int) -> bool:
