@@ -57,7 +57,8 @@ with DAG(
         "execution_timeout": timedelta(hours=2),
         "weight_rule": "regioncap.operators.priority.NightlyFirst",
     },
-    on_failure_callback=[release_lease, tell_failure],
+    # In this order: a bucket that hangs holds up the lease's release until Airflow ends the callbacks.
+    on_failure_callback=[tell_failure, release_lease],
     on_success_callback=tell_success if DEPLOYMENT.notifier else None,
     deadline=overdue_alert(DEPLOYMENT),
 ):

@@ -3,8 +3,8 @@
 python certificate.py FOLDER
 
 Its filer, volume and master servers ask for no credentials, whatever S3 says: over their ports all of the bucket can be
-read, changed and deleted, over HTTP and over gRPC. With the `security.toml` that is written here they talk TLS, and with
-nobody but a holder of the key beside it. Start `weed -config_dir=FOLDER`, with the address 127.0.0.1.
+read, changed and deleted, over HTTP and over gRPC. With the `security.toml` that is written here they talk TLS, and
+with nobody but a holder of the key beside it. Start `weed -config_dir=FOLDER`, with the address 127.0.0.1.
 """
 
 import ipaddress

@@ -3,17 +3,24 @@
 import asyncio
 import json
 import shutil
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
+from airflow.callbacks.callback_requests import DagCallbackRequest, DagRunContext
+from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.dag_processing.processor import _execute_dag_callbacks
 from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 
+from regioncap.builds.lease import Lease
+from regioncap.hooks.places import open_work
 from regioncap.operators.notify import tell_failure, tell_overdue, tell_success
-from tests.airflow.conftest import PLACES
+from tests.airflow.conftest import PLACES, ROOT
 from tests.airflow.test_late_drops import publish
 from tests.builders import DATE
 from tests.damage import damage
@@ -102,6 +109,68 @@ def test_nobody_is_told_what_nobody_wants_to_know(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("REGIONCAP_NOTIFIER")
     overdue()
     assert told == []
+
+
+def a_run_failed() -> None:
+    """What the DAG processor does when a run of `region_captions` has failed."""
+    now, run_id = datetime(2026, 10, 6, tzinfo=UTC), "a run"
+    run = {
+        "dag_id": "region_captions", "run_id": run_id, "logical_date": None, "data_interval_start": None,
+        "data_interval_end": None, "run_after": now, "start_date": now, "end_date": now, "run_type": "scheduled",
+        "state": "failed", "partition_key": DATE, "consumed_asset_events": [],
+    }  # fmt: skip
+    task = {
+        "id": uuid.uuid4(), "task_id": "plan", "dag_id": "region_captions", "run_id": run_id, "try_number": 1,
+        "dag_version_id": uuid.uuid4(),
+    }  # fmt: skip
+    request = DagCallbackRequest(
+        filepath="region_captions.py",
+        bundle_name="dags-folder",
+        bundle_version=None,
+        dag_id="region_captions",
+        run_id=run_id,
+        context_from_server=DagRunContext.model_validate({"dag_run": run, "last_ti": task}),
+    )
+    bag = BundleDagBag(str(ROOT / "dags"), bundle_path=ROOT / "dags", bundle_name="dags-folder")
+    _execute_dag_callbacks(bag, request, structlog.get_logger())
+
+
+def lease_of_a_run() -> Lease:
+    lease = Lease(open_work(str(PLACES / "warehouse" / "_work"), DATE), "a run")
+    lease.take()
+    return lease
+
+
+def test_when_a_run_has_failed_people_are_told_and_the_next_run_need_not_wait() -> None:
+    lease = lease_of_a_run()
+    a_run_failed()
+    assert told[0].startswith("<region_captions: run a run failed in plan: ")
+    assert not lease.is_held()
+
+
+def test_people_are_told_before_anything_is_asked_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One that hangs holds up what comes after it, until Airflow ends the callbacks.
+    told_by_then: list[int] = []
+
+    def hanging(*_: Any) -> None:
+        told_by_then.append(len(told))
+        raise TimeoutError("the bucket does not answer")
+
+    for module in ("build", "notify"):
+        for name in ("open_work", "open_partition"):
+            monkeypatch.setattr(f"regioncap.operators.{module}.{name}", hanging, raising=False)
+    a_run_failed()
+    assert told_by_then == [1]
+
+
+def test_a_notifier_that_fails_does_not_keep_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ConnectionError("the mail server is away")
+
+    monkeypatch.setattr(Notebook, "notify", broken)
+    lease = lease_of_a_run()
+    a_run_failed()
+    assert not lease.is_held()
 
 
 def test_what_a_run_is_called_is_never_read_as_a_template() -> None:

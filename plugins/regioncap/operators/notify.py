@@ -27,7 +27,7 @@ def overdue_alert(deployment: Deployment) -> DeadlineAlert | None:
 
 
 def tell_failure(context: Context) -> None:
-    """Failure callback of a DAG."""
+    """Failure callback of a DAG. It asks nothing of a bucket, which may be what failed."""
     notifier = Deployment.from_environment().notifier
     if notifier and "failure" in notifier.events:
         # Airflow leaves out the task where no single one is to blame.

@@ -66,9 +66,9 @@ class _State(BaseModel):
 class ManagedServer:
     """A server of one's own, as what questions are put to (`Vlm`).
 
-    `endpoint` says how to talk to it, but for the address and the key. It is started with the variables of `environment`, of which
-    CUDA_VISIBLE_DEVICES says on which GPUs: workers with different ones have servers of their own. While it starts,
-    `waiting` gets the new lines of its log about twice a second.
+    `endpoint` says how to talk to it, but for the address and the key. It is started with the variables of
+    `environment`, of which CUDA_VISIBLE_DEVICES says on which GPUs: workers with different ones have servers of their
+    own. While it starts, `waiting` gets the new lines of its log about twice a second.
     """
 
     config: server.ServerConfig

@@ -133,8 +133,8 @@ def _size(config: ServerConfig) -> dict[str, int]:
 def environment(config: ServerConfig, base: Mapping[str, str] = os.environ, *, api_key: str = "") -> dict[str, str]:
     """vLLM's environment: `base`, without reports to anyone; offline where the model is a folder.
 
-    What tells Python where its packages are, and how to run, is meant for ours: vLLM has a Python of its own. Nor has it
-    business with the secrets of Airflow's processes. Without an `api_key` the server answers everybody.
+    What tells Python where its packages are, and how to run, is meant for ours: vLLM has a Python of its own. Nor has
+    it business with the secrets of Airflow's processes. Without an `api_key` the server answers everybody.
     """
     variables = {name: value for name, value in base.items() if not name.startswith("PYTHON") and "AIRFLOW" not in name}
     variables |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
