@@ -31,7 +31,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _PACKAGES = Path(__file__).resolve().parents[1]
 # It finds packages where we do, whatever the service's environment says.
-_KEEPER = "import json, sys; sys.path[:0] = json.loads(sys.argv.pop(1)); from regioncap.processes import keep; sys.exit(keep())"
+_KEEPER = (
+    "import json, sys; first, *others = json.loads(sys.argv.pop(1)); sys.path = [first, *sys.path, *others]; "
+    "from regioncap.processes import keep; sys.exit(keep())"
+)
 _LOG_TAIL_LINES = 25
 
 # Above the well-known ports. What a service puts 10,000 above its own falls on none of these, nor on outgoing ones.

@@ -1,10 +1,13 @@
 """What the deployment decides, read from the environment."""
 
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from regioncap.hooks import deployment as module
 from regioncap.hooks.deployment import Deployment
 
 
@@ -29,6 +32,18 @@ def test_the_model_profile_follows_from_the_models_name_unless_it_is_set(
     environment: dict[str, str], profile: str
 ) -> None:
     assert Deployment.from_environment(environment).model_profile == profile
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_a_variable_that_is_set_to_nothing_is_not_set(nothing: str) -> None:
+    everything = dict.fromkeys(re.findall(r"^REGIONCAP_\w+", str(module.__doc__), re.MULTILINE), nothing)
+    assert len(everything) > 10
+    assert Deployment.from_environment(everything) == Deployment.from_environment({})
+
+
+def test_the_docstring_names_every_variable_that_is_read() -> None:
+    read = set(re.findall(r'"(REGIONCAP_\w+)"', Path(str(module.__file__)).read_text()))
+    assert read == set(re.findall(r"^REGIONCAP_\w+", str(module.__doc__), re.MULTILINE))
 
 
 def test_times_are_in_hours() -> None:

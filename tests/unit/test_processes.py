@@ -50,6 +50,18 @@ def gone(pid: int) -> bool:
         return True
 
 
+def test_a_services_keeper_finds_packages_where_we_do_whatever_the_service_does(tmp_path: Path) -> None:
+    # A Python that is started with the service's environment finds no packages.
+    hidden = tmp_path / "sitecustomize"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys; sys.path = [p for p in sys.path if 'site-packages' not in p]")
+    code = "import os; print(sorted(name for name in os.environ if name.startswith('PYTHON')))"
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(hidden)}
+    with Service("thing", [sys.executable, "-c", code], environment=variables, log=tmp_path / "thing.log") as thing:
+        wait_until(lambda: not thing.running)
+    assert (tmp_path / "thing.log").read_text() == "['PYTHONPATH']\n"
+
+
 def test_stop_ends_the_service_and_what_it_started(tmp_path: Path) -> None:
     with service(tmp_path, STUBBORN, str(tmp_path / "pids")) as running:
         both = pids(tmp_path / "pids")

@@ -101,8 +101,8 @@ def test_a_key_that_happens_to_be_around_is_not_the_servers() -> None:
 def test_another_pythons_packages_and_airflows_secrets_do_not_reach_it() -> None:
     ours = {
         "PYTHONPATH": "/opt/airflow/plugins", "PYTHONHOME": "/opt/python", "PYTHONSTARTUP": "/x.py",
-        "PYTHONOPTIMIZE": "2", "PYTHONUSERBASE": "/home/airflow/.local", "PYTHONNOUSERSITE": "1", "AIRFLOW__CORE__FERNET_KEY": "f",
-        "AIRFLOW_CONN_REGIONCAP_VLM": "{}", "_AIRFLOW_PROCESS_CONTEXT": "server",
+        "PYTHONOPTIMIZE": "2", "PYTHONUSERBASE": "/home/airflow/.local", "PYTHONNOUSERSITE": "1",
+        "AIRFLOW__CORE__FERNET_KEY": "f", "AIRFLOW_CONN_REGIONCAP_VLM": "{}", "_AIRFLOW_PROCESS_CONTEXT": "server",
     }  # fmt: skip
     given = environment(config(), {**ours, "HOME": "/home/airflow", "CUDA_VISIBLE_DEVICES": "1"})
     assert not ours.keys() & given.keys()

@@ -17,6 +17,8 @@ REGIONCAP_NOTIFIER        who is told how runs end (nobody), as JSON: `class` is
                           `on` a list of events (failure, overdue), of failure, overdue and success; all else are the
                           notifier's arguments, templates in which `{{ message }}` is what there is to say
 REGIONCAP_OVERDUE_HOURS   a nightly run's date that is not published so long after the run was due is overdue (never)
+
+A variable that is set to nothing is one that is not set.
 """
 
 import json
@@ -59,6 +61,7 @@ class Deployment:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
         """Read the variables above. Raises ValueError where one makes no sense."""
+        environment = {name: value.strip() for name, value in environment.items() if value.strip()}
         drops_uri = environment.get("REGIONCAP_DROPS_URI", "s3://drops")
         warehouse_uri = environment.get("REGIONCAP_WAREHOUSE_URI", "s3://warehouse/region_captions")
         overdue = _number(environment, "REGIONCAP_OVERDUE_HOURS", 0, most=24 * 7)
