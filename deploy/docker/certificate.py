@@ -1,10 +1,10 @@
 """A certificate by which the parts of a SeaweedFS server know each other: who does not have it gets no answer.
 
-python certificate.py FOLDER
+python certificate.py FOLDER ADDRESS
 
 Its filer, volume and master servers ask for no credentials, whatever S3 says: over their ports all of the bucket can be
 read, changed and deleted, over HTTP and over gRPC. With the `security.toml` that is written here they talk TLS, and
-with nobody but a holder of the key beside it. Start `weed -config_dir=FOLDER`, with the address 127.0.0.1.
+with nobody but a holder of the key beside it. Start `weed -config_dir=FOLDER`, with `-ip=ADDRESS`.
 """
 
 import ipaddress
@@ -25,21 +25,26 @@ _GRPC = ("master", "volume", "filer", "s3", "admin", "worker", "client")
 _HTTPS = ("master", "volume", "filer", "admin")
 
 
-def write(folder: Path, address: str = "127.0.0.1") -> None:
+def write(folder: Path, address: str, *, mode: int = 0o600) -> None:
     """Write a new key, its certificate for `address`, and the settings that use them; what is there stays.
 
-    All are for the folder's owner alone.
+    `mode` is that of the files: they are for their owner alone, unless it says otherwise.
     """
     if (folder / SETTINGS).exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
     key = ec.generate_private_key(ec.SECP256R1())
     paths = {"cert": folder / "certificate.pem", "key": folder / "key.pem"}
-    _put(paths["cert"], _signed(key, address).public_bytes(Encoding.PEM))
-    _put(paths["key"], key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    # Last: with it, all of them are there.
-    _put(folder / SETTINGS, settings(paths["cert"], paths["key"]).encode())
+    contents = {
+        paths["cert"]: _signed(key, address).public_bytes(Encoding.PEM),
+        paths["key"]: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        # Last: with it, all of them are there.
+        folder / SETTINGS: settings(paths["cert"], paths["key"]).encode(),
+    }
+    for path, content in contents.items():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
 
 
 def _signed(key: ec.EllipticCurvePrivateKey, address: str) -> x509.Certificate:
@@ -74,10 +79,6 @@ def settings(certificate: Path, key: Path) -> str:
     )
 
 
-def _put(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-        stream.write(content)
-
-
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    # The server's container has another user than this one. Their volume is its own place: no third one sees into it.
+    write(Path(sys.argv[1]), sys.argv[2], mode=0o644)

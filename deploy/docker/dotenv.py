@@ -1,4 +1,6 @@
-"""Writes `.env` for docker-compose.yaml: `.env.example` with fresh secrets. An `.env` that is there stays as it is.
+"""Writes `.env` for docker-compose.yaml: `.env.example` with fresh secrets.
+
+An `.env` that is there stays as it is, but for secrets that it lacks: an earlier version did not have all of them.
 
 python3 deploy/docker/dotenv.py
 
@@ -28,6 +30,7 @@ def fresh_secrets() -> dict[str, str]:
         "REGIONCAP_S3_SECRET_KEY": secrets.token_urlsafe(30),
         "REGIONCAP_POSTGRES_PASSWORD": secrets.token_urlsafe(24),
         "REGIONCAP_VALKEY_PASSWORD": secrets.token_urlsafe(24),
+        "REGIONCAP_VLM_API_KEY": secrets.token_urlsafe(32),
         "REGIONCAP_FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         "REGIONCAP_JWT_SECRET": secrets.token_urlsafe(48),
         "REGIONCAP_API_SECRET": secrets.token_urlsafe(48),
@@ -37,7 +40,8 @@ def fresh_secrets() -> dict[str, str]:
 def filled_in(example: str, values: Mapping[str, str]) -> str:
     """The example with these values in place of its own. Raises KeyError for a name that the example does not have."""
     for name, value in values.items():
-        example, found = re.subn(rf"^{name}=.*$", f"{name}={value}", example, flags=re.MULTILINE)
+        line = f"{name}={value}"
+        example, found = re.subn(rf"^{name}=.*$", lambda _, line=line: line, example, flags=re.MULTILINE)
         if not found:
             raise KeyError(name)
     return example
@@ -50,10 +54,33 @@ def write(path: Path, values: Mapping[str, str]) -> None:
         stream.write(text)
 
 
+def complete(path: Path) -> list[str]:
+    """Fill in the secrets that an environment file leaves empty or does not know yet. Returns their names."""
+    text = path.read_text(encoding="utf-8")
+    lacking = {
+        name: value
+        for name, value in fresh_secrets().items()
+        if not re.search(rf"^{name}=[ \t]*\S", text, flags=re.MULTILINE)
+    }
+    if lacking:
+        for name in lacking:
+            if not re.search(rf"^{name}=", text, flags=re.MULTILINE):
+                text += f"{name}=\n" if text.endswith("\n") else f"\n{name}=\n"
+        # Beside it and then in its place: half a file would lose what it held.
+        new = path.with_name(f"{path.name}.new")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(filled_in(text, lacking))
+        new.replace(path)
+    path.chmod(0o600)
+    return sorted(lacking)
+
+
 def main() -> None:
     """Write `.env` if there is none, for a GPU if there is one."""
     path = ROOT / ".env"
     if path.exists():
+        if made := complete(path):
+            print(f"filled in {path}: {', '.join(made)}")
         return
     gpu = shutil.which("nvidia-smi") is not None
     write(path, {} if gpu else WITHOUT_GPU)

@@ -56,22 +56,29 @@ def pools(env: Mapping[str, str], declared: dict[str, dict[str, Any]]) -> dict[s
     return {**declared, "default_pool": default, "regioncap_gpu": {**declared["regioncap_gpu"], "slots": gpu}}
 
 
-def buckets(env: Mapping[str, str]) -> list[str]:
-    """The buckets that the deployment's places lie in."""
-    places = (env[f"REGIONCAP_{name}_URI"] for name in ("DROPS", "WAREHOUSE"))
-    uris = [*places, env["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"]]
-    return sorted({urlsplit(uri).netloc for uri in uris if uri.startswith("s3://")})
+def buckets(env: Mapping[str, str], *places: str) -> list[str]:
+    """The buckets that the deployment's places lie in: of drops, warehouse and logs, unless `places` names others."""
+    uris = {
+        "DROPS": env["REGIONCAP_DROPS_URI"],
+        "WAREHOUSE": env["REGIONCAP_WAREHOUSE_URI"],
+        "LOGS": env["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"],
+    }
+    return sorted({urlsplit(uris[place]).netloc for place in places or uris if uris[place].startswith("s3://")})
 
 
-def make_buckets(s3: "S3Client", names: list[str]) -> None:
-    """Create the buckets that are not there, and see that the server keeps conditional writes. Exits if it does not."""
+def make_buckets(s3: "S3Client", names: list[str], *, warehouse: list[str] | None = None) -> None:
+    """Create the buckets that are not there, and see that the server keeps conditional writes. Exits if it does not.
+
+    Only those of `warehouse` are written to, by default all: drops may be there to be read only.
+    """
     for name in names:
         try:
             s3.head_bucket(Bucket=name)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 sys.exit(f"the bucket {name} cannot be used: {error}")
-            s3.create_bucket(Bucket=name)
+            _create(s3, name)
+    for name in names if warehouse is None else warehouse:
         s3.put_object(Bucket=name, Key=_PROBE, Body=b"")
         try:
             s3.put_object(Bucket=name, Key=_PROBE, Body=b"", IfNoneMatch="*")
@@ -84,6 +91,13 @@ def make_buckets(s3: "S3Client", names: list[str]) -> None:
             s3.delete_object(Bucket=name, Key=_PROBE)
 
 
+def _create(s3: "S3Client", name: str) -> None:
+    region = s3.meta.region_name
+    # AWS's oldest region is the one that may not be named.
+    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    s3.create_bucket(Bucket=name, **where)  # type: ignore[arg-type]
+
+
 def main(pools_file: Path, env: Mapping[str, str] = os.environ) -> None:
     """Set everything up."""
     s3 = boto3.client(
@@ -93,7 +107,7 @@ def main(pools_file: Path, env: Mapping[str, str] = os.environ) -> None:
         aws_access_key_id=env["REGIONCAP_S3_ACCESS_KEY"],
         aws_secret_access_key=env["REGIONCAP_S3_SECRET_KEY"],
     )
-    make_buckets(s3, buckets(env))
+    make_buckets(s3, buckets(env), warehouse=buckets(env, "WAREHOUSE"))
     _airflow("db", "migrate")
     names = ("--username", "admin", "--firstname", "Region", "--lastname", "Cap", "--email", "admin@localhost")
     # It asks for the password twice; on its command line everybody could read it.

@@ -32,7 +32,7 @@ def start(folder: Path, port: int, credentials: Credentials, log: Path) -> Servi
     """Start the server over `folder`; it is ready when `is_ready(port)` says so."""
     make_private(folder)
     security = folder / "security"
-    certificate.write(security)
+    certificate.write(security, "127.0.0.1")
     # Its parts talk to each other over ports of their own; any will do, but not those of another stack.
     ports = dict(zip(_INNER_PORTS, free_ports(len(_INNER_PORTS)), strict=True))
     # Where its own worker looks for it, whatever it is told.

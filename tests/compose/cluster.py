@@ -54,8 +54,11 @@ PATHS = {
     "/opt/airflow/plugins": PLUGINS,
     "/opt/airflow/include": INCLUDE,
     "/opt/airflow/init.py": ROOT / "deploy" / "docker" / "init.py",
+    "/opt/airflow/certificate.py": ROOT / "deploy" / "docker" / "certificate.py",
     "/models/demo": DEMO_MODEL,
 }
+# A volume that two services share.
+SHARED = "/opt/airflow/security"
 # Images -> where their programs are here.
 PROGRAMS = {
     "postgres": [HERE / "bin"],  # and PostgreSQL's own, see _postgres
@@ -197,6 +200,8 @@ def run_cluster(environment_file: Path, state: Path) -> Iterator[Cluster]:
         for number in range(int(declared.get("deploy", {}).get("replicas", 1)))
     ]
     addresses = {name: f"{network}.{number + 1}" for number, (name, _) in enumerate(names)}
+    # The certificate is for the address that the bucket has.
+    addresses["bucket-keys-1"] = addresses["bucket-1"]
     with ExitStack() as stack:
         instances: dict[str, Instance] = {}
         for name, service in names:
@@ -263,6 +268,7 @@ def _instance(name: str, declared: dict[str, Any], addresses: dict[str, str], fo
     table |= dict.fromkeys(OWN, address)
     table |= {path: str(here) for path, here in PATHS.items()}
     table |= {"/data": str(folder), "{address}": address, "{folder}": str(folder)}
+    table |= {SHARED: str(folder.parent / "shared")}
 
     # All at once: what was put in place is not looked at again.
     anything = re.compile("|".join(map(re.escape, table)))

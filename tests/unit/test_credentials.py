@@ -73,9 +73,8 @@ def test_credentials_of_an_earlier_version_get_what_they_lack_and_keep_what_they
 
 
 def test_a_certificate_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
-    folder = tmp_path / "security"
-    certificate.write(folder)
-    made = {path.name: path.read_bytes() for path in folder.iterdir()}
-    certificate.write(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == made
-    assert mode(folder) == 0o700 and {mode(path) for path in folder.iterdir()} == {0o600}
+    certificate.write(tmp_path / "security", "127.0.0.1")
+    made = {path: path.read_bytes() for path in (tmp_path / "security").iterdir()}
+    certificate.write(tmp_path / "security", "127.0.0.1")
+    assert {path: path.read_bytes() for path in made} == made
+    assert len(made) == 3 and {mode(path) for path in made} == {0o600}
