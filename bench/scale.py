@@ -131,7 +131,7 @@ def write_images(folder: Path, images: int) -> None:
     made = folder.with_name("made")
     write_drop(made, list(evaluation_rows(77, -(-images // _ROWS_A_PICTURE))))
     shutil.copytree(made, folder)
-    lines = [json.loads(line) for line in (made / MANIFEST).read_text().splitlines()]
+    lines = [json.loads(line) for line in (made / MANIFEST).read_bytes().splitlines()]
     with (folder / MANIFEST).open("w", encoding="utf-8") as manifest:
         for row in range(images):
             line, shift = lines[row % len(lines)], row // len(lines) / 4

@@ -18,7 +18,7 @@ from vllm import LLM, SamplingParams
 
 def main() -> None:
     """Measure, apart from loading the model."""
-    rows = [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(sys.argv[2]).read_bytes().splitlines()]
     llm = LLM(
         sys.argv[1], dtype="float32", max_model_len=1024, max_num_seqs=128, enforce_eager=True,
         enable_chunked_prefill=False, enable_prefix_caching=True, mm_processor_cache_gb=0,

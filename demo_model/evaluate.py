@@ -87,7 +87,7 @@ def published_records(folder: Path) -> Iterable[dict[str, Any]]:
     """The records of the current build in a copy of a partition."""
     manifest = Manifest.model_validate_json((folder / "_manifest.json").read_bytes())
     for entry in manifest.captions:
-        for line in (folder / entry.path).read_text(encoding="utf-8").splitlines():
+        for line in (folder / entry.path).read_bytes().splitlines():
             yield json.loads(line)
 
 

@@ -38,7 +38,7 @@ def build(folder: Path) -> Path:
     place = Place(folder)
     shutil.copytree(ROOT / "include" / "drops" / DATE, place.drop_folder, dirs_exist_ok=True)
     place.drop = _Drop(place.drop_folder)
-    manifest = place.drop.read("manifest.jsonl").decode().splitlines()
+    manifest = [line.decode() for line in place.drop.read("manifest.jsonl").splitlines()]
     place.put_rows(*(_twice(line) if _TWICE in line else line for line in manifest))
     truth = json.loads((ROOT / "include" / "drops" / "truth" / f"{DATE}.json").read_text(encoding="utf-8"))
 

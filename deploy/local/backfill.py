@@ -18,12 +18,12 @@ from typing import Any
 import httpx2
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from deploy.local.airflow import USER, AirflowApi, AirflowError, backfill_request, password
 from deploy.local.paths import STATE
 from deploy.local.stack import ADDRESS, DAG
+from deploy.local.terminal import shown
 
 _FINAL = ("success", "failed")
 _COLOURS = {"built": "green", "unchanged": "green", "skipped": "yellow", "failed": "red"}
@@ -39,7 +39,7 @@ def main() -> int:
         if not isinstance(params, dict):
             raise ValueError("PARAMS is not a JSON object")
     except ValueError as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        console.print(f"[red]{shown(str(error))}[/red]")
         return 2
     request = backfill_request(
         DAG, dates[0], dates[-1], params, newest_first=arguments.order == "newest", again=arguments.again
@@ -59,7 +59,7 @@ def main() -> int:
         console.print(f"backfill {started['id']}, also at {api.url}/dags/{DAG}/backfills; Ctrl-C stops following only")
         return 0 if _follow(api, dates, planned, started["created_at"]) else 1
     except (AirflowError, httpx2.HTTPError) as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        console.print(f"[red]{shown(str(error))}[/red]")
         return 1
     except KeyboardInterrupt:
         console.print("stopped following; the backfill goes on")
@@ -135,7 +135,7 @@ def _follow(api: AirflowApi, dates: list[str], planned: list[str], created_at: s
                     if run["state"] in _FINAL and day not in ended:
                         ended[day] = how_it_ended(api, run)
                         word, detail = ended[day]
-                        console.print(f"{day}  [{_COLOURS[word]}]{word}[/{_COLOURS[word]}]  {escape(detail)}")
+                        console.print(f"{day}  [{_COLOURS[word]}]{word}[/{_COLOURS[word]}]  {shown(detail)}")
             if console.is_terminal:
                 left = Table("date", "state", title=f"{len(ended)} of {len(planned)} dates", title_justify="left")
                 for day in planned:

@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from deploy.local.airflow import FINAL_STATES, AirflowApi, AirflowError
 from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, Stack, run_stack
+from deploy.local.terminal import shown
 from regioncap.builds.dates import DropDateError, resolve_drop_date
 from regioncap.builds.publish.manifest import Manifest
 from regioncap.builds.status import BuildStatus, Status
@@ -46,12 +46,12 @@ def main() -> int:
         if not isinstance(params, dict):
             raise ValueError("PARAMS is not a JSON object")
     except (DropDateError, ValueError) as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        console.print(f"[red]{shown(str(error))}[/red]")
         return 2
     started = time.monotonic()
 
     def say(message: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {escape(message)}")
+        console.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {shown(message)}")
 
     try:
         with run_stack(say) as stack:
@@ -64,7 +64,7 @@ def main() -> int:
                 manifest = fetch_partition(store, out)
                 summary(manifest, store.uri, out, unchanged=published["unchanged"])
     except (ServiceError, AirflowError) as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        console.print(f"[red]{shown(str(error))}[/red]")
         return 1
     except KeyboardInterrupt:
         console.print("stopped")
@@ -145,7 +145,7 @@ def _explain_failure(api: AirflowApi, run_id: str) -> None:
         if task["state"] == "failed":
             console.print(f"[red]{task['task_id']} failed.[/red] The end of its log:")
             for line in api.task_log(DAG, run_id, task)[-15:]:
-                console.print(f"    {escape(line)}")
+                console.print(f"    {shown(line)}")
 
 
 def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None:
@@ -161,11 +161,11 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
     table.add_row(*(f"{value:,}" for value in (counts.rows, counts.captioned, counts.rejected, counts.regions)))
     console.print(table)
     for record in _some_records(manifest, out):
-        console.print(f"\n[bold]{escape(record['image'])}[/bold]")
+        console.print(f"\n[bold]{shown(record['image'])}[/bold]")
         for region in record["regions"]:
-            console.print(f"  <region{region['region']}>  {escape(region['caption'])}")
+            console.print(f"  <region{region['region']}>  {shown(region['caption'])}")
     if counts.rejected:
-        rows = [json.loads(line) for line in (out / manifest.rejected.path).read_text().splitlines()]
+        rows = [json.loads(line) for line in (out / manifest.rejected.path).read_bytes().splitlines()]
         codes = Counter(row["code"] for row in rows)
         console.print("\nrejected: " + ", ".join(f"{code} ({number})" for code, number in codes.most_common()))
     build = out / manifest.build
@@ -178,7 +178,7 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
 def _some_records(manifest: Manifest, out: Path) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for entry in manifest.captions:
-        with (out / entry.path).open() as stream:
+        with (out / entry.path).open("rb") as stream:
             for line in stream:
                 records.append(json.loads(line))
                 if len(records) == _SHOWN_RECORDS:

@@ -5,12 +5,12 @@ import sys
 import time
 
 from rich.console import Console
-from rich.markup import escape
 
 from deploy.local.airflow import USER, AirflowError
 from deploy.local.drops import upload_drop
-from deploy.local.paths import INCLUDE
+from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, DROPS_URI, WAREHOUSE_URI, run_stack
+from deploy.local.terminal import shown
 from regioncap.processes import ServiceError, is_free
 
 UI_PORT = 8080
@@ -34,13 +34,14 @@ def main() -> int:
             console.print(f"drops       {DROPS_URI}/<date>/ at {stack.s3_url}; the sample drops are there")
             console.print(f"warehouse   {WAREHOUSE_URI}")
             console.print(f"VLM         {stack.vlm_url}")
+            console.print(f"keys        of bucket and VLM in {STATE / 'credentials.json'}")
             console.print("\nCtrl-C stops everything.")
             while True:
                 for service in stack.services.values():
                     service.check()
                 time.sleep(1.0)
     except (ServiceError, AirflowError) as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        console.print(f"[red]{shown(str(error))}[/red]")
         return 1
     except KeyboardInterrupt:
         return 0

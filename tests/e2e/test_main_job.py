@@ -65,7 +65,7 @@ def test_every_row_is_captioned_or_rejected(rig: Rig, sample: tuple[list[dict[st
     counts = rig.manifest("2026-10-05").counts
     assert counts.rows == counts.captioned + counts.rejected == 52
     assert len(records) == counts.captioned == len(TRUTH)
-    rejected = [json.loads(line) for line in next(folder.glob("build=*/rejected.jsonl")).read_text().splitlines()]
+    rejected = [json.loads(line) for line in next(folder.glob("build=*/rejected.jsonl")).read_bytes().splitlines()]
     assert Counter(row["code"] for row in rejected) == Counter(
         [
             "image_not_found",
@@ -102,8 +102,8 @@ def test_the_records_are_read_by_pandas_and_fit_the_shipped_schema(sample: tuple
 
 def test_the_nine_fields_mean_what_they_always_meant(sample: tuple[list[dict[str, Any]], Path]) -> None:
     rows = {}
-    for line in (SAMPLE / "manifest.jsonl").read_text().splitlines():
-        if line.endswith("}"):
+    for line in (SAMPLE / "manifest.jsonl").read_bytes().splitlines():
+        if line.endswith(b"}"):
             row = json.loads(line)
             rows[row["image"]] = row
     for record in sample[0]:
@@ -207,7 +207,7 @@ def test_broken_rows_of_every_kind_cost_no_good_row(rig: Rig, tmp_path: Path) ->
     folder = tmp_path / "published"
     records = rig.published("2026-07-01", folder)
     assert [record["id"] for record in records] == expected.good
-    rejected = [json.loads(line) for line in next(folder.glob("build=*/rejected.jsonl")).read_text().splitlines()]
+    rejected = [json.loads(line) for line in next(folder.glob("build=*/rejected.jsonl")).read_bytes().splitlines()]
     assert {row["line"]: row["code"] for row in rejected} == expected.codes
     assert all(row["reason"] for row in rejected)
 

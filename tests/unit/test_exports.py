@@ -385,7 +385,7 @@ def test_an_original_that_is_gone_or_changed_is_listed_and_its_record_stays(writ
     assert [(done.folder / "exports/coco" / name).exists() for name in names] == [True, False, False, False, True]
     assert names[1:4] == ["1.jpg", "2.jpg", "3.jpg"]
     for name in ("webdataset", "hf", "coco"):
-        listed = (done.folder / f"exports/{name}/missing_images.jsonl").read_text().splitlines()
+        listed = (done.folder / f"exports/{name}/missing_images.jsonl").read_bytes().splitlines()
         assert [json.loads(text)["id"] for text in listed] == ["id-1", "id-2", "id-3"]
         assert all(json.loads(text)["reason"] for text in listed)
         assert any(f"export {name}: 3 records come without their image" in message for message in done.messages)
