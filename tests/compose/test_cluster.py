@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import psutil
 import pytest
 
 from demo_model.drops import Row, evaluation_rows, write_drop
@@ -116,3 +118,25 @@ def test_every_service_listens_on_loopback_only(cluster: Cluster) -> None:
     listening = processes.addresses_listened_on()
     assert len(listening) > 4
     assert all(address.startswith("127.") for address in listening)
+
+
+def test_the_bucket_and_vllm_answer_nobody_without_credentials(cluster: Cluster) -> None:
+    bucket, vllm = (cluster.instances[name].address for name in ("bucket-1", "vllm-cpu-1"))
+    ports = {
+        at.laddr.port
+        for process in processes.below()
+        for at in process.net_connections("inet")
+        if at.status == psutil.CONN_LISTEN and at.laddr.ip == bucket
+    }
+    assert 8333 in ports and len(ports) > 4
+    assert {status(f"http://{bucket}:{port}/") for port in ports - {8333}} <= {None, 400}
+    assert status(f"http://{bucket}:8333/") == 403
+    assert status(f"http://{vllm}:8000/v1/models") == 401
+
+
+def status(url: str) -> int | None:
+    """The status of an answer; None where there is none."""
+    try:
+        return int(httpx2.get(url, trust_env=False).status_code)
+    except httpx2.HTTPError:
+        return None
