@@ -98,7 +98,7 @@ def test_a_place_that_the_deployment_does_not_allow_is_not_looked_at() -> None:
 @pytest.mark.parametrize("param", ["drops_uri", "warehouse_uri", "work_uri"])
 def test_a_place_that_could_be_read_as_another_is_not_looked_at(drop: Path, param: str, uri: str) -> None:
     (drop / "_READY").touch()
-    with pytest.raises(StorageError, match="is not a place|must not have"):
+    with pytest.raises(StorageError, match=r"is not a place|must not have"):
         sensor().execute(context("manual", **{param: f"{PLACES}/{uri}"}))
 
 

@@ -33,6 +33,12 @@ def proxy(s3_port: int) -> Iterator[CuttingProxy]:
         yield proxy
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another try comes without a pause."""
+    monkeypatch.setattr("regioncap.storage.store._PAUSES", (0.0, 0.0))
+
+
 @pytest.fixture
 def name() -> str:
     return f"tests/{uuid.uuid4().hex}"

@@ -383,3 +383,19 @@ def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere_else(store:
         done.set()
         thread.join()
     assert content(secret) == {"key": b"the secret"}
+
+
+def test_nothing_stays_open(store: LocalStore, secret: Path) -> None:
+    store.write("in/deep/a", b"a")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for path in ("in/deep/a", "in/none", "in", "linked/key", "none/a", "link", "../a"):
+        for call in (store.read, store.stat):
+            with suppress(NotFoundError, LinkError):
+                call(path)
+    for write in (store.write, lambda path, data: store.replace(path, data, None)):
+        for path in ("in/new", "linked/new", "a"):
+            with suppress(ConflictError, LinkError):
+                write(path, b"new")
+    assert store.folder_exists() and store.folders() and list(store.list("in/"))
+    store.sub("in").delete_folder()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,6 +1,7 @@
 """What an S3 service says about one object, and what becomes of it: replies of services that cannot be had here."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -142,3 +143,15 @@ def test_a_wrong_set_up_is_no_fault_of_a_row(service: Service, code: str) -> Non
     with pytest.raises(StorageError, match=code) as caught:
         read_image(service.refuse(code, 403), "./x.jpg")
     assert not isinstance(caught.value, ForbiddenError)
+
+
+@pytest.mark.parametrize("code", ["MissingContentMD5", "InvalidRequest", "NotImplemented"])
+def test_where_many_objects_cannot_be_deleted_at_once_they_are_deleted_one_by_one(service: Service, code: str) -> None:
+    keys = ["2026-11-02/build=1/a", "2026-11-02/build=1/b"]
+    listed = [{"Key": key, "Size": 1, "ETag": "x", "LastModified": datetime.now(UTC)} for key in keys]
+    service.stub.add_response("list_objects_v2", {"Name": "drops", "IsTruncated": False, "Contents": listed})
+    service.refuse(code, 400, "delete_objects")
+    for key in keys:
+        service.stub.add_response("delete_object", {}, {"Bucket": "drops", "Key": key})
+    service.store.sub("build=1").delete_folder()
+    service.stub.assert_no_pending_responses()

@@ -257,8 +257,8 @@ class LocalStore:
 
     def _link(self, path: str) -> LinkError:
         return LinkError(
-            f"{self._named(path)} leads through a symbolic link, which is never followed: put the file or folder itself "
-            "there"
+            f"{self._named(path)} leads through a symbolic link, which is never followed: "
+            "put the file or folder itself there"
         )
 
     def _check_kind(self, status: os.stat_result, path: str) -> None:

@@ -67,6 +67,8 @@ _LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", 
 # Enough connections for every thread that reads or copies.
 CLIENT_CONFIG = Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10)
 
+# What services say that do not delete many objects at once as boto3 asks for it, with a checksum instead of an MD5.
+_NO_BATCH_DELETE = {"MissingContentMD5", "InvalidRequest", "NotImplemented"}
 # The most that one request may name.
 _DELETED_AT_ONCE = 1000
 
@@ -193,7 +195,14 @@ class S3Store:
             keys = (self._prefix + entry.path for entry in self.list())
             while batch := list(islice(keys, _DELETED_AT_ONCE)):
                 listed: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in batch]
-                done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True})
+                try:
+                    done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True})
+                except ClientError as error:
+                    if error.response["Error"]["Code"] not in _NO_BATCH_DELETE:
+                        raise
+                    for key in batch:
+                        self._client.delete_object(Bucket=self._bucket, Key=key)
+                    continue
                 if done.get("Errors"):
                     raise StorageError(
                         f"{self.uri}: {len(done['Errors'])} files cannot be deleted, the first one because of "
