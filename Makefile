@@ -116,12 +116,13 @@ model: .venv-vllm/installed ## Train the demo model from nothing, or go on from 
 	@$(PY_VLLM) -m demo_model.train $(if $(START),--start "$(START)")
 
 schemas: .venv/installed ## Write include/schemas and docs/fields.md anew from the models
-	@$(PY) -m regioncap.builds.schemas include/schemas docs/fields.md
+	@$(PY) -m regioncap.report.schemas include/schemas docs/fields.md
 
-lint: .venv/installed ## Style and types
+lint: .venv/installed ## Style, types, and the order of the rooms
 	@$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports --no-cache
 
 format: .venv/installed ## Mend what can be mended
 	@$(PY) -m ruff check --fix-only .

@@ -43,19 +43,21 @@ from bench.vlm_stand_in import MODEL as STAND_IN
 from demo_model.drops import evaluation_rows, write_drop
 from deploy.local.paths import DEMO_MODEL, VLLM_PYTHON
 from deploy.local.stack import demo_server
-from regioncap.builds import layout, shard
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.ask.questions import first_questions
-from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.render import render_shard
-from regioncap.builds.settings import BuildSettings
+from regioncap.ask.requests import first_requests
+from regioncap.config.settings import BuildSettings
+from regioncap.marks.view import encode
 from regioncap.processes import Service, free_ports
 from regioncap.regions.records import RegionBox, RenderedRow
-from regioncap.regions.render import encode
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.plan import plan_build
+from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint
 from regioncap.vlm.questions import data_url
+from regioncap.warehouse.layout import image_path
+from regioncap.work import layout, shard
+from regioncap.work.plan import Plan
 
 SEED = 4242
 REPEATS = 3
@@ -96,12 +98,12 @@ def large_images(folder: Path, images: int) -> None:
     rows = []
     for number in range(images):
         name = f"{number:032x}"
-        place.write(layout.image_path(name), originals[number % 8])
+        place.write(image_path(name), originals[number % 8])
         rows.append(
             RenderedRow(
                 manifest="m", line=number + 1, id=name, image=name, type="with_bbox", bbox=[[1, 1, 9, 9]],
                 normalized_bbox=[], regions=[RegionBox(region=1, box_index=0, bbox=[1, 1, 9, 9])], dropped_boxes=[],
-                warnings=[], image_sha256="", width=640, height=480, marked=name, close_ups=[],
+                warnings=[], image_sha256="", width=640, height=480, marked=name, crops=[],
             )
         )  # fmt: skip
     shard.write_lines(place, layout.RENDERED, rows)
@@ -117,9 +119,9 @@ def bodies(folder: Path) -> Iterator[bytes]:
     """The requests that the caption step would send, ready to be sent."""
     plan, place = load(folder)
     for row in shard.rendered(place):
-        for question in first_questions(row, plan):
-            urls = {name: data_url(place.read(layout.image_path(name))) for name in question.images}
-            yield json.dumps(question.request(urls)).encode()
+        for question in first_requests(row, plan):
+            urls = {name: data_url(place.read(image_path(name))) for name in question.images}
+            yield json.dumps(question.body(urls)).encode()
 
 
 async def bare(base_url: str, requests: list[bytes], in_flight: int) -> float:
@@ -250,9 +252,9 @@ def offline_seconds(folder: Path, tuned: bool) -> float:
     rows = folder / "offline.jsonl"
     with rows.open("w") as out:
         for row in shard.rendered(place):
-            for question in first_questions(row, plan):
+            for question in first_requests(row, plan):
                 options = {name: value for name, value in question.options.items() if name != "model"}
-                image = folder / "work" / layout.shard_path(plan.shards[0]) / layout.image_path(row.marked)
+                image = folder / "work" / layout.shard_path(plan.shards[0]) / image_path(row.marked)
                 text = next(part.value for part in question.parts if part.kind == "text")
                 told = {"image": str(image), "system": question.system, "prompt": text, "options": options}
                 out.write(json.dumps(told) + "\n")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regioncap.regions.prompts import PROMPTS, PromptLanguage, region_tag, system_message, user_prompt
+from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
+from regioncap.regions.names import region_tag
 
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("gate_words.json").read_text(encoding="utf-8"))
 

@@ -19,9 +19,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.gate_corpus import Sample, corpus
-from regioncap.regions.answers import parse_answer
-from regioncap.regions.gates import OWN_GATES, Answer, run_gates
-from regioncap.regions.prompts import PROMPTS, PromptLanguage, close_up_prompt, only_prompt, system_message, user_prompt
+from regioncap.captions.answers import parse_answer
+from regioncap.captions.prompts import (
+    PROMPTS,
+    PromptLanguage,
+    crop_prompt,
+    only_prompt,
+    system_message,
+    user_prompt,
+)
+from regioncap.gates import OWN_GATES, Answer, run_gates
 
 SEED = 1
 CLEAN = 2000
@@ -45,7 +52,7 @@ def prompts(sample: Sample) -> tuple[str, ...]:
         system_message("", "per_region", "structured", n, language),
         system_message("", "per_region", "free_text", n, language),
     ]
-    asked = [user_prompt(PROMPTS[language], n), only_prompt([1], language), close_up_prompt(1, language)]
+    asked = [user_prompt(PROMPTS[language], n), only_prompt([1], language), crop_prompt(1, language)]
     return (*system, *asked)
 
 

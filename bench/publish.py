@@ -25,13 +25,13 @@ from rich.table import Table
 from bench.render import peak_memory
 from deploy.local import bucket
 from deploy.local.credentials import load_or_create
-from regioncap.builds import layout, shard
-from regioncap.builds.ask.asking import AskCounts
-from regioncap.builds.plan import Plan
-from regioncap.builds.publish.commit import COPIES_AT_ONCE, publish_build
-from regioncap.builds.render import RenderCounts
-from regioncap.regions.render import content_name
+from regioncap.marks.view import content_name
+from regioncap.steps.publish import COPIES_AT_ONCE, publish_build
 from regioncap.storage.s3 import S3Store
+from regioncap.warehouse.layout import IMAGES, image_path
+from regioncap.work import layout, shard
+from regioncap.work.counts import AskCounts, RenderCounts
+from regioncap.work.plan import Plan
 from tests.builders import encoded, picture, planned, record
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def plant(s3: "S3Client", records: int, images: int) -> None:
         rows = range(number * ROWS_PER_SHARD, (number + 1) * ROWS_PER_SHARD)
         files = {row: jpeg + (row % images).to_bytes(8) for row in rows}
         for name, data in {content_name(data): data for data in files.values()}.items():
-            place.write(layout.image_path(name), data)
+            place.write(image_path(name), data)
         made = [record(row, content_name(files[row]), f"a red door with the number {row}") for row in rows]
         shard.write_lines(
             place, layout.RECORDS, (one.model_copy(update={"regions": one.regions * REGIONS}) for one in made)
@@ -84,7 +84,7 @@ def plant(s3: "S3Client", records: int, images: int) -> None:
 def bare_copies(s3: "S3Client") -> float:
     """Copies per second within the bucket, by as many threads as publishing has."""
     work = S3Store(s3, "warehouse", WORK)
-    sources = [entry.path for entry in work.list(f"{layout.shard_path('000000')}{layout.IMAGES}")]
+    sources = [entry.path for entry in work.list(f"{layout.shard_path('000000')}{IMAGES}")]
     room = f"bench/limit/{uuid.uuid4().hex}"
 
     def copy(number: int) -> None:

@@ -31,12 +31,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from regioncap.builds.plan import plan_build
-from regioncap.builds.render import render_row, render_shard
-from regioncap.builds.settings import BuildSettings
-from regioncap.regions.images import set_up_for_pictures
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.images import set_up_for_pictures
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow
+from regioncap.steps.plan import plan_build
+from regioncap.steps.render import render_row, render_shard
 from regioncap.storage.local import LocalStore
 
 PHOTO = Path(__file__).resolve().parents[1] / "include" / "drops" / "2026-10-07" / "china.jpg"

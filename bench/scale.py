@@ -31,10 +31,11 @@ from deploy.local import bucket
 from deploy.local.credentials import load_or_create
 from deploy.local.drops import upload_drop
 from deploy.local.stack import DAG, Stack, run_stack
-from regioncap.builds import layout
-from regioncap.builds.plan import MAX_SHARDS, plan_build
-from regioncap.builds.settings import BuildSettings
+from regioncap.config.settings import BuildSettings
+from regioncap.steps.plan import MAX_SHARDS, plan_build
 from regioncap.storage.s3 import S3Store
+from regioncap.warehouse.layout import partition_path
+from regioncap.work import layout
 
 DATE = "2000-01-01"
 # So many rows name the same picture, each with boxes of its own: pictures take long to make.
@@ -184,14 +185,14 @@ def finish(stack: Stack, date: str, **params: Any) -> dict[str, Any]:
 
 def work_seconds(stack: Stack) -> dict[tuple[str, int], float]:
     """How long the tasks of the build worked, by their own account."""
-    work = S3Store(stack.s3, "warehouse", f"region_captions/_work/{layout.partition(DATE)}")
+    work = S3Store(stack.s3, "warehouse", f"region_captions/_work/{partition_path(DATE)}")
     (plan_file,) = (entry.path for entry in work.list("plans/") if entry.path.endswith("/plan.json"))
     seconds: dict[tuple[str, int], float] = {}
     for index, shard_id in enumerate(json.loads(work.read(plan_file))["shards"]):
         for step, counts in (("render", layout.RENDER_COUNTS), ("caption", layout.CAPTION_COUNTS)):
             seconds[f"shard.{step}", index] = json.loads(work.read(layout.shard_path(shard_id) + counts))["seconds"]
-    published = S3Store(stack.s3, "warehouse", f"region_captions/{layout.partition(DATE)}")
-    build = json.loads(published.read(layout.MANIFEST))["build"]
+    published = S3Store(stack.s3, "warehouse", f"region_captions/{partition_path(DATE)}")
+    build = json.loads(published.read("_manifest.json"))["build"]
     report = json.loads(published.read(f"{build}/report.json"))
     return {**seconds, ("publish", -1): report["timings"]["publishing_seconds"]}
 

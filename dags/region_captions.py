@@ -17,8 +17,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
 
-from regioncap.hooks.deployment import Deployment
-from regioncap.operators.build import (
+from regioncap.airflow.build import (
     RETRY_POLICY,
     CaptionOperator,
     PlanOperator,
@@ -28,10 +27,11 @@ from regioncap.operators.build import (
     ValidateOperator,
     release_lease,
 )
-from regioncap.operators.notify import overdue_alert, tell_failure, tell_success
-from regioncap.operators.params import form
-from regioncap.operators.publish import PublishOperator
-from regioncap.sensors.drop import WaitForDrop
+from regioncap.airflow.notify import overdue_alert, tell_failure, tell_success
+from regioncap.airflow.params import form
+from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.wait_for_drop import WaitForDrop
+from regioncap.config.deployment import Deployment
 
 DEPLOYMENT = Deployment.from_environment()
 REGION_CAPTIONS = Asset(name="region_captions", uri=DEPLOYMENT.warehouse_uri)
@@ -55,7 +55,7 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(hours=2),
-        "weight_rule": "regioncap.operators.priority.NightlyFirst",
+        "weight_rule": "regioncap.airflow.priority.NightlyFirst",
     },
     # In this order: a bucket that hangs holds up the lease's release until Airflow ends the callbacks.
     on_failure_callback=[tell_failure, release_lease],

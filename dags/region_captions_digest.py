@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, get_current_context, task
 
-from regioncap.builds.publish.manifest import current
-from regioncap.hooks.deployment import Deployment
-from regioncap.hooks.places import open_partition
-from regioncap.operators.build import RETRY_POLICY
+from regioncap.airflow.build import RETRY_POLICY
+from regioncap.airflow.places import open_partition
+from regioncap.config.deployment import Deployment
+from regioncap.warehouse.manifest import current
 
 DEPLOYMENT = Deployment.from_environment()
 
@@ -31,7 +31,7 @@ with DAG(
         "retry_delay": timedelta(seconds=20),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
-        "weight_rule": "regioncap.operators.priority.NightlyFirst",
+        "weight_rule": "regioncap.airflow.priority.NightlyFirst",
     },
 ):
 

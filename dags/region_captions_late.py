@@ -12,10 +12,10 @@ from datetime import timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, CronPartitionTimetable
 
-from regioncap.hooks.deployment import Deployment
-from regioncap.operators.build import RETRY_POLICY
-from regioncap.operators.late import LateDropsOperator
-from regioncap.operators.notify import tell_failure
+from regioncap.airflow.build import RETRY_POLICY
+from regioncap.airflow.late import LateDropsOperator
+from regioncap.airflow.notify import tell_failure
+from regioncap.config.deployment import Deployment
 
 DEPLOYMENT = Deployment.from_environment()
 
@@ -36,7 +36,7 @@ with DAG(
         "retry_delay": timedelta(minutes=1),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(minutes=30),
-        "weight_rule": "regioncap.operators.priority.NightlyFirst",
+        "weight_rule": "regioncap.airflow.priority.NightlyFirst",
     },
     on_failure_callback=tell_failure,
 ):

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES, Thing, generator, make_scene
+from regioncap.marks.profiles import PROFILES
+from regioncap.marks.styles import MarkStyle
+from regioncap.marks.view import JPEG_QUALITY, crop_view, encode, mark, seen_scale
 from regioncap.regions.boxes import Box
-from regioncap.regions.marks import MarkStyle
-from regioncap.regions.profiles import PROFILES
-from regioncap.regions.render import JPEG_QUALITY, close_up, encode, mark, seen_scale
 
 CHUNK = 500
 
@@ -30,7 +30,7 @@ class Sample:
     """A marked image as the model sees it, 256 x 256, a close-up of one region, and the truth about its n regions.
 
     `boxes` is an (n, 4) array of x0, y0, x1, y1 in the marked image's pixels; `attributes` is an (n, 4) array of
-    indices into SIZES, TEXTURES, COLOURS and SHAPES. `close_up` shows region `asked` (1-based), its box in there being
+    indices into SIZES, TEXTURES, COLOURS and SHAPES. `crop` shows region `asked` (1-based), its box in there being
     `close_up_box`.
     """
 
@@ -39,7 +39,7 @@ class Sample:
     boxes: np.ndarray
     attributes: np.ndarray
     asked: int
-    close_up: bytes
+    crop: bytes
     close_up_box: Box
 
 
@@ -65,7 +65,7 @@ def make_sample(seed: int, index: int) -> Sample:
     boxes = {region: (x, y, x + w, y + h) for region, (x, y, w, h) in enumerate(scene.boxes, start=1)}
     asked = int(rng.integers(1, len(boxes) + 1))
     marked = mark(image, image.size, boxes, _PROFILE, style)
-    close, close_box = close_up(image, image.size, asked, boxes[asked], _PROFILE, style)
+    close, close_box = crop_view(image, image.size, asked, boxes[asked], _PROFILE, style)
     quality = int(rng.integers(80, 98)) if varied else JPEG_QUALITY
     scale = seen_scale(*image.size, _PROFILE)
     return Sample(
@@ -74,7 +74,7 @@ def make_sample(seed: int, index: int) -> Sample:
         boxes=np.array(list(boxes.values()), dtype=np.float32) * scale,
         attributes=np.array([attributes(thing) for thing in scene.things], dtype=np.int64),
         asked=asked,
-        close_up=encode(close, quality),
+        crop=encode(close, quality),
         close_up_box=close_box,
     )
 

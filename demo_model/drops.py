@@ -15,9 +15,9 @@ from typing import Any
 from PIL import Image
 
 from demo_model.world import MAX_REGIONS, Scene, generator, make_scene
-from regioncap.builds.layout import READY_MARKER
-from regioncap.regions.images import open_image
-from regioncap.regions.proposals import contours
+from regioncap.drop.detectors import contours
+from regioncap.drop.drop import READY_MARKER
+from regioncap.drop.images import open_image
 
 MANIFEST = "manifest.jsonl"
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo_model.world import COLOURS, SHAPES, SIZES, TEXTURES
-from regioncap.builds.publish.manifest import Manifest
+from regioncap.warehouse.manifest import Manifest
 
 ATTRIBUTES = ("size", "texture", "colour", "shape")
 GROUPS = {"1 to 6": range(1, 7), "7 to 10": range(7, 11)}

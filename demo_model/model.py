@@ -19,7 +19,8 @@ from transformers import (
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
-from regioncap.regions.prompts import PROMPTS, close_up_prompt, region_tag
+from regioncap.captions.prompts import PROMPTS, crop_prompt
+from regioncap.regions.names import region_tag
 
 SIDE, PATCH, SHUFFLE = 256, 16, 2
 GRID = SIDE // PATCH
@@ -44,13 +45,13 @@ CHAT_TEMPLATE = (
 )
 
 
-def prompt(regions: int, close_up: int | None = None) -> str:
+def prompt(regions: int, crop: int | None = None) -> str:
     """The text that the chat template makes of RegionCap's question, image tokens included.
 
-    With `close_up`, it is the question about that region alone.
+    With `crop`, it is the question about that region alone.
     """
     image = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
-    alone = image + close_up_prompt(close_up, "en") if close_up is not None else ""
+    alone = image + crop_prompt(crop, "en") if crop is not None else ""
     return f"User:{image}{PROMPTS['en'].format(n=regions)}{alone}{END}\nAssistant:"
 
 

@@ -71,7 +71,7 @@ class Batch:
     patches: Tensor
 
     @property
-    def close_ups(self) -> int:
+    def crops(self) -> int:
         """C."""
         return len(self.pixels) - len(self.samples)
 
@@ -114,7 +114,7 @@ def close_up_labels(sample: Sample) -> np.ndarray:
 def make_batch(samples: list[Sample]) -> Batch:
     """Decode and label."""
     asked_alone = samples[: round(_ASKED_ALONE * len(samples))]
-    jpegs = [sample.jpeg for sample in samples] + [sample.close_up for sample in asked_alone]
+    jpegs = [sample.jpeg for sample in samples] + [sample.crop for sample in asked_alone]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs])
     scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
     patches = [labels_of(sample) for sample in samples] + [close_up_labels(sample) for sample in asked_alone]
@@ -177,7 +177,7 @@ def tell(
         captions = dict(enumerate(sample.captions, start=1))
         question = prompt(len(captions))
         pictures.append(at)
-        if at < batch.close_ups:
+        if at < batch.crops:
             question = prompt(len(captions), sample.asked)
             captions = {sample.asked: captions[sample.asked]}
             pictures.append(len(batch.samples) + at)
@@ -226,7 +226,7 @@ def held_out(
     logits, labels = tell(model, tokenizer, features, batch, [True] * len(batch.samples))
     good = ((logits.argmax(-1) == labels) | (labels == _UNLABELLED)).all(-1).float()
     model.train()
-    alone, joint = good[: batch.close_ups].mean().item(), good[batch.close_ups :].mean().item()
+    alone, joint = good[: batch.crops].mean().item(), good[batch.crops :].mean().item()
     return (
         f"held out: region {right[0]:.3f} size {right[1]:.3f} texture {right[2]:.3f} colour {right[3]:.3f} "
         f"shape {right[4]:.3f} | whole answers, joint {joint:.3f}, per region {alone:.3f}"

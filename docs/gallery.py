@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from regioncap.marks.profiles import PROFILES
+from regioncap.marks.styles import STYLES, draw_marks
+from regioncap.marks.view import crop_view, mark
 from regioncap.regions.boxes import Box
-from regioncap.regions.marks import STYLES, draw_marks
-from regioncap.regions.profiles import PROFILES
-from regioncap.regions.render import close_up, mark
 
 _PHOTO = Path(__file__).resolve().parents[1] / "include" / "drops" / "2026-10-07" / "china.jpg"
 _SIZE = (420, 280)
@@ -59,13 +59,13 @@ def styles() -> Image.Image:
     return sheet
 
 
-def close_ups() -> Image.Image:
+def crops() -> Image.Image:
     """What a model is shown when it is asked about each region by itself: the marked image, and each close-up."""
     with Image.open(_PHOTO) as opened:
         photo = opened.convert("RGB")
     profile, style = PROFILES["qwen2.5-vl"], STYLES["box"]
     images = [mark(photo, photo.size, _DETAILS, profile, style)]
-    images += [close_up(photo, photo.size, region, box, profile, style)[0] for region, box in _DETAILS.items()]
+    images += [crop_view(photo, photo.size, region, box, profile, style)[0] for region, box in _DETAILS.items()]
     shown = [image.resize((round(image.width * _SIZE[1] / image.height), _SIZE[1])) for image in images]
     sheet = Image.new("RGB", (sum(image.width + _GAP for image in shown) + _GAP, _SIZE[1] + 2 * _GAP), "white")
     x = _GAP
@@ -79,7 +79,7 @@ def main() -> None:
     """Draw both pictures."""
     folder = Path(sys.argv[1])
     styles().quantize(200).save(folder / "marks.png", optimize=True)
-    close_ups().save(folder / "close-ups.jpg", quality=85)
+    crops().save(folder / "close-ups.jpg", quality=85)
 
 
 if __name__ == "__main__":

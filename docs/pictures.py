@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from demo_model.evaluate import published_records
-from regioncap.regions.marks.palette import colour_of, contrast
+from regioncap.marks.palette import colour_of, contrast
 
 _HEIGHT = 512
 _TEXT_WIDTH = 520

@@ -6,10 +6,10 @@ from airflow.plugins_manager import AirflowPlugin
 
 # Airflow's processes load this file once and then fork: tasks, and the parsing of DAG files. What the DAG imports is
 # there already then, and each of them takes most of a second of a core less.
-import regioncap.operators.publish
-import regioncap.sensors.drop  # noqa: F401
-from regioncap.operators.deadline import NightlyStart
-from regioncap.operators.priority import NightlyFirst
+import regioncap.airflow.publish
+import regioncap.airflow.wait_for_drop  # noqa: F401
+from regioncap.airflow.deadline import NightlyStart
+from regioncap.airflow.priority import NightlyFirst
 
 
 class RegionCapPlugin(AirflowPlugin):

@@ -12,21 +12,23 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from regioncap.builds import layout, shard
-from regioncap.builds.ask.asking import AskCounts
-from regioncap.builds.ask.questions import first_questions
-from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.publish.commit import Published, publish_build
-from regioncap.builds.publish.manifest import current
-from regioncap.builds.render import RenderCounts, render_shard
-from regioncap.builds.settings import BuildSettings
-from regioncap.builds.validate import validate_shard
+from regioncap.ask.requests import first_requests
+from regioncap.config.settings import BuildSettings
+from regioncap.marks.view import content_name
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
-from regioncap.regions.render import content_name
+from regioncap.steps.plan import plan_build
+from regioncap.steps.publish import Published, publish_build
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
-from regioncap.vlm.client import RawAnswer
+from regioncap.vlm.client import Completion
+from regioncap.warehouse.layout import image_path
+from regioncap.warehouse.manifest import current
+from regioncap.work import layout, shard
+from regioncap.work.counts import AskCounts, RenderCounts
+from regioncap.work.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 DATE = "2026-10-05"
@@ -205,9 +207,9 @@ class Place:
 
     def _answer(self, plan: Plan, place: Store, say: Callable[[RenderedRow], str]) -> None:
         answers = [
-            RawAnswer(key=question.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
+            Completion(key=question.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
             for row in shard.rendered(place)
-            for question in first_questions(row, plan)
+            for question in first_requests(row, plan)
         ]
         shard.write_lines(place, f"{layout.ANSWERS}1.jsonl", answers)
         counts = AskCounts(
@@ -237,7 +239,7 @@ def record(number: int, marked: str, caption: str = "a red door") -> Record:
     box = RegionBox(region=1, box_index=0, bbox=[10, 10, 40, 30])
     return Record(
         image=f"{number}.jpg", type="with_bbox", bbox=[[10, 10, 40, 30]], normalized_bbox=[[0.1, 0.1, 0.4, 0.5]],
-        result_file=".", image_with_bbox=layout.image_path(marked), valid_bboxes_num=1, prompt="What is there?",
+        result_file=".", image_with_bbox=image_path(marked), valid_bboxes_num=1, prompt="What is there?",
         answer=f"<region1>: {caption}", id=str(number), image_uri=f"file:///drops/{number}.jpg", image_sha256="0" * 64,
         width=120, height=80, regions=[RegionCaption(**box.model_dump(), caption=caption)], dropped_boxes=[],
         attempts=1, checks=[],
@@ -256,7 +258,7 @@ def validated(work: Store, name: str, shards: int = 2, rows: int = 3, **changes:
         place = work.sub(layout.shard_path(shard_id))
         pictures = [encoded(picture(colour=(number % 256, row % 256, 90))) for row in range(rows)]
         for jpeg in pictures:
-            place.write(layout.image_path(content_name(jpeg)), jpeg)
+            place.write(image_path(content_name(jpeg)), jpeg)
         names = [content_name(jpeg) for jpeg in pictures]
         bad = Rejected(manifest="manifest.jsonl", line=number + 1, id=None, code=Code.NOT_JSON, reason=name, row="x")
         shard.write_lines(place, layout.RECORDS, [record(row, names[row], f"{name} {row}") for row in range(rows)])
@@ -314,12 +316,12 @@ def kept_builds(partition: Store) -> list[str]:
     return [manifest.build_id, *(build.build_id for build in manifest.history)] if manifest else []
 
 
-def marked_row(number: int, regions: int = 2, close_ups: bool = False) -> RenderedRow:
+def marked_row(number: int, regions: int = 2, crops: bool = False) -> RenderedRow:
     """A row whose image `number` is marked with so many regions."""
     boxes = [[10 * region, 10, 8, 8] for region in range(regions)]
     return RenderedRow(
         manifest="manifest.jsonl", line=number + 1, id=str(number), image=f"{number}.jpg", type="with_bbox",
         bbox=boxes, normalized_bbox=[], dropped_boxes=[], warnings=[], image_sha256="", width=640, height=480,
         regions=[RegionBox(region=index + 1, box_index=index, bbox=box) for index, box in enumerate(boxes)],
-        marked=f"marked-{number}", close_ups=[f"close-{number}-{k}" for k in range(regions)] if close_ups else [],
+        marked=f"marked-{number}", crops=[f"close-{number}-{k}" for k in range(regions)] if crops else [],
     )  # fmt: skip

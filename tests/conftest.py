@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from regioncap.regions.extensions import installed
-from regioncap.regions.gates import all_gates
+from regioncap.extend import installed
+from regioncap.gates import all_gates
 from tests.fake_vlm import MODEL, FakeVlm, answer_well, fake_vlm
 
 # How long an example takes says more about the machine than about the code.

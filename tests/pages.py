@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from regioncap.builds.report.figures import Distribution, Report, Statistics
-from regioncap.builds.report.page import render_page
-from regioncap.builds.schemas import example
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
+from regioncap.report.figures import Distribution, Report, Statistics
+from regioncap.report.page import render_page
+from regioncap.report.schemas import example
 from tests.builders import encoded, picture, settings
 
 RECORD = Record.model_validate(example(Record))

@@ -13,7 +13,8 @@ import httpx2
 
 from deploy.local.credentials import Credentials
 from deploy.local.paths import AIRFLOW_BIN, DAGS, PLUGINS
-from regioncap.processes import Service, ServiceError
+from regioncap.errors import ServiceError
+from regioncap.processes import Service
 
 READY_SECONDS = 180.0
 USER = "admin"

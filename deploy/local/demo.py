@@ -20,11 +20,11 @@ from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, Stack, run_stack
 from deploy.local.terminal import shown
-from regioncap.builds.dates import DropDateError, resolve_drop_date
-from regioncap.builds.publish.manifest import Manifest
-from regioncap.builds.status import BuildStatus, Status
-from regioncap.processes import ServiceError
+from regioncap.ask.status import BuildStatus, Status
+from regioncap.drop.dates import resolve_drop_date
+from regioncap.errors import DropDateError, ServiceError
 from regioncap.storage.s3 import S3Store
+from regioncap.warehouse.manifest import Manifest
 
 _SAMPLE = "2026-10-05"
 _STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.validate", "publish")

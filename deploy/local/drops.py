@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regioncap.builds.layout import READY_MARKER
-from regioncap.builds.publish.manifest import Manifest, current
+from regioncap.drop.drop import READY_MARKER
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
+from regioncap.warehouse.manifest import Manifest, current
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,7 +11,8 @@ from deploy.local.drops import upload_drop
 from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, DROPS_URI, WAREHOUSE_URI, run_stack
 from deploy.local.terminal import shown
-from regioncap.processes import ServiceError, is_free
+from regioncap.errors import ServiceError
+from regioncap.processes import is_free
 
 UI_PORT = 8080
 

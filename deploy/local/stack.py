@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from deploy.local import airflow, bucket
 from deploy.local.credentials import Credentials, load_or_create
 from deploy.local.paths import DEMO_MODEL, LOGS, POOLS, STATE, VLLM_PYTHON, make_private
-from regioncap.processes import Service, ServiceError, free_ports
+from regioncap.errors import ServiceError
+from regioncap.processes import Service, free_ports
 from regioncap.vlm import server
 
 if TYPE_CHECKING:

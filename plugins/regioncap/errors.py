@@ -1,8 +1,198 @@
-"""The retry decision, in the type of an error."""
+"""The errors of RegionCap: the type says who has to act, and so whether a task is tried again.
+
+    RegionCapError
+    ├── RowError                 the row: it is rejected with a code and a reason, and no other row notices
+    │   └── NoRegionError
+    ├── PermanentError           trying again does not help: somebody has to change something, and the message says what
+    │   ├── DropError              who made the drop
+    │   │   ├── BoxFormatError
+    │   │   └── TooManyRejectedError
+    │   ├── RunError               who started the run, or looks after it
+    │   │   ├── BuildRejectedError
+    │   │   ├── CommitRefusedError
+    │   │   ├── DropDateError
+    │   │   ├── ModelProfileError
+    │   │   ├── ParamsError
+    │   │   ├── RollBackError
+    │   │   └── StepMissingError
+    │   ├── DeploymentError        who looks after Airflow, the stores and the VLM
+    │   │   ├── AccessDeniedError
+    │   │   ├── GateError
+    │   │   ├── ManifestError
+    │   │   ├── ServiceError
+    │   │   ├── StorageError
+    │   │   │   ├── ArchivedError
+    │   │   │   ├── ForbiddenError
+    │   │   │   └── LinkError
+    │   │   └── VlmSetupError
+    │   └── UnforeseenError        RegionCap's developers
+    ├── TransientError           nobody: it may pass by itself, so the task is tried again
+    │   ├── BrokenReadError
+    │   ├── BuildIncompleteError
+    │   ├── ConflictError
+    │   ├── DropChangedError
+    │   ├── PartitionBusyError
+    │   └── VlmUnavailableError
+    ├── NotFoundError            whoever asked for the file knows what it means that there is none
+    ├── NothingPublishedError    the reader of a dataset
+    └── BuildGoneError           the reader of a dataset
+
+What libraries raise (a connection lost, a full disk) is tried again as well, as everything is that is no
+PermanentError.
+"""
 
 
-class PermanentError(Exception):
-    """Trying again does not help: somebody has to change something, and the message says what.
+class RegionCapError(Exception):
+    """Whatever RegionCap raises of its own. The message is for a person."""
 
-    Every other exception may pass by itself (a connection lost, a server restarting), and its task is tried again.
+
+class RowError(RegionCapError):
+    """This row cannot be used.
+
+    `code` is a `Code`, or the name of an installed gate; `reason` is a sentence for the person who made the drop.
     """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class NoRegionError(RowError):
+    """No box of a row can be used in its image, whose (width, height) as displayed, in pixels, is `size`."""
+
+    def __init__(self, code: str, reason: str, size: tuple[int, int]) -> None:
+        super().__init__(code, reason)
+        self.size = size
+
+
+class PermanentError(RegionCapError):
+    """Trying again does not help: somebody has to change something, and the message says what."""
+
+
+class DropError(PermanentError):
+    """The drop as a whole cannot be built: the message says why and what to do."""
+
+
+class BoxFormatError(DropError):
+    """The boxes are not in the declared format. The message names the format that they seem to be in."""
+
+
+class TooManyRejectedError(DropError):
+    """More rows are rejected than the run allows. The message says which codes lead."""
+
+
+class RunError(PermanentError):
+    """The run cannot go on as it was asked for, or as it stands: the message says what to choose or to clear."""
+
+
+class BuildRejectedError(RunError):
+    """A person did not want the build to be published. The message says who."""
+
+
+class CommitRefusedError(RunError):
+    """Another build of the partition was published first. The message says which."""
+
+
+class DropDateError(RunError):
+    """The run names no date, or two."""
+
+
+class ModelProfileError(RunError):
+    """The model is of another family than `model_profile` says. The message names both."""
+
+
+class ParamsError(RunError):
+    """The params do not describe a build: the message names the param and what would do."""
+
+
+class RollBackError(RunError):
+    """There is no such build to go back to. The message says which there are."""
+
+
+class StepMissingError(RunError):
+    """An earlier step left nothing behind, or nothing that can be read. The message says which one to run again."""
+
+
+class DeploymentError(PermanentError):
+    """A part of the deployment is not as it has to be: the message says which, and what to change there."""
+
+
+class AccessDeniedError(DeploymentError):
+    """No image of a shard may be read. The message says to what somebody has to give access."""
+
+
+class GateError(DeploymentError):
+    """An installed gate cannot be used. The message names its package."""
+
+
+class ManifestError(DeploymentError):
+    """The partition's manifest is damaged, or of a newer RegionCap. The message says what to do."""
+
+
+class ServiceError(DeploymentError):
+    """A service did not come up. The message ends with the last lines of its log."""
+
+
+class StorageError(DeploymentError):
+    """The place cannot be used as it is: the message says what is wrong and what to do."""
+
+
+class ArchivedError(StorageError):
+    """The file is in a storage class from which it has to be restored before it can be read."""
+
+
+class ForbiddenError(StorageError):
+    """The store says that this file may not be read or written."""
+
+
+class LinkError(StorageError):
+    """The path leads through a symbolic link, which is never followed."""
+
+
+class VlmSetupError(DeploymentError):
+    """The VLM's servers cannot answer as they are set up: the message says what to do."""
+
+
+class UnforeseenError(PermanentError):
+    """So many rows end in errors that something is wrong with RegionCap, or with what is installed beside it."""
+
+
+class TransientError(RegionCapError):
+    """It may pass by itself: the task is tried again."""
+
+
+class BrokenReadError(TransientError, OSError):
+    """A file did not arrive as it is: cut short, damaged on the way, or written meanwhile. It may the next time."""
+
+
+class BuildIncompleteError(TransientError):
+    """What lies in the build's folder is not what was to be published. Publishing again helps."""
+
+
+class ConflictError(TransientError):
+    """A conditional write was refused: somebody else wrote first."""
+
+
+class DropChangedError(TransientError):
+    """The drop is not any more what was planned. It may be put back, so it is tried again."""
+
+
+class PartitionBusyError(TransientError):
+    """Another run holds the partition. Trying again later helps."""
+
+
+class VlmUnavailableError(TransientError):
+    """The VLM's servers did not answer for as long as they are given. Trying again later may help."""
+
+
+class NotFoundError(RegionCapError):
+    """There is no such file, and where its name is one that no file can have, there never will be."""
+
+
+class NothingPublishedError(RegionCapError):
+    """The partition has no published build."""
+
+
+class BuildGoneError(RegionCapError):
+    """A file of the build is not what its manifest says, or not there any more. Opening the current build may help."""

@@ -23,6 +23,8 @@ from typing import IO, Self
 
 import psutil
 
+from regioncap.errors import ServiceError
+
 # From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -39,10 +41,6 @@ _LOG_TAIL_LINES = 25
 
 # Above the well-known ports. What a service puts 10,000 above its own falls on none of these, nor on outgoing ones.
 _PORTS = range(10_000, 20_000)
-
-
-class ServiceError(Exception):
-    """A service did not come up. The message ends with the last lines of its log."""
 
 
 class Service:

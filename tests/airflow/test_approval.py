@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.builds.publish.commit import Staged, stage_build
-from regioncap.operators.approval import approval_request, asks_for_approval
+from regioncap.airflow.approval import approval_request, asks_for_approval
+from regioncap.steps.publish import stage_build
+from regioncap.work.staged import Staged
 from tests.builders import Place, validated
 
 

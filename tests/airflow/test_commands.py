@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.commands.builds import main
+from regioncap.airflow.builds_command import main
 from tests.builders import DATE, Place, publish_each
 from tests.damage import DAMAGE, damage
 
@@ -55,7 +55,7 @@ def test_connections_are_found_in_airflows_database(airflow_db: None) -> None:
     subprocess.run(add, check=True, capture_output=True)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "regioncap.commands.builds", "list", "--warehouse-uri", "s3://warehouse/x"],
+            [sys.executable, "-m", "regioncap.airflow.builds_command", "list", "--warehouse-uri", "s3://warehouse/x"],
             capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, timeout=120,
         )  # fmt: skip
     finally:

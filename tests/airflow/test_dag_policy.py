@@ -11,8 +11,8 @@ from airflow.sdk import DAG, CronPartitionTimetable
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from regioncap.builds.settings import BuildSettings
-from regioncap.operators.params import settings_of
+from regioncap.airflow.params import settings_of
+from regioncap.config.settings import BuildSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 

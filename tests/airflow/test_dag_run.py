@@ -11,7 +11,7 @@ from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.state import DagRunState
 
-from regioncap.builds.publish.manifest import Manifest
+from regioncap.warehouse.manifest import Manifest
 from tests.airflow.conftest import PLACES, ROOT
 from tests.builders import DATE, encoded, picture
 from tests.fake_vlm import MODEL, FakeVlm, completion

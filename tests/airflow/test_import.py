@@ -41,7 +41,7 @@ def state():
 before = state()
 import regioncap_plugin
 after = state()
-assert "regioncap.builds.render" in sys.modules and "regioncap.regions.images" in sys.modules
+assert "regioncap.steps.render" in sys.modules and "regioncap.drop.images" in sys.modules
 print(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
 """
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from regioncap.builds.layout import LEASE, MANIFEST, staged_path
-from regioncap.builds.lease import Lease
-from regioncap.builds.publish.manifest import Counts, FileEntry, Manifest
-from regioncap.operators.late import LateDropsOperator
+from regioncap.airflow.late import LateDropsOperator
 from regioncap.storage.local import LocalStore
+from regioncap.warehouse.layout import MANIFEST
+from regioncap.warehouse.manifest import Counts, FileEntry, Manifest
+from regioncap.work.layout import LEASE, staged_path
+from regioncap.work.lease import Lease
 from tests.airflow.conftest import PLACES
 from tests.damage import DAMAGE, damage
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from airflow.sdk import Asset
 
-from regioncap.builds.publish.manifest import Manifest
-from regioncap.operators.lineage import dataset_name
-from regioncap.operators.publish import PublishOperator
+from regioncap.airflow.openlineage import dataset_name
+from regioncap.airflow.publish import PublishOperator
+from regioncap.warehouse.manifest import Manifest
 from tests.builders import DATE, Place, publish_each
 
 

@@ -17,9 +17,9 @@ from airflow.dag_processing.processor import _execute_dag_callbacks
 from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 
-from regioncap.builds.lease import Lease
-from regioncap.hooks.places import open_work
-from regioncap.operators.notify import tell_failure, tell_overdue, tell_success
+from regioncap.airflow.notify import tell_failure, tell_overdue, tell_success
+from regioncap.airflow.places import open_work
+from regioncap.work.lease import Lease
 from tests.airflow.conftest import PLACES, ROOT
 from tests.airflow.test_late_drops import publish
 from tests.builders import DATE
@@ -158,7 +158,7 @@ def test_people_are_told_before_anything_is_asked_of_a_bucket(monkeypatch: pytes
 
     for module in ("build", "notify"):
         for name in ("open_work", "open_partition"):
-            monkeypatch.setattr(f"regioncap.operators.{module}.{name}", hanging, raising=False)
+            monkeypatch.setattr(f"regioncap.airflow.{module}.{name}", hanging, raising=False)
     a_run_failed()
     assert told_by_then == [1]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from regioncap.hooks.vlm import vlm_from_connection
-from regioncap.vlm.client import Endpoint, VlmSetupError
+from regioncap.airflow.vlm import vlm_from_connection
+from regioncap.errors import VlmSetupError
+from regioncap.vlm.client import Endpoint
 from regioncap.vlm.managed import ManagedServer
 
 

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from regioncap.builds.drop import DropError
-from regioncap.errors import PermanentError
-from regioncap.sensors.drop import WaitForDrop
-from regioncap.storage.store import StorageError
-from regioncap.triggers.drop import DropReadyTrigger
+from regioncap.airflow.drop_ready import DropReadyTrigger
+from regioncap.airflow.wait_for_drop import WaitForDrop
+from regioncap.errors import DropError, PermanentError, StorageError
 from tests.airflow.conftest import PLACES
 from tests.builders import DATE
 

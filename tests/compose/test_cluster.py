@@ -15,7 +15,7 @@ import pytest
 
 from demo_model.drops import Row, evaluation_rows, write_drop
 from deploy.local.stack import DAG
-from regioncap.builds.ask.asking import FLUSH_ROWS
+from regioncap.ask.asking import FLUSH_ROWS
 from tests import processes
 from tests.compose.cluster import Cluster
 from tests.e2e.conftest import Rig

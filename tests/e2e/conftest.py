@@ -13,8 +13,8 @@ from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import published_records
 from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.stack import DAG, Stack, run_stack
-from regioncap.builds.publish.manifest import Manifest, current
 from regioncap.storage.s3 import S3Store
+from regioncap.warehouse.manifest import Manifest, current
 
 # Room for the stack to come up, and for the other tests, before the scheduler starts the nightly run.
 _UNTIL_NIGHT = timedelta(minutes=5)

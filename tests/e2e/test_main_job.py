@@ -21,11 +21,12 @@ import pytest
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import score
 from deploy.local.stack import DAG, demo_server
-from regioncap.builds.ask.asking import FLUSH_ROWS, load_answers
-from regioncap.builds.layout import ANSWERS
-from regioncap.builds.publish.manifest import current
+from regioncap.ask.asking import FLUSH_ROWS
 from regioncap.storage.s3 import S3Store
-from regioncap.vlm.client import RawAnswer
+from regioncap.vlm.client import Completion
+from regioncap.warehouse.manifest import current
+from regioncap.work.answers import load_answers
+from regioncap.work.layout import ANSWERS
 from tests import processes
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
 from tests.e2e.conftest import Rig
@@ -221,7 +222,7 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
     run_id = rig.trigger(joint)
     shards = S3Store(rig.stack.s3, "warehouse", "region_captions/_work/dt=2026-06-01/shards")
 
-    def answers() -> list[RawAnswer]:
+    def answers() -> list[Completion]:
         ids = {entry.path.split("/")[0] for entry in shards.list()}
         return [answer for shard in ids for answer in load_answers(shards.sub(shard), ANSWERS).values()]
 

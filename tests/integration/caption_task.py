@@ -6,10 +6,10 @@ from pathlib import Path
 
 from deploy.local import bucket
 from deploy.local.credentials import load_or_create
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.plan import Plan
+from regioncap.steps.caption import caption_shard
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import Endpoint
+from regioncap.work.plan import Plan
 
 
 def main() -> None:

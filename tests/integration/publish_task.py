@@ -8,10 +8,11 @@ from pathlib import Path
 
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
-from regioncap.builds.plan import Plan
-from regioncap.builds.publish.commit import publish_build
-from regioncap.builds.publish.manifest import CommitRefusedError, current
+from regioncap.errors import CommitRefusedError
+from regioncap.steps.publish import publish_build
 from regioncap.storage.s3 import S3Store
+from regioncap.warehouse.manifest import current
+from regioncap.work.plan import Plan
 
 REFUSED = "refused"
 

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from deploy.local.paths import VLLM_PYTHON
-from regioncap.regions.grounding import grounding_schema
-from regioncap.regions.prompts import answer_schema
+from regioncap.captions.grounding import grounding_schema
+from regioncap.captions.prompts import answer_schema
 
 _ACCEPTS = """
 import json, sys

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
-from regioncap.builds.drop import local_copy, read_image
+from regioncap.drop.drop import local_copy, read_image
 from regioncap.errors import PermanentError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store

@@ -11,14 +11,15 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import Score, score
-from regioncap.builds.ask.asking import AskCounts
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.layout import shard_path
-from regioncap.builds.plan import Plan
-from regioncap.builds.render import render_shard
-from regioncap.builds.shard import records
-from regioncap.builds.validate import validate_shard
-from regioncap.vlm.client import Endpoint, VlmSetupError, connect
+from regioncap.errors import VlmSetupError
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
+from regioncap.vlm.client import Endpoint, connect
+from regioncap.work.counts import AskCounts
+from regioncap.work.layout import shard_path
+from regioncap.work.plan import Plan
+from regioncap.work.shard import records
 from tests.builders import Place, rejected_rows
 
 SCENES = 40

@@ -20,17 +20,18 @@ from demo_model.drops import evaluation_rows, write_drop
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.stack import demo_server
-from regioncap.builds.ask.asking import FLUSH_ROWS
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.layout import ANSWERS, RECORDS, shard_path
-from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.render import render_shard
-from regioncap.builds.shard import read_lines
-from regioncap.builds.validate import validate_shard
+from regioncap.ask.asking import FLUSH_ROWS
 from regioncap.processes import Service, free_ports
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.plan import plan_build
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint, RawAnswer
+from regioncap.vlm.client import Completion, Endpoint
+from regioncap.work.layout import ANSWERS, RECORDS, shard_path
+from regioncap.work.plan import Plan
+from regioncap.work.shard import read_lines
 from tests import processes
 from tests.builders import DATE, ROOT, Place, settings
 
@@ -207,7 +208,7 @@ def test_what_is_killed_costs_what_was_under_way_and_nothing_else(
         rig.caption(plan)
         time.sleep(0.2)
 
-    written = Counter(answer.key for part in parts(work, plan) for answer in read_lines(work, part, RawAnswer))
+    written = Counter(answer.key for part in parts(work, plan) for answer in read_lines(work, part, Completion))
     assert max(written.values()) == 1, "no try asks for what an earlier try has written"
     records = record_lines(work, plan)
     assert len(records) == len(expected) == images

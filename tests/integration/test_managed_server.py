@@ -14,13 +14,14 @@ import psutil
 import pytest
 
 from deploy.local.stack import demo_server
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.plan import Plan
-from regioncap.builds.render import render_shard
+from regioncap.errors import VlmSetupError
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
-from regioncap.vlm.client import Endpoint, VlmSetupError
+from regioncap.vlm.client import Endpoint
 from regioncap.vlm.managed import ManagedServer
 from regioncap.vlm.server import is_ready
+from regioncap.work.plan import Plan
 from tests import processes
 from tests.builders import Place
 
@@ -48,7 +49,7 @@ def caption_task(root: Path, work: Path, plan_id: str, shard_id: str, results: P
 
 def hold(root: Path, seconds: float) -> None:
     """A task that uses the server for so long."""
-    with managed(root).reach():
+    with managed(root).open():
         (root / f"held-{os.getpid()}").touch()
         time.sleep(seconds)
 
@@ -127,7 +128,7 @@ def test_its_key_is_known_to_those_who_share_it_and_our_pythons_packages_are_not
     elsewhere.mkdir()
     (elsewhere / "torch.py").write_text("raise ImportError('this is the torch of another Python')")
     monkeypatch.setenv("PYTHONPATH", str(elsewhere), prepend=os.pathsep)
-    with managed(room).reach() as endpoint, managed(room).reach() as again:
+    with managed(room).open() as endpoint, managed(room).open() as again:
         assert endpoint.api_key and again == endpoint
         models = f"{endpoint.base_urls[0]}/models"
         assert httpx2.get(models, trust_env=False).status_code == 401
@@ -164,11 +165,11 @@ def test_a_killed_server_comes_back_and_a_killed_task_leaves_nothing_running(roo
 def test_a_killed_guard_takes_its_server_along_and_the_next_task_starts_another(room: Path) -> None:
     # Far longer than this test: what ends the server is not that nobody wants it.
     patient = managed(room, idle_seconds=600)
-    with patient.reach():
+    with patient.open():
         before = servers(room)
         next(process for process in before if "regioncap.vlm.managed" in processes.command(process)).kill()
         wait(lambda: all_gone(before), 60)
-    with patient.reach() as endpoint:
+    with patient.open() as endpoint:
         assert is_ready(int(endpoint.base_urls[0].split(":")[2].split("/")[0]))
 
 
@@ -180,7 +181,7 @@ def test_a_server_that_cannot_start_says_why_at_once(room: Path) -> None:
     )
     with (
         pytest.raises(VlmSetupError, match="cannot be started with the connection's `server`"),
-        config.reach(),
+        config.open(),
     ):
         pass
     assert any("no-model" in line for line in lines)
@@ -190,5 +191,5 @@ def test_a_server_that_cannot_start_says_why_at_once(room: Path) -> None:
 def test_a_place_that_others_may_look_into_is_refused(room: Path) -> None:
     (room / "vlm").mkdir(mode=0o755)
     (room / "vlm").chmod(0o755)
-    with pytest.raises(VlmSetupError, match="open to other users"), managed(room).reach():
+    with pytest.raises(VlmSetupError, match="open to other users"), managed(room).open():
         pass

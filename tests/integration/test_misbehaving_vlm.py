@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.layout import shard_path
-from regioncap.builds.render import render_shard
-from regioncap.builds.shard import records
-from regioncap.builds.validate import validate_shard
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import Endpoint
+from regioncap.work.layout import shard_path
+from regioncap.work.shard import records
 from tests.builders import Place, rejected_rows
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.credentials import Credentials
-from regioncap.builds.publish.commit import publish_build
-from regioncap.builds.publish.history import collect
-from regioncap.builds.publish.manifest import CommitRefusedError, FileEntry, Manifest, commit, current
+from regioncap.errors import CommitRefusedError, NotFoundError
+from regioncap.steps.publish import publish_build
 from regioncap.storage.s3 import S3Store
-from regioncap.storage.store import NotFoundError
+from regioncap.warehouse.history import collect
+from regioncap.warehouse.manifest import FileEntry, Manifest, commit, current
 from tests.builders import ROOT, kept_builds, read_whole, validated
 from tests.integration.publish_task import REFUSED, Task, publish_forever
 

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.credentials import Credentials
-from regioncap.builds.ask.asking import FLUSH_ROWS
-from regioncap.builds.ask.caption import caption_shard
-from regioncap.builds.layout import RECORDS, shard_path
-from regioncap.builds.plan import Plan, plan_build
-from regioncap.builds.render import render_shard
-from regioncap.builds.shard import read_lines
-from regioncap.builds.validate import validate_shard
+from regioncap.ask.asking import FLUSH_ROWS
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.plan import plan_build
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
 from regioncap.storage.s3 import S3Store
-from regioncap.vlm.client import Endpoint, RawAnswer
+from regioncap.vlm.client import Completion, Endpoint
+from regioncap.work.layout import RECORDS, shard_path
+from regioncap.work.plan import Plan
+from regioncap.work.shard import read_lines
 from tests.builders import DATE, ROOT, Place, settings
 from tests.fake_vlm import MODEL, Reply, completion, fake_vlm
 
@@ -112,7 +113,7 @@ def test_killed_caption_tasks_lose_nothing(
     # Not `==` of the whole: pytest would spend minutes on the difference.
     assert [(a, b) for a, b in zip(records, expected, strict=True) if a != b][:3] == []
     parts = [entry.path for entry in work.list(f"{shard_path(shard)}answers/")]
-    written = Counter(answer.key for part in parts for answer in read_lines(work, part, RawAnswer))
+    written = Counter(answer.key for part in parts for answer in read_lines(work, part, Completion))
     # No try asks for what an earlier try has written.
     assert max(written.values()) == 1
     # Under way, and answered since the last flush (two seconds, or FLUSH_ROWS rows).

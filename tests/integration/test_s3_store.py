@@ -13,10 +13,11 @@ from botocore.config import Config
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.drops import fetch_partition, upload_drop
+from regioncap.errors import ConflictError, NotFoundError, StorageError
 from regioncap.regions.jsonl import canonical
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
-from regioncap.storage.store import ConflictError, NotFoundError, StorageError, check_conditional_writes
+from regioncap.storage.store import check_conditional_writes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,28 +11,29 @@ from typing import Any
 
 import pytest
 
-from regioncap.builds.ask.questions import first_questions
-from regioncap.vlm.client import Endpoint, RawAnswer, VlmSetupError, VlmUnavailableError, connect
-from regioncap.vlm.flow import Prepared, ask_all, turns_wanted
-from regioncap.vlm.questions import Question, data_url
+from regioncap.ask.requests import first_requests
+from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.flow import PreparedRequest, ask_all, concurrency_wanted
+from regioncap.vlm.questions import ChatRequest, data_url
 from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
 
 JPEG = encoded(picture())
 
 
-def questions(number: int, **changes: Any) -> list[Question]:
+def questions(number: int, **changes: Any) -> list[ChatRequest]:
     plan = planned(MODEL, **changes)
-    return [asked for index in range(number) for asked in first_questions(marked_row(index), plan)]
+    return [asked for index in range(number) for asked in first_requests(marked_row(index), plan)]
 
 
-def prepare(question: Question, told: Mapping[str, RawAnswer]) -> Prepared | None:
-    return None if told else Prepared(question, dict.fromkeys(question.images, JPEG))
+def prepare(question: ChatRequest, told: Mapping[str, Completion]) -> PreparedRequest | None:
+    return None if told else PreparedRequest(question, dict.fromkeys(question.images, JPEG))
 
 
-def ask(vlm: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
+def ask(vlm: FakeVlm, asked: list[ChatRequest], **changes: Any) -> list[Completion]:
     endpoint = Endpoint(**{"base_urls": (vlm.url,), "model": MODEL, "patience_seconds": 3.0, **changes})
-    answers: list[RawAnswer] = []
+    answers: list[Completion] = []
 
     async def run() -> None:
         async with connect(endpoint) as client:
@@ -91,11 +92,11 @@ def test_a_few_more_are_under_way_than_the_server_works_on(vlm: FakeVlm, slots: 
     [(64, 0, 128), (240, 0, 256), (256, 128, 160), (160, 32, 160), (100, 900, 64), (100, None, 256)],
 )
 def test_the_queue_decides_how_many_are_under_way(under_way: int, waiting: int | None, wanted: int) -> None:
-    assert turns_wanted(under_way, waiting, bound=256) == wanted
+    assert concurrency_wanted(under_way, waiting, bound=256) == wanted
 
 
 def test_a_bound_holds_whatever_the_queue() -> None:
-    assert turns_wanted(4, 0, bound=4) == turns_wanted(4, None, bound=4) == 4
+    assert concurrency_wanted(4, 0, bound=4) == concurrency_wanted(4, None, bound=4) == 4
 
 
 def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:
@@ -128,7 +129,7 @@ def test_what_may_pass_is_tried_again(vlm: FakeVlm, fault: str) -> None:
 
 
 def test_a_server_that_dies_again_and_again_costs_no_question_its_answer(vlm: FakeVlm) -> None:
-    (unlucky,) = first_questions(marked_row(0, regions=3), planned(MODEL))
+    (unlucky,) = first_requests(marked_row(0, regions=3), planned(MODEL))
     others = questions(300)
     answered, deaths = 0, list[int]()
 
@@ -220,7 +221,7 @@ def two_servers() -> Iterator[tuple[FakeVlm, FakeVlm]]:
         yield one, other
 
 
-def ask_both(one: FakeVlm, other: FakeVlm, asked: list[Question], **changes: Any) -> list[RawAnswer]:
+def ask_both(one: FakeVlm, other: FakeVlm, asked: list[ChatRequest], **changes: Any) -> list[Completion]:
     return ask(one, asked, base_urls=(one.url, other.url), **changes)
 
 
@@ -279,8 +280,8 @@ def test_a_server_that_may_read_a_folder_is_told_the_names_of_files_in_it(
     file = tmp_path / "a b" / "x.jpg"
     file.write_bytes(JPEG)
 
-    def by_file(question: Question, told: Mapping[str, RawAnswer]) -> Prepared | None:
-        return None if told else Prepared(question, dict.fromkeys(question.images, file))
+    def by_file(question: ChatRequest, told: Mapping[str, Completion]) -> PreparedRequest | None:
+        return None if told else PreparedRequest(question, dict.fromkeys(question.images, file))
 
     endpoint = Endpoint(
         base_urls=(vlm.url,), model=MODEL, local_media_path=str(tmp_path if inside else tmp_path / "other")
@@ -304,7 +305,7 @@ def test_nobody_listening_is_said_so() -> None:
 def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
     vlm.behave = lambda number, body: answer_well(body) if number < 5 else error(401)
     endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL)
-    answers: list[RawAnswer] = []
+    answers: list[Completion] = []
 
     async def run() -> None:
         async with connect(endpoint) as client:

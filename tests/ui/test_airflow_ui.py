@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from demo_model.drops import evaluation_rows, write_drop
 from deploy.local.stack import DAG, Stack
-from regioncap.builds.settings import BuildSettings
+from regioncap.config.settings import BuildSettings
 from tests.ui.airflow_pages import AirflowPages, becomes_green, logged_in, stack_with
 
 ON_DEMAND = "2026-08-10"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from regioncap.regions.marks.palette import luminance
+from regioncap.marks.palette import luminance
 from regioncap.regions.records import RenderedRow
 from tests.builders import Place, encoded, picture
 from tests.hostile import HOSTILE

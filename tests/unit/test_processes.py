@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from regioncap.processes import Service, ServiceError, free_ports, is_free
+from regioncap.errors import ServiceError
+from regioncap.processes import Service, free_ports, is_free
 from tests.builders import ROOT
 
 # Writes its own pid and that of a child in a session of its own that ignores SIGTERM; then waits.

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.builds import layout, shard
-from regioncap.builds.lease import Lease, PartitionBusyError
-from regioncap.builds.plan import Plan
-from regioncap.builds.publish.commit import Staged, commit_build
-from regioncap.builds.publish.drift import earlier_qualities
-from regioncap.builds.publish.history import collect, roll_back
-from regioncap.builds.publish.manifest import Manifest, current
-from regioncap.builds.report.figures import load_report
-from regioncap.builds.status import BuildStatus
+from regioncap.ask.status import BuildStatus
+from regioncap.errors import PartitionBusyError
 from regioncap.regions.records import Record, Rejected
+from regioncap.report.drift import earlier_qualities
+from regioncap.report.figures import load_report
+from regioncap.steps.publish import commit_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
+from regioncap.warehouse.history import collect, roll_back
+from regioncap.warehouse.manifest import Manifest, current
+from regioncap.work import layout, shard
+from regioncap.work.lease import Lease
+from regioncap.work.plan import Plan
+from regioncap.work.staged import Staged
 from tests.builders import ROOT, Place, read_whole
 from tests.fake_vlm import FakeVlm
-from tests.unit.test_build import caption, propose, publish, render, validate
+from tests.steps import caption, propose, publish, render, validate
 
 WRITTEN = ROOT / "tests" / "data" / "v0.1"
 STRUCTURED, FREE_TEXT, WAITING = "2026-10-05", "2026-10-06", "2026-10-07"

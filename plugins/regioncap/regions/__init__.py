@@ -1,1 +1,8 @@
-"""The heart of RegionCap: boxes, marks, prompts, answers, gates and records. Pure functions, no Airflow, no I/O."""
+"""What a row, a box and a record are. Pure: no files, no images.
+
+`boxes`    from a row's numbers to regions in pixels of the displayed image
+`records`  the form of records and rejected rows, and of what the steps hand on
+`codes`    why a row or a box is not used, each code with its meaning
+`names`    what a region is called
+`jsonl`    JSON lines, read leniently and written strictly
+"""

@@ -40,7 +40,7 @@ class DroppedBox:
     code: Code
 
 
-def box_fault(raw: Any) -> Code | None:
+def box_error(raw: Any) -> Code | None:
     """What is wrong with the form of one given box, before the image is known; None if nothing is."""
     if not isinstance(raw, list):
         return Code.NOT_A_BOX
@@ -99,7 +99,7 @@ def select_regions(
 
 
 def _usable(raw: Any, box_format: BoxFormat, width: int, height: int, scale: float) -> tuple[Box | None, Code | None]:
-    if fault := box_fault(raw):
+    if fault := box_error(raw):
         return None, fault
     box = to_pixels(raw, box_format, width, height)
     if box[2] <= box[0] or box[3] <= box[1]:
@@ -150,7 +150,7 @@ class Suspicion:
 
 def suspect_format(boxes: Sequence[GivenBox], declared: BoxFormat) -> Suspicion | None:
     """Whether the boxes look like another format than the declared one."""
-    usable = [box for box in boxes if box_fault(box.raw) is None]
+    usable = [box for box in boxes if box_error(box.raw) is None]
     if len(usable) < _FEW:
         return None
     unit = _unit(declared)

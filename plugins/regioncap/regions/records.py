@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from regioncap.regions.codes import Code
-from regioncap.regions.prompts import PROMPTS, user_prompt
 
 # A hash, as the examples of fields show one.
 EXAMPLE_SHA256 = "d24fae3f0c9ad5b7e6f6f1d0a3c1f2b8a2f0f7f6f7f2cbb2c1f2f5b0c1de88aa"
@@ -66,7 +65,7 @@ class DroppedBoxNote(_Row):
 class RenderedRow(PlannedRow):
     """A row whose image is marked. `bbox` holds the boxes as given or as proposed.
 
-    `marked` names the marked image, `close_ups` the regions' close-ups where each region is asked about by itself.
+    `marked` names the marked image, `crops` the regions' crops where each region is asked about by itself.
     """
 
     bbox: list[Any]
@@ -78,7 +77,8 @@ class RenderedRow(PlannedRow):
     width: int
     height: int
     marked: str
-    close_ups: list[str]
+    # Called `close_ups` in what 0.1.0 left in its work areas.
+    crops: list[str] = Field(validation_alias=AliasChoices("crops", "close_ups"))
 
 
 class RegionCaption(RegionBox):
@@ -116,7 +116,12 @@ class Record(_Row):
         examples=["images/c3fea574f07a574e6f58ade44bc46e7c.jpg"],
     )
     valid_bboxes_num: int = Field(ge=1, description="How many regions are marked.", examples=[1])
-    prompt: str = Field(description="The user's part of the question.", examples=[user_prompt(PROMPTS["en"], 1)])
+    prompt: str = Field(
+        description="The user's part of the question.",
+        examples=[
+            "Describe the content of each marked region in the image. There are 1 regions: <region1> to <region1>."
+        ],
+    )
     answer: str = Field(
         description="The description of all regions, one string.",
         examples=["<region1>: a large dotted purple triangle"],

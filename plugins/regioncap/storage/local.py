@@ -12,17 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from regioncap.storage.store import (
-    BrokenReadError,
-    ConflictError,
-    Entry,
-    ForbiddenError,
-    LinkError,
-    NotFoundError,
-    StorageError,
-    Store,
-    read_again,
-)
+from regioncap.errors import BrokenReadError, ConflictError, ForbiddenError, LinkError, NotFoundError, StorageError
+from regioncap.storage.store import Entry, Store, read_again
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

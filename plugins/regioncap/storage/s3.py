@@ -11,17 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from urllib3.exceptions import HTTPError
 
-from regioncap.storage.store import (
-    ArchivedError,
-    BrokenReadError,
-    ConflictError,
-    Entry,
-    ForbiddenError,
-    NotFoundError,
-    StorageError,
-    Store,
-    read_again,
-)
+from regioncap.errors import ArchivedError, BrokenReadError, ConflictError, ForbiddenError, NotFoundError, StorageError
+from regioncap.storage.store import Entry, Store, read_again
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
-from regioncap.errors import PermanentError
+from regioncap.errors import (
+    BrokenReadError,
+    ConflictError,
+    StorageError,
+)
 
 Result = TypeVar("Result")
 
@@ -27,34 +31,6 @@ class Entry:
     size: int
     version: str
     modified: float
-
-
-class StorageError(PermanentError):
-    """The place cannot be used as it is: the message says what is wrong and what to do."""
-
-
-class NotFoundError(Exception):
-    """There is no such file, and where its name is one that no file can have, there never will be."""
-
-
-class LinkError(StorageError):
-    """The path leads through a symbolic link, which is never followed."""
-
-
-class ForbiddenError(StorageError):
-    """The store says that this file may not be read or written."""
-
-
-class ArchivedError(StorageError):
-    """The file is in a storage class from which it has to be restored before it can be read."""
-
-
-class BrokenReadError(OSError):
-    """A file did not arrive as it is: cut short, damaged on the way, or written meanwhile. It may the next time."""
-
-
-class ConflictError(Exception):
-    """A conditional write was refused: somebody else wrote first."""
 
 
 class Store(Protocol):

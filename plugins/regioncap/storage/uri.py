@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regioncap.errors import StorageError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
-from regioncap.storage.store import StorageError, Store
+from regioncap.storage.store import Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

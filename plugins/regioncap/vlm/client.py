@@ -17,8 +17,8 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from regioncap.errors import PermanentError
-from regioncap.vlm.questions import Question
+from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.vlm.questions import ChatRequest
 
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
@@ -94,14 +94,6 @@ Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 
 
-class VlmSetupError(PermanentError):
-    """The endpoint cannot answer as it is set up: the message says what to do."""
-
-
-class VlmUnavailableError(Exception):
-    """The endpoint did not answer for as long as it is given. Trying again later may help."""
-
-
 class _RefusedError(Exception):
     """The server takes the request itself for malformed."""
 
@@ -149,7 +141,7 @@ class Endpoint:
     local_media_path: str = ""
 
     @contextmanager
-    def reach(self) -> Iterator[Self]:
+    def open(self) -> Iterator[Self]:
         """It is there already: see `Vlm`."""
         yield self
 
@@ -161,11 +153,11 @@ class Vlm(Protocol):
     def model(self) -> str:
         """The name that requests ask for."""
 
-    def reach(self) -> AbstractContextManager[Endpoint]:
+    def open(self) -> AbstractContextManager[Endpoint]:
         """The endpoint, for as long as the context lasts. Raises VlmSetupError where it cannot be started."""
 
 
-class RawAnswer(BaseModel):
+class Completion(BaseModel):
     """What the server said to one question, as it is kept in the work area.
 
     `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
@@ -266,15 +258,15 @@ class VlmClient:
     async def _probe(self, server: _Server) -> _Completion:
         return await self._complete(server, json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
 
-    async def look(self) -> int | None:
+    async def poll_metrics(self) -> int | None:
         """Look at the servers' queues: how many questions, of all clients, wait in the shortest; None if none tells.
 
         Also notes how busy each server is, and that one is back that was away.
         """
-        queues = await asyncio.gather(*map(self._look_at, self._servers))
+        queues = await asyncio.gather(*map(self._poll, self._servers))
         return min((waiting for waiting in queues if waiting is not None), default=None)
 
-    async def _look_at(self, server: _Server) -> int | None:
+    async def _poll(self, server: _Server) -> int | None:
         try:
             async with self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response:
                 text = await response.text()
@@ -285,7 +277,7 @@ class VlmClient:
         server.others = max(0, waiting + running - server.ours)
         return waiting if _WAITING.search(text) else None
 
-    async def ask(self, question: Question, body: bytes) -> RawAnswer:
+    async def ask(self, question: ChatRequest, body: bytes) -> Completion:
         """Send a question's request body; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
         failures = 0
@@ -311,10 +303,10 @@ class VlmClient:
             completion = await self._patiently(attempt)
         except (_RefusedError, _FailsAtItError) as error:
             reason = "refused" if isinstance(error, _RefusedError) else "failed"
-            return RawAnswer(key=question.key, text="", finish_reason=reason, refused=str(error)[:500])
+            return Completion(key=question.key, text="", finish_reason=reason, refused=str(error)[:500])
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or _Usage()
-        return RawAnswer(
+        return Completion(
             key=question.key,
             text=choice.message.text if choice else "",
             finish_reason=(choice.finish_reason or "none") if choice else "none",

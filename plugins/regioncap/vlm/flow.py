@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from regioncap.vlm.client import RawAnswer, VlmClient, VlmSetupError, VlmUnavailableError
-from regioncap.vlm.questions import Question, data_url, plain_picture
+from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.vlm.client import Completion, VlmClient
+from regioncap.vlm.questions import ChatRequest, data_url, plain_picture
 from regioncap.vlm.remedies import remedy
 
 Item = TypeVar("Item")
@@ -16,22 +17,22 @@ Item = TypeVar("Item")
 # So many questions are under way to begin with, and at least. The queues are looked at this often, that of a
 # single server less often while nothing changes: each look costs it some milliseconds.
 _FIRST_IN_FLIGHT = 64
-_LOOK_SECONDS, _MAX_LOOK_SECONDS = 0.5, 2.0
+_POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 2.0
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRequest:
     """A question, and its images by name, each a JPEG's bytes or its file: all there is to send."""
 
-    question: Question
+    question: ChatRequest
     images: Mapping[str, bytes | Path]
 
 
 async def ask_all(
     client: VlmClient,
     items: Iterable[Item],
-    prepare: Callable[[Item, Mapping[str, RawAnswer]], Prepared | None],
-    keep: Callable[[RawAnswer], None],
+    prepare: Callable[[Item, Mapping[str, Completion]], PreparedRequest | None],
+    keep: Callable[[Completion], None],
     finished: Callable[[int], None],
     bound: int,
 ) -> None:
@@ -49,17 +50,17 @@ async def ask_all(
     waiting = iter(items)
     acceptance = Acceptance(client)
 
-    def encoded(item: Item, told: Mapping[str, RawAnswer]) -> tuple[Question, bytes] | None:
+    def encoded(item: Item, told: Mapping[str, Completion]) -> tuple[ChatRequest, bytes] | None:
         prepared = prepare(item, told)
         if prepared is None:
             return None
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
-        return prepared.question, json.dumps(prepared.question.request(urls)).encode()
+        return prepared.question, json.dumps(prepared.question.body(urls)).encode()
 
     async def worker() -> None:
         for item in waiting:
-            told: dict[str, RawAnswer] = {}
+            told: dict[str, Completion] = {}
             # Read and encoded ahead: while it waits for its turn, the others keep the server busy.
             while (ready := await asyncio.to_thread(encoded, item, told)) is not None:
                 async with turns:
@@ -69,8 +70,8 @@ async def ask_all(
                 keep(answer)
             finished(len(told))
 
-    turns = _Turns(min(_FIRST_IN_FLIGHT, bound))
-    looker = asyncio.create_task(_look_regularly(client, turns, bound))
+    turns = _ConcurrencyLimit(min(_FIRST_IN_FLIGHT, bound))
+    looker = asyncio.create_task(_poll_regularly(client, turns, bound))
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(bound):
@@ -104,14 +105,14 @@ class Acceptance:
         self._fault: VlmSetupError | VlmUnavailableError | None = None
         self._asking = asyncio.Lock()
 
-    async def note(self, question: Question, answer: RawAnswer) -> None:
+    async def note(self, question: ChatRequest, answer: Completion) -> None:
         """Take an answer. Raises VlmSetupError, or VlmUnavailableError where the server fails instead of refusing."""
         self._known = self._known or answer.refused is None
         if self._known:
             return
         async with self._asking:
             if not self._known and self._fault is None:
-                body = question.request(dict.fromkeys(question.images, data_url(plain_picture())))
+                body = question.body(dict.fromkeys(question.images, data_url(plain_picture())))
                 again = await self._client.ask(question, json.dumps(body).encode())
                 self._known = again.refused is None
                 self._fault = None if self._known else refuses_all(again, self._client.name)
@@ -119,7 +120,7 @@ class Acceptance:
             raise self._fault
 
 
-def refuses_all(answer: RawAnswer, servers: str) -> VlmSetupError | VlmUnavailableError:
+def refuses_all(answer: Completion, servers: str) -> VlmSetupError | VlmUnavailableError:
     """The error where servers treat every request with images as they did that of `answer`: their words, a remedy."""
     said = str(answer.refused).rstrip(".")
     if answer.finish_reason == "failed":
@@ -128,21 +129,21 @@ def refuses_all(answer: RawAnswer, servers: str) -> VlmSetupError | VlmUnavailab
     return VlmSetupError(f"the server at {servers} refuses every request with images: {said}. To mend it, {change}")
 
 
-async def _look_regularly(client: VlmClient, turns: "_Turns", bound: int) -> None:
+async def _poll_regularly(client: VlmClient, turns: "_ConcurrencyLimit", bound: int) -> None:
     """Keep the servers' queues short but not empty; of several servers, notice which is busy or back."""
-    pause, servers = _LOOK_SECONDS, len(client.endpoint.base_urls)
+    pause, servers = _POLL_SECONDS, len(client.endpoint.base_urls)
     # A server that is back is asked again after a look.
-    longest = _MAX_LOOK_SECONDS if servers == 1 else _LOOK_SECONDS
+    longest = _MAX_POLL_SECONDS if servers == 1 else _POLL_SECONDS
     while True:
         await asyncio.sleep(pause)
-        waiting = await client.look()
+        waiting = await client.poll_metrics()
         before = turns.number
-        turns.set(turns_wanted(client.in_flight, None if waiting is None else waiting * servers, bound))
+        turns.set(concurrency_wanted(client.in_flight, None if waiting is None else waiting * servers, bound))
         steady = abs(turns.number - before) <= before / 8
-        pause = min(2 * pause, longest) if steady else _LOOK_SECONDS
+        pause = min(2 * pause, longest) if steady else _POLL_SECONDS
 
 
-def turns_wanted(under_way: int, waiting: int | None, bound: int) -> int:
+def concurrency_wanted(under_way: int, waiting: int | None, bound: int) -> int:
     """How many questions should be under way, where so many are and so many of them wait in the servers' queues.
 
     Twice as many until there is a queue, then a quarter more than what is being worked on, so that it stays short.
@@ -154,7 +155,7 @@ def turns_wanted(under_way: int, waiting: int | None, bound: int) -> int:
     return min(bound, max(_FIRST_IN_FLIGHT, round(more * (under_way - waiting))))
 
 
-class _Turns:
+class _ConcurrencyLimit:
     """Of so many questions that may be under way at once. To be used from one event loop."""
 
     def __init__(self, number: int) -> None:

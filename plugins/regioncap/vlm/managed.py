@@ -31,9 +31,10 @@ from typing import IO
 
 from pydantic import BaseModel
 
-from regioncap.processes import Service, ServiceError, adopt_orphans, end_all_below, free_ports
+from regioncap.errors import ServiceError, VlmSetupError
+from regioncap.processes import Service, adopt_orphans, end_all_below, free_ports
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint, VlmSetupError
+from regioncap.vlm.client import Endpoint
 
 # Long enough for the next shard, or the next run's first one, to find the server warm.
 IDLE_SECONDS = 300.0
@@ -90,7 +91,7 @@ class ManagedServer:
         return self.root / hashlib.sha256(wanted.encode()).hexdigest()[:16]
 
     @contextmanager
-    def reach(self) -> Iterator[Endpoint]:
+    def open(self) -> Iterator[Endpoint]:
         """The server, started if need be; it stays for as long as the context lasts.
 
         Raises VlmSetupError where it cannot be started; the message ends with the last lines of its log.

@@ -19,7 +19,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Question:
+class ChatRequest:
     """A chat request, without the images.
 
     `key` is a hash of everything that is sent, images by their content hash, so the same key means the same question:
@@ -36,7 +36,7 @@ class Question:
         """The names of the images that are sent, in order."""
         return [part.value for part in self.parts if part.kind == "image"]
 
-    def request(self, urls: Mapping[str, str]) -> dict[str, Any]:
+    def body(self, urls: Mapping[str, str]) -> dict[str, Any]:
         """The body of the chat completion request; `urls` maps the images' names to their URLs."""
         return {
             **self.options,

@@ -1,0 +1,13 @@
+"""The only room that knows Airflow: thin skins over the steps, and what the DAGs need beside them.
+
+`build`, `publish`      the steps as operators
+`wait_for_drop`, `drop_ready`  the sensor, and what it defers to
+`params`                the form, and from a run to its settings
+`places`, `vlm`         from Airflow's connections to stores and the VLM
+`approval`              what a person is asked before a build is published
+`notify`, `deadline`    who is told how runs end, and when a night is overdue
+`late`, `late_dates`    drops that came after their own night
+`priority`, `weights`   who goes first
+`progress`, `openlineage`  what Airflow's metrics and OpenLineage are told
+`builds_command`        published builds on the command line
+"""

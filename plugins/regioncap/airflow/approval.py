@@ -1,0 +1,32 @@
+"""Whether a person is asked before a build is published, and what they are shown."""
+
+from collections.abc import Sequence
+
+from regioncap.config.settings import Approval
+from regioncap.work.staged import Staged
+
+APPROVE = "Approve"
+REJECT = "Reject"
+
+
+def asks_for_approval(approval: Approval, warnings: Sequence[str]) -> bool:
+    """Whether a build with these warnings waits for a person."""
+    return approval == "always" or (approval == "on_warning" and bool(warnings))
+
+
+def approval_request(staged: Staged, partition_uri: str) -> tuple[str, str]:
+    """What is asked, and what there is to know for the answer, as Markdown."""
+    manifest, counts = staged.manifest, staged.manifest.counts
+    warnings = [f"- {warning}" for warning in staged.warnings] or ["- nothing unusual"]
+    body = [
+        "| rows | captioned | rejected | regions |",
+        "| --- | --- | --- | --- |",
+        f"| {counts.rows:,} | {counts.captioned:,} | {counts.rejected:,} | {counts.regions:,} |",
+        "",
+        *warnings,
+        "",
+        f"Report: `{partition_uri}/{manifest.build}/report.html`",
+        "",
+        f"*{APPROVE}* makes it the current build; *{REJECT}* leaves what is published as it is.",
+    ]
+    return f"Publish {manifest.partition}, build {manifest.build_id}?", "\n".join(body)

@@ -1,0 +1,256 @@
+"""The steps of a build as Airflow operators. Each opens the places of its run and calls one function."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from airflow.providers.standard.exceptions import HITLTimeoutError
+from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryRule
+from airflow.sdk.definitions.retry_policy import RetryAction
+
+from regioncap.airflow.params import drop_date_of, settings_of
+from regioncap.airflow.places import check_places, open_drop, open_partition, open_work
+from regioncap.airflow.progress import report_progress, told
+from regioncap.airflow.vlm import vlm_from_connection
+from regioncap.ask.asking import AskProgress
+from regioncap.errors import PartitionBusyError, PermanentError
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.plan import plan_build
+from regioncap.steps.propose import propose_shard
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
+from regioncap.storage.store import Store
+from regioncap.vlm.client import Vlm
+from regioncap.work.counts import AskCounts
+from regioncap.work.lease import LEASE_SECONDS, Lease
+from regioncap.work.plan import Plan
+
+# An error that says "trying again does not help" ends the task at once; every other one is tried again.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="trying again does not help"),
+        RetryRule(exception=HITLTimeoutError, action=RetryAction.FAIL, reason="nobody answered"),
+        # Three tries outlast the lease of a run that died.
+        RetryRule(
+            exception=PartitionBusyError,
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(seconds=LEASE_SECONDS / 2.5),
+            reason="another run builds this partition",
+        ),
+    ]
+)
+
+_LOG_EVERY_SECONDS = 5.0
+
+
+class PlanHandle(TypedDict):
+    """What `plan` hands to the tasks after it: where the plan lies, never what is in it."""
+
+    date: str
+    plan_id: str
+    drops_uri: str
+    warehouse_uri: str
+    work_uri: str
+    rows: int
+    rejected: int
+    shards: int
+    unchanged: bool
+
+
+class PlanOperator(BaseOperator):
+    """Reads the drop's manifests and writes shards.
+
+    Returns the list of shard ids, to be mapped over, and pushes a PlanHandle as the XCom `plan`.
+    """
+
+    def execute(self, context: Context) -> list[str]:
+        date, settings = drop_date_of(context), settings_of(context["params"])
+        check_places(settings)
+        work = open_work(settings.work_root, date)
+        lease = Lease(work, context["run_id"])
+        lease.take()
+        say = _every(_LOG_EVERY_SECONDS)
+
+        def progress(rows: int) -> None:
+            lease.keep()
+            if say():
+                self.log.info("%s rows read", f"{rows:,}")
+
+        plan = plan_build(
+            date=date,
+            drop=open_drop(settings.drops_uri, date),
+            work=work,
+            partition=open_partition(settings.warehouse_uri, date),
+            settings=settings,
+            model=vlm_from_connection().model,
+            run_id=context["run_id"],
+            progress=progress,
+        )
+        if plan.unchanged:
+            self.log.info("the drop of %s was built as it is: nothing to do", date)
+        else:
+            self.log.info(
+                "%s rows, %s of them rejected, in %s shards", f"{plan.rows:,}", f"{plan.rejected:,}", len(plan.shards)
+            )
+        handle = PlanHandle(
+            date=date,
+            plan_id=plan.plan_id,
+            drops_uri=settings.drops_uri,
+            warehouse_uri=settings.warehouse_uri,
+            work_uri=settings.work_root,
+            rows=plan.rows,
+            rejected=plan.rejected,
+            shards=len(plan.shards),
+            unchanged=plan.unchanged,
+        )
+        context["ti"].xcom_push(key="plan", value=handle)
+        return plan.shards
+
+
+class ShardsToProposeOperator(BaseOperator):
+    """Returns the shards for which the VLM is to be asked for boxes, to be mapped over; mostly there are none.
+
+    A task of its own, so that where there are none, nothing waits for a place on the GPU queue.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+
+    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def execute(self, context: Context) -> list[str]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        return Plan.load(work, handle["plan_id"]).shards_to_propose
+
+
+class _ShardOperator(BaseOperator):
+    """A step on one shard. `plan` is the plan's handle, `shard` the shard's id."""
+
+    template_fields: Sequence[str] = ("plan", "shard")
+
+    def __init__(self, *, plan: Any, shard: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.shard = shard
+
+
+class RenderOperator(_ShardOperator):
+    """Marks the images of a shard. Returns how many rows are marked and rejected."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        lease, say = take_lease(work, context), _every(_LOG_EVERY_SECONDS)
+
+        def progress(done: int, rows: int) -> None:
+            lease.keep()
+            if say() or done == rows:
+                self.log.info("%s of %s images marked", f"{done:,}", f"{rows:,}")
+
+        marked, rejected = render_shard(
+            drop=open_drop(handle["drops_uri"], handle["date"]),
+            work=work,
+            shard_id=self.shard,
+            plan=Plan.load(work, handle["plan_id"]),
+            progress=progress,
+        )
+        return {"marked": marked, "rejected": rejected}
+
+
+class _AskOperator(_ShardOperator):
+    """A step that asks the VLM. Returns how many questions there were, had an answer before, and were asked."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        lease, say = take_lease(work, context), _every(_LOG_EVERY_SECONDS)
+
+        def progress(at: AskProgress) -> None:
+            lease.keep()
+            if say() or at.done == at.questions:
+                self.log.info("%s", told(at))
+                report_progress(at, task_id=self.task_id, map_index=context["ti"].map_index)
+
+        def waiting(lines: Sequence[str]) -> None:
+            lease.keep()
+            for line in lines:
+                self.log.info("vLLM: %s", line)
+
+        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm_from_connection(waiting), progress)
+        self.log.info(
+            "%s questions: %s answered in an earlier try, %s in the published build, %s asked now",
+            *(counts.questions, counts.kept, counts.taken_over, counts.asked),
+        )
+        return counts.model_dump()
+
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
+        raise NotImplementedError
+
+
+class ProposeOperator(_AskOperator):
+    """Asks the VLM where things are in the images of a shard that come without boxes."""
+
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
+        return propose_shard(
+            drop=open_drop(handle["drops_uri"], handle["date"]),
+            work=work,
+            shard_id=self.shard,
+            plan=plan,
+            vlm=vlm,
+            progress=progress,
+        )
+
+
+class CaptionOperator(_AskOperator):
+    """Asks the VLM about the marked images of a shard."""
+
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
+        return caption_shard(work=work, shard_id=self.shard, plan=plan, vlm=vlm, progress=progress)
+
+
+class ValidateOperator(_ShardOperator):
+    """Makes records of a shard's answers. Returns how many rows are records and how many are rejected."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"])
+        take_lease(work, context)
+        records, rejected = validate_shard(work=work, shard_id=self.shard, plan=Plan.load(work, handle["plan_id"]))
+        self.log.info("%s records, %s rejected rows", records, rejected)
+        return {"records": records, "rejected": rejected}
+
+
+def release_lease(context: Context) -> None:
+    """Failure callback of the DAG: a failed run does not keep the next one waiting for its lease to expire."""
+    settings = settings_of(context["params"])
+    Lease(open_work(settings.work_root, drop_date_of(context)), context["run_id"]).release()
+
+
+def take_lease(work: Store, context: Context) -> Lease:
+    """The lease of the run's partition, taken or renewed. Raises PartitionBusyError."""
+    lease = Lease(work, context["run_id"])
+    lease.take()
+    return lease
+
+
+def _every(seconds: float) -> Callable[[], bool]:
+    """A function that is true once every `seconds`, for logging."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return due

@@ -1,0 +1,56 @@
+"""Finds drops that came after their own night."""
+
+import time
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from regioncap.airflow.late_dates import late_dates, run_id
+from regioncap.airflow.params import drop_date_of, nightly_settings
+from regioncap.airflow.places import open_drop, open_partition, open_work
+from regioncap.drop.drop import not_ready
+from regioncap.errors import ManifestError
+from regioncap.warehouse.manifest import current
+from regioncap.work.lease import Lease
+from regioncap.work.staged import was_somebody_asked
+
+
+class LateDropsOperator(BaseOperator):
+    """Looks which of the `days` dates before the run's have a drop by now, no build, and nobody who makes one.
+
+    A date about which a person was asked is left to that person.
+
+    Returns what a TriggerDagRunOperator needs for each, to be mapped over. Skipped while `dag_to_run` is paused.
+    """
+
+    def __init__(self, *, dag_to_run: str, days: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dag_to_run = dag_to_run
+        self.days = days
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        if context["ti"].get_dag(self.dag_to_run).is_paused:
+            raise AirflowSkipException(f"{self.dag_to_run} is paused")
+        tonight, settings = drop_date_of(context), nightly_settings()
+
+        def is_published(date: str) -> bool:
+            try:
+                return current(open_partition(settings.warehouse_uri, date))[0] is not None
+            except ManifestError as error:
+                # A run of this date would fail at it too.
+                self.log.warning("%s is left out: %s", date, error)
+                return True
+
+        def is_late(date: str) -> bool:
+            work = open_work(settings.work_root, date)
+            return (
+                not is_published(date)
+                and not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time()) is None
+                and not Lease(work, context["run_id"]).is_held()
+                and not was_somebody_asked(work)
+            )
+
+        dates = late_dates(tonight, self.days, is_late)
+        self.log.info("late drops of the %s days before %s: %s", self.days, tonight, ", ".join(dates) or "none")
+        return [{"trigger_run_id": run_id(date, tonight), "conf": {"drop_date": date}} for date in dates]

@@ -1,0 +1,104 @@
+"""The run form: Airflow params made from `BuildSettings`, and back."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import Context, Param
+from pydantic import ValidationError
+
+from regioncap.config.deployment import Deployment
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.dates import resolve_drop_date
+from regioncap.errors import ParamsError
+
+# JSON schema keywords that Airflow's form understands as they are.
+_KEYWORDS = (
+    "type", "enum", "items", "examples", "pattern", "format",
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength",
+)  # fmt: skip
+
+
+def form(deployment: Deployment) -> dict[str, Param]:
+    """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front.
+
+    Raises ValueError where the deployment has a default for something that is no setting.
+    """
+    params = {
+        "drop_date": Param(
+            None,
+            type=["string", "null"],
+            format="date",
+            title="Drop date",
+            description_md="Which drop to build. Empty: the run's partition key, else its logical date. Leave it empty "
+            "in a backfill, which takes its dates from the range.",
+            # In no group of ours: Airflow opens the group of its own by itself, and most runs need nothing else.
+        )
+    }
+    defaults = {
+        "drops_uri": deployment.drops_uri,
+        "warehouse_uri": deployment.warehouse_uri,
+        "model_profile": deployment.model_profile,
+        "caption_mode": deployment.caption_mode,
+        **deployment.params,
+    }
+    if unknown := deployment.params.keys() - BuildSettings.model_fields:
+        raise ValueError(f"REGIONCAP_PARAMS has names that are no params: {', '.join(sorted(unknown))}")
+    roots = deployment.allowed_roots
+    for name, schema in BuildSettings.model_json_schema()["properties"].items():
+        keywords = {key: schema[key] for key in _KEYWORDS if key in schema}
+        if "anyOf" in schema:
+            keywords["type"] = [option["type"] for option in schema["anyOf"]]
+        elif schema.get("may_be_empty"):
+            # What is emptied in the form is sent as null.
+            keywords["type"] = [schema["type"], "null"]
+        if schema["section"] == "Places" or name == "drops_uri":
+            keywords |= {"pattern": _below(roots), "examples": list(roots)}
+        params[name] = Param(
+            defaults.get(name, schema.get("default", [] if schema.get("type") == "array" else None)),
+            title=schema["title"],
+            description_md=" ".join(filter(None, (_help(schema["description"]), _bounds(schema)))),
+            section=schema["section"],
+            **keywords,
+        )
+    return params
+
+
+def _help(description: str) -> str:
+    """The description with its code in bold: Airflow's form puts code on a ground that hides the line above."""
+    return re.sub("`([^`]+)`", lambda code: "**" + code[1].replace("_", r"\_") + "**", description)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """A number's bounds in words: Airflow's form enforces them, but does not show them."""
+    least = f"At least {schema['minimum']:,}" if "minimum" in schema else ""
+    above = f"Above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else ""
+    most = f"at most {schema['maximum']:,}" if "maximum" in schema else ""
+    words = ", ".join(filter(None, (least or above, most)))
+    return f"{words}." if words else ""
+
+
+def _below(roots: Sequence[str]) -> str:
+    """A pattern for places at or below one of `roots`; the run checks it once more, and more strictly."""
+    plain = "|".join(re.escape(root.removeprefix("file://").rstrip("/")) for root in roots)
+    return f"^(file://)?({plain})(/|$)"
+
+
+def settings_of(params: Mapping[str, Any]) -> BuildSettings:
+    """The run's settings. Raises ParamsError, which names every param at fault."""
+    try:
+        return BuildSettings.model_validate({key: value for key, value in params.items() if key != "drop_date"})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ParamsError(f"the run's params cannot be used: {faults}") from None
+
+
+def nightly_settings() -> BuildSettings:
+    """The settings of a run that nobody gave any: a nightly one."""
+    return settings_of({name: param.value for name, param in form(Deployment.from_environment()).items()})
+
+
+def drop_date_of(context: Context) -> str:
+    """The run's drop date. Raises DropDateError."""
+    run = context["dag_run"]
+    return resolve_drop_date(context["params"].get("drop_date"), run.partition_key, run.logical_date)

@@ -1,0 +1,52 @@
+"""Opens the places that a run names, with the credentials of Airflow's connections."""
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+from regioncap.config.deployment import Deployment
+from regioncap.config.settings import BuildSettings
+from regioncap.storage.s3 import CLIENT_CONFIG
+from regioncap.storage.store import Store
+from regioncap.storage.uri import check_allowed, open_store
+from regioncap.warehouse.layout import partition_path
+
+DROPS_CONNECTION = "regioncap_drops"
+WAREHOUSE_CONNECTION = "regioncap_warehouse"
+
+
+def check_places(settings: BuildSettings) -> None:
+    """Raise StorageError if a place is none, or lies outside what the deployment allows."""
+    roots = Deployment.from_environment().allowed_roots
+    for uri in (settings.drops_uri, settings.warehouse_uri, settings.work_root):
+        check_allowed(uri, roots)
+
+
+def open_drop(drops_uri: str, date: str) -> Store:
+    """One date's drop."""
+    return _open(drops_uri, date, DROPS_CONNECTION)
+
+
+def open_work(work_root: str, date: str) -> Store:
+    """One date's work area."""
+    return _open(work_root, partition_path(date), WAREHOUSE_CONNECTION)
+
+
+def open_partition(warehouse_uri: str, date: str) -> Store:
+    """One date's published partition."""
+    return _open(warehouse_uri, partition_path(date), WAREHOUSE_CONNECTION)
+
+
+def open_warehouse(warehouse_uri: str) -> Store:
+    """All published partitions."""
+    return _open(warehouse_uri, "", WAREHOUSE_CONNECTION)
+
+
+def _open(root: str, folder: str, connection: str) -> Store:
+    def client():  # type: ignore[no-untyped-def]
+        hook = S3Hook(aws_conn_id=connection)
+        # What the connection's `config_kwargs` says goes before.
+        return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
+
+    # That these may lead through links is the deployment's choice. What lies below them is not: others can write there.
+    deployment = Deployment.from_environment()
+    chosen = (*deployment.allowed_roots, deployment.drops_uri, deployment.warehouse_uri)
+    return open_store(root, client, chosen).sub(folder)

@@ -1,0 +1,133 @@
+"""The last step of a build as an Airflow operator: publishing, and a person's approval before it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Asset, Context
+
+from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval
+from regioncap.airflow.build import PlanHandle, take_lease
+from regioncap.airflow.openlineage import lineage
+from regioncap.airflow.places import open_drop, open_partition, open_warehouse, open_work
+from regioncap.errors import BuildRejectedError, NotFoundError
+from regioncap.report.drift import earlier_qualities
+from regioncap.report.figures import load_report
+from regioncap.steps.publish import Published, commit_build, stage_build
+from regioncap.storage.store import Store
+from regioncap.warehouse.manifest import current
+from regioncap.work.lease import Lease
+from regioncap.work.plan import Plan
+from regioncap.work.staged import Staged
+
+
+class PublishOperator(HITLOperator):
+    """Publishes the build, after a person has agreed where the run asks for that, and emits the asset event.
+
+    Returns the build's id and place, its counts and its quality figures.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+
+    def __init__(self, *, plan: Any, asset: Asset, **kwargs: Any) -> None:
+        # What is asked is known when the build is there.
+        super().__init__(subject="", options=[APPROVE, REJECT], outlets=[asset], **kwargs)
+        self.plan = plan
+        self.asset = asset
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        handle: PlanHandle = self.plan
+        work, partition = self._places()
+        lease, plan = take_lease(work, context), Plan.load(work, handle["plan_id"])
+        approved = Staged.load(work, plan.plan_id)
+        if approved is not None and approved.approved and approved.version == current(partition)[1]:
+            return self._commit(context, approved)
+        staged = stage_build(
+            plan=plan,
+            drop=open_drop(handle["drops_uri"], handle["date"]),
+            work=work,
+            partition=partition,
+            before=earlier_qualities(open_warehouse(handle["warehouse_uri"]), handle["date"]),
+            progress=self._progress(lease),
+        )
+        if isinstance(staged, Published):
+            return self._published(context, staged)
+        for warning in staged.warnings:
+            self.log.warning("%s", warning)
+        if not asks_for_approval(plan.settings.approval, staged.warnings):
+            return self._commit(context, staged)
+        staged.save(work)
+        # Somebody may take days to decide; should the date be built anew meanwhile, this build is refused.
+        lease.release()
+        self.subject, self.body = approval_request(staged, partition.uri)
+        super().execute(context)
+        raise AssertionError("the task waits for an answer")
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Called when a person has answered. Raises BuildRejectedError, and NotFoundError where the build is gone."""
+        answer = super().execute_complete(context, event)
+        if answer["chosen_options"] != [APPROVE]:
+            who = (answer["responded_by_user"] or {}).get("name", "somebody")
+            raise BuildRejectedError(
+                f"{who} rejected the build: it is not published. Its answers are kept, so a run with other settings "
+                "asks only what is new"
+            )
+        work, _ = self._places()
+        staged = Staged.load(work, self.plan["plan_id"])
+        if staged is None:
+            raise NotFoundError(
+                f"the approved build is no longer in the work area at {work.uri}: the next try writes it anew, and asks"
+            )
+        # Another try of this task need not ask again.
+        staged = staged.model_copy(update={"approved": True})
+        staged.save(work)
+        return self._commit(context, staged)
+
+    def _commit(self, context: Context, staged: Staged) -> dict[str, Any]:
+        work, partition = self._places()
+        lease, plan = take_lease(work, context), Plan.load(work, staged.manifest.plan_id)
+        published = commit_build(staged, plan=plan, partition=partition, progress=self._progress(lease))
+        return self._published(context, published)
+
+    def _published(self, context: Context, published: Published) -> dict[str, Any]:
+        """Emit the asset event of what is published now."""
+        work, partition = self._places()
+        manifest, report = published.manifest, load_report(partition, published.manifest)
+        result = {
+            "uri": partition.uri,
+            "build_id": manifest.build_id,
+            "unchanged": published.unchanged,
+            **manifest.counts.model_dump(),
+            "quality": report.quality.model_dump() if report else None,
+            "warnings": report.warnings if report else None,
+        }
+        event = context["outlet_events"][self.asset]
+        event.extra = result
+        # A run with a partition key passes it on to its events by itself.
+        if context["dag_run"].partition_key is None:
+            event.add_partitions(self.plan["date"])
+        self.log.info(
+            "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, result
+        )
+        Lease(work, context["run_id"]).release()
+        return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Called by the OpenLineage provider."""
+        handle: PlanHandle = self.plan
+        drop_uri = f"{handle['drops_uri'].rstrip('/')}/{handle['date']}"
+        _, partition = self._places()
+        manifest, _ = current(partition)
+        return lineage(drop_uri, partition.uri, manifest) if manifest is not None else None
+
+    def _places(self) -> tuple[Store, Store]:
+        """The date's work area and its published partition."""
+        handle: PlanHandle = self.plan
+        return open_work(handle["work_uri"], handle["date"]), open_partition(handle["warehouse_uri"], handle["date"])
+
+    def _progress(self, lease: Lease) -> Callable[[str], None]:
+        def progress(message: str) -> None:
+            lease.keep()
+            self.log.info("%s", message)
+
+        return progress

@@ -1,0 +1,8 @@
+"""Asking the VLM: what is asked, what is asked again, and how answers are kept.
+
+`requests`   the requests about a row, each known by a hash of all that is sent
+`attempts`   from the answers so far to the next request: a pure function
+`asking`     sends what has no answer yet, and writes the answers as they come
+`pace`       how fast something goes
+`status`     how far a build is, read from its work area
+"""

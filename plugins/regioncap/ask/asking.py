@@ -1,0 +1,227 @@
+"""Asking the VLM what has no answer yet, so that nothing is asked twice and next to nothing is lost."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TypeVar
+
+from regioncap.ask.pace import Pace
+from regioncap.captions.prompts import AnswerFormat
+from regioncap.storage.store import Store
+from regioncap.vlm.client import Completion, Endpoint, Vlm, connect
+from regioncap.vlm.flow import PreparedRequest, ask_all, refuses_all
+from regioncap.work import shard
+from regioncap.work.counts import AskCounts
+
+_log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+# An item's next question, given the answers it has had: see `ask_all`.
+Prepare = Callable[[Item, Mapping[str, Completion]], PreparedRequest | None]
+
+# An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
+FLUSH_SECONDS = 2.0
+FLUSH_ROWS = 64
+
+
+@dataclass(frozen=True)
+class AskProgress:
+    """How far a shard is: `done` of `questions` have an answer, about `images` images in all.
+
+    `asked` requests were answered in this task, `in_flight` are under way; `rate` and `token_rate` are questions, and
+    tokens that the model wrote, a second, over the last seconds.
+    """
+
+    done: int
+    questions: int
+    images: int
+    asked: int
+    in_flight: int
+    rate: float
+    token_rate: float
+
+    @property
+    def image_rate(self) -> float:
+        """Images a second: questions a second, by how many an image has."""
+        return self.rate * self.images / self.questions if self.questions else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it takes at this pace; None while there is none."""
+        return (self.questions - self.done) / self.rate if self.rate else None
+
+
+def ask_into(
+    sink: "AnswerSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+) -> None:
+    """Ask about each item, and write the answers as they come.
+
+    `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them.
+    Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came; the answers that came are kept.
+    """
+    waiting = iter(items)
+    first = list(islice(waiting, 1))
+    if not first:
+        # Nothing to ask, maybe something to write; the server need not even be there.
+        asyncio.run(sink.close())
+        return
+    with vlm.open() as endpoint:
+        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, answer_format))
+
+
+async def _ask(
+    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+) -> None:
+    async with connect(endpoint) as client:
+        await client.check()
+        if answer_format == "structured" and not await client.honours_schema():
+            sink.schema_ignored = True
+            _log.warning(
+                "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
+                "serve it with a vLLM that has structured output, or set answer_format to free_text",
+                ", ".join(endpoint.base_urls),
+            )
+        sink.in_flight = lambda: client.in_flight
+        try:
+            async with asyncio.TaskGroup() as group:
+                flusher = group.create_task(_flush_regularly(sink))
+                await ask_all(client, items, prepare, sink.add, sink.finish, endpoint.max_in_flight)
+                flusher.cancel()
+            if sink.refusal is not None:
+                raise refuses_all(sink.refusal, client.name)
+        except* Exception as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            # On an error too: answers that were paid for are kept.
+            await sink.close()
+
+
+async def _flush_regularly(sink: "AnswerSink") -> None:
+    due = time.monotonic() + FLUSH_SECONDS
+    while True:
+        await asyncio.sleep(0.1)
+        if len(sink.pending) >= FLUSH_ROWS or time.monotonic() >= due:
+            await sink.flush()
+            due = time.monotonic() + FLUSH_SECONDS
+
+
+class AnswerSink:
+    """Collects answers and writes them to a shard's folder in small parts. To be used from one event loop.
+
+    Of `questions` about `images` images there are `kept` whose answers are there; `progress` is called at each flush,
+    and tells what `in_flight` says.
+    """
+
+    def __init__(
+        self,
+        place: Store,
+        folder: str,
+        *,
+        questions: int,
+        images: int,
+        kept: int,
+        progress: Callable[[AskProgress], None],
+    ) -> None:
+        self.pending: list[Completion] = []
+        self.in_flight: Callable[[], int] = lambda: 0
+        self.schema_ignored = False
+        self._place = place
+        self._folder = folder
+        self._questions = questions
+        self._images = images
+        self._kept = kept
+        self._progress = progress
+        self._started = time.monotonic()
+        self._pace, self._token_pace = Pace(), Pace()
+        self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
+        self._refusals: list[Completion] = []
+        # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._latest: Future[None] | None = None
+        # What could not be written goes with the next flush.
+        self._unwritten: list[Completion] = []
+
+    def add(self, answer: Completion) -> None:
+        """Take an answer; the next flush writes it."""
+        self.pending.append(answer)
+        self._asked += 1
+        self._prompt_tokens += answer.prompt_tokens
+        self._completion_tokens += answer.completion_tokens
+        if answer.refused is not None:
+            self._refusals.append(answer)
+
+    @property
+    def refusal(self) -> Completion | None:
+        """What stands for all, where several requests were refused and nothing at all was answered, ever.
+
+        A single one says nothing of the server.
+        """
+        answered = self._kept + self._taken_over + self._asked - len(self._refusals)
+        return self._refusals[0] if len(self._refusals) > 1 and not answered else None
+
+    def finish(self, asked: int) -> None:
+        """Note that one of the questions has its answer, for which `asked` requests were sent."""
+        if asked:
+            self._finished += 1
+        else:
+            self._kept += 1
+
+    def take_over(self, answers: Collection[Completion], questions: int) -> None:
+        """Take answers that the published build has, to so many of the questions; the next flush writes them."""
+        self.pending += answers
+        self._taken_over += questions
+
+    async def flush(self) -> None:
+        """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""
+        taken, self._unwritten, self.pending = [*self._unwritten, *self.pending], [], []
+        self._latest = self._writer.submit(self._write, taken)
+        # Cancelling this would take a write that still waits for its thread out of the queue, and its answers with it.
+        await asyncio.shield(asyncio.wrap_future(self._latest))
+
+    async def close(self) -> None:
+        """Write what is left, after every write before it, and what one of these could not write."""
+        try:
+            if self._latest is not None:
+                await asyncio.wait([asyncio.wrap_future(self._latest)])
+            await self.flush()
+        finally:
+            self._writer.shutdown()
+
+    def _write(self, answers: list[Completion]) -> None:
+        if answers:
+            # Named by time, so that a person sees the order; the random part keeps two tries apart.
+            part = f"{self._folder}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
+            try:
+                shard.write_lines(self._place, part, answers)
+            except Exception:
+                self._unwritten += answers
+                raise
+        self._progress(
+            AskProgress(
+                done=self._kept + self._taken_over + self._finished,
+                questions=self._questions,
+                images=self._images,
+                asked=self._asked,
+                in_flight=self.in_flight(),
+                rate=self._pace.note(self._finished),
+                token_rate=self._token_pace.note(self._completion_tokens),
+            )
+        )
+
+    def counts(self) -> AskCounts:
+        """What has been asked so far."""
+        return AskCounts(
+            questions=self._questions,
+            kept=self._kept,
+            taken_over=self._taken_over,
+            asked=self._asked,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+            schema_ignored=self.schema_ignored,
+            seconds=round(time.monotonic() - self._started, 3),
+        )

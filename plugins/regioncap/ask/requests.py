@@ -1,0 +1,95 @@
+"""What is asked about a row, and the hash that each question is known by."""
+
+import hashlib
+from typing import Any
+
+from regioncap.captions.grounding import grounding_prompt, grounding_schema
+from regioncap.captions.prompts import answer_schema, crop_prompt, only_prompt, system_message, user_prompt
+from regioncap.config.settings import BuildSettings
+from regioncap.marks.profiles import PROFILES
+from regioncap.regions.jsonl import canonical
+from regioncap.regions.records import RenderedRow
+from regioncap.vlm.questions import ChatRequest, Part
+from regioncap.work.plan import Plan
+
+# Region numbers, in order.
+Regions = tuple[int, ...]
+
+RETRY_TEMPERATURE = 0.3
+
+
+def asked_together(row: RenderedRow, plan: Plan) -> list[Regions]:
+    """Which of a row's regions are asked about together: all, or each by itself."""
+    regions = tuple(region.region for region in row.regions)
+    return [regions] if plan.settings.caption_mode == "joint" else [(region,) for region in regions]
+
+
+def first_requests(row: RenderedRow, plan: Plan) -> list[ChatRequest]:
+    """What a marked row asks to begin with; see `follow_attempts` for what may follow."""
+    return [caption_request(row, plan, regions, regions) for regions in asked_together(row, plan)]
+
+
+def caption_request(
+    row: RenderedRow, plan: Plan, regions: Regions, left: Regions, attempt: int = 1, room: int = 1
+) -> ChatRequest:
+    """The question about `regions` of a marked row, of which `left` have no caption yet.
+
+    `attempt` counts from 1; `room` is how many times `max_tokens` the answer may have.
+    """
+    settings, marked = plan.settings, len(row.regions)
+    language = settings.prompt_language
+    system = system_message(settings.system_prompt, settings.caption_mode, settings.answer_format, marked, language)
+    # Images go before the text, and what questions have in common before what they have not: vLLM computes an equal
+    # beginning only once.
+    parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
+    if settings.caption_mode == "per_region":
+        (region,) = regions
+        parts += [Part("image", row.crops[region - 1]), Part("text", crop_prompt(region, language))]
+    if left != regions:
+        parts.append(Part("text", only_prompt(left, language)))
+    sampling = _sampling(settings)
+    if attempt > 1:
+        sampling["seed"] += attempt - 1
+        sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
+        sampling["max_tokens"] *= room
+    return _question(plan, system, tuple(parts), answer_schema(left), sampling)
+
+
+def grounding_request(view: str, plan: Plan) -> ChatRequest:
+    """The question where things are in an image without boxes; `view` names the image as the model sees it."""
+    settings = plan.settings
+    coordinates = PROFILES[settings.model_profile].coordinates
+    assert coordinates is not None, "BuildSettings lets ask_model through only where the profile has coordinates"
+    parts = (Part("image", view), Part("text", grounding_prompt(coordinates, settings.max_boxes)))
+    return _question(plan, settings.system_prompt, parts, grounding_schema(settings.max_boxes), _sampling(settings))
+
+
+def _question(
+    plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any]
+) -> ChatRequest:
+    options = {**sampling, "model": plan.model}
+    if plan.settings.answer_format == "structured":
+        options["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "regions", "strict": True, "schema": schema},
+        }
+    identity = {
+        "system": system,
+        "parts": [[part.kind, part.value] for part in parts],
+        "options": options,
+        # Sets a question apart from equal ones that were asked before.
+        "ask_again": plan.ask_again,
+    }
+    return ChatRequest(hashlib.sha256(canonical(identity)).hexdigest()[:32], system, parts, options)
+
+
+def _sampling(settings: BuildSettings) -> dict[str, Any]:
+    return {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_tokens": settings.max_tokens,
+        "seed": settings.seed,
+        # vLLM's own sampling parameters, beside those of OpenAI's API.
+        "top_k": settings.top_k,
+        "repetition_penalty": settings.repetition_penalty,
+    }

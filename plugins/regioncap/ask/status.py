@@ -1,0 +1,64 @@
+"""How far a running build is, read from its work area."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from regioncap.ask.pace import Pace
+from regioncap.ask.requests import first_requests
+from regioncap.errors import NotFoundError, StepMissingError
+from regioncap.storage.store import Store
+from regioncap.vlm.client import Completion
+from regioncap.work import layout, shard
+from regioncap.work.plan import Plan
+
+
+@dataclass(frozen=True)
+class Status:
+    """`answers` to `questions` about `images` marked images are there by now, `rate` answers per second lately."""
+
+    images: int
+    questions: int
+    answers: int
+    rate: float
+
+
+class BuildStatus:
+    """Follows the build of one date; a file of the work area is read again only where it has changed."""
+
+    def __init__(self, work: Store) -> None:
+        self._work = work
+        self._marked: dict[str, set[str]] = {}
+        self._questions: dict[str, set[str]] = {}
+        self._versions: dict[str, str] = {}
+        self._answers: dict[str, set[str]] = {}
+        self._pace = Pace()
+
+    def update(self, plan_id: str | None) -> Status:
+        """What there is of a plan's shards by now; nothing while there is no plan that can be read."""
+        if plan_id is not None:
+            with suppress(NotFoundError, StepMissingError):
+                self._read_all(Plan.load(self._work, plan_id))
+        asked = set[str]().union(*self._questions.values())
+        answers = len(asked & set[str]().union(*self._answers.values()))
+        images = len(set[str]().union(*self._marked.values()))
+        return Status(images=images, questions=len(asked), answers=answers, rate=self._pace.note(answers))
+
+    def _read_all(self, plan: Plan) -> None:
+        for shard_id in plan.shards:
+            with suppress(NotFoundError, StepMissingError):
+                self._read(shard_id, plan)
+
+    def _read(self, shard_id: str, plan: Plan) -> None:
+        place = self._work.sub(layout.shard_path(shard_id))
+        version = place.stat(layout.RENDERED).version
+        if version != self._versions.get(shard_id):
+            self._versions[shard_id] = version
+            # Until this build has marked its images, the rows may be those of one with another caption mode.
+            per_region = plan.settings.caption_mode == "per_region"
+            rows = [row for row in shard.rendered(place) if bool(row.crops) == per_region]
+            self._marked[shard_id] = {row.marked for row in rows}
+            self._questions[shard_id] = {question.key for row in rows for question in first_requests(row, plan)}
+        for part in place.list(layout.ANSWERS):
+            name = f"{shard_id}/{part.path}"
+            if name not in self._answers:
+                self._answers[name] = {answer.key for answer in shard.readable_lines(place, part.path, Completion)}

@@ -1,0 +1,110 @@
+"""The words that go to the VLM, and the JSON schema its structured answer has to follow."""
+
+from collections.abc import Iterable
+from string import Formatter
+from typing import Any, Literal
+
+from regioncap.regions.names import region_tag
+
+CaptionMode = Literal["joint", "per_region"]
+AnswerFormat = Literal["structured", "free_text"]
+PromptLanguage = Literal["en", "zh"]
+
+# The original pipeline's prompt, word for word: people compare and merge datasets by it.
+PROMPTS: dict[PromptLanguage, str] = {
+    "en": "Describe the content of each marked region in the image. There are {n} regions: <region1> to <region{n}>.",
+    "zh": "描述图像中每个标记区域的内容。共有 {n} 个区域：<region1> 到 <region{n}>。",
+}
+
+# What the prompt alone does not say: how a number in the picture and a region's name belong together.
+_MARKS: dict[PromptLanguage, str] = {
+    "en": "In the image each region is framed, and a tag on the frame shows its number: tag 1 is <region1>. "
+    "Describe what is inside the frame, not the frame or the tag.",
+    "zh": "图像中每个区域都有边框，边框上的标签显示其编号：标签 1 即 <region1>。"
+    "请描述边框内的内容，不要描述边框或标签。",
+}
+_FORMS: dict[tuple[CaptionMode, AnswerFormat], dict[PromptLanguage, str]] = {
+    ("joint", "structured"): {
+        "en": 'Answer with one JSON object that has one key for each region, "<region1>" to "<region{n}>", '
+        "and its description in English as the value.",
+        "zh": '请只回答一个 JSON 对象，每个区域一个键，从 "<region1>" 到 "<region{n}>"，值为该区域的中文描述。',
+    },
+    ("joint", "free_text"): {
+        "en": "Answer in English with one line for each region: its name, a colon, and its description.",
+        "zh": "请用中文回答，每个区域一行：区域名、冒号、描述。",
+    },
+    # The same for every region of an image, so that the server can keep what it has computed for the first.
+    ("per_region", "structured"): {
+        "en": "Answer with one JSON object that has one key, the name of the region you are asked about, "
+        "and its description in English as the value.",
+        "zh": "请只回答一个 JSON 对象，只有一个键，即所问区域的名称，值为该区域的中文描述。",
+    },
+    ("per_region", "free_text"): {
+        "en": "Answer in English with the name of the region you are asked about, a colon, and its description.",
+        "zh": "请用中文回答：所问区域的名称、冒号、描述。",
+    },
+}
+_CROP: dict[PromptLanguage, str] = {
+    "en": "This is a close-up of {region}. Describe {region} only.",
+    "zh": "这是 {region} 的特写。请只描述 {region}。",
+}
+
+_ONLY: dict[PromptLanguage, str] = {
+    "en": "Describe only these regions: {regions}.",
+    "zh": "请只描述以下区域：{regions}。",
+}
+
+
+def user_prompt(template: str, regions: int) -> str:
+    """Fill `{n}`, the number of regions, into a prompt template.
+
+    Raises ValueError if the template has any other field.
+    """
+    check_prompt(template)
+    return template.format(n=regions)
+
+
+# The same as a regular expression, for a form.
+PROMPT_PATTERN = r"^([^{}]|\{\{|\}\}|\{n\})*$"
+
+
+def check_prompt(template: str) -> None:
+    """Raise ValueError unless `{n}` is the only field in the prompt template."""
+    fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
+    if any(field != ("n", "", None) for field in fields):
+        raise ValueError(
+            "prompt: the only field it may have is {n}, the number of regions; write other braces as {{ }}"
+        )
+
+
+def system_message(
+    system_prompt: str, mode: CaptionMode, answer_format: AnswerFormat, regions: int, language: PromptLanguage
+) -> str:
+    """The system message: the user's system prompt, then what marks mean, then the form of the answer."""
+    form = _FORMS[mode, answer_format][language].format(n=regions)
+    return "\n".join(part for part in (system_prompt, _MARKS[language], form) if part)
+
+
+def crop_prompt(region: int, language: PromptLanguage) -> str:
+    """What follows a region's close-up in a question about this region alone."""
+    return _CROP[language].format(region=region_tag(region))
+
+
+def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
+    """What ends a further question: of which regions a description is still wanted."""
+    return _ONLY[language].format(regions=", ".join(map(region_tag, regions)))
+
+
+def answer_schema(regions: Iterable[int]) -> dict[str, Any]:
+    """The JSON schema of a structured answer about `regions`: exactly their names, each with a string.
+
+    Without bounds of its length: with them xgrammar, vLLM's backend, allows no escape in the string, so that no caption
+    could hold a quotation mark, and lets raw control characters in (https://github.com/mlc-ai/xgrammar/issues/800).
+    """
+    tags = [region_tag(region) for region in regions]
+    return {
+        "type": "object",
+        "properties": {tag: {"type": "string"} for tag in tags},
+        "required": tags,
+        "additionalProperties": False,
+    }

@@ -1,0 +1,5 @@
+"""What a run may choose, and what the deployment decides.
+
+`settings`    the params of a run: one declaration for form, help, bounds and checks
+`deployment`  the `REGIONCAP_*` variables
+"""

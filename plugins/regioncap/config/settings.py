@@ -1,0 +1,406 @@
+"""Every setting of a build, with its title, help, bounds and default: the one place where they are declared.
+
+The form in the Airflow UI is made from this model, and so is the documentation.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
+from regioncap.drop.detectors import proposer_names
+from regioncap.drop.drop import InputFormat, Readiness
+from regioncap.errors import ModelProfileError
+from regioncap.gates.special_tokens import input_token
+from regioncap.marks.profiles import PROFILES, profile_of
+from regioncap.marks.styles import STYLES
+from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.jsonl import canonical
+
+
+def _ways_without_boxes() -> list[str]:
+    return [*proposer_names(), "ask_model", "reject"]
+
+
+ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]
+Approval = Literal["never", "on_warning", "always"]
+ExportImages = Literal["none", "original", "marked"]
+# The formats that images can go into.
+CARRY_IMAGES: frozenset[ExportFormat] = frozenset({"coco", "webdataset", "hf"})
+
+
+def _group(name: str, **extra: Any) -> dict[str, Any]:
+    return {"section": name, **extra}
+
+
+class BuildSettings(BaseModel):
+    """What a run may choose. Each field's description is the help that its form field shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    drops_uri: str = Field(
+        title="Drops",
+        description="Where the drops are: a folder or bucket prefix with one folder per date. "
+        "Example: `s3://drops`. It must be below a root that the deployment allows.",
+        min_length=1,
+        json_schema_extra=_group("Drop"),
+    )
+    readiness: Readiness = Field(
+        "marker",
+        title="A drop is ready when",
+        description="`marker`: the file `_READY` exists (upload it last). `unchanged`: nothing in the drop has changed "
+        "for ten minutes.",
+        json_schema_extra=_group("Drop"),
+    )
+    image_key: str = Field(
+        "image",
+        title="Image key",
+        description="The manifest field with the image's path, relative to the drop.",
+        min_length=1,
+        max_length=200,
+        json_schema_extra=_group("Drop"),
+    )
+    bbox_key: str = Field(
+        "bbox",
+        title="Boxes key",
+        description="The manifest field with the list of boxes.",
+        min_length=1,
+        max_length=200,
+        json_schema_extra=_group("Drop"),
+    )
+    input_format: InputFormat = Field(
+        "jsonl",
+        title="Manifest format",
+        description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
+        "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
+        json_schema_extra=_group("Drop"),
+    )
+
+    read_heic: bool = Field(
+        False,
+        title="Read HEIC images",
+        description="Off, rows with a `.heic` image are rejected: the decoder can hang on a file that was made for "
+        "that, and nothing ends the build then. Switch it on if you trust where the drop's images come from.",
+        json_schema_extra=_group("Drop"),
+    )
+
+    box_format: BoxFormat = Field(
+        "xywh",
+        title="Box format",
+        description="What a box's four numbers are: corner and size, two corners, or centre and size; in pixels of the "
+        "image as displayed, as a share of its sides (`_norm`), or in thousandths of them (`_1000`).",
+        json_schema_extra=_group("Boxes"),
+    )
+    max_boxes: int = Field(
+        10,
+        title="Regions per image, at most",
+        description="Usable boxes beyond this number are left out, and listed in the record's `dropped_boxes`.",
+        ge=1,
+        le=50,
+        json_schema_extra=_group("Boxes"),
+    )
+    when_no_boxes: str = Field(
+        "contours",
+        title="Rows without boxes",
+        description="`contours`: propose regions from closed shapes in the image. `ask_model`: ask the model where "
+        "things are, if the model profile says how it counts (Qwen's do). `reject`: put the row into "
+        "`rejected.jsonl`. Installed detectors are named after `contours`.",
+        json_schema_extra=_group("Boxes", enum=_ways_without_boxes()),
+    )
+
+    mark_style: str = Field(
+        "box",
+        title="Mark style",
+        description="How regions are marked. The tag with the number is part of every style.",
+        json_schema_extra=_group("Marks", enum=sorted(STYLES)),
+    )
+    model_profile: str = Field(
+        "generic",
+        title="Model profile",
+        description="How the model resizes images; marks are drawn at the size it will see. `generic`: for a model of "
+        "a family that is not in the list.",
+        json_schema_extra=_group("Marks", enum=sorted(PROFILES)),
+    )
+
+    prompt: str = Field(
+        PROMPTS["en"],
+        title="Prompt",
+        description="The question. `{n}` is the number of regions; write other braces as `{{` and `}}`. Left as it is, "
+        "it follows the language.",
+        min_length=1,
+        max_length=4000,
+        json_schema_extra=_group("Caption", format="multiline", pattern=PROMPT_PATTERN),
+    )
+    prompt_language: PromptLanguage = Field(
+        "en",
+        title="Language",
+        description="The language of the question and of the captions.",
+        json_schema_extra=_group("Caption"),
+    )
+    system_prompt: str = Field(
+        "You are a helpful assistant.",
+        title="System prompt",
+        description="Opens the system message; what the marks mean and the form of the answer are added to it.",
+        max_length=4000,
+        json_schema_extra=_group("Caption", format="multiline", may_be_empty=True),
+    )
+    caption_mode: CaptionMode = Field(
+        "joint",
+        title="Ask about",
+        description="`joint`: all regions of an image in one question. `per_region`: each region in a question of its "
+        "own, with a close-up beside the marked image; better for small regions, and as many questions as regions.",
+        json_schema_extra=_group("Caption"),
+    )
+    answer_format: AnswerFormat = Field(
+        "structured",
+        title="Answer format",
+        description="`structured`: the server makes the model answer a JSON object with exactly the marked regions. "
+        "`free_text`: the model's own text, one line per region.",
+        json_schema_extra=_group("Caption"),
+    )
+    temperature: float = Field(
+        0.7,
+        title="Temperature",
+        description="0 makes builds reproducible.",
+        ge=0,
+        le=2,
+        json_schema_extra=_group("Caption"),
+    )
+    top_p: float = Field(
+        0.9,
+        title="Top p",
+        description="Sample from the likeliest tokens that together have this probability.",
+        gt=0,
+        le=1,
+        json_schema_extra=_group("Caption"),
+    )
+    top_k: int = Field(
+        40,
+        title="Top k",
+        description="Sample from this many of the likeliest tokens; -1 for all.",
+        ge=-1,
+        le=1000,
+        json_schema_extra=_group("Caption"),
+    )
+    repetition_penalty: float = Field(
+        1.0,
+        title="Repetition penalty",
+        description="Above 1 makes repeated words less likely.",
+        gt=0,
+        le=2,
+        json_schema_extra=_group("Caption"),
+    )
+    max_tokens: int = Field(
+        512,
+        title="Tokens per answer, at most",
+        description="An answer that is cut off here is asked for again with twice as many.",
+        ge=16,
+        le=8192,
+        json_schema_extra=_group("Caption"),
+    )
+    max_attempts: int = Field(
+        3,
+        title="Attempts per answer, at most",
+        description="An answer that is cut off, or lacks a region, is asked for again so often, then the row is "
+        "rejected.",
+        ge=1,
+        le=5,
+        json_schema_extra=_group("Caption"),
+    )
+    seed: int = Field(
+        42,
+        title="Seed",
+        description="The sampling seed, sent with every question.",
+        ge=0,
+        le=2**31 - 1,
+        json_schema_extra=_group("Caption"),
+    )
+
+    shard_size: int = Field(
+        512,
+        title="Rows per shard",
+        description="A shard is one task of each kind, and should take the model well under an hour. Larger drops get "
+        "larger shards, so that there are never more than 1,000.",
+        ge=1,
+        le=100_000,
+        json_schema_extra=_group("Build"),
+    )
+    max_rejected_ratio: float = Field(
+        0.2,
+        title="Rejected rows, at most",
+        description="Nothing is published when a larger share of the rows is rejected.",
+        ge=0,
+        le=1,
+        json_schema_extra=_group("Build"),
+    )
+    approval: Approval = Field(
+        "never",
+        title="Ask before publishing",
+        description="Whether a person has to agree, under *Required actions*, before the build takes the place of the "
+        "one published before. `on_warning`: where it is unlike the builds of the days before, or answers could not be "
+        "structured. Everything but the last step is done by then, the report included.",
+        json_schema_extra=_group("Build"),
+    )
+    export_formats: list[ExportFormat] = Field(
+        default_factory=list,
+        title="Exports",
+        description="Write the records in these formats too, into `exports/`: `parquet`, `csv`, `json`; `coco` "
+        "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
+        json_schema_extra=_group("Build", examples=list(get_args(ExportFormat)), may_be_empty=True),
+    )
+    export_images: ExportImages = Field(
+        "none",
+        title="Images in exports",
+        description="Which images `coco`, `webdataset` and `hf` carry. `none`: the records only name them. `original`: "
+        "the unmarked images, which the boxes fit; the build gets as large as the drop. `marked`: the images that the "
+        "model saw, in `webdataset` and `hf`; boxes stay in pixels of the originals.",
+        json_schema_extra=_group("Build"),
+    )
+    file_name_prefix: str = Field(
+        "captions",
+        title="File name prefix",
+        description="How the names of the record files start: letters, digits, `_`, `.` and `-`.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        json_schema_extra=_group("Build"),
+    )
+    keep_builds: int = Field(
+        3,
+        title="Builds kept",
+        description="So many published builds of a date are kept, the current one included, for rolling back. Older "
+        "ones are deleted when another is published, at the earliest a day after they were superseded.",
+        ge=1,
+        le=100,
+        json_schema_extra=_group("Build"),
+    )
+    force_rebuild: bool = Field(
+        False,
+        title="Build anew",
+        description="Ask the model again for every row and publish a new build, even if nothing has changed.",
+        json_schema_extra=_group("Build"),
+    )
+
+    warehouse_uri: str = Field(
+        title="Warehouse",
+        description="Where datasets are published, one folder per date. It must be below a root that the deployment "
+        "allows.",
+        min_length=1,
+        json_schema_extra=_group("Places"),
+    )
+    work_uri: str | None = Field(
+        None,
+        title="Work area",
+        description="Where shards, marked images and answers are kept while a build is made. Empty: `_work` in the "
+        "warehouse.",
+        json_schema_extra=_group("Places"),
+    )
+
+    @field_validator("system_prompt", "export_formats", mode="before")
+    @classmethod
+    def _emptied(cls, value: Any, field: ValidationInfo) -> Any:
+        """A field of the form that somebody has emptied comes as null."""
+        return {"system_prompt": "", "export_formats": []}[str(field.field_name)] if value is None else value
+
+    @field_validator("mark_style")
+    @classmethod
+    def _known_style(cls, value: str) -> str:
+        return _known(value, "mark_style", STYLES)
+
+    @field_validator("model_profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        return _known(value, "model_profile", PROFILES)
+
+    @field_validator("when_no_boxes")
+    @classmethod
+    def _known_proposals(cls, value: str) -> str:
+        return _known(value, "when_no_boxes", _ways_without_boxes())
+
+    @model_validator(mode="after")
+    def _grounding_model(self) -> Self:
+        if self.when_no_boxes == "ask_model" and PROFILES[self.model_profile].coordinates is None:
+            able = ", ".join(name for name, profile in PROFILES.items() if profile.coordinates is not None)
+            raise ValueError(
+                f"when_no_boxes is ask_model, but how models of the profile {self.model_profile} count is not known; "
+                f"if the model's family is one of {able}, or counts like one, choose that as model_profile, else "
+                "choose another way to find boxes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_have_a_place(self) -> Self:
+        if self.export_images == "none":
+            return self
+        if not CARRY_IMAGES.intersection(self.export_formats):
+            raise ValueError(
+                f"export_images is {self.export_images}, but none of the export_formats carries images; add "
+                f"{', '.join(sorted(CARRY_IMAGES))}, or set export_images to none"
+            )
+        if self.export_images == "marked" and "coco" in self.export_formats:
+            raise ValueError(
+                "export_images is marked, but coco has its boxes in pixels of the originals; set export_images to "
+                "original or none, or leave coco out of export_formats"
+            )
+        return self
+
+    @field_validator("prompt")
+    @classmethod
+    def _usable_prompt(cls, value: str) -> str:
+        check_prompt(value)
+        return value
+
+    @field_validator("prompt", "system_prompt")
+    @classmethod
+    def _no_special_tokens(cls, value: str, info: ValidationInfo) -> str:
+        token = input_token(value)
+        if token is not None:
+            raise ValueError(
+                f"{info.field_name} has the special token {token} in it, which can crash a model's server: take it out "
+                "(the server adds what its model needs)"
+            )
+        return value
+
+    @field_validator("export_formats")
+    @classmethod
+    def _each_once(cls, value: list[ExportFormat]) -> list[ExportFormat]:
+        return sorted(set(value))
+
+    @property
+    def prompt_template(self) -> str:
+        """The prompt in the run's language: the default prompt has a translation, one of the user's own has not."""
+        return PROMPTS[self.prompt_language] if self.prompt == PROMPTS["en"] else self.prompt
+
+    @property
+    def work_root(self) -> str:
+        """The work area, with its default resolved."""
+        return self.work_uri or f"{self.warehouse_uri.rstrip('/')}/_work"
+
+    def identity(self) -> str:
+        """A hash over every setting that can change what is published."""
+        # As it was before there was the setting, so that no drop is built anew for it.
+        unused = set() if self.read_heic else {"read_heic"}
+        return hashlib.sha256(canonical(self.model_dump(exclude={*NOT_IDENTITY, *unused}))).hexdigest()
+
+    def check_model(self, model: str) -> None:
+        """Raises ModelProfileError where the model, by its name, counts in another way than the run goes by."""
+        named = PROFILES[profile_of(model)]
+        used = PROFILES[self.model_profile]
+        if self.when_no_boxes == "ask_model" and named.coordinates not in (None, used.coordinates):
+            raise ModelProfileError(
+                f"when_no_boxes is ask_model and model_profile is {used.name}, whose models count in "
+                f"{used.coordinates}, but the model is {model}, of the profile {named.name}, which counts in "
+                f"{named.coordinates}: its boxes would be misplaced; set model_profile to {named.name}"
+            )
+
+
+# The explicit list of settings that change nothing in a published build; every other one is part of its identity.
+NOT_IDENTITY = frozenset(
+    {"readiness", "max_rejected_ratio", "approval", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
+)
+
+
+def _known(value: str, name: str, choices: Iterable[str]) -> str:
+    if value not in choices:
+        raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(sorted(choices))}")
+    return value

@@ -1,0 +1,10 @@
+"""What lies in a drop, and what of it can be used.
+
+`drop`        is it ready, which manifests has it, what are their rows
+`dates`       the drop's date, from a partition key, a param or a logical date
+`rows`        is one row's text in order
+`images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers
+`detectors`   regions for rows that give no boxes
+`unforeseen`  errors that nobody foresaw: one costs its row, many stop the step
+`seen`        ids so far, on disk
+"""

@@ -1,0 +1,137 @@
+"""From what a decoder gives to what a person sees: RGB in sRGB, transparency over white, and deep pixels in 8 bits."""
+
+import io
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
+
+# White of pictures of 8, 10, 12, 14 and 16 bits, and of shares; black is 0.
+_WHITES = (1, 0xFF, 0x3FF, 0xFFF, 0x3FFF, 0xFFFF)
+# So many values of a picture are looked at for their range.
+_SAMPLE = 1_000_000
+_ROWS_AT_ONCE = 256
+
+# A profile that moves no colour by more than this is sRGB for who looks at it: real ones are off by rounding.
+_SAME_COLOUR = 3
+# Into which mode of Pillow's a profile's colour space is read.
+_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+# Transforms are kept for profiles up to this size, so that what is kept is bounded.
+_KEPT_PROFILE = 4 << 20
+
+
+def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A decoded 8-bit image as RGB over white; by its ICC profile, if one is given that can be used.
+
+    Raises ValueError for a mode that Pillow cannot convert (LAB).
+    """
+    if "transparency" in image.info:
+        image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode in ("LA", "La"):
+        image = image.convert("LA")
+        return _over_white(_managed(image.convert("L"), profile), image.getchannel("A"))
+    if image.mode in ("RGBA", "RGBa", "PA"):
+        image = image.convert("RGBA")
+        return _over_white(_managed(image.convert("RGB"), profile), image.getchannel("A"))
+    return _managed(image, profile)
+
+
+def deep_to_8_bits(
+    values: npt.NDArray[Any], *, white_is_zero: bool = False, transparent: int | None = None
+) -> Image.Image:
+    """Grey of any depth, as an array (height, width), as an L image (LA with a value that is `transparent`).
+
+    As long as that shows something, 0 is black, and white is the smallest that holds all values of 1 (shares), 255,
+    1,023, 4,095, 16,383 and 65,535 (8 to 16 bits), and the largest of its type: 12-bit data in a 16-bit file are seen
+    as a camera's viewer shows them, a 16-bit file as browsers do. Where a picture would be less than a quarter as
+    bright as white, or use less than a sixteenth of the range, and for values below 0 or above all of these, the lowest
+    value is black and the highest white, as ImageJ shows it (https://imagej.net/ij/docs/guide/, Brightness/Contrast).
+    Of a thousand pixels one at either end does not count, nor what is no finite number. `white_is_zero` is TIFF's
+    photometric of that name.
+    Raises RowError (image_unreadable) where no value is a finite number.
+    """
+    black, white = _shown_range(values)
+    if white_is_zero:
+        black, white = white, black
+    grey = np.empty(values.shape, np.uint8)
+    for row in range(0, len(values), _ROWS_AT_ONCE):
+        some = values[row : row + _ROWS_AT_ONCE].astype(np.float64)
+        shown = np.nan_to_num((some - black) / (white - black) * 255, nan=0, posinf=255, neginf=0)
+        grey[row : row + _ROWS_AT_ONCE] = np.clip(np.rint(shown), 0, 255)
+    image = Image.fromarray(grey)
+    if transparent is not None:
+        image.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return image
+
+
+def _shown_range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """What is black and what is white, as `deep_to_8_bits` says; two different numbers."""
+    some = values.reshape(-1)[:: max(1, values.size // _SAMPLE)]
+    some = some[np.isfinite(some)].astype(np.float64)
+    low, high = np.quantile(some, (0.001, 0.999)).tolist() if some.size else (0.0, 0.0)
+    if low == high:
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            raise RowError(Code.IMAGE_UNREADABLE, "none of its pixels is a finite number")
+        low, high = float(finite.min()), float(finite.max())
+    most = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 0
+    white = float(min((white for white in (*_WHITES, most) if high <= white), default=math.inf))
+    if low >= 0 and high >= white / 4 and (high - low >= white / 16 or high == low):
+        return 0.0, white
+    if low == high:
+        # Nothing to see: grey, or black if that is what it is.
+        return (0.0, 1.0) if low == 0 else (min(0.0, 2 * low), max(0.0, 2 * low))
+    return low, high
+
+
+def _managed(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An image without transparency as RGB in sRGB."""
+    if image.mode not in _MODES.values():
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if profile:
+        convert = _kept_transform if len(profile) <= _KEPT_PROFILE else _transform
+        # Grey pictures may have a profile for colours.
+        for mode in (image.mode, "RGB") if image.mode == "L" else (image.mode,):
+            transform = convert(profile, mode)
+            if transform is not None:
+                return ImageCms.applyTransform(image.convert(mode), transform) or image
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    seen = image.convert("RGBA")
+    seen.putalpha(alpha)
+    white.alpha_composite(seen)
+    return white.convert("RGB")
+
+
+def _transform(profile: bytes, mode: str) -> Any | None:
+    """From an embedded profile to sRGB; None where it is broken, made for another mode, or changes nothing."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if _MODES.get(source.profile.xcolor_space.strip()) != mode:
+            return None
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        sample = _every_colour(mode)
+        moved = np.asarray(ImageCms.applyTransform(sample, transform), np.int16) - np.asarray(sample.convert("RGB"))
+        return transform if np.abs(moved).max() > _SAME_COLOUR else None
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+_kept_transform = lru_cache(maxsize=8)(_transform)
+
+
+def _every_colour(mode: str) -> Image.Image:
+    """An image with colours of a mode from all over its range."""
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    steps = np.linspace(0, 255, {1: 256, 3: 9, 4: 5}[bands]).astype(np.uint8)
+    colours = np.stack(np.meshgrid(*[steps] * bands), -1).reshape(1, -1, bands)
+    return Image.frombytes(mode, (colours.shape[1], 1), colours.tobytes())

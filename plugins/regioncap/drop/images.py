@@ -1,0 +1,255 @@
+"""Opening images of unknown origin: every format we accept becomes the RGB picture a person would see."""
+
+import io
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageFile
+
+from regioncap.drop.colours import deep_to_8_bits, to_rgb
+from regioncap.drop.png import SIGNATURE, read_png
+from regioncap.errors import RowError
+from regioncap.marks.profiles import MAX_ASPECT
+from regioncap.regions.codes import Code
+
+# Only these decoders are ever tried: Pillow's full list has some that start other programs (EPS) or are rarely tested.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 100 * 1024 * 1024
+
+# The brands of HEIC, at the start of such a file (ISO/IEC 23008-12); `mif1` and `msf1` may be AVIF.
+_HEIC = re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
+# What AVIF and HEIC say of their size, in the property `ispe`: width, height.
+_SAID_SIZE = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
+
+# What has to be done to a stored image to show it, by its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_QUARTER_TURNS = {5, 6, 7, 8}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file whose header has been read. `width` and `height` are those of the image as displayed, in pixels.
+
+    `portable` says whether any reader opens the file and shows it upright: nothing has to be turned or forgiven.
+    """
+
+    width: int
+    height: int
+    portable: bool
+    _stored: Image.Image = field(repr=False)
+    _orientation: int
+    _profile: bytes | None = field(repr=False)
+
+    @property
+    def form(self) -> str:
+        """The file's format by Pillow's name, one of `FORMATS`, HEIF, or MPO: a JPEG with more pictures behind it."""
+        return self._stored.format or ""
+
+    def decode(self, at_least: tuple[int, int] | None = None, *, colour_managed: bool = True) -> Image.Image:
+        """The picture a person sees: RGB, upright, sRGB, transparency over white. Only once for each Picture.
+
+        With `at_least` (width, height), a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller.
+        Without `colour_managed`, an embedded ICC profile is ignored, as OpenCV ignores it. Grey of more than 8 bits is
+        seen as `deep_to_8_bits` says.
+        Raises RowError (image_truncated, image_unreadable), and MemoryError.
+        """
+        image = self._stored
+        sixteen_bits = _has_sixteen_bits(image)
+        try:
+            if at_least is not None and image.format in ("JPEG", "MPO"):
+                image.draft(image.mode, at_least[::-1] if self._orientation in _QUARTER_TURNS else at_least)
+            image.load()
+        except Exception as error:  # decoders raise nearly anything on hostile bytes
+            _raise_if_not_about_the_data(error)
+            raise RowError(Code.IMAGE_TRUNCATED, f"the image cannot be decoded to its last row: {error}") from error
+        if sixteen_bits:
+            _check_not_dark(image)
+        try:
+            rgb = to_rgb(_in_8_bits(image), self._profile if colour_managed else None)
+            return rgb.transpose(_TURNS[self._orientation]) if self._orientation in _TURNS else rgb
+        except RowError:
+            raise
+        except Exception as error:
+            _raise_if_not_about_the_data(error)
+            raise RowError(Code.IMAGE_UNREADABLE, f"its colours cannot be converted: {error}") from error
+
+
+def open_image(data: bytes, *, heic: bool = False) -> Picture:
+    """Read the header of an image file; of several frames, the first counts. With `heic`, HEIC is read too.
+
+    Raises RowError (image_empty, image_unreadable, image_truncated, image_too_large, image_too_thin), and MemoryError.
+    """
+    if not data:
+        raise RowError(Code.IMAGE_EMPTY, "the image file has no bytes")
+    png = read_png(data) if data.startswith(SIGNATURE) else None
+    image = _opened(png.data if png else data, heic)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(width, height)
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise RowError(
+            Code.IMAGE_TOO_THIN,
+            f"{width} x {height} pixels: the longer side is more than {MAX_ASPECT} times the shorter one",
+        )
+    if _comes_out_as_noise(image):
+        raise RowError(
+            Code.IMAGE_UNREADABLE,
+            "a TIFF whose numbers cannot be read right as they are stored (16 bits in planes, or big-endian and "
+            "compressed): save it in another way, such as PNG",
+        )
+    orientation = _orientation(image)
+    if orientation in _QUARTER_TURNS:
+        width, height = height, width
+    profile = png.profile if png else image.info.get("icc_profile")
+    portable = orientation == 1 and (png is None or png.sound)
+    return Picture(width, height, portable, image, orientation, profile if isinstance(profile, bytes) else None)
+
+
+@contextmanager
+def set_up_for_pictures() -> Iterator[None]:
+    """While this lasts, Pillow and OpenCV are set up for work on many pictures, in two threads a core.
+
+    The settings are those of the whole process, in which others may work with Pillow too: they are put back.
+    """
+    limit, truncated = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    blocks, own_threads = Image.core.get_blocks_max(), cv2.getNumThreads()  # type: ignore[attr-defined]
+    # Ours is checked before a pixel is decoded, by `open_image`; Pillow's own would warn below it.
+    Image.MAX_IMAGE_PIXELS = None
+    # A file cut short is a fault of the row, not something to paper over with grey.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    # Pillow keeps so many blocks of memory (of 16 MB at most) for the next image. Given back to the system after each
+    # one, as is its default, they have to be mapped anew page by page: a quarter of the time of small images.
+    Image.core.set_blocks_max(4 * (os.cpu_count() or 1))  # type: ignore[attr-defined]
+    # Images are worked on in parallel already; OpenCV's own threads would only get in each other's way.
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, truncated
+        Image.core.set_blocks_max(blocks)  # type: ignore[attr-defined]
+        cv2.setNumThreads(own_threads)
+
+
+def _opened(data: bytes, heic: bool) -> Image.Image:
+    """The image with its header read, by the first decoder that takes it."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise RowError(Code.IMAGE_TOO_LARGE, f"the limit is {MAX_PIXELS:,} pixels: {error}") from error
+    except Exception as error:
+        _raise_if_not_about_the_data(error)
+        unreadable = error
+    # libavif gives no reason for what is too large for it.
+    for width, height in (struct.unpack(">II", b"".join(said)) for said in _SAID_SIZE.findall(data, 0, 1 << 16)):
+        if width * height > MAX_PIXELS:
+            raise _too_large(width, height)
+    if _HEIC.match(data):
+        if not heic:
+            raise RowError(
+                Code.IMAGE_UNREADABLE,
+                "HEIC is not read: its decoder can hang on a file that was made for that, and stop the build. Convert "
+                "the drop's HEIC images to JPEG, or set the param read_heic if you trust where they come from",
+            )
+        # Not registered with Pillow, whose formats are those of the whole process.
+        from pi_heif import HeifImageFile
+
+        try:
+            opened: Image.Image = HeifImageFile(io.BytesIO(data))
+        except Exception as error:
+            _raise_if_not_about_the_data(error)
+            raise RowError(Code.IMAGE_UNREADABLE, f"a HEIC file that cannot be opened: {error}") from error
+        return opened
+    raise RowError(Code.IMAGE_UNREADABLE, f"not an image of a supported format ({', '.join(FORMATS)})") from unreadable
+
+
+def _too_large(width: int, height: int) -> RowError:
+    return RowError(Code.IMAGE_TOO_LARGE, f"{width} x {height} pixels; the limit is {MAX_PIXELS:,} in all")
+
+
+def _raise_if_not_about_the_data(error: Exception) -> None:
+    """Raise an error again that another try may not meet: it says nothing about the image."""
+    if isinstance(error, MemoryError | ImportError) or (isinstance(error, OSError) and error.errno is not None):
+        raise error
+
+
+def _orientation(image: Image.Image) -> int:
+    """What EXIF says, 1 to 8; where it says nothing, the image is shown as it is stored, whatever its XMP says."""
+    if image.format == "TIFF":
+        # Pillow turns a TIFF itself, and has told the displayed size. By XMP, too, unless it is not there.
+        image.info.pop("xmp", None)
+        return 1
+    try:
+        exif = Image.Exif()
+        # Not by `getexif`, which decodes a PNG, and loses the errors.
+        exif.load(image.info["exif"])
+        value = exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken EXIF block, or none, says nothing about orientation
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _has_sixteen_bits(image: Image.Image) -> bool:
+    """Whether an image that is not decoded yet has 16 bits a channel, of which Pillow keeps the upper 8."""
+    return image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def _check_not_dark(image: Image.Image) -> None:
+    """Raises RowError for 16 bits a channel of which only the lower 12 are used: what is left of them is black."""
+    bands = image.getchannel("A") if image.mode == "RGBA" else image
+    if max(high for _, high in np.reshape(bands.getextrema(), (-1, 2))) < 16:
+        raise RowError(
+            Code.IMAGE_UNREADABLE,
+            "16 bits a channel, but all values are below a sixteenth of the range, so it would be seen as black: "
+            "scale the values to the full range",
+        )
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Grey of another depth in 8 bits; any other image as it is."""
+    tags = getattr(image, "tag_v2", {})
+    sample_format = next(iter(tags.get(ExifTags.Base.SampleFormat, (1,))), 1)
+    signed = sample_format == 2
+    if not (image.mode.startswith(("I", "F")) or (image.mode == "L" and signed)):
+        return image
+    values = np.asarray(image)
+    # Pillow has one mode for many types of numbers.
+    bits = next(iter(tags.get(ExifTags.Base.BitsPerSample, (0,))), 0)
+    if image.mode == "L":
+        values = values.view(np.int8)
+    elif image.mode == "I" and signed and bits == 16:
+        values = values.astype(np.int16)
+    elif image.mode == "I" and tags and not signed:
+        values = values.view(np.uint32)
+    transparent = image.info.get("transparency")
+    return deep_to_8_bits(
+        values,
+        white_is_zero=tags.get(ExifTags.Base.PhotometricInterpretation) == 0,
+        transparent=transparent if isinstance(transparent, int) else None,
+    )
+
+
+def _comes_out_as_noise(image: Image.Image) -> bool:
+    """Whether Pillow takes a TIFF and mixes up its bytes."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return False
+    packed = image.info.get("compression") != "raw"
+    if tags.get(ExifTags.Base.PlanarConfiguration, 1) == 2 and len(image.getbands()) > 1:
+        bits = max(tags.get(ExifTags.Base.BitsPerSample, (8,)))
+        return image.mode == "LA" if packed else bits != 8
+    return packed and tags.prefix == b"MM" and image.mode in ("I", "F")

@@ -1,0 +1,245 @@
+"""Reading one manifest row: is its text in order? Images are not looked at here."""
+
+import hashlib
+import json
+import math
+import posixpath
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import Any
+
+from regioncap.drop.seen import SeenIds
+from regioncap.errors import RowError
+from regioncap.regions.boxes import box_error
+from regioncap.regions.codes import Code
+from regioncap.regions.jsonl import canonical, clean
+from regioncap.regions.records import PlannedRow, Rejected, Source
+
+# Room for 50,000 boxes in a row; more than that is not a manifest line.
+MAX_LINE_BYTES = 4 * 1024 * 1024
+# Lists and objects in each other, the row itself included. What reads and writes JSON here and elsewhere gives up at
+# some 200 levels.
+MAX_DEPTH = 64
+# A bucket's key has at most so many bytes, a name in a folder so many.
+MAX_PATH_BYTES, _MAX_NAME_BYTES = 1024, 255
+_MAX_PATH = 1024
+# Room for 1,000 boxes; of what is longer, the beginning says which row it is.
+_ECHOED_OBJECT, _ECHOED_CHARACTERS = 16_000, 2000
+
+# A colon alone is a part of a name, as in `frame-00:01:02.jpg`, unless what stands before it is known for a scheme.
+_URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:https?|ftp|s3|gs|hdfs|file|data|blob|urn):)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Read one line of a JSONL manifest.
+
+    Raises RowError (line_too_long, not_utf8, not_json, not_an_object, and too_deep where it is beyond all reading).
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise RowError(Code.LINE_TOO_LONG, f"the line is longer than {MAX_LINE_BYTES:,} bytes")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RowError(Code.NOT_UTF8, f"the line is not UTF-8 at its byte {error.start}") from error
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RowError(Code.NOT_JSON, f"the line is not JSON: {error}") from error
+    except RecursionError as error:
+        if not text.rstrip().endswith("}"):
+            raise RowError(Code.NOT_JSON, "the line is not a JSON object: it has no end") from error
+        raise _too_deep_fault() from error
+    if not isinstance(value, dict):
+        raise RowError(Code.NOT_AN_OBJECT, f"the line is a JSON {_json_type(value)}, not an object")
+    return value
+
+
+def image_path(value: Any) -> str:
+    """Check the image's path: relative to the drop, and inside it.
+
+    Raises RowError (image_missing, image_not_a_path, image_is_url, image_outside_drop).
+    """
+    if value is None or value == "":
+        raise RowError(Code.IMAGE_MISSING, "the row names no image")
+    if not isinstance(value, str):
+        raise RowError(Code.IMAGE_NOT_A_PATH, f"the image is a JSON {_json_type(value)}, not a path")
+    if clean(value) != value or _CONTROL.search(value) or len(value) > _MAX_PATH or not value.strip():
+        raise RowError(Code.IMAGE_NOT_A_PATH, "the image's path is blank, too long, or has control characters in it")
+    if value.startswith(("/", "\\", "~")) or re.match(r"^[A-Za-z]:[\\/]", value):
+        raise RowError(Code.IMAGE_OUTSIDE_DROP, "the image's path is absolute; give it relative to the drop")
+    if _URL.match(value):
+        raise RowError(Code.IMAGE_IS_URL, "the image is a URL; upload the file with the drop and give its path")
+    if ".." in re.split(r"[\\/]", value):
+        raise RowError(Code.IMAGE_OUTSIDE_DROP, "the image's path leads out of the drop with '..'")
+    if posixpath.normpath(value) in (".", ""):
+        raise RowError(Code.IMAGE_NOT_A_PATH, "the image's path names the drop itself")
+    return value
+
+
+def too_deep(value: Any) -> bool:
+    """Whether lists and objects in `value` are nested more than `MAX_DEPTH` levels deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, list):
+                inner += item
+            elif isinstance(item, dict):
+                inner += item.values()
+        if not inner:
+            return False
+        level = inner
+    return any(isinstance(item, list | dict) for item in level)
+
+
+def _too_deep_fault() -> RowError:
+    return RowError(Code.TOO_DEEP, f"lists and objects in the row are nested more than {MAX_DEPTH} levels deep")
+
+
+def given_boxes(row: dict[str, Any], bbox_key: str) -> list[Any] | None:
+    """The boxes as given; None where there are none (no key, null or []).
+
+    Raises RowError when no box has a usable form (bbox_not_a_list, or the code of the first box).
+    """
+    boxes = _given(row, bbox_key)
+    if boxes is None or boxes == []:
+        return None
+    if not isinstance(boxes, list):
+        raise RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is a JSON {_json_type(boxes)}, not a list of boxes")
+    if len(boxes) == 4 and all(isinstance(value, int | float) for value in boxes):
+        raise RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is one flat box; write [[x, y, w, h]]")
+    faults = [box_error(box) for box in boxes]
+    first = faults[0]
+    if first is not None and all(faults):
+        listed = ", ".join(f"box {index}: {fault}" for index, fault in enumerate(faults[:10]))
+        raise RowError(first, f"no box can be used ({listed})")
+    return boxes
+
+
+def _given(row: dict[str, Any], key: str) -> Any:
+    """A row's value; None also for NaN, by which tables say that there is none."""
+    value = row.get(key)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+@dataclass
+class RowReader:
+    """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
+
+    `files` are the paths of the files in the drop; one that is not among them can have `path_bytes` bytes at most.
+    """
+
+    image_key: str
+    bbox_key: str
+    files: Container[str] = ()
+    path_bytes: int = MAX_PATH_BYTES
+    _ids: SeenIds = field(default_factory=SeenIds)
+    _repeats: dict[str, int] = field(default_factory=dict)
+
+    def read(self, row: dict[str, Any], source: Source) -> PlannedRow | Rejected:
+        """Check one parsed row."""
+        identity: str | None = None
+        try:
+            if too_deep(row):
+                raise _too_deep_fault()
+            identity = self._given_id(row)
+            image, listed = self._found(image_path(_given(row, self.image_key)))
+            boxes = given_boxes(row, self.bbox_key)
+            return PlannedRow(
+                manifest=source.manifest,
+                line=source.line,
+                id=identity if identity is not None else self._content_id(image, boxes),
+                image=image,
+                type="with_bbox" if self.bbox_key in row else "without_bbox",
+                bbox=clean(boxes),
+                listed=listed,
+            )
+        except RowError as fault:
+            return reject(source, fault, identity, row)
+
+    def _given_id(self, row: dict[str, Any]) -> str | None:
+        given = _given(row, "id")
+        if given is None:
+            return None
+        # A table makes floats of its integers where one of them is missing. Larger ones are not exact.
+        if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
+            given = int(given)
+        if isinstance(given, bool) or not isinstance(given, str | int) or given == "" or clean(given) != given:
+            raise RowError(Code.ID_INVALID, "the id is neither a non-empty string nor an integer")
+        identity = str(given)
+        if not self._ids.add(identity):
+            raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
+        return identity
+
+    def _found(self, image: str) -> tuple[str, bool]:
+        """The path by which the store knows the image, and whether it is among the files.
+
+        Stores do not agree on what `./`, `//` and backslashes mean. Here the path as given comes first, then the same
+        file's plain path, then that with the backslashes of Windows. Raises RowError (image_not_found).
+        """
+        if image in self.files:
+            return image, True
+        plain = posixpath.normpath(image)
+        for path in (plain, posixpath.normpath(image.replace("\\", "/"))):
+            if path != image and path in self.files:
+                return path, True
+        # Some stores refuse such a path with an error that says nothing of the row.
+        size = len(plain.encode())
+        if size > self.path_bytes or (
+            size > _MAX_NAME_BYTES and max(len(name.encode()) for name in plain.split("/")) > _MAX_NAME_BYTES
+        ):
+            raise RowError(
+                Code.IMAGE_NOT_FOUND,
+                f"there is no such file in the drop: a path has at most {self.path_bytes:,} bytes there, and each name "
+                f"in it {_MAX_NAME_BYTES}",
+            )
+        return plain, False
+
+    def _content_id(self, image: str, boxes: list[Any] | None) -> str:
+        """An id from the row's content; identical rows are told apart by how many came before."""
+        content = hashlib.sha256(canonical([image, boxes])).hexdigest()[:16]
+        identity = content
+        while not self._ids.add(identity):
+            self._repeats[content] = self._repeats.get(content, 1) + 1
+            identity = f"{content}-{self._repeats[content]}"
+        return identity
+
+
+def reject(source: Source, fault: RowError, identity: str | None, row: Any) -> Rejected:
+    """Write a fault down. `row` is echoed: an object as it is, bytes as text, the beginning of what is long."""
+    return Rejected(
+        manifest=source.manifest,
+        line=source.line,
+        id=identity,
+        code=fault.code,
+        reason=clean(fault.reason),
+        row=_echo(row),
+    )
+
+
+def _echo(row: Any) -> Any:
+    if isinstance(row, bytes):
+        echoed: Any = row[: 4 * _ECHOED_CHARACTERS].decode("utf-8", "replace")
+    elif too_deep(row):
+        # What lies deep in it is what could not be written down.
+        kept = row.items() if isinstance(row, dict) else ()
+        return _echo({key: "…" if isinstance(value, list | dict) else value for key, value in kept} or "…")
+    else:
+        echoed = clean(row)
+    if isinstance(echoed, list | dict):
+        text = json.dumps(echoed, ensure_ascii=False)
+        if len(text) <= _ECHOED_OBJECT:
+            return echoed
+        echoed = text
+    if isinstance(echoed, str) and len(echoed) > _ECHOED_CHARACTERS:
+        return echoed[:_ECHOED_CHARACTERS] + "…"
+    return echoed
+
+
+def _json_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), type(value).__name__)

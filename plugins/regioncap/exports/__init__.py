@@ -1,0 +1,59 @@
+"""Exports: the records of a build in other formats, below `exports/<format>/`.
+
+To add a format, write one function in a file of its own, and name it in `EXPORTERS` and in `settings.ExportFormat`. It
+gets an `Export`, whose `files` hands it the rows, file by file, and takes care of names, upload and hashes.
+"""
+
+from collections.abc import Callable, Sequence
+
+from regioncap.config.settings import CARRY_IMAGES, ExportFormat
+from regioncap.exports.coco import coco
+from regioncap.exports.export import Export
+from regioncap.exports.hf import hf
+from regioncap.exports.parquet import parquet
+from regioncap.exports.text import csv_text, json_array
+from regioncap.exports.webdataset import webdataset
+from regioncap.storage.store import Store
+from regioncap.warehouse.manifest import FileEntry
+from regioncap.work.plan import Plan
+
+EXPORTERS: dict[ExportFormat, Callable[[Export], None]] = {
+    "parquet": parquet,
+    "csv": csv_text,
+    "json": json_array,
+    "coco": coco,
+    "webdataset": webdataset,
+    "hf": hf,
+}
+
+
+def write_exports(
+    *,
+    plan: Plan,
+    drop: Store,
+    shards: Sequence[Store],
+    records: int,
+    build: Store,
+    progress: Callable[[str], None],
+) -> list[FileEntry]:
+    """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
+
+    `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, and `records` is
+    how many records they hold together. Memory does not grow with the build, and local disk holds one file at a time.
+    An original that is gone is noted, no error. Raises what the stores raise.
+    """
+    entries: list[FileEntry] = []
+    for name in plan.settings.export_formats:
+        export = Export(
+            name=name,
+            images=plan.settings.export_images if name in CARRY_IMAGES else "none",
+            plan=plan,
+            drop=drop,
+            shards=shards,
+            records=records,
+            build=build,
+            progress=progress,
+        )
+        EXPORTERS[name](export)
+        entries += export.finish()
+    return entries

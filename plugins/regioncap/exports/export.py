@@ -1,0 +1,182 @@
+"""What all exports share: records as they pass by, and files that are named, hashed and uploaded."""
+
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from regioncap.config.settings import ExportFormat, ExportImages
+from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
+from regioncap.parallel import in_order
+from regioncap.regions.jsonl import line
+from regioncap.storage.store import Store
+from regioncap.warehouse.manifest import FileEntry
+from regioncap.work import layout
+from regioncap.work.plan import Plan
+
+# A file without images has so many records at most: a hundred megabytes or two.
+_RECORDS_PER_FILE = 100_000
+# A file with images has about so many bytes: local disk holds one at a time.
+_BYTES_PER_FILE = 512 << 20
+# What is taken at a time: enough for a row group that is worth reading, and no strain on memory.
+_CHUNK_RECORDS = 5_000
+_CHUNK_BYTES = 16 << 20
+# Threads that read and write images; they mostly wait for storage.
+_THREADS = 8
+
+MISSING_IMAGES = "missing_images.jsonl"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record on its way into an export.
+
+    `number` is its 0-based place in the build; `line` is its JSON as the record files have it, without the line's end,
+    and `record` what that says. `image` is there where the export carries images, unless this one is gone.
+    """
+
+    number: int
+    line: bytes
+    record: dict[str, Any]
+    image: CarriedImage | None
+
+
+@dataclass(kw_only=True)
+class Export:
+    """One export of a build: where its rows come from, and where its files go.
+
+    `images` says which images it carries, `entries` lists the files written so far, relative to the build; the other
+    fields are those of `write_exports`.
+    """
+
+    name: ExportFormat
+    images: ExportImages
+    plan: Plan
+    drop: Store
+    shards: Sequence[Store]
+    records: int
+    build: Store
+    progress: Callable[[str], None]
+    entries: list[FileEntry] = field(default_factory=list)
+    _gone: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    _gone_rows: int = 0
+
+    @property
+    def folder(self) -> str:
+        """Where the export's files go, relative to the build."""
+        return f"exports/{self.name}/"
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its data files start."""
+        return self.plan.settings.file_name_prefix
+
+    def files(self, ending: str) -> Iterator[tuple[Path, Iterator[Row]]]:
+        """The export's files in turn, one at least: a local path to write at, and the rows that belong there.
+
+        A file is uploaded, and gone from the path, when the next one is asked for: close it before.
+        """
+        each = self._records_per_file()
+        count = max(1, -(-self.records // each))
+        rows = self.rows()
+        for number in range(count):
+            held = min(each, self.records - number * each)
+            with self.file(f"{self.prefix}-{number:05d}-of-{count:05d}.{ending}", held) as path:
+                yield path, islice(rows, held)
+
+    @contextmanager
+    def file(self, name: str, rows: int) -> Iterator[Path]:
+        """A local path to write a file of so many rows at; it is uploaded as `name` when the block ends well."""
+        with tempfile.TemporaryDirectory(prefix="regioncap-export-") as folder:
+            path = Path(folder, name)
+            yield path
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                stream.seek(0)
+                self.build.write_stream(stream, self.folder + name)
+            size = path.stat().st_size
+        self.entries.append(FileEntry(path=self.folder + name, rows=rows, bytes=size, sha256=digest))
+
+    def rows(self) -> Iterator[Row]:
+        """All records in order, with their images where the export carries them."""
+        lines = ((place, text) for place in self.shards for text in io.BytesIO(place.read(layout.RECORDS)))
+        # Without images there is nothing to wait for.
+        loaded = map(self._load, lines) if self.images == "none" else in_order(self._load, lines, _THREADS)
+        for number, (text, record, image) in enumerate(loaded):
+            if isinstance(image, ImageGoneError):
+                self._note_gone(record, image)
+            yield Row(number, text, record, image if isinstance(image, CarriedImage) else None)
+            if (number + 1) % (20_000 if self.images == "none" else 500) == 0:
+                self.progress(f"export {self.name}: {number + 1:,} of {self.records:,} records")
+
+    def write_images(self, images: Sequence[CarriedImage]) -> None:
+        """Put images beside the export's files, as `images/<name>`."""
+
+        def write(image: CarriedImage) -> None:
+            self.build.write(f"{self.folder}images/{image.name}", image.data)
+
+        for _ in in_order(write, images, _THREADS):
+            pass
+
+    def finish(self) -> list[FileEntry]:
+        """Write down which images are missing. Returns all files but loose images."""
+        with self._gone:
+            if self._gone_rows:
+                self._gone.seek(0)
+                with self.file(MISSING_IMAGES, self._gone_rows) as path, path.open("wb") as stream:
+                    shutil.copyfileobj(self._gone, stream, 1 << 20)
+                self.progress(
+                    f"export {self.name}: {self._gone_rows:,} records come without their image, since it is gone or "
+                    f"changed after it was marked: {self.folder}{MISSING_IMAGES} lists them"
+                )
+        return self.entries
+
+    def _load(self, item: tuple[Store, bytes]) -> tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]:
+        place, text = item
+        # Not as a model: `validate` has made the line from one, and checking it again would take twice as long.
+        record: dict[str, Any] = json.loads(text)
+        image: CarriedImage | ImageGoneError | None = None
+        try:
+            if self.images == "original":
+                image = original_image(self.drop, record["image"], record["image_sha256"])
+            elif self.images == "marked":
+                image = marked_image(place, record["image_with_bbox"])
+        except ImageGoneError as error:
+            image = error
+        return text.rstrip(b"\n"), record, image
+
+    def _note_gone(self, record: dict[str, Any], error: ImageGoneError) -> None:
+        self._gone_rows += 1
+        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | {"reason": str(error)}))
+
+    def _records_per_file(self) -> int:
+        if self.images == "none":
+            return _RECORDS_PER_FILE
+        sources = [(self.drop, "")] if self.images == "original" else [(place, "images/") for place in self.shards]
+        files = size = 0
+        for store, prefix in sources:
+            for entry in store.list(prefix):
+                files += 1
+                size += entry.size
+        return max(100, min(10_000, _BYTES_PER_FILE * files // max(1, size)))
+
+
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in batches that memory holds easily."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row.line) + (len(row.image.data) if row.image else 0)
+        if len(batch) == _CHUNK_RECORDS or size >= _CHUNK_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,108 @@
+"""Gates: small checks that an answer passes before it becomes a record.
+
+Each is in the file of its name. A gate of one's own is a `Gate` in any installed package, which names it as an entry
+point (docs/gates.md):
+
+    [project.entry-points."regioncap.gates"]
+    no_brands = "my_package.gates:NO_BRANDS"
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from regioncap.errors import GateError
+from regioncap.extend import GATES_GROUP, installed
+from regioncap.gates import (
+    control_characters,
+    cut_off,
+    described_once,
+    empty,
+    mark_talk,
+    prompt_leak,
+    refusal,
+    repetition,
+    same_text,
+    special_tokens,
+    whole_image,
+    wrong_language,
+)
+from regioncap.gates.gate import Answer, Caption, Check, Failure, Finding, Gate, about, each_caption, quote
+from regioncap.regions.codes import Code
+
+__all__ = [
+    "OWN_GATES", "Answer", "Caption", "Check", "Failure", "Finding", "Gate", "GateError", "about", "all_gates",
+    "each_caption", "quote", "run_gates",
+]  # fmt: skip
+
+_log = logging.getLogger(__name__)
+# Gates whose errors are in the log already: a gate that fails on every answer must not fill it.
+_told: set[str] = set()
+
+# In this order: the first that rejects names the row's code, so causes come before their consequences.
+OWN_GATES: tuple[Gate, ...] = (
+    cut_off.GATE,
+    empty.GATE,
+    repetition.GATE,
+    control_characters.GATE,
+    special_tokens.GATE,
+    refusal.GATE,
+    prompt_leak.GATE,
+    described_once.UNPARSEABLE,
+    described_once.MISSING_REGION,
+    described_once.INVENTED_REGION,
+    described_once.REPEATED_REGION,
+    wrong_language.GATE,
+    mark_talk.GATE,
+    whole_image.GATE,
+    same_text.GATE,
+)
+
+
+@cache
+def all_gates() -> tuple[Gate, ...]:
+    """RegionCap's gates, then those of installed packages, by name. Raises GateError."""
+    return (*OWN_GATES, *(_load(name) for name in sorted(installed(GATES_GROUP))))
+
+
+def _load(name: str) -> Gate:
+    point = installed(GATES_GROUP)[name]
+    mend = f"mend or uninstall the package that brings it ({point.dist.name if point.dist else point.value})"
+    try:
+        gate = point.load()
+    except Exception as error:
+        raise GateError(f"the gate {name} cannot be loaded from {point.value}: {error!r}; {mend}") from error
+    if not isinstance(gate, Gate) or gate.severity not in ("reject", "warn"):
+        raise GateError(f"the gate {name} at {point.value} is no Gate with the severity reject or warn; {mend}")
+    if gate.code != name or not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        raise GateError(
+            f"the gate at {point.value} has the code {gate.code!r} and the entry point {name!r}: they have to be the "
+            f"same, of small letters, digits and underscores; {mend}"
+        )
+    if name in list(Code):
+        raise GateError(f"the gate {name} at {point.value} has the name of a code of RegionCap's own; {mend}")
+    return gate
+
+
+def run_gates(answer: Answer, gates: Sequence[Gate] | None = None) -> list[Finding]:
+    """Every gate that does not pass, in the order of `gates` (default: all).
+
+    A gate that raises does not reject: what it should have looked at is noted as the warning `gate_error`.
+    """
+    findings: list[Finding] = []
+    for gate in all_gates() if gates is None else gates:
+        try:
+            failure = gate.check(answer)
+            if failure is not None and not isinstance(failure, Failure):
+                raise TypeError(f"it returned {failure!r}, neither a Failure nor None")
+        except Exception:
+            if gate.code not in _told:
+                _told.add(gate.code)
+                _log.exception("the gate %s failed; rows it fails on are marked with %s", gate.code, Code.GATE_ERROR)
+            failed = Gate(Code.GATE_ERROR, "warn", gate.check)
+            findings.append(Finding(failed, Failure(f"the gate {gate.code} raised an error instead of looking")))
+            continue
+        if failure is not None:
+            findings.append(Finding(gate, failure))
+    return findings

@@ -1,0 +1,105 @@
+"""The model is stuck: it says the same over and over."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from regioncap.gates.gate import Answer, Caption, Failure, Gate, each_caption, quote
+from regioncap.gates.wording import HAN, tokens
+from regioncap.regions.codes import Code
+
+# How often a unit of so many words (at least) is said in a row before it is a loop. "Very, very, very old" and
+# "red, white, red, white" are not; whole sentences are not repeated at all. Chinese is counted in characters.
+_LIMITS_WORDS = ((6, 2), (3, 3), (2, 4), (1, 4))
+_LIMITS_CHARACTERS = ((12, 2), (3, 3), (2, 4), (1, 5))
+# Numbers and single letters stand in rows on keyboards and scoreboards; signs repeat words on purpose.
+MIN_ROUNDS_OF_SIGNS = 10
+MIN_ROUNDS_OF_QUOTED = 8
+# So many times in a row, without a space between: "hahaha...", "!!!!!!!!".
+_RUN = re.compile(r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}|([^\w\s])(?:\s\3){9,}")
+# A loop in which a word or a number changes each time: so much of a text (of at least so many words) is in sequences of
+# four words that occur three times or more. Paragraphs without a loop stay below a fifth.
+NEAR_LOOP_SHARE = 0.6
+NEAR_LOOP_TOKENS = 32
+
+_HAN = re.compile(rf"[{HAN}]")
+_DIGITS = re.compile(r"\d+")
+
+
+def repeats_itself(caption: Caption) -> str | None:
+    """A caption has a loop in it."""
+    run = _RUN.search(caption.text)
+    if run:
+        return f"repeats {quote(run[1] or run[2] or run[3])} over and over"
+    said = tokens(caption.text)
+    if len(said) < min(MIN_ROUNDS_OF_QUOTED, 4):
+        return None
+    own = said if caption.own_words == caption.text else tokens(caption.own_words)
+    loop = _loop(own, 1) or (_loop(said, MIN_ROUNDS_OF_QUOTED) if own is not said else None)
+    return f"repeats {quote(loop)} over and over" if loop else _near_loop(said)
+
+
+def _loop(said: Sequence[str], least: int) -> str | None:
+    for unit, rounds in _repeats(said):
+        limits = _LIMITS_CHARACTERS if _HAN.match(unit[0]) or _HAN.match(unit[-1]) else _LIMITS_WORDS
+        limit = max(least, next(rounds for size, rounds in limits if len(unit) >= size))
+        if all((len(token) == 1 and not _HAN.match(token)) or token.isdigit() for token in unit):
+            limit = MIN_ROUNDS_OF_SIGNS
+        if rounds >= limit:
+            return " ".join(unit)
+    return None
+
+
+def _repeats(said: Sequence[str]) -> Iterator[tuple[Sequence[str], float]]:
+    """Units that follow upon themselves, and how many times they are said in all. In linear time.
+
+    Within a repetition of a unit of p words, each three words were last said p words before.
+    """
+    last: dict[tuple[str, ...], int] = {}
+    distance = length = 0
+    for at in range(2, len(said) + 1):
+        before = 0
+        if at < len(said):
+            key = (said[at - 2], said[at - 1], said[at])
+            before = at - last[key] if key in last else 0
+            last[key] = at
+        if before and before == distance:
+            length += 1
+            continue
+        if distance:
+            start = at - length - 2
+            yield said[start - distance : start] or said[:distance], (length + 2) / distance + 1
+        distance, length = before, 1
+
+
+def _near_loop(said: Sequence[str]) -> str | None:
+    if len(said) < NEAR_LOOP_TOKENS:
+        return None
+    shapes = [_DIGITS.sub("0", token) for token in said]
+    grams = list(zip(shapes, shapes[1:], shapes[2:], shapes[3:], strict=False))
+    counts = Counter(grams)
+    covered: set[int] = set()
+    for at, gram in enumerate(grams):
+        # A row of numbers is a keyboard or a calendar.
+        if counts[gram] >= 3 and set(gram) != {"0"}:
+            covered.update(range(at, at + 4))
+    if len(covered) < NEAR_LOOP_SHARE * len(shapes):
+        return None
+    return f"says nearly the same over and over ({quote(' '.join(counts.most_common(1)[0][0]))})"
+
+
+_each = each_caption(repeats_itself)
+
+
+def repetition(answer: Answer) -> Failure | None:
+    """A loop in a caption, or one over the answer, which then describes regions twice or ones that are not there."""
+    found = _each(answer)
+    if found is None and (
+        answer.parsed.repeated or any(region not in answer.regions for region in answer.parsed.captions)
+    ):
+        what = repeats_itself(Caption(answer.text, None, answer.language))
+        return Failure(f"the answer {what}") if what else None
+    return found
+
+
+GATE = Gate(Code.REPETITION, "reject", repetition)

@@ -1,0 +1,78 @@
+"""Two regions are described by (nearly) the same text: alike objects, or a model that mixes regions up."""
+
+import re
+from itertools import combinations
+
+from regioncap.gates.gate import Answer, Failure, Gate
+from regioncap.gates.wording import tokens
+from regioncap.regions.codes import Code
+from regioncap.regions.names import region_tag
+
+# Two captions are nearly the same if so much of their pairs of neighbouring words is: above, where one says all that
+# the other says; below, where each says something of its own.
+MIN_ALIKE_WITHIN = 0.8
+MIN_ALIKE = 0.9
+# Shorter captions are the same, or are not.
+MIN_WORDS = 4
+
+# Words that say nothing of a thing itself.
+_EMPTY = frozenset(
+    "a an the this that these there here it its is are was in the image region shows showing show and 一 个 只 "
+    "条 件 张 辆 位 "
+    "这 那 该 是 的 了 着 有 正 区 域 内 显 示 图 中 色".split()
+)
+# Words by which alike things are told apart.
+_TELLING = frozenset(
+    "left right top bottom upper lower front back rear near far middle center centre first second third fourth "
+    "fifth last "
+    "other another one two three four five six no not without half big large small tall short long larger "
+    "smaller open closed "
+    "empty full red blue green yellow purple orange cyan magenta brown pink teal lime white black grey gray "
+    "silver gold man woman "
+    "boy girl male female old young light dark above below under over inside outside behind striped plain "
+    "dotted standing "
+    "sitting lying 左 右 上 下 前 后 里 外 第 二 三 四 五 大 小 高 矮 长 短 红 蓝 绿 黄 紫 橙 青 粉 棕 白 黑 灰 "
+    "银 金 男 女 老 "
+    "开 关 空 满 旧 新 远 近 站 坐 躺 不 无 没 东 南 西 北 另".split()
+)
+_NUMBER = re.compile(r"\d")
+
+
+def same_text(answer: Answer) -> Failure | None:
+    """The first two regions whose captions are nearly the same, with the others of that text."""
+    captions = {region: _content(text) for region, text in sorted(answer.parsed.captions.items())}
+    pairs = {region: _pairs(words) for region, words in captions.items()}
+    for one, other in combinations(captions, 2):
+        if captions[one] and _alike(captions[one], captions[other], pairs[one], pairs[other]):
+            return Failure(f"{region_tag(one)} and {region_tag(other)} have nearly the same caption", (one, other))
+    return None
+
+
+def _content(text: str) -> tuple[str, ...]:
+    said = tokens(text)
+    return tuple(token for token in said if token not in _EMPTY) or tuple(said)
+
+
+def _pairs(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    """Each two neighbouring words, the first and the last with the caption's ends, in the singular."""
+    stems = [word.removesuffix("s") if len(word) > 3 else word for word in words]
+    return frozenset(zip(("", *stems), (*stems, ""), strict=True))
+
+
+def _alike(
+    one: tuple[str, ...], other: tuple[str, ...], pairs: frozenset[tuple[str, str]], others: frozenset[tuple[str, str]]
+) -> bool:
+    if one == other:
+        return True
+    if min(len(one), len(other)) < MIN_WORDS:
+        return False
+    alike = 2 * len(pairs & others) / (len(pairs) + len(others))
+    if alike < MIN_ALIKE_WITHIN:
+        return False
+    only_one, only_other = set(one) - set(other), set(other) - set(one)
+    if any(word in _TELLING or _NUMBER.search(word) for word in only_one | only_other):
+        return False
+    return alike >= MIN_ALIKE or not only_one or not only_other
+
+
+GATE = Gate(Code.SAME_TEXT, "warn", same_text)

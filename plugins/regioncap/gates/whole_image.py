@@ -1,0 +1,102 @@
+"""A caption describes the whole image instead of its region."""
+
+from regioncap.gates.gate import Caption, Gate, each_caption, quote
+from regioncap.gates.wording import QUOTED, any_of, sentences
+from regioncap.regions.codes import Code
+
+_IMAGE = r"(?:image|picture|photo|photograph|scene|screenshot|snapshot|visual)"
+_ADJECTIVES = (
+    r"(?:entire |whole |overall |full |given |provided |attached |complete |main |original |depicted |general )*"
+)
+_FIRST = r"(?:(?:overall|generally|in general|in summary|in short|in conclusion|as a whole),? )?"
+# "The picture on the wall", "the image of a lion": a picture in the image.
+_A_THING = (
+    r"(?! (?:on|of|hanging|hung|frame|frames|inside|above|below|behind|next|printed|painted|pinned|taped|album"
+    r"|book|gallery|to the"
+    r"|at the|in (?:a|an|the|its) (?:\w+ )?(?:frame|book|magazine|mirror|newspaper|window)|displayed on"
+    r"|shown on|depicted on"
+    r"|with (?:a|an|the) (?:\w+ )?frame))"
+)
+_NOT_A_THING = (
+    r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|screen|poster|shirt|mug|page|magazine|album"
+    r"|pinned|taped)\b)"
+)
+_PLACE = (
+    r"(?:room|street|city|park|kitchen|beach|landscape|market|office|forest|square|station|airport|restaurant"
+    r"|village|town"
+    r"|intersection|road|garden|people)"
+)
+_SHOWS = (
+    r"(?:shows?|depicts?|displays?|features?|captures?|presents?|portrays?|illustrates?|contains?|includes?|is"
+    r"|appears"
+    r"|seems)"
+)
+_OF_ALL = (
+    r"(?:subject|focus|focal point|theme|topic|setting|atmosphere|mood|tone|composition|perspective|style"
+    r"|background|foreground|rest"
+    r"|content|contents|overall \w+|environment)"
+)
+_KIND = (
+    r"(?:street|city|urban|outdoor|indoor|beach|kitchen|park|office|winter|rural|market|traffic|crowded"
+    r"|domestic|everyday|busy|lively"
+    r"|peaceful|bustling|natural|cityscape|landscape)"
+)
+_ENGLISH = any_of(
+    # the image is what the sentence is about
+    rf"^{_FIRST}(?:the|this|that|your) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+    rf"^{_FIRST}(?:{_IMAGE}) (?:also |clearly |mainly )?{_SHOWS}\b",
+    rf"^{_FIRST}(?:in|within|throughout|across|from) (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+    rf"^{_FIRST}(?:this|it|that)(?:'s| is| appears to be| seems to be| looks like) (?:an?"
+    rf"|the) (?:[\w-]+ ){{0,4}}{_IMAGE}\b(?! (?:frame|album|book))",
+    rf"^{_FIRST}the (?:main |central |primary |overall |general )*{_OF_ALL} (?:of|in) (?:the"
+    rf"|this) {_ADJECTIVES}{_IMAGE}\b",
+    rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
+    rf"|\bthe rest of the {_IMAGE}\b",
+    rf"^(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
+    rf"^(?:an? |the )?{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
+    r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
+    rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
+    r"\bview of (?:the |an? )?(?:whole|entire|full)\b|^(?:an? |the )?(?:\w+ )?overview of\b",
+    r"^(?:an? |the )?(?:wide|full|overall|long|establishing|panoramic|aerial|bird's[- ]eye"
+    r"|general)(?:[- ]angle)? (?:shot|view) of\b",
+    rf"^(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
+    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you) can see\b",
+)
+
+_IMAGE_ZH = r"(?:图像|图片|照片|画面|相片|影像|截图)"
+_THIS_ZH = r"(?:这|该|此|本|那|整)?(?:一)?(?:张|幅|个)?(?:整张|整幅|整个)?"
+_CHINESE = any_of(
+    # 图片左侧的自行车, 照片墙, 照片上的女子: things at a place of the image, or pictures in it
+    rf"^(?:总体来说|总的来说|总体而言|整体来看|整体上|整体而言|总之)?[，,]?(?:在|从)?{_THIS_ZH}(?:给定的"
+    rf"|提供的)?(?:{_IMAGE_ZH}|(?<=[这该此本][张幅])图|(?<=[该此本幅张])图)"
+    r"(?!墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
+    r"|(?:上|中|里|内)?的(?!主|背景|前景|整体|内容|中心|场景|氛围|色调|风格|焦点|构图|重点))",
+    r"^(?:在|从)?图(?=[中里])(?:中|里)(?!的)",
+    rf"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
+    rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
+    rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围)|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
+    rf"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
+    r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^场景(?:中|里|是|为|展|显|描|呈)|全景(?!天窗|相机)",
+)
+
+
+# Captions with none of these are done with.
+_HINTS = (
+    "image", "picture", "photo", "scene", "screenshot", "snapshot", "visual", "view", "shot", "composition",
+    "we can", "you can", "whole", "entire", "图", "照", "影", "画面", "相片", "场", "整", "全", "总体",
+)  # fmt: skip
+
+
+def whole_image(caption: Caption) -> str | None:
+    """A sentence has the image, the photo, the scene as what it is about."""
+    text = caption.own_words.lower()
+    if not any(hint in text for hint in _HINTS):
+        return None
+    for sentence in sentences(caption.own_words):
+        bare = sentence.replace("’", "'").strip(f" \t-*#{QUOTED}，,")
+        if _ENGLISH.search(bare) or (not bare.isascii() and _CHINESE.search(bare)):
+            return f"is about the whole image: {quote(bare)}"
+    return None
+
+
+GATE = Gate(Code.WHOLE_IMAGE, "warn", each_caption(whole_image))

@@ -1,0 +1,135 @@
+"""The pieces that mark styles are made of. A piece draws one thing for all regions of an image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from PIL import Image, ImageDraw, ImageFont
+
+from regioncap.marks.labels import Rect, Size, place_labels
+from regioncap.marks.palette import RGB, contrast
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One region to mark: its number (1-based), its rectangle in integer pixels of the image, its colour, its label."""
+
+    region: int
+    rect: Rect
+    colour: RGB
+    label: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes in pixels of the image that is drawn on."""
+
+    line: int
+    halo: int
+    tag: int
+
+
+class Piece(Protocol):
+    """A piece, as a style calls it."""
+
+    def __call__(self, image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+        """Draw on `image` in place."""
+
+
+def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+    """A frame just around each region, with a halo of the contrasting colour on both sides."""
+    draw = ImageDraw.Draw(image)
+    for mark in marks:
+        grown = scale.line + scale.halo
+        outer = _inside(_grow(mark.rect, grown + scale.halo), image.size)
+        draw.rectangle(_inclusive(outer), outline=contrast(mark.colour), width=grown + scale.halo)
+        draw.rectangle(
+            _inclusive(_grow(outer, -scale.halo)),
+            outline=mark.colour,
+            width=scale.line,
+        )
+
+
+def corner_ticks(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+    """An L at each of a region's corners: hides less than a full frame."""
+    draw = ImageDraw.Draw(image)
+    for mark in marks:
+        x0, y0, x1, y1 = _inside(_grow(mark.rect, scale.line), image.size)
+        reach_x, reach_y = max(scale.line * 2, (x1 - x0) // 4), max(scale.line * 2, (y1 - y0) // 4)
+        arms = []
+        for x, inward_x in ((x0, 1), (x1 - 1, -1)):
+            for y, inward_y in ((y0, 1), (y1 - 1, -1)):
+                arms.append(_bar(x, y, inward_x * reach_x, inward_y * scale.line))
+                arms.append(_bar(x, y, inward_x * scale.line, inward_y * reach_y))
+        for arm in arms:
+            draw.rectangle(_inclusive(_inside(_grow(arm, scale.halo), image.size)), fill=contrast(mark.colour))
+        for arm in arms:
+            draw.rectangle(_inclusive(arm), fill=mark.colour)
+
+
+def dim_outside(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+    """Darken everything that lies in no region to 55 %."""
+    dimmed = image.point([round(value * 0.55) for value in range(256)] * len(image.getbands()))
+    for mark in marks:
+        dimmed.paste(image.crop(mark.rect), mark.rect[:2])
+    image.paste(dimmed)
+
+
+def tags(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+    """A filled tag with each region's label."""
+    draw = ImageDraw.Draw(image)
+    places = tag_places(marks, scale, image.size)
+    font, stroke = _font(scale.tag), _stroke(scale.tag)
+    for mark, place in zip(marks, places, strict=True):
+        ink = contrast(mark.colour)
+        draw.rectangle(_inclusive(place), fill=mark.colour, outline=ink)
+        left, top, right, bottom = font.getbbox(mark.label, stroke_width=stroke)
+        x = place[0] + (place[2] - place[0] - (right - left)) / 2 - left
+        y = place[1] + (place[3] - place[1] - (bottom - top)) / 2 - top
+        draw.text((round(x), round(y)), mark.label, fill=ink, font=font, stroke_width=stroke, stroke_fill=ink)
+
+
+def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> list[Rect]:
+    """Where `tags` puts each mark's tag in an image of size `frame`."""
+    sizes = [_tag_size(mark.label, scale.tag, frame) for mark in marks]
+    return place_labels([mark.rect for mark in marks], sizes, frame)
+
+
+def _tag_size(label: str, height: int, frame: Size) -> Size:
+    left, _, right, _ = _font(height).getbbox(label, stroke_width=_stroke(height))
+    width = max(height, round(right - left) + max(4, height // 3))
+    return min(width, frame[0]), min(height, frame[1])
+
+
+@lru_cache(maxsize=64)
+def _font(tag_height: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font (Aileron, CC0), sized so that digits fill three quarters of the tag's height."""
+    font = ImageFont.load_default(size=max(8, round(tag_height * 0.98)))
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow was built without FreeType: install the Pillow wheel from the lock file")
+    return font
+
+
+def _stroke(tag_height: int) -> float:
+    """Aileron is a regular weight; this outline makes it bold."""
+    return tag_height / 28
+
+
+def _grow(rect: Rect, by: int) -> Rect:
+    return rect[0] - by, rect[1] - by, rect[2] + by, rect[3] + by
+
+
+def _inside(rect: Rect, frame: Size) -> Rect:
+    return max(0, rect[0]), max(0, rect[1]), min(frame[0], rect[2]), min(frame[1], rect[3])
+
+
+def _bar(x: int, y: int, width: int, height: int) -> Rect:
+    """A rectangle that starts at the pixel (x, y) and extends by a signed width and height."""
+    left, top = (x if width > 0 else x + width + 1), (y if height > 0 else y + height + 1)
+    return left, top, left + abs(width), top + abs(height)
+
+
+def _inclusive(rect: Rect) -> tuple[int, int, int, int]:
+    """Pillow's rectangles include their last pixel."""
+    return rect[0], rect[1], max(rect[0], rect[2] - 1), max(rect[1], rect[3] - 1)

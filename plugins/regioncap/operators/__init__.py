@@ -1,1 +1,0 @@
-"""Thin Airflow skins over the steps in `regioncap.builds`."""

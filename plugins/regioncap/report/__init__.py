@@ -1,0 +1,9 @@
+"""What a person is told of a build.
+
+`figures`   report.json: what became of every row, what the gates found
+`page`      report.html, a page that needs no server
+`card`      README.md, the dataset card; `licences` knows models' licences
+`drift`     what is unlike the builds of the days before
+`schemas`   include/schemas and docs/fields.md, made from the models
+`shown`, `words`  text of unknown origin made fit to be shown, and counted
+"""

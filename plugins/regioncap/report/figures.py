@@ -1,0 +1,360 @@
+"""`report.json`: everything about a build that is not a record, gathered while its rows pass by."""
+
+import hashlib
+import heapq
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+import regioncap
+from regioncap.gates import all_gates
+from regioncap.parallel import in_order
+from regioncap.regions.records import Record, Rejected
+from regioncap.report.words import count_words
+from regioncap.storage.readback import informing, no_newer_than
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import partition_path
+from regioncap.warehouse.manifest import Counts, Manifest
+from regioncap.work import layout
+from regioncap.work.counts import load_counts, load_render_counts
+from regioncap.work.plan import Plan
+
+# The form of `report.json` has a version of its own: it changes more often than what is published.
+REPORT_VERSION = "2.0"
+
+SCHEMA_IGNORED = (
+    "the server ignored that answers were to be structured: they were read as free text, which fails more often; serve "
+    "the model with a vLLM that has structured output, or set answer_format to free_text"
+)
+COUNTS_UNKNOWN = (
+    "of {unknown} of {shards} shards it is not known what was asked, and whether answers could be structured: their "
+    "caption.json is missing or cannot be read"
+)
+
+# What the page shows. At about 20 KB a photo it stays near 1.5 MB, however large the build is.
+SAMPLED_RECORDS = 48
+SAMPLED_WARNED = 16
+SAMPLED_PER_CODE = 8
+
+# Small files of all shards, for which storage is waited.
+_READS_AT_ONCE = 16
+_LIBRARIES = ("pillow", "opencv-python-headless", "aiohttp")
+
+Item = TypeVar("Item")
+
+
+class _Model(BaseModel):
+    # What is written has these fields only; of what is read, others are ignored.
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
+
+
+class GateCounts(_Model):
+    """What a gate found in a build."""
+
+    warned: int = Field(ge=0, description="Records that it warned of.", examples=[3])
+    rejected: int = Field(ge=0, description="Rows that it rejected.", examples=[1])
+
+
+class Quality(_Model):
+    """Figures to compare builds by, whatever their sizes: a later build that differs much is worth a look."""
+
+    rejection_rate: float = Field(ge=0, le=1, description="Rejected rows, as a share of all rows.", examples=[0.1346])
+    warning_rate: float = Field(
+        ge=0, le=1, description="Records with at least one warning, as a share of all records.", examples=[0.0667]
+    )
+    regions_per_record: float = Field(ge=0, description="Described regions per record, mean.", examples=[4.2667])
+    attempts_per_record: float = Field(
+        ge=0, description="How often the model was asked for a record, mean.", examples=[1.0444]
+    )
+    caption_characters: float = Field(ge=0, description="Characters per caption, mean.", examples=[27.4219])
+    caption_words: float = Field(
+        ge=0,
+        description="Words per caption, mean. In scripts without spaces (Chinese, Japanese) each character is one.",
+        examples=[5.0],
+    )
+    gate_rates: dict[str, float] = Field(
+        description="For each gate that found something: of how many answered rows (records, and rows that a gate "
+        "rejected), as a share. A gate that is not listed found nothing.",
+        examples=[{"same_text": 0.0652, "missing_region": 0.0217}],
+    )
+
+
+class Distribution(_Model):
+    """How often each value of a count occurs."""
+
+    mean: float = Field(ge=0, description="The mean, 0 where there are none.", examples=[2.9231])
+    smallest: int = Field(ge=0, description="The smallest value, 0 where there are none.", examples=[1])
+    largest: int = Field(ge=0, description="The largest value, 0 where there are none.", examples=[10])
+    counts: dict[str, int] = Field(
+        description="For each value, in ascending order, how often it occurs.", examples=[{"1": 4, "2": 7, "10": 2}]
+    )
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> "Distribution":
+        """The distribution of values, given how often each occurs."""
+        total = sum(counts.values())
+        return cls(
+            mean=_share(sum(value * times for value, times in counts.items()), total),
+            smallest=min(counts, default=0),
+            largest=max(counts, default=0),
+            counts={str(value): times for value, times in sorted(counts.items())},
+        )
+
+
+class Timings(_Model):
+    """What the build took."""
+
+    questions: int = Field(ge=0, description="Different questions that the drop's rows ask.", examples=[45])
+    kept: int = Field(
+        ge=0, description="Questions that an earlier try of the same shard had an answer to.", examples=[0]
+    )
+    taken_over: int = Field(
+        ge=0, description="Questions that the build published before had an answer to.", examples=[0]
+    )
+    asked: int = Field(ge=0, description="Questions that were sent, those asked again included.", examples=[47])
+    prompt_tokens: int = Field(ge=0, description="Tokens that the model read.", examples=[11872])
+    completion_tokens: int = Field(ge=0, description="Tokens that the model wrote.", examples=[2313])
+    rendering_seconds: float = Field(ge=0, description="Time that render tasks took, summed.", examples=[1.3])
+    asking_seconds: float = Field(ge=0, description="Time that caption tasks took, summed.", examples=[19.2])
+    publishing_seconds: float = Field(
+        ge=0, description="Time from the first file of the build to this report.", examples=[0.8]
+    )
+    schema_ignored: bool = Field(
+        description="Whether the server ignored that answers were to be structured: they were read as free text.",
+        examples=[False],
+    )
+
+
+class Report(_Model):
+    """`report.json`: everything about a build that is not a record."""
+
+    schema_version: Annotated[str, AfterValidator(no_newer_than(REPORT_VERSION))] = Field(
+        default=REPORT_VERSION, description="The version of this file's form.", examples=[REPORT_VERSION]
+    )
+    partition: str = Field(description="The partition's folder, `dt=<date>`.", examples=["dt=2026-10-05"])
+    build_id: str = Field(description="The build's unique id.", examples=["20261123T161543Z-024ffe44"])
+    created_at: str = Field(description="When the build was made, in UTC.", examples=["2026-11-23T16:15:43+00:00"])
+    drop_uri: str = Field(description="Where the images came from.", examples=["s3://drops/2026-10-05"])
+    counts: Counts = Field(description="How many rows became what.")
+    quality: Quality = Field(description="Figures to compare builds by.")
+    rejected_by_code: dict[str, int] = Field(
+        description="Rejected rows by their code, most frequent first.", examples=[{"image_not_found": 4, "cut_off": 1}]
+    )
+    gates: dict[str, GateCounts] = Field(
+        description="What each gate that found something found, most frequent first.",
+        examples=[{"same_text": {"warned": 3, "rejected": 0}, "missing_region": {"warned": 0, "rejected": 1}}],
+    )
+    warnings: list[str] = Field(
+        description="What is unusual about the build as a whole, as sentences.",
+        examples=[["31.0% rejected rows; the last 7 builds had at most 4.2%"]],
+    )
+    warned_records: int = Field(ge=0, description="Records with at least one warning.", examples=[3])
+    dropped_boxes_by_code: dict[str, int] = Field(
+        description="Given boxes that are not regions, by their code, most frequent first.", examples=[{"outside": 2}]
+    )
+    regions_per_image: Distribution = Field(description="Regions of a record.")
+    words_per_caption: Distribution = Field(description="Words of a caption, counted as for `quality`.")
+    attempts_per_record: Distribution = Field(description="How often the model was asked for a record.")
+    timings: Timings = Field(description="Questions, tokens and seconds that it took.")
+    model: str = Field(
+        description="The model, by the name that its server gives it. Which revision it is, servers do not tell.",
+        examples=["Qwen/Qwen2.5-VL-7B-Instruct"],
+    )
+    settings: dict[str, Any] = Field(
+        description="All settings of the run, by the names of its params; `prompt` is the one that was used.",
+        examples=[{"temperature": 0.7, "seed": 42, "mark_style": "box"}],
+    )
+    versions: dict[str, str] = Field(
+        description="Versions of RegionCap, Python and the libraries that shape what is published.",
+        examples=[{"regioncap": "0.1.0", "python": "3.11.9", "pillow": "12.0.0"}],
+    )
+
+
+class Sample(Generic[Item]):
+    """At most `size` of the items that pass by: those with the smallest hashes, a fair choice, the same each time."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._passed = 0
+        self._heap: list[tuple[int, int, Item]] = []
+
+    def add(self, key: str, item: Item) -> None:
+        """Let an item pass by, known by `key`."""
+        self._passed += 1
+        rank = -int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
+        keep = heapq.heappush if len(self._heap) < self._size else heapq.heappushpop
+        keep(self._heap, (rank, self._passed, item))
+
+    def first(self, number: int) -> list[Item]:
+        """The `number` items with the smallest hashes, in the order in which they passed."""
+        kept = sorted(heapq.nlargest(number, self._heap, key=lambda entry: entry[:2]), key=lambda entry: entry[1])
+        return [item for _, _, item in kept]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows to look at: records, those with warnings first, and rejected rows by their code."""
+
+    warned: list[Record]
+    clean: list[Record]
+    rejected: dict[str, list[Rejected]]
+
+
+class Statistics:
+    """Gathers what the report says while records and rejected rows pass by once; memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self.rejected_by_code: Counter[str] = Counter()
+        self.dropped_boxes_by_code: Counter[str] = Counter()
+        self.checks: Counter[str] = Counter()
+        self.regions_per_image: Counter[int] = Counter()
+        self.words_per_caption: Counter[int] = Counter()
+        self.attempts_per_record: Counter[int] = Counter()
+        self.warned_records = 0
+        self._characters = 0
+        self._warned: Sample[Record] = Sample(SAMPLED_WARNED)
+        self._clean: Sample[Record] = Sample(SAMPLED_RECORDS)
+        self._rejected: dict[str, Sample[Rejected]] = {}
+
+    def add(self, record: Record) -> None:
+        """Count a record."""
+        self.regions_per_image[len(record.regions)] += 1
+        self.attempts_per_record[record.attempts] += 1
+        self.checks.update(record.checks)
+        self.dropped_boxes_by_code.update(str(box.code) for box in record.dropped_boxes)
+        self.words_per_caption.update(count_words(region.caption) for region in record.regions)
+        self._characters += sum(len(region.caption) for region in record.regions)
+        self.warned_records += bool(record.checks)
+        (self._warned if record.checks else self._clean).add(record.id, record)
+
+    def add_rejected(self, row: Rejected) -> None:
+        """Count a rejected row."""
+        code = str(row.code)
+        self.rejected_by_code[code] += 1
+        sample = self._rejected.setdefault(code, Sample(SAMPLED_PER_CODE))
+        sample.add(f"{row.manifest}:{row.line}", row)
+
+    @property
+    def rejected(self) -> int:
+        """How many rows are rejected so far."""
+        return self.rejected_by_code.total()
+
+    @property
+    def counts(self) -> Counts:
+        """How many rows became what."""
+        records = self.regions_per_image.total()
+        return Counts(
+            rows=records + self.rejected,
+            captioned=records,
+            rejected=self.rejected,
+            regions=self.words_per_caption.total(),
+        )
+
+    @property
+    def samples(self) -> Samples:
+        """What the page shows; few records with warnings leave more room for others."""
+        warned = self._warned.first(SAMPLED_WARNED)
+        return Samples(
+            warned=warned,
+            clean=self._clean.first(SAMPLED_RECORDS - len(warned)),
+            rejected={code: self._rejected[code].first(SAMPLED_PER_CODE) for code in _leading(self.rejected_by_code)},
+        )
+
+    def gates(self) -> dict[str, GateCounts]:
+        """What each gate that found something found."""
+        names = {str(gate.code) for gate in all_gates()}
+        rejecting = Counter({code: rows for code, rows in self.rejected_by_code.items() if code in names})
+        return {
+            name: GateCounts(warned=self.checks[name], rejected=rejecting[name])
+            for name in _leading(self.checks + rejecting)
+        }
+
+    def quality(self) -> Quality:
+        """The figures to compare builds by."""
+        counts, gates = self.counts, self.gates()
+        answered = counts.captioned + sum(gate.rejected for gate in gates.values())
+        return Quality(
+            rejection_rate=_share(counts.rejected, counts.rows),
+            warning_rate=_share(self.warned_records, counts.captioned),
+            regions_per_record=_share(counts.regions, counts.captioned),
+            attempts_per_record=Distribution.of(self.attempts_per_record).mean,
+            caption_characters=_share(self._characters, counts.regions),
+            caption_words=Distribution.of(self.words_per_caption).mean,
+            gate_rates={name: _share(gate.warned + gate.rejected, answered) for name, gate in gates.items()},
+        )
+
+
+def make_report(
+    plan: Plan, work: Store, statistics: Statistics, *, build_id: str, started: datetime, unusual: Sequence[str]
+) -> Report:
+    """The report of a build that was `started` to be written then, and about which this is `unusual`.
+
+    `work` is rooted at the build's date.
+    """
+    places = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
+    rendered = [item for item in in_order(load_render_counts, places, _READS_AT_ONCE) if item is not None]
+    asked = [item for item in in_order(load_counts, places, _READS_AT_ONCE) if item is not None]
+    warnings = [*unusual]
+    if any(item.schema_ignored for item in asked):
+        warnings.append(SCHEMA_IGNORED)
+    if unknown := len(places) - len(asked):
+        warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(places)))
+    return Report(
+        partition=partition_path(plan.date),
+        build_id=build_id,
+        created_at=started.isoformat(timespec="seconds"),
+        drop_uri=plan.drop_uri,
+        counts=statistics.counts,
+        quality=statistics.quality(),
+        rejected_by_code=_leading(statistics.rejected_by_code),
+        gates=statistics.gates(),
+        warnings=warnings,
+        warned_records=statistics.warned_records,
+        dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
+        regions_per_image=Distribution.of(statistics.regions_per_image),
+        words_per_caption=Distribution.of(statistics.words_per_caption),
+        attempts_per_record=Distribution.of(statistics.attempts_per_record),
+        timings=Timings(
+            questions=sum(item.questions for item in asked),
+            kept=sum(item.kept for item in asked),
+            taken_over=sum(item.taken_over for item in asked),
+            asked=sum(item.asked for item in asked),
+            prompt_tokens=sum(item.prompt_tokens for item in asked),
+            completion_tokens=sum(item.completion_tokens for item in asked),
+            rendering_seconds=_seconds(item.seconds for item in rendered),
+            asking_seconds=_seconds(item.seconds for item in asked),
+            publishing_seconds=_seconds([max(0.0, (datetime.now(UTC) - started).total_seconds())]),
+            schema_ignored=any(item.schema_ignored for item in asked),
+        ),
+        model=plan.model,
+        settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},
+        versions={
+            "regioncap": regioncap.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+        },
+    )
+
+
+def _leading(counts: Counter[str]) -> dict[str, int]:
+    """Most frequent first, equal ones by name: the same whatever the order in which rows came."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _share(part: float, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _seconds(times: Iterable[float]) -> float:
+    return round(sum(times), 1)
+
+
+def load_report(partition: Store, published: Manifest) -> Report | None:
+    """The report of a published build; None where it cannot be had, or is of a version that had another form."""
+    return informing(partition, f"{published.build}/report.json", Report)

@@ -1,0 +1,199 @@
+"""`report.html`: what a person looks at. One page without scripts that refers to nothing outside.
+
+Captions, paths and reasons come from models and drops. All of it is escaped, invisible characters are written out, and
+the page's content security policy allows no style but the template's own and no script at all.
+"""
+
+import base64
+import hashlib
+import inspect
+import io
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+from regioncap.gates import all_gates
+from regioncap.marks.palette import PALETTE, RGB, contrast
+from regioncap.regions.codes import Code
+from regioncap.report.figures import Report, Samples
+from regioncap.report.licences import licence_of
+from regioncap.report.shown import excerpt, legible
+
+_THUMBNAIL = 420
+# Reading waits for the bucket, and Pillow lets go of the interpreter.
+_IMAGES_AT_ONCE = 8
+_MOST_BARS = 16
+# Of each text so much is shown; all of it is in the files.
+_CAPTION_LENGTH = 500
+
+
+def _fit(value: Any) -> Any:
+    """What a template prints: text of our own as it is, all other text legible; Jinja escapes it then."""
+    return legible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("regioncap.report", "templates"),
+    autoescape=True,
+    finalize=_fit,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a histogram: how many values there are from `low` to `high`; `high` is None where it is open."""
+
+    low: int
+    high: int | None
+    count: int
+
+    @property
+    def label(self) -> str:
+        """`3`, `10-14` or `60+`."""
+        if self.high is None:
+            return f"{self.low}+"
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+
+
+def bars(counts: Mapping[str, int]) -> list[Bar]:
+    """A histogram of values: a bar for each value, or for ranges of equal, round width where there are too many.
+
+    The few values far above all others (1 in 100) share the last bar.
+    """
+    values = {int(value): count for value, count in counts.items()}
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    usual = _quantile(values, 0.99)
+    width = next(width for width in _round_widths() if usual // width - low // width < _MOST_BARS - 1)
+    first, last = low // width, usual // width
+    found = [0] * (last - first + 2)
+    for value, count in values.items():
+        found[min(value // width, last + 1) - first] += count
+    steps = [Bar(step * width, step * width + width - 1, count) for step, count in enumerate(found[:-1], start=first)]
+    return [*steps, Bar((last + 1) * width, None, found[-1])] if high // width > last else steps
+
+
+def _quantile(values: Mapping[int, int], share: float) -> int:
+    left = share * sum(values.values())
+    for value, count in sorted(values.items()):
+        left -= count
+        if left <= 0:
+            return value
+    return max(values)
+
+
+def _round_widths() -> Any:
+    power = 1
+    while True:
+        yield from (power, 2 * power, 5 * power)
+        power *= 10
+
+
+def render_page(report: Report, samples: Samples, read_image: Callable[[str], bytes]) -> str:
+    """The whole page. `read_image` reads a record's `image_with_bbox`, in several threads."""
+    shown = [*samples.warned, *samples.clean]
+    with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
+        pictures = list(pool.map(lambda record: _thumbnail(read_image(record.image_with_bbox)), shown))
+    style = Markup(_TEMPLATES.get_template("report.css").render(marks=_mark_colours()))
+    return _TEMPLATES.get_template("report.html").render(
+        report=report,
+        cards=list(zip(shown, pictures, strict=True)),
+        samples=samples,
+        fates=_fates(report),
+        histograms=_histograms(report),
+        licence=licence_of(report.model),
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        mark_of=lambda region: (region - 1) % len(PALETTE) + 1,
+        meaning=meaning,
+        prose=prose,
+        percent=percent,
+        cut=lambda text, length=_CAPTION_LENGTH: excerpt(text, length),
+        answer_of=_answer_of,
+    )
+
+
+def meaning(name: str) -> str:
+    """What a code says, or a gate of somebody's own; as a sentence, empty where nobody knows."""
+    known = {str(code): f"{code.meaning[0].upper()}{code.meaning[1:]}." for code in Code}
+    explained = {str(gate.code): inspect.getdoc(gate.check) or "" for gate in all_gates()}
+    return known.get(name) or " ".join(explained.get(name, "").split("\n\n")[0].split())
+
+
+def prose(text: str) -> Markup:
+    """A sentence of our own, with what stands between backticks as code."""
+    parts = [
+        Markup("<code>{}</code>" if number % 2 else "{}").format(part) for number, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
+def percent(part: float, whole: float) -> str:
+    """A share for people: `12 %`, `0.4 %`, `< 0.1 %`, `> 99.9 %`."""
+    share = 100 * part / whole if whole else 0.0
+    if 0 < share < 0.1:
+        return "<\u00a00.1\u00a0%"
+    if 99.9 < share < 100:
+        return ">\u00a099.9\u00a0%"
+    return f"{share:.1f}\u00a0%" if 0 < share < 10 or 99 < share < 100 else f"{share:.0f}\u00a0%"
+
+
+@dataclass(frozen=True)
+class _Fate:
+    """What became of some of the rows; `style` is the class that colours it."""
+
+    style: str
+    name: str
+    rows: int
+
+
+def _fates(report: Report) -> list[_Fate]:
+    by_gates = sum(gate.rejected for gate in report.gates.values())
+    fates = [
+        _Fate("good", "captioned", report.counts.captioned - report.warned_records),
+        _Fate("warned", "captioned, with a warning", report.warned_records),
+        _Fate("bad", "rejected for the answer", by_gates),
+        _Fate("input", "rejected before there was an answer", report.counts.rejected - by_gates),
+    ]
+    return [fate for fate in fates if fate.rows]
+
+
+def _histograms(report: Report) -> list[tuple[str, str, float, Sequence[Bar]]]:
+    """Title, what is counted, mean, bars."""
+    return [
+        ("Regions per image", "records", report.regions_per_image.mean, bars(report.regions_per_image.counts)),
+        ("Words per caption", "captions", report.words_per_caption.mean, bars(report.words_per_caption.counts)),
+        ("Attempts per record", "records", report.attempts_per_record.mean, bars(report.attempts_per_record.counts)),
+    ]
+
+
+def _answer_of(row: Any) -> str:
+    """What the model said of a rejected row, as far as it was asked."""
+    said = row.get("answer") if isinstance(row, dict) else None
+    return said if isinstance(said, str) else ""
+
+
+def _mark_colours() -> list[tuple[str, str]]:
+    """Of each mark, its colour and that of text on it."""
+    return [(_css(colour), _css(contrast(colour))) for colour in PALETTE]
+
+
+def _css(colour: RGB) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _thumbnail(jpeg: bytes) -> str:
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

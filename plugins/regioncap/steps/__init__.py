@@ -1,0 +1,9 @@
+"""The steps of a build, one file for each of the DAG's tasks: a row's way from the drop to the warehouse.
+
+`plan`      checks every row's text and cuts the rows into shards
+`propose`   asks the VLM where things are, for rows without boxes
+`render`    marks the images of a shard
+`caption`   asks the VLM about every marked image that has no answer yet
+`validate`  makes records of the answers, or rejects their rows
+`publish`   writes a whole build, then swaps it in
+"""

@@ -1,0 +1,223 @@
+"""`plan`: from a drop's manifests to shards of checked rows."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import regioncap
+from regioncap.config.settings import BuildSettings
+from regioncap.drop import drop as drops
+from regioncap.drop.rows import RowReader, reject
+from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
+from regioncap.errors import DropError, NotFoundError
+from regioncap.extend import DETECTORS_GROUP, GATES_GROUP, installed, version_of
+from regioncap.gates import all_gates
+from regioncap.regions.codes import Code
+from regioncap.regions.jsonl import canonical, line
+from regioncap.regions.records import PlannedRow, Rejected, Source
+from regioncap.storage.store import Store, check_conditional_writes
+from regioncap.warehouse import manifest
+from regioncap.work import layout, shard
+from regioncap.work.plan import Plan
+from regioncap.work.row_index import NO_LINEAGE, Lineage, LineageWriter, load_lineage
+
+# Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
+MAX_SHARDS = 1000
+
+
+def plan_build(
+    *,
+    date: str,
+    drop: Store,
+    work: Store,
+    partition: Store,
+    settings: BuildSettings,
+    model: str,
+    run_id: str,
+    progress: Callable[[int], None],
+) -> Plan:
+    """Read the drop's manifests, check every row's text, write shards and the plan.
+
+    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
+    rows read so far. With nothing to change the plan has no shards and `unchanged` set.
+    Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
+    ManifestError where what is published cannot be told, GateError where an installed gate cannot be used,
+    ModelProfileError where the model counts in another way, and UnforeseenError where RegionCap itself seems to be at
+    fault.
+    """
+    all_gates()
+    settings.check_model(model)
+    identity = hashlib.sha256(
+        canonical([settings.identity(), model, regioncap.__version__, _extensions(settings)])
+    ).hexdigest()
+    contents = drops.contents(drop, settings.input_format)
+    fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
+    published, _ = manifest.current(partition)
+    # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
+    ask_again = run_id if settings.force_rebuild else ""
+    unchanged = (
+        published is not None
+        and published.is_up_to_date(fingerprint)
+        and not settings.force_rebuild
+        # The server may take today what it refused then.
+        and not (published.fingerprint == fingerprint and _was_refused_some(partition, published))
+    )
+    plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
+    shards: list[str] = []
+    sources: dict[str, list[str]] = {}
+    rows = rejected = 0
+    if not unchanged:
+        # Before anything is paid for that could not be published.
+        check_conditional_writes(partition)
+        # With `force_rebuild` no earlier answer is to be found, so none is looked for.
+        looked_for = published is not None and not settings.force_rebuild
+        earlier = load_lineage(work, published.plan_id) if published and looked_for else NO_LINEAGE
+        rows, rejected, shards, sources = _write_shards(drop, contents, work, plan_id, settings, earlier, progress)
+    to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
+    plan = Plan(
+        plan_id=plan_id,
+        date=date,
+        drop_uri=drop.uri,
+        settings=settings,
+        model=model,
+        fingerprint=fingerprint,
+        identity=identity,
+        rows=rows,
+        rejected=rejected,
+        shards=shards,
+        shards_to_propose=to_propose,
+        sources=sources,
+        unchanged=unchanged,
+        ask_again=ask_again,
+        current_build=published.build_id if published else None,
+    )
+    plan.save(work)
+    return plan
+
+
+def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
+    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
+    try:
+        rejected = partition.read(published.rejected.path)
+    except NotFoundError:
+        return False
+    # Read as text: a line that is damaged only does not count.
+    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
+
+
+def _extensions(settings: BuildSettings) -> list[list[str]]:
+    """The installed packages that have a say in the build, with their versions: all gates, and the detector in use."""
+    gates = [version_of(GATES_GROUP, name) for name in sorted(installed(GATES_GROUP))]
+    detector = settings.when_no_boxes
+    return [*gates, *(version_of(DETECTORS_GROUP, name) for name in installed(DETECTORS_GROUP) if name == detector)]
+
+
+def _write_shards(
+    drop: Store,
+    contents: drops.Contents,
+    work: Store,
+    plan_id: str,
+    settings: BuildSettings,
+    earlier: Lineage,
+    progress: Callable[[int], None],
+) -> tuple[int, int, list[str], dict[str, list[str]]]:
+    """Returns the number of rows, of rejected rows, the shards' ids in order, and their sources."""
+    rows = rejected = 0
+    shards: list[str] = []
+    sources: dict[str, list[str]] = {}
+    lineage = LineageWriter()
+    unforeseen_rows = UnforeseenRows()
+    pending: list[PlannedRow] = []
+    lines: list[bytes] = []
+
+    def finish_shard() -> None:
+        shard_id = _write_shard(work, lines)
+        shards.append(shard_id)
+        lineage.add(shard_id, pending)
+        sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
+        pending.clear()
+        lines.clear()
+
+    with ExitStack() as stack:
+        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in contents.manifests}
+        shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
+        rejects = stack.enter_context(tempfile.TemporaryFile(prefix="regioncap-rejected-"))
+        reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
+        for row, text in _checked_rows(copies, settings, reader):
+            rows += 1
+            if isinstance(row, Rejected):
+                rejected += 1
+                unforeseen_rows.note(row)
+                rejects.write(text)
+            else:
+                pending.append(row)
+                lines.append(text)
+                if len(pending) == shard_size:
+                    finish_shard()
+            progress(rows)
+        if pending:
+            finish_shard()
+        unforeseen_rows.check(rows)
+        if rows == 0:
+            raise DropError(
+                f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
+                "upload manifests with rows"
+            )
+        rejects.seek(0)
+        work.write_stream(rejects, layout.plan_rejected_path(plan_id))
+    lineage.save(work, plan_id)
+    return rows, rejected, shards, sources
+
+
+def _lacks_boxes(work: Store, shard_id: str) -> bool:
+    return any(row.bbox is None for row in shard.planned(work.sub(layout.shard_path(shard_id))))
+
+
+def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
+    """At least the number of rows: a JSONL manifest is counted by its line ends, which costs next to nothing."""
+    total = 0
+    for name, copy in copies.items():
+        if settings.input_format == "jsonl":
+            with copy.open("rb") as stream:
+                total += 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+        else:
+            total += sum(1 for _ in _rows(name, copy, settings))
+    return total
+
+
+def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[drops.Row]:
+    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
+
+
+def _checked_rows(
+    copies: dict[str, Path], settings: BuildSettings, reader: RowReader
+) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
+    """Each row as it is planned or rejected, with the line that is written of it."""
+    for name, copy in copies.items():
+        for row in _rows(name, copy, settings):
+            source = Source(manifest=name, line=row.line)
+            try:
+                checked = _checked(row, reader, source)
+                text = line(checked)
+            except Exception as error:
+                # Without the row itself, which may be what cannot be written down.
+                checked = reject(source, unforeseen(error, named(source)), None, None)
+                text = line(checked)
+            yield checked, text
+
+
+def _checked(row: drops.Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
+    if row.fault is not None:
+        return reject(source, row.fault, None, row.raw)
+    assert row.value is not None, "a row has a value or a fault"
+    return reader.read(row.value, source)
+
+
+def _write_shard(work: Store, lines: list[bytes]) -> str:
+    """Write one shard's rows; its id is a hash of them, so the same rows find what was done with them before."""
+    data = b"".join(lines)
+    shard_id = hashlib.sha256(data).hexdigest()[:16]
+    work.write(layout.shard_path(shard_id) + layout.ROWS, data)
+    return shard_id

@@ -1,0 +1,85 @@
+"""`validate`: take the answers apart, put them through the gates, make records of what passes."""
+
+from collections.abc import Sequence
+
+from regioncap.ask.attempts import Attempts, follow_attempts
+from regioncap.ask.requests import asked_together
+from regioncap.captions.answers import ParsedAnswer, answer_lines
+from regioncap.captions.prompts import user_prompt
+from regioncap.drop.rows import reject
+from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
+from regioncap.errors import RowError, StepMissingError
+from regioncap.gates import Answer, run_gates
+from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import image_path
+from regioncap.work import layout, shard
+from regioncap.work.answers import load_answers
+from regioncap.work.plan import Plan
+
+
+def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
+    """Returns how many rows became records and how many are rejected. `work` is rooted at the build's date.
+
+    Raises StepMissingError where a question has no answer yet, and UnforeseenError where RegionCap itself seems to be
+    at fault.
+    """
+    place = work.sub(layout.shard_path(shard_id))
+    answers = load_answers(place, layout.ANSWERS)
+    records: list[Record] = []
+    rejected: list[Rejected] = []
+    unforeseen_rows = UnforeseenRows()
+    for row in shard.rendered(place):
+        told: list[Attempts] = []
+        try:
+            told += (follow_attempts(row, regions, plan, answers) for regions in asked_together(row, plan))
+            if any(said.question is not None for said in told):
+                raise StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
+            records.append(make_record(row, told, plan))
+        except Exception as error:
+            fault = error if isinstance(error, RowError) else unforeseen(error, named(row))
+            texts = "\n".join(answer.text for said in told for answer in said.used)
+            echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000]}
+            rejected.append(reject(row, fault, row.id, echoed))
+            unforeseen_rows.note(rejected[-1])
+    unforeseen_rows.check(len(records) + len(rejected))
+    shard.write_lines(place, layout.VALIDATE_REJECTED, rejected)
+    shard.write_lines(place, layout.RECORDS, records)
+    return len(records), len(rejected)
+
+
+def make_record(row: RenderedRow, told: Sequence[Attempts], plan: Plan) -> Record:
+    """The record of a row and of all that was said about its regions. Raises RowError where some have no caption."""
+    settings = plan.settings
+    captions: dict[int, str] = {}
+    for said in told:
+        if said.fault is not None:
+            raise said.fault
+        captions |= said.captions
+    texts = [answer.text.strip() for said in told for answer in said.used]
+    own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
+    answer = texts[0] if own_text else answer_lines(captions)
+    prompt = user_prompt(settings.prompt_template, len(row.regions))
+    # About the captions together, whatever answers they came from. What rejects has seen each of these answers before.
+    taken = Answer(answer, "stop", ParsedAnswer(captions), sorted(captions), settings.prompt_language, (prompt,))
+    warned = [finding.gate.code for finding in run_gates(taken) if finding.gate.severity == "warn"]
+    return Record(
+        image=row.image,
+        type=row.type,
+        bbox=row.bbox,
+        normalized_bbox=row.normalized_bbox,
+        result_file=".",
+        image_with_bbox=image_path(row.marked),
+        valid_bboxes_num=len(row.regions),
+        prompt=prompt,
+        answer=answer,
+        id=row.id,
+        image_uri=f"{plan.drop_uri}/{row.image}",
+        image_sha256=row.image_sha256,
+        width=row.width,
+        height=row.height,
+        regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
+        dropped_boxes=row.dropped_boxes,
+        attempts=max(len(said.used) for said in told),
+        checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
+    )

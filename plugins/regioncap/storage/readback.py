@@ -1,0 +1,71 @@
+"""Reading back what was written before: by an earlier try, by another run, by another version of RegionCap.
+
+Written strictly, read tolerantly: fields that are not known are ignored, and what only informs never fails a build.
+Settings are the exception: one that is not known may have shaped what was built.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
+
+from regioncap.errors import NotFoundError
+from regioncap.storage.store import Store
+
+_log = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_NEWER = "newer_version"
+
+
+def no_newer_than(own: str) -> Callable[[str], str]:
+    """A validator of a file's `schema_version`: one whose first number is above that of `own` has another meaning."""
+    known = own.partition(".")[0]
+
+    def check(version: str) -> str:
+        major = version.partition(".")[0]
+        if not major.isdecimal():
+            raise ValueError(f"{version!r} is no version")
+        if int(major) > int(known):
+            raise PydanticCustomError(_NEWER, "{version} is newer than {known}.x", {"version": version, "known": known})
+        return version
+
+    return check
+
+
+def fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a file, in a line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    text = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    # Names of fields may come from the file.
+    return "".join(character if character.isprintable() else " " for character in text[:200])
+
+
+def unreadable(where: str, error: ValidationError, remedy: str) -> str:
+    """Says what is wrong with the file `where`, and what is to be done: `remedy`, unless it is only too new."""
+    for one in error.errors(include_url=False, include_input=False):
+        if one["type"] == _NEWER:
+            version, known = one["ctx"]["version"], one["ctx"]["known"]
+            return (
+                f"{where} is of version {version}, and this RegionCap reads {known}.x: use the RegionCap that wrote "
+                "it, or a newer one"
+            )
+    return f"{where} cannot be read ({fault(error)}): {remedy}"
+
+
+def informing(store: Store, path: str, model: type[Model]) -> Model | None:
+    """A file of which nothing is built; None where it is missing, damaged, too new or out of reach: the log says so."""
+    where = f"{store.uri}/{path}"
+    try:
+        return model.model_validate_json(store.read(path))
+    except NotFoundError:
+        said = f"{where} is missing: it is left out"
+    except ValidationError as error:
+        said = unreadable(where, error, "it is left out")
+    except Exception as error:  # whatever the storage has to say: a build does not fail for it
+        said = f"{where} is out of reach ({error}): it is left out"
+    _log.warning("%s", said)
+    return None

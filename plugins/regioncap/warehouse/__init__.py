@@ -1,0 +1,7 @@
+"""What is published, and how it is read.
+
+`layout`    the names of all that is published
+`manifest`  which build of a partition is the current one, and how another takes its place
+`history`   which earlier builds are kept, rolled back to, collected
+`reader`    a published build as a user reads it: `regioncap.read`
+"""

@@ -1,0 +1,141 @@
+"""`_manifest.json`: which build of a partition is the current one. Whoever follows it sees one whole build."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from regioncap.errors import CommitRefusedError, ConflictError, ManifestError, NotFoundError
+from regioncap.regions.records import EXAMPLE_SHA256
+from regioncap.storage.readback import no_newer_than, unreadable
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import MANIFEST
+
+SCHEMA_VERSION = "1.0"
+
+_COMMIT_TRIES = 3
+
+
+class _Model(BaseModel):
+    # What is written has these fields only; of what is read, others are ignored.
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
+
+
+class FileEntry(_Model):
+    """A published file, relative to the partition."""
+
+    path: str = Field(
+        description="Where it is, relative to the partition.",
+        examples=["build=20261123T161543Z-024ffe44/captions-00000-of-00001.jsonl"],
+    )
+    rows: int = Field(ge=0, description="How many lines it has.", examples=[45])
+    bytes: int = Field(ge=0, description="Its size in bytes.", examples=[61234])
+    sha256: str = Field(description="SHA-256 of its bytes, in hex.", examples=[EXAMPLE_SHA256])
+
+
+class Counts(_Model):
+    """`rows = captioned + rejected`, always."""
+
+    rows: int = Field(ge=0, description="Rows in the drop's manifests.", examples=[52])
+    captioned: int = Field(ge=0, description="Rows that became records.", examples=[45])
+    rejected: int = Field(ge=0, description="Rows that did not.", examples=[7])
+    regions: int = Field(ge=0, description="Described regions.", examples=[192])
+
+
+class EarlierBuild(_Model):
+    """A build that was the current one before, and is kept."""
+
+    build_id: str = Field(
+        description="The build's id; its folder is `build=<id>`.", examples=["20261122T001204Z-5be31c07"]
+    )
+    created_at: str = Field(description="When it was published, in UTC.", examples=["2026-11-22T00:12:04+00:00"])
+    current_until: str = Field(
+        description="When another build took its place, in UTC.", examples=["2026-11-23T16:15:43+00:00"]
+    )
+    fingerprint: str = Field(
+        description="A hash of its drop's files and of everything that shaped it.", examples=[EXAMPLE_SHA256]
+    )
+    withdrawn: bool = Field(
+        description="Whether it was rolled back from. A run of the same drop and settings does not build it again.",
+        examples=[False],
+    )
+
+
+class Manifest(_Model):
+    """What `_manifest.json` holds."""
+
+    schema_version: Annotated[str, AfterValidator(no_newer_than(SCHEMA_VERSION))] = Field(
+        default=SCHEMA_VERSION,
+        description="The version of this file's form and of the records'.",
+        examples=[SCHEMA_VERSION],
+    )
+    partition: str = Field(description="The partition's folder, `dt=<date>`.", examples=["dt=2026-10-05"])
+    build_id: str = Field(description="The current build's unique id.", examples=["20261123T161543Z-024ffe44"])
+    build: str = Field(
+        description="The current build's folder, relative to the partition.",
+        examples=["build=20261123T161543Z-024ffe44"],
+    )
+    captions: list[FileEntry] = Field(description="The record files, in order.")
+    rejected: FileEntry = Field(description="The file of the rows that did not become records.")
+    exports: list[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
+    counts: Counts = Field(description="How many rows became what.")
+    created_at: str = Field(description="When the build was published, in UTC.", examples=["2026-11-23T16:15:43+00:00"])
+    plan_id: str = Field(
+        description="The plan that the build was made by, in the work area.", examples=["6e53a7886c8236d6"]
+    )
+    fingerprint: str = Field(
+        description="A hash of the drop's files and of everything that shapes the build.", examples=[EXAMPLE_SHA256]
+    )
+    identity: str = Field(
+        description="A hash of everything that shapes the build but the drop.", examples=[EXAMPLE_SHA256]
+    )
+    history: list[EarlierBuild] = Field(
+        default_factory=list, description="Earlier builds that are kept, the one that was current last first."
+    )
+
+    def is_up_to_date(self, fingerprint: str) -> bool:
+        """Whether there is nothing to build for `fingerprint`: it is that of this build, or of one withdrawn."""
+        withdrawn = {build.fingerprint for build in self.history if build.withdrawn}
+        return fingerprint == self.fingerprint or fingerprint in withdrawn
+
+
+def current(partition: Store) -> tuple[Manifest | None, str | None]:
+    """The current manifest and its version, both None where nothing is published yet.
+
+    Raises ManifestError where it is damaged, or of a newer form: it is the commit point, so nothing is guessed.
+    """
+    try:
+        # The version is read first: if another build is committed in between, our commit is refused.
+        version = partition.stat(MANIFEST).version
+        return Manifest.model_validate_json(partition.read(MANIFEST)), version
+    except NotFoundError:
+        return None, None
+    except ValidationError as error:
+        remedy = (
+            "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or "
+            "delete it to start the date anew; the next run deletes builds that it does not list then"
+        )
+        raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, remedy)) from error
+
+
+def commit(partition: Store, manifest: Manifest, version: str | None) -> None:
+    """Make `manifest`'s build the current one, provided that the manifest still has `version`.
+
+    Raises CommitRefusedError where another build won. A refusal after our own write got through (its answer was lost
+    on the way) is a success; one that nobody won (a service may refuse all who come at once) is tried again.
+    """
+    data = manifest.model_dump_json(indent=2).encode()
+    for _ in range(_COMMIT_TRIES):
+        try:
+            partition.replace(MANIFEST, data, version)
+            return
+        except ConflictError:
+            winner, there = current(partition)
+            if winner is not None and winner.build_id == manifest.build_id:
+                return
+            if there != version:
+                raise CommitRefusedError(
+                    f"{partition.uri} was published by another run meanwhile: its current build is "
+                    f"{winner.build_id if winner else 'gone'}. {manifest.build_id} is not made the current one; run it "
+                    "again if it should be"
+                ) from None
+    raise ConflictError(f"{partition.uri}/{MANIFEST} cannot be written, though nobody else writes it")

@@ -1,0 +1,119 @@
+"""Which shards of the published build hold the rows of a new shard, so that their answers are taken over.
+
+A plan leaves behind where each of its rows went, as Parquet: `row`, a 64-bit hash of the row's id, and `shard`, the
+place of its shard in the list of shards, which is in the file's metadata. In memory it is 12 bytes a row.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import tempfile
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from regioncap.errors import NotFoundError
+from regioncap.regions.records import PlannedRow
+from regioncap.storage.store import Store
+from regioncap.work import layout
+
+_log = logging.getLogger(__name__)
+
+_SHARDS = b"shards"
+_COLUMNS = pa.schema([("row", pa.uint64()), ("shard", pa.uint32())])
+_ROW_GROUP = 100_000
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where rows are: `rows` is sorted, `places[i]` says in which of `shards` the row `rows[i]` is."""
+
+    shards: list[str]
+    rows: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.uint32]
+
+    def shards_of(self, rows: Sequence[PlannedRow]) -> list[str]:
+        """The shards with any of these rows, in the order of the plan."""
+        if not len(self.rows):
+            return []
+        wanted = np.fromiter(map(_digest, rows), dtype=np.uint64, count=len(rows))
+        found = np.minimum(np.searchsorted(self.rows, wanted), len(self.rows) - 1)
+        return [self.shards[place] for place in np.unique(self.places[found[self.rows[found] == wanted]])]
+
+
+NO_LINEAGE = Lineage([], np.empty(0, np.uint64), np.empty(0, np.uint32))
+
+
+class LineageWriter:
+    """Notes where rows go, shard by shard."""
+
+    def __init__(self) -> None:
+        self._rows = array("Q")
+        self._places = array("I")
+        self._shards: list[str] = []
+
+    def add(self, shard_id: str, rows: Sequence[PlannedRow]) -> None:
+        """The rows of the plan's next shard."""
+        self._rows.extend(map(_digest, rows))
+        self._places.extend([len(self._shards)] * len(rows))
+        self._shards.append(shard_id)
+
+    def save(self, work: Store, plan_id: str) -> None:
+        """Write what was noted beside the plan."""
+        rows, places = np.frombuffer(self._rows, np.uint64), np.frombuffer(self._places, np.uint32)
+        schema = _COLUMNS.with_metadata({_SHARDS: json.dumps(self._shards)})
+        order = np.argsort(rows)
+        with tempfile.TemporaryFile(prefix="regioncap-lineage-") as out:
+            # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
+            with pq.ParquetWriter(out, schema, use_dictionary=["shard"]) as writer:
+                for start in range(0, len(order), _ROW_GROUP):
+                    part = order[start : start + _ROW_GROUP]
+                    writer.write_table(pa.table({"row": rows[part], "shard": places[part]}, schema))
+            out.seek(0)
+            work.write_stream(out, layout.lineage_path(plan_id))
+
+
+def load_lineage(work: Store, plan_id: str) -> Lineage:
+    """What the plan `plan_id` left behind; nothing where that is gone or damaged, and the log says so.
+
+    A build needs none of it: without it more is asked.
+    """
+    path = layout.lineage_path(plan_id)
+    try:
+        return _parse(work.read(path))
+    except NotFoundError:
+        said = "is missing"
+    except ValueError as error:
+        said = f"cannot be read ({error})"
+    _log.warning(
+        "%s/%s %s: which answers the published build has is not known, so all that is not in the very same shards is "
+        "asked again",
+        *(work.uri, path, said),
+    )
+    return NO_LINEAGE
+
+
+def _parse(data: bytes) -> Lineage:
+    """Raises ValueError."""
+    try:
+        table = pq.read_table(io.BytesIO(data), columns=_COLUMNS.names)
+        shards = json.loads(table.schema.metadata[_SHARDS])
+    except Exception as error:  # a damaged file makes Arrow raise errors of many kinds
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if table.schema.remove_metadata() != _COLUMNS or any(column.null_count for column in table.columns):
+        raise ValueError("its columns are others")
+    rows, places = table["row"].to_numpy(), table["shard"].to_numpy()
+    named = isinstance(shards, list) and all(isinstance(name, str) for name in shards)
+    if not named or (len(places) and places.max() >= len(shards)):
+        raise ValueError("its list of shards is another's")
+    return Lineage(shards, rows, places)
+
+
+def _digest(row: PlannedRow) -> int:
+    return int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest())

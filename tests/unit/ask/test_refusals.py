@@ -1,0 +1,290 @@
+"""What becomes of requests that the VLM refuses: is it about one row, or about how server and run are set up?"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.propose import propose_shard
+from regioncap.steps.publish import Published, publish_build
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
+from regioncap.vlm.client import Endpoint
+from regioncap.warehouse.manifest import current
+from regioncap.work.counts import AskCounts
+from regioncap.work.plan import Plan
+from tests.builders import Place, encoded, picture
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
+
+ROWS = 12
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.good_rows(ROWS)
+    return place
+
+
+def caption(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
+    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, patience_seconds=5.0)
+    return [
+        caption_shard(work=place.work, shard_id=shard_id, plan=plan, vlm=endpoint, progress=lambda at: None)
+        for shard_id in plan.shards
+    ]
+
+
+def rendered(place: Place, **changes: Any) -> Plan:
+    plan = place.plan(**changes)
+    for shard_id in plan.shards:
+        render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+    return plan
+
+
+def publish(place: Place, plan: Plan) -> Published:
+    for shard_id in plan.shards:
+        validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+    return publish_build(
+        plan=plan, drop=place.drop, work=place.work, partition=place.partition, progress=lambda message: None
+    )
+
+
+def rejected(place: Place) -> list[dict[str, Any]]:
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    return [json.loads(line) for line in place.partition.read(manifest.rejected.path).splitlines()]
+
+
+def asked_images(vlm: FakeVlm) -> list[str]:
+    return [body["messages"][1]["content"][0]["image_url"]["url"] for body in vlm.requests]
+
+
+REFUSES_ALL = {
+    "the image limit": (
+        "At most 1 image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit.",
+        "--limit-mm-per-prompt",
+    ),
+    "the context": (
+        "This model's maximum context length is 4096 tokens. However, you requested 4096 output tokens and your prompt "
+        "contains 1400 input tokens, for a total of 5496 tokens.",
+        "--max-model-len",
+    ),
+    "local files": ("Cannot load local files without `--allowed-local-media-path`.", "local_media_path"),
+    "words that nobody has met yet": ("The moon is in the wrong house.", "docs/vlm-servers.md"),
+}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("name", REFUSES_ALL)
+def test_a_setting_that_refuses_every_row_ends_the_task_with_the_servers_words_and_a_remedy(
+    place: Place, vlm: FakeVlm, status: int, name: str
+) -> None:
+    said, change = REFUSES_ALL[name]
+    vlm.behave = lambda number, body: error(status, said)
+    plan = rendered(place)
+    with pytest.raises(VlmSetupError) as told:
+        caption(place, plan, vlm)
+    assert said.rstrip(".") in str(told.value) and change in str(told.value)
+    # Each row once, and once more with a plain picture.
+    assert len(vlm.requests) <= ROWS + 1
+
+
+def test_a_mended_server_is_asked_exactly_what_is_missing(place: Place, vlm: FakeVlm) -> None:
+    # Late enough for the answers before it to be there.
+    vlm.behave = lambda number, body: answer_well(body) if number < 5 else replace(error(401), delay=0.5)
+    plan = rendered(place)
+    with pytest.raises(VlmSetupError):
+        caption(place, plan, vlm)
+    vlm.behave = lambda number, body: error(400, "At most 1 image(s) may be provided in one prompt.")
+    with pytest.raises(VlmSetupError, match="At most 1 image"):
+        caption(place, plan, vlm)
+    vlm.behave = lambda number, body: answer_well(body)
+    (counts,) = caption(place, plan, vlm)
+    assert (counts.kept, counts.asked) == (5, ROWS - 5)
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def test_a_setting_that_refuses_all_questions_for_boxes_ends_the_task_too(tmp_path: Path, vlm: FakeVlm) -> None:
+    place = Place(tmp_path / "other")
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg"})
+    vlm.behave = lambda number, body: error(400, "At most 0 image(s) may be provided in one prompt.")
+    plan = place.plan(when_no_boxes="ask_model", model_profile="qwen2.5-vl")
+    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL)
+    with pytest.raises(VlmSetupError, match="At most 0 image"):
+        propose_shard(
+            drop=place.drop, work=place.work, shard_id=plan.shards[0], plan=plan, vlm=endpoint,
+            progress=lambda at: None,
+        )  # fmt: skip
+
+
+def test_a_proxy_that_takes_no_real_picture_ends_the_task(place: Place, vlm: FakeVlm) -> None:
+    real = [encoded(picture(900, 700, (k, 99, 200)), quality=100) for k in range(3)]
+    for number, jpeg in enumerate(real):
+        place.put(f"{number}.jpg", jpeg)
+    place.put_rows(*({"image": f"{number}.jpg", "bbox": [[10, 10, 300, 300]]} for number in range(3)))
+    limit = 6_000
+
+    def proxy(_: int, body: dict[str, Any]) -> Reply:
+        if len(json.dumps(body)) < limit:
+            return answer_well(body)
+        return Reply(413, "<html><h1>413 Request Entity Too Large</h1></html>", content_type="text/html")
+
+    vlm.behave = proxy
+    plan = rendered(place, model_profile="qwen2.5-vl")
+    with pytest.raises(VlmSetupError, match=r"413 Request Entity Too Large.*proxy"):
+        caption(place, plan, vlm)
+
+
+def test_a_server_that_fails_at_every_image_loses_no_row(place: Place, vlm: FakeVlm) -> None:
+    vlm.behave = lambda number, body: error(500, "EngineCore encountered an issue.")
+    plan = rendered(place)
+    with pytest.raises(VlmUnavailableError, match="EngineCore encountered an issue"):
+        caption(place, plan, vlm)
+    vlm.behave = lambda number, body: answer_well(body)
+    assert [counts.asked for counts in caption(place, plan, vlm)] == [ROWS]
+
+
+def odd_at_first_image(vlm: FakeVlm) -> list[str]:
+    """One row is refused, whichever comes first; returns the list that its image will be in."""
+    odd: list[str] = []
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        image = body["messages"][1]["content"][0]["image_url"]["url"]
+        odd[:] = odd or [image]
+        return error(400, "the image is odd") if image == odd[0] else answer_well(body)
+
+    vlm.behave = behave
+    return odd
+
+
+def test_what_one_row_is_refused_for_is_that_rows_fault(place: Place, vlm: FakeVlm) -> None:
+    odd_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    published = publish(place, plan)
+    assert (published.manifest.counts.captioned, published.manifest.counts.rejected) == (ROWS - 1, 1)
+    (row,) = rejected(place)
+    assert row["code"] == "request_refused" and "the image is odd" in row["reason"]
+
+
+def test_one_row_alone_is_not_taken_for_all(tmp_path: Path, vlm: FakeVlm) -> None:
+    place = Place(tmp_path / "other")
+    place.good_rows(1)
+    odd_at_first_image(vlm)
+    plan = rendered(place, max_rejected_ratio=1)
+    caption(place, plan, vlm)
+    assert [row["code"] for row in (publish(place, plan), rejected(place))[1]] == ["request_refused"]
+
+
+def test_each_try_asks_once_more_what_was_refused_and_nothing_else(place: Place, vlm: FakeVlm) -> None:
+    odd = odd_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    for _ in range(2):
+        vlm.requests.clear()
+        (counts,) = caption(place, plan, vlm)
+        assert (counts.kept, counts.asked) == (ROWS - 1, 1)
+        assert asked_images(vlm)[0] == odd[0]
+    vlm.behave = lambda number, body: answer_well(body)
+    caption(place, plan, vlm)
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def test_a_run_of_a_drop_that_is_published_without_a_refused_row_asks_for_it_once_more(
+    place: Place, vlm: FakeVlm
+) -> None:
+    odd_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    first = publish(place, plan)
+
+    again = rendered(place, run_id="run-2")
+    assert not again.unchanged
+    vlm.requests.clear()
+    assert [counts.asked for counts in caption(place, again, vlm)] == [1]
+    second = publish(place, again)
+    assert second.unchanged and second.manifest.build_id == first.manifest.build_id
+
+    vlm.behave = lambda number, body: answer_well(body)
+    third = rendered(place, run_id="run-3")
+    assert [counts.asked for counts in caption(place, third, vlm)] == [1]
+    built = publish(place, third)
+    assert not built.unchanged and built.manifest.counts.captioned == ROWS
+    assert rendered(place, run_id="run-4").unchanged
+
+
+def test_a_refusal_in_another_shard_of_the_published_build_is_asked_about_once_more(place: Place, vlm: FakeVlm) -> None:
+    odd_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    publish(place, plan)
+    vlm.behave = lambda number, body: answer_well(body)
+    again = rendered(place, shard_size=5)
+    counts = caption(place, again, vlm)
+    assert (sum(count.taken_over for count in counts), sum(count.asked for count in counts)) == (ROWS - 1, 1)
+    assert publish(place, again).manifest.counts.captioned == ROWS
+
+
+def test_an_answer_counts_more_than_a_refusal_whichever_was_written_last(place: Place, vlm: FakeVlm) -> None:
+    odd_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    vlm.behave = lambda number, body: answer_well(body)
+    caption(place, plan, vlm)
+    # As from a worker whose clock is slow.
+    shard = place.work.sub(f"shards/{plan.shards[0]}/")
+    parts = [entry.path for entry in shard.list("answers/")]
+    shard.write("answers/0-early.jsonl", shard.read(parts[-1]))
+    shard.delete(parts[-1])
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+@pytest.mark.parametrize("fields", [{"usage": None}, {"usage": {"prompt_tokens": None, "completion_tokens": None}}])
+def test_a_server_that_does_not_count_tokens_answers_all_the_same(
+    place: Place, vlm: FakeVlm, fields: dict[str, Any]
+) -> None:
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        return Reply(body=json.dumps(json.loads(answer_well(body).body) | fields))
+
+    vlm.behave = behave
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def test_an_answer_in_parts_is_their_text(place: Place, vlm: FakeVlm) -> None:
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        reply = json.loads(answer_well(body).body)
+        text = reply["choices"][0]["message"]["content"]
+        reply["choices"][0]["message"]["content"] = [
+            {"type": "text", "text": text[:9]},
+            {"type": "text", "text": text[9:]},
+        ]
+        return Reply(body=json.dumps(reply))
+
+    vlm.behave = behave
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def test_text_on_a_sign_may_have_quotation_marks_and_line_ends(place: Place, vlm: FakeVlm) -> None:
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        schema = body["response_format"]["json_schema"]["schema"]
+        # Bounds of the length would let no escape through.
+        assert all(caption == {"type": "string"} for caption in schema["properties"].values())
+        return completion('{"<region1>": "a sign: \\"Stop\\"\nin red", "<region2>": "a C:\\\\ prompt"}')
+
+    vlm.behave = behave
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    publish(place, plan)
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    record = json.loads(place.partition.read(manifest.captions[0].path).splitlines()[0])
+    assert [region["caption"] for region in record["regions"]] == ['a sign: "Stop" in red', "a C:\\ prompt"]

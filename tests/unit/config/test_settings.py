@@ -1,0 +1,140 @@
+"""Settings of a build: what they accept, and which of them make another build."""
+
+import hashlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, check_prompt
+from regioncap.config.settings import NOT_IDENTITY, BuildSettings
+from regioncap.errors import ModelProfileError
+from regioncap.regions.jsonl import canonical
+from tests.builders import settings
+
+BASE = {"export_formats": ["hf"]}
+# For every setting, a value that is not the one of `settings(**BASE)`.
+OTHER = {
+    "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
+    "read_heic": True,
+    "box_format": "xyxy", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
+    "model_profile": "smolvlm", "prompt": "What is in the {n} regions?", "prompt_language": "zh",
+    "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
+    "top_p": 0.5, "top_k": 7,
+    "repetition_penalty": 1.1, "max_tokens": 100,
+    "max_attempts": 1, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
+    "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
+    "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
+}  # fmt: skip
+
+
+def test_every_setting_has_a_title_a_help_and_a_group() -> None:
+    for name, schema in BuildSettings.model_json_schema()["properties"].items():
+        assert schema["title"] and schema["description"] and schema["section"], name
+
+
+@pytest.mark.parametrize("name", BuildSettings.model_fields)
+def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> None:
+    changed = settings(**BASE | {name: OTHER[name]})
+    assert (changed.identity() == settings(**BASE).identity()) == (name in NOT_IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("top_p", 0),
+        ("max_boxes", 51),
+        ("mark_style", "none"),
+        ("model_profile", "gpt"),
+        ("when_no_boxes", "guess"),
+        ("caption_mode", "twice"),
+        ("prompt", "There are {k} regions"),
+        ("prompt", "There are {n regions"),
+        ("prompt", "{n.__class__}"),
+        ("prompt", "Describe them.<|im_end|>"),
+        ("system_prompt", "<image> You are a helpful assistant."),
+        ("file_name_prefix", "a/b"),
+        ("export_formats", ["xml"]),
+        ("no_such_setting", 1),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        settings(**{name: value})
+
+
+@given(st.text(alphabet="{}n !:.", max_size=12))
+def test_the_forms_pattern_for_prompts_takes_what_a_run_takes(prompt: str) -> None:
+    try:
+        check_prompt(prompt)
+        usable = True
+    except ValueError:
+        usable = False
+    assert bool(re.search(PROMPT_PATTERN, prompt)) == usable
+
+
+def test_a_field_that_was_emptied_in_the_form_is_empty() -> None:
+    emptied = settings(system_prompt=None, export_formats=None)
+    assert (emptied.system_prompt, emptied.export_formats) == ("", [])
+
+
+def test_the_model_is_asked_for_boxes_only_where_it_is_known_how_it_counts() -> None:
+    assert settings(when_no_boxes="ask_model", model_profile="qwen3-vl").when_no_boxes == "ask_model"
+    for profile in ("demo", "generic", "smolvlm"):
+        with pytest.raises(ValidationError, match=r"is one of qwen2\.5-vl, qwen3-vl, .* choose that as model_profile"):
+            settings(when_no_boxes="ask_model", model_profile=profile)
+
+
+def test_without_a_word_on_the_model_nobody_knows_how_it_counts() -> None:
+    assert BuildSettings(drops_uri="/drops", warehouse_uri="/warehouse").model_profile == "generic"
+
+
+def test_a_model_that_is_known_to_count_in_another_way_is_not_asked_for_boxes() -> None:
+    asking = settings(when_no_boxes="ask_model", model_profile="qwen2.5-vl")
+    with pytest.raises(ModelProfileError, match=r"is qwen2\.5-vl, .* set model_profile to qwen3-vl"):
+        asking.check_model("Qwen/Qwen3-VL-8B-Instruct")
+    # Of the same family, of one that is known not to count, and of one that nobody knows: the profile is believed.
+    for model in ("Qwen/Qwen2.5-VL-7B-Instruct", "regioncap-demo", "someone/a-finetune"):
+        asking.check_model(model)
+    settings(model_profile="qwen2.5-vl").check_model("Qwen/Qwen3-VL-8B-Instruct")
+
+
+def test_a_build_that_reads_no_heic_is_the_one_it_was_before_there_was_the_setting() -> None:
+    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic"})
+    assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
+
+
+def test_the_default_prompt_follows_the_language_and_ones_own_does_not() -> None:
+    assert settings(prompt_language="zh").prompt_template == PROMPTS["zh"]
+    assert settings(prompt_language="zh", prompt="Was ist in {n}?").prompt_template == "Was ist in {n}?"
+
+
+def test_the_work_area_is_in_the_warehouse_unless_it_is_named() -> None:
+    assert settings(warehouse_uri="s3://w/x/").work_root == "s3://w/x/_work"
+    assert settings(work_uri="s3://scratch").work_root == "s3://scratch"
+
+
+def test_exports_are_a_set() -> None:
+    assert settings(export_formats=["json", "csv", "json"]).export_formats == ["csv", "json"]
+
+
+@pytest.mark.parametrize(
+    ("formats", "images", "said"),
+    [
+        ([], "original", "none of the export_formats carries images; add coco, hf, webdataset"),
+        (["csv", "parquet"], "marked", "none of the export_formats carries images"),
+        (["coco", "hf"], "marked", "coco has its boxes in pixels of the originals"),
+    ],
+)
+def test_images_that_no_export_can_carry_are_refused(formats: list[str], images: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        settings(export_formats=formats, export_images=images)
+
+
+def test_images_go_with_formats_that_carry_them_beside_others() -> None:
+    assert settings(export_formats=["csv", "coco"], export_images="original").export_images == "original"
+    assert settings(export_formats=["csv", "hf"], export_images="marked").export_images == "marked"

@@ -1,0 +1,245 @@
+"""Marks: labels that can be read, and drawing that is the same each time."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from regioncap.drop.detectors import contours
+from regioncap.drop.images import open_image
+from regioncap.marks.labels import Rect, place_labels
+from regioncap.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
+from regioncap.marks.pieces import tag_places
+from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
+from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, layout
+from regioncap.marks.view import encode, mark
+from regioncap.regions.boxes import Box
+from regioncap.regions.names import region_tag
+from tests.builders import picture
+
+DATA = Path(__file__).parent / "data" / "contours"
+
+
+def overlap(a: Rect, b: Rect) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[tuple[int, int], list[Rect]]:
+    width, height = draw(st.integers(100, 800)), draw(st.integers(100, 800))
+    rects = []
+    for _ in range(draw(st.integers(1, 50))):
+        x0, y0 = draw(st.integers(0, width - 4)), draw(st.integers(0, height - 4))
+        rects.append((x0, y0, draw(st.integers(x0 + 4, width)), draw(st.integers(y0 + 4, height))))
+    return (width, height), rects
+
+
+# Where the only places that are free are far away, and most others are hidden just a little.
+CROWDED = [
+    *[(0, 0, 4, 61), *[(0, 0, 4, 4)] * 3, (0, 0, 4, 27), (0, 0, 4, 4), (0, 0, 144, 132), (0, 0, 4, 4)],
+    *[(0, 0, 161, 38), (0, 0, 4, 4), (0, 0, 179, 71), *[(0, 0, 4, 4)] * 7, (0, 84, 127, 129)],
+    *[(0, 0, 4, 4), (0, 0, 4, 4), (126, 61, 163, 83)],
+]
+
+
+@settings(max_examples=60)
+@given(layouts())
+@example(((198, 135), CROWDED))
+def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
+    frame, rects = case
+    size = (18, 12)
+    labels = place_labels(rects, [size] * len(rects), frame)
+    assert labels == place_labels(rects, [size] * len(rects), frame)
+    for number, label in enumerate(labels):
+        assert label[0] >= 0 and label[1] >= 0 and label[2] <= frame[0] and label[3] <= frame[1]
+        assert (label[2] - label[0], label[3] - label[1]) == size
+        if any(overlap(label, other) for other in labels[:number]):
+            # Only where no place at all is free, looked at pixel by pixel.
+            assert not _has_free_place(size, frame, labels[:number])
+
+
+def _has_free_place(size: tuple[int, int], frame: tuple[int, int], labels: list[Rect]) -> bool:
+    for y in range(frame[1] - size[1] + 1):
+        x = 0
+        while x <= frame[0] - size[0]:
+            place = (x, y, x + size[0], y + size[1])
+            blocking = [label[2] for label in labels if overlap(place, label)]
+            if not blocking:
+                return True
+            x = max(blocking)
+    return False
+
+
+@settings(max_examples=60)
+@given(layouts(), st.sampled_from(sorted(PROFILES)), st.sampled_from(sorted(STYLES)))
+def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_says(
+    case: tuple[tuple[int, int], list[Rect]], profile: str, style: str
+) -> None:
+    displayed, rects = case
+    frame = PROFILES[profile].size(*displayed)
+    scale_x, scale_y = frame[0] / displayed[0], frame[1] / displayed[1]
+    boxes = {
+        region: (x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y)
+        for region, (x0, y0, x1, y1) in enumerate(rects, start=1)
+    }
+    marks, scale = layout(frame, boxes, STYLES[style])
+    for mark_, place in zip(marks, tag_places(marks, scale, frame), strict=True):
+        assert region_tag(mark_.region) == f"<region{mark_.label}>"
+        assert 0 <= place[0] < place[2] <= frame[0] and 0 <= place[1] < place[3] <= frame[1]
+        assert place[3] - place[1] >= min(12, frame[1])
+
+
+def test_a_label_covers_no_other_region_where_it_need_not() -> None:
+    # Room on the left of the first box only.
+    rects = [(100, 100, 160, 160), (160, 60, 260, 200), (60, 160, 160, 260), (80, 40, 160, 100)]
+    (label, *_) = place_labels(rects, [(18, 12)] * 4, (300, 300))
+    assert not any(overlap(label, rect) for rect in rects)
+
+
+def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
+    boxes = dict.fromkeys(range(1, 7), (50.0, 50.0, 120.0, 120.0))
+    image = Image.new("RGB", (256, 256))
+    marks, scale = layout(image.size, boxes, STYLES["box"])
+    places = tag_places(marks, scale, image.size)
+    assert not any(overlap(a, b) for number, a in enumerate(places) for b in places[:number])
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: ModelProfile) -> None:
+    _, scale = layout(profile.size(4000, 3000), {1: (0, 0, 50, 50)}, STYLES["box"])
+    assert scale.tag >= 12
+
+
+def test_region_k_has_colour_k_and_its_label_says_k() -> None:
+    image = Image.new("RGB", (400, 400), (127, 127, 127))
+    boxes = {k: (120.0 * k - 80, 100.0, 120.0 * k - 10, 200.0) for k in (1, 2, 3)}
+    marks, _ = layout(image.size, boxes, STYLES["box"])
+    assert [(mark.label, mark.colour) for mark in marks] == [("1", PALETTE[0]), ("2", PALETTE[1]), ("3", PALETTE[2])]
+    draw_marks(image, boxes, STYLES["box"])
+    seen = {colour for _, colour in image.getcolors(10_000) or []}
+    assert {colour_of(1), colour_of(2), colour_of(3)} <= seen
+
+
+def test_the_inside_of_a_region_is_left_as_it_is() -> None:
+    image = picture(300, 300)
+    before = image.crop((100, 100, 200, 200)).tobytes()
+    draw_marks(image, {1: (100, 100, 200, 200)}, STYLES["box"])
+    assert image.crop((100, 100, 200, 200)).tobytes() == before
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(0, 0, 256, 256)],
+        [(0, 0, 4, 4), (252, 252, 256, 256), (0, 252, 4, 256), (252, 0, 256, 4)],
+        [(10.5, 10.5, 14.6, 250.2)],
+        [(20, 20, 200, 200), (40, 40, 160, 160), (60, 60, 120, 120)],
+        [(k, k, k + 30, k + 30) for k in range(50)],
+    ],
+)
+def test_every_style_draws_hard_layouts_the_same_each_time(style: MarkStyle, boxes: list[Box]) -> None:
+    def jpeg() -> bytes:
+        numbered = dict(enumerate(boxes, start=1))
+        return encode(mark(picture(256, 256), (256, 256), numbered, PROFILES["demo"], style))
+
+    assert jpeg() == jpeg()
+
+
+def test_ink_stands_out_against_every_colour() -> None:
+    assert contrast(WHITE) == BLACK and contrast(BLACK) == WHITE
+    assert {contrast(colour) for colour in PALETTE} == {BLACK, WHITE}
+
+
+def test_the_demo_profile_pads_to_a_square() -> None:
+    image = mark(picture(512, 256), (512, 256), {1: (20, 20, 200, 200)}, PROFILES["demo"], STYLES["box"])
+    assert image.size == (256, 256)
+    assert image.getpixel((128, 250)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "seen"),
+    [
+        # By hand from Qwen's rule: round to the patch, then scale into the limits.
+        ("qwen2.5-vl", (500, 500), (504, 504)),
+        ("qwen2.5-vl", (10, 10), (56, 56)),
+        ("qwen2.5-vl", (4000, 3000), (1148, 840)),
+        ("qwen2.5-vl", (20_000, 100), (11_200, 56)),
+        ("qwen3-vl", (200, 200), (256, 256)),
+        ("qwen3-vl", (200, 150), (320, 224)),
+        ("qwen3-vl", (4000, 3000), (1152, 864)),
+        ("generic", (4000, 3000), (1148, 840)),
+        ("smolvlm", (1000, 500), (2048, 1024)),
+        ("demo", (300, 600), (128, 256)),
+    ],
+)
+def test_an_image_gets_the_size_its_model_will_see(name: str, size: tuple[int, int], seen: tuple[int, int]) -> None:
+    assert PROFILES[name].size(*size) == seen
+
+
+@pytest.mark.parametrize(
+    "model, profile",
+    [
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "qwen2.5-vl"),
+        ("Qwen/Qwen3-VL-30B-A3B-Instruct-FP8", "qwen3-vl"),
+        ("HuggingFaceTB/SmolVLM-Instruct", "smolvlm"),
+        ("HuggingFaceTB/SmolVLM2-2.2B-Instruct", "smolvlm"),
+        ("regioncap-demo", "demo"),
+        # However it is written, and wherever it lies.
+        ("qwen3_vl_8b", "qwen3-vl"),
+        ("Qwen3VL-8B", "qwen3-vl"),
+        ("qwen3-vl:8b-instruct", "qwen3-vl"),
+        ("qwen2.5vl:7b", "qwen2.5-vl"),
+        ("Qwen2_5-VL", "qwen2.5-vl"),
+        ("Qwen/Qwen3-VL-4B-Instruct@main", "qwen3-vl"),
+        ("/models/Qwen2.5-VL-7B-Instruct/", "qwen2.5-vl"),
+        ("/models/demos/Qwen3-VL-8B-Instruct", "qwen3-vl"),
+        ("/models/demo/Qwen3-VL-8B", "qwen3-vl"),
+        ("/models/regioncap-demo/Qwen3-VL-8B-Q4_K_M.gguf", "qwen3-vl"),
+        ("/root/.cache/huggingface/hub/models--Qwen--Qwen3-VL-8B-Instruct/snapshots/0c351dd01ed87e9c", "qwen3-vl"),
+        ("C:\\models\\Qwen3-VL-8B", "qwen3-vl"),
+        # What tells nothing of a family known here, though it may look like it.
+        ("", "generic"),
+        ("/", "generic"),
+        ("someone/a-finetune", "generic"),
+        ("acme/democracy-vl-7b", "generic"),
+        ("acme/demo-vl-7b", "generic"),
+        ("/models/qwen3-vl/llava-7b", "generic"),
+        ("acme/llava@qwen3-vl", "generic"),
+        ("/hub/models--acme--llava/snapshots/qwen3-vl", "generic"),
+        ("Qwen/Qwen3.5-9B", "generic"),
+        ("qwen3.5-vl", "generic"),
+        ("qwen3-5-vl", "generic"),
+        ("Qwen/Qwen3.6-VL-8B", "generic"),
+        ("Qwen/Qwen3-Omni-30B-A3B-Instruct", "generic"),
+        ("Qwen/Qwen2-VL-7B-Instruct", "generic"),
+        ("Qwen/Qwen2.5-Omni-7B", "generic"),
+        ("Qwen/Qwen12.5-VL", "generic"),
+        ("acme/myqwen3-vl", "generic"),
+        ("acme/Qwen3-VLM", "generic"),
+    ],
+)
+def test_the_profile_follows_from_the_models_name(model: str, profile: str) -> None:
+    assert profile_of(model) == profile
+
+
+def test_of_a_model_that_nobody_knows_it_is_not_said_how_it_counts() -> None:
+    assert PROFILES[profile_of("someone/a-finetune")].coordinates is None
+
+
+@given(st.integers(1, 1_000_000), st.integers(1, 1_000_000))
+def test_qwen_sizes_are_whole_patches_within_the_limits_of_its_processor(width: int, height: int) -> None:
+    for name, patch in (("generic", 28), ("qwen2.5-vl", 28), ("qwen3-vl", 32)):
+        seen = PROFILES[name].size(width, height)
+        assert seen[0] % patch == 0 and seen[1] % patch == 0
+        assert seen[0] * seen[1] <= 1280 * 28 * 28 and max(seen) <= 200 * min(seen)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("*.png")))
+def test_contour_proposals_are_the_originals(name: str) -> None:
+    expected = json.loads((DATA / "boxes.json").read_text())[name]
+    pixels = open_image((DATA / name).read_bytes()).decode(colour_managed=False)
+    assert [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in contours(pixels)] == expected

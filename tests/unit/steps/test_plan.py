@@ -1,0 +1,270 @@
+"""`plan`: rows into shards that are known by what is in them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from regioncap.drop.rows import RowReader
+from regioncap.errors import DropError, UnforeseenError
+from regioncap.regions.records import PlannedRow, Rejected
+from regioncap.steps.plan import MAX_SHARDS
+from regioncap.warehouse.manifest import Counts, FileEntry, Manifest, commit
+from regioncap.work import shard
+from regioncap.work.layout import plan_rejected_path, shard_path
+from regioncap.work.plan import Plan
+from tests.builders import DATE, Place
+
+BOXES = [[1, 2, 30, 40]]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def rows_of(place: Place, plan: Plan) -> list[list[PlannedRow]]:
+    return [shard.planned(place.work.sub(shard_path(shard_id))) for shard_id in plan.shards]
+
+
+def rejected_of(place: Place, plan: Plan) -> list[Rejected]:
+    return shard.read_lines(place.work, plan_rejected_path(plan.plan_id), Rejected)
+
+
+def published(place: Place, plan: Plan) -> None:
+    """Pretend that the plan was published."""
+    entry = FileEntry(path="build=x/rejected.jsonl", rows=0, bytes=0, sha256="")
+    manifest = Manifest(
+        partition=f"dt={DATE}", build_id="x", build="build=x", captions=[], rejected=entry,
+        counts=Counts(rows=1, captioned=1, rejected=0, regions=1), created_at="", plan_id=plan.plan_id,
+        fingerprint=plan.fingerprint, identity=plan.identity,
+    )  # fmt: skip
+    commit(place.partition, manifest, None)
+
+
+def test_every_row_is_in_a_shard_or_rejected(place: Place) -> None:
+    place.put_rows({"image": "a.jpg", "bbox": BOXES}, "half a", {"image": "b.jpg"}, {"bbox": BOXES}, {"image": "c.jpg"})
+    plan = place.plan(shard_size=2)
+    assert [[row.image for row in rows] for rows in rows_of(place, plan)] == [["a.jpg", "b.jpg"], ["c.jpg"]]
+    assert [(row.line, row.code) for row in rejected_of(place, plan)] == [(2, "not_json"), (4, "image_missing")]
+    assert (plan.rows, plan.rejected, plan.unchanged) == (5, 2, False)
+
+
+def test_the_plan_knows_which_images_are_there(place: Place) -> None:
+    place.put("street/20.jpg", b"x")
+    place.put_rows(*({"image": image} for image in ("./street//20.jpg", "street\\20.jpg", "none.jpg")))
+    (rows,) = rows_of(place, place.plan())
+    assert [(row.image, row.listed) for row in rows] == [
+        ("street/20.jpg", True), ("street/20.jpg", True), ("none.jpg", False),
+    ]  # fmt: skip
+
+
+def test_rows_of_a_work_area_that_did_not_know_what_was_listed_are_read(place: Place) -> None:
+    old = {"manifest": "m.jsonl", "line": 1, "id": "x", "image": "a.jpg", "type": "with_bbox", "bbox": BOXES}
+    place.work.write("rows.jsonl", json.dumps(old).encode())
+    assert [row.listed for row in shard.read_lines(place.work, "rows.jsonl", PlannedRow)] == [False]
+
+
+@pytest.mark.parametrize("levels", [200, 250, 300, 900, 5000])
+@pytest.mark.parametrize("text", ['{"image": "a.jpg", "bbox": [[1, 2, 30, 40]], "x": %s}', '{"image": 7, "x": %s}'])
+def test_a_row_nested_too_deep_costs_itself(place: Place, levels: int, text: str) -> None:
+    place.put_rows({"image": "a.jpg"}, text % ("[" * levels + "]" * levels), {"image": "b.jpg"})
+    plan = place.plan()
+    assert [[row.image for row in rows] for rows in rows_of(place, plan)] == [["a.jpg", "b.jpg"]]
+    assert [(row.line, row.code) for row in rejected_of(place, plan)] == [(2, "too_deep")]
+
+
+@pytest.mark.parametrize("levels", [200, 250, 300])
+def test_deep_objects_of_other_formats_cost_themselves_too(place: Place, levels: int) -> None:
+    deep = "[" * levels + "]" * levels
+    place.put("m.json", f'[{{"image": "a.jpg"}}, {{"image": "b.jpg", "x": {deep}}}, {deep}]')
+    plan = place.plan(input_format="json")
+    assert [row.code for row in rejected_of(place, plan)] == ["too_deep", "not_an_object"]
+    place.put("m.csv", f'image,bbox\na.jpg,\nb.jpg,"[{deep}, [1, 2, 3, 4]]"\n')
+    assert [row.code for row in rejected_of(place, place.plan(input_format="csv"))] == ["too_deep"]
+
+
+def test_a_json_manifest_nested_beyond_all_reading_is_named(place: Place) -> None:
+    place.put("deep.json", "[" * 2000 + "]" * 2000)
+    with pytest.raises(DropError, match=r"the manifest deep\.json cannot be read as json"):
+        place.plan(input_format="json")
+
+
+def test_an_integer_id_that_pandas_made_a_float_is_kept_and_a_gap_is_no_id(place: Place) -> None:
+    frame = pd.DataFrame({"id": [17, None], "image": ["a.jpg", "a.jpg"], "bbox": [BOXES, BOXES]})
+    frame.to_parquet(place.drop_folder / "a.parquet")
+    # Written by something else than pandas, a gap stays NaN.
+    table = pa.table({"id": [18.0, float("nan")], "image": ["a.jpg", "b.jpg"], "bbox": [BOXES, BOXES]})
+    pq.write_table(table, place.drop_folder / "b.parquet")
+    plan = place.plan(input_format="parquet")
+    assert plan.rejected == 0
+    (rows,) = rows_of(place, plan)
+    assert [row.id for row in rows if len(row.id) < 16] == ["17", "18"]
+    assert len(rows) == 4
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[dict[str, Any]], Exception | None]) -> None:
+    """Reading a row raises what `fails` says."""
+    read = RowReader.read
+
+    def reading(self: RowReader, row: dict[str, Any], *rest: Any) -> Any:
+        if error := fails(row):
+            raise error
+        return read(self, row, *rest)
+
+    monkeypatch.setattr(RowReader, "read", reading)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 400])
+def test_what_nobody_foresaw_in_one_row_costs_that_row(
+    place: Place, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    place.put_rows(*({"image": f"{number}.jpg"} for number in range(rows)))
+    failing(monkeypatch, lambda row: ArithmeticError("odd\x1b\ud800 " * 500) if row["image"] == "1.jpg" else None)
+    plan = place.plan()
+    (row,) = rejected_of(place, plan)
+    assert (plan.rows, plan.rejected, row.line, row.code) == (rows, 1, 2, "internal_error")
+    assert row.reason.startswith("ArithmeticError: odd") and len(row.reason) < 1000
+    assert row.reason.isprintable()
+
+
+def test_what_nobody_foresaw_in_many_rows_is_no_fault_of_the_drop(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.put_rows(*({"image": f"{number}.jpg"} for number in range(300)))
+    failing(monkeypatch, lambda row: KeyError("odd") if int(row["image"][:-4]) % 75 == 7 else None)
+    with pytest.raises(
+        UnforeseenError, match=r"4 of 300 rows .* first manifest\.jsonl, line 8: KeyError: 'odd'.*report"
+    ):
+        place.plan()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(116, "Stale file handle"), ConnectionError("gone")])
+def test_what_may_pass_by_itself_is_no_fault_of_a_row(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    place.put_rows({"image": "a.jpg"}, {"image": "b.jpg"})
+    failing(monkeypatch, lambda row: error if row["image"] == "b.jpg" else None)
+    with pytest.raises(type(error)):
+        place.plan()
+
+
+def test_the_wide_rows_of_a_parquet_manifest_are_not_copied_into_the_rejected_ones(place: Place) -> None:
+    wide = {f"column {number}": ["x" * 50] * 200 for number in range(300)}
+    pd.DataFrame({"image": [7] * 200, **wide}).to_parquet(place.drop_folder / "m.parquet")
+    plan = place.plan(input_format="parquet")
+    assert plan.rejected == 200
+    assert len(place.work.read(plan_rejected_path(plan.plan_id))) < 200 * 500
+
+
+def test_rows_of_all_manifests_are_planned_in_their_order(place: Place) -> None:
+    place.put_rows({"image": "b.jpg"}, name="b.jsonl")
+    place.put_rows({"image": "a.jpg"}, name="a.jsonl")
+    rows = rows_of(place, place.plan())[0]
+    assert [(row.manifest, row.line, row.image) for row in rows] == [("a.jsonl", 1, "a.jpg"), ("b.jsonl", 1, "b.jpg")]
+
+
+def test_the_same_rows_make_the_same_shards_and_a_new_row_changes_only_the_last(place: Place) -> None:
+    rows = [{"image": f"{number}.jpg"} for number in range(5)]
+    place.put_rows(*rows)
+    first = place.plan(shard_size=2)
+    place.put_rows(*rows, {"image": "new.jpg"})
+    second = place.plan(shard_size=2)
+    assert second.shards[:2] == first.shards[:2]
+    assert second.shards[2] != first.shards[2]
+
+
+def test_a_large_drop_gets_larger_shards_not_more_than_airflow_maps(place: Place) -> None:
+    place.put("m.jsonl", "".join(json.dumps({"image": f"{number}.jpg"}) + "\n" for number in range(2 * MAX_SHARDS + 1)))
+    plan = place.plan(shard_size=1)
+    assert len(plan.shards) <= MAX_SHARDS
+    assert sum(map(len, rows_of(place, plan))) == 2 * MAX_SHARDS + 1
+
+
+def test_a_published_drop_that_did_not_change_makes_no_shards(place: Place) -> None:
+    place.good_rows(2)
+    published(place, place.plan())
+    again = place.plan(run_id="run-2")
+    assert again.unchanged
+    assert again.shards == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.5}, {"mark_style": "corners"}, {"max_boxes": 3}, {"export_formats": ["csv"]}]
+)
+def test_a_setting_that_shapes_the_build_makes_it_new(place: Place, change: dict[str, object]) -> None:
+    place.good_rows(2)
+    published(place, place.plan())
+    assert not place.plan(**change).unchanged
+
+
+def test_a_setting_that_does_not_shape_the_build_leaves_it(place: Place) -> None:
+    place.good_rows(2)
+    published(place, place.plan())
+    assert place.plan(max_rejected_ratio=0.9, readiness="unchanged").unchanged
+
+
+def test_another_model_makes_a_new_build(place: Place) -> None:
+    place.good_rows(2)
+    published(place, place.plan())
+    assert not place.plan(model="another").unchanged
+
+
+@pytest.mark.parametrize("group", ["regioncap.gates", "regioncap.proposers"])
+def test_another_version_of_an_installed_gate_or_of_the_detector_in_use_makes_a_new_build(
+    place: Place, extend: Callable[..., None], group: str
+) -> None:
+    code = "from regioncap.gates import Gate\nit = Gate('mine', 'warn', lambda answer: None)"
+    place.good_rows(1)
+    using = {"when_no_boxes": "mine"} if group == "regioncap.proposers" else {}
+    extend(group, "mine", code, version="1.0")
+    published(place, place.plan(**using))
+    assert place.plan(**using).unchanged
+    extend(group, "mine", code, version="1.1")
+    assert not place.plan(**using).unchanged
+
+
+def test_a_detector_that_is_not_used_has_no_say(place: Place, extend: Callable[..., None]) -> None:
+    place.good_rows(1)
+    published(place, place.plan())
+    extend("regioncap.proposers", "mine", "it = None")
+    assert place.plan().unchanged
+
+
+def test_a_changed_image_makes_a_new_build(place: Place) -> None:
+    place.good_rows(2)
+    published(place, place.plan())
+    place.put("1.jpg", b"another picture")
+    assert not place.plan().unchanged
+
+
+def test_force_rebuild_plans_anew_and_its_own_retry_finds_the_same_plan(place: Place) -> None:
+    place.good_rows(2)
+    published(place, place.plan())
+    first = place.plan(run_id="run-2", force_rebuild=True)
+    assert not first.unchanged
+    assert place.plan(run_id="run-2", force_rebuild=True) == first
+    assert place.plan(run_id="run-3", force_rebuild=True).plan_id != first.plan_id
+
+
+def test_all_rows_rejected_is_a_plan_without_shards(place: Place) -> None:
+    place.put_rows("nothing", "of use")
+    plan = place.plan()
+    assert (plan.rows, plan.rejected, plan.shards, plan.unchanged) == (2, 2, [], False)
+
+
+def test_an_empty_manifest_is_a_fault_of_the_drop(place: Place) -> None:
+    place.put("m.jsonl", "\n\n")
+    with pytest.raises(DropError, match="have no rows"):
+        place.plan()
+
+
+def test_a_plan_is_read_back_as_it_was_written(place: Place) -> None:
+    place.good_rows(1)
+    plan = place.plan()
+    assert Plan.load(place.work, plan.plan_id) == plan
