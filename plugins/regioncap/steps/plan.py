@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import regioncap
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError
-from regioncap.extend import DETECTORS_GROUP, GATES_GROUP, installed, version_of
 from regioncap.gates import all_gates
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
@@ -20,6 +18,7 @@ from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
+from regioncap.work.identity import identity_of
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import NO_LINEAGE, Lineage, LineageWriter, load_lineage
 
@@ -49,9 +48,7 @@ def plan_build(
     """
     all_gates()
     settings.check_model(model)
-    identity = hashlib.sha256(
-        canonical([settings.identity(), model, regioncap.__version__, _extensions(settings)])
-    ).hexdigest()
+    identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
@@ -105,13 +102,6 @@ def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
         return False
     # Read as text: a line that is damaged only does not count.
     return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
-
-
-def _extensions(settings: BuildSettings) -> list[list[str]]:
-    """The installed packages that have a say in the build, with their versions: all gates, and the detector in use."""
-    gates = [version_of(GATES_GROUP, name) for name in sorted(installed(GATES_GROUP))]
-    detector = settings.when_no_boxes
-    return [*gates, *(version_of(DETECTORS_GROUP, name) for name in installed(DETECTORS_GROUP) if name == detector)]
 
 
 def _write_shards(

@@ -1,0 +1,63 @@
+"""What a build is made by: settings, model, code, installed extensions. Where it differs, a date is built anew."""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import regioncap
+from regioncap.config.settings import BuildSettings
+from regioncap.extend import DETECTORS_GROUP, GATES_GROUP, installed, source_of, version_of
+from regioncap.regions.jsonl import canonical
+
+# The modules and rooms that decide what is published: which rows and boxes are used, what the model sees and is asked,
+# how its answers are read and judged, what a record says. Not here: how fast something goes, where it is kept, how the
+# report looks.
+DECIDING = (
+    "ask/attempts.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions", "steps/render.py",
+    "steps/validate.py",
+)  # fmt: skip
+
+_PACKAGE = Path(str(regioncap.__file__)).parent
+
+
+def identity_of(settings: BuildSettings, model: str) -> str:
+    """A hash over everything that shapes a build but the drop; `model` is the VLM's name."""
+    return hashlib.sha256(canonical([settings.identity(), model, code_hash(), _extensions(settings)])).hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """A hash over the deciding code of RegionCap, whatever its comments, docstrings and line breaks."""
+    places = (_PACKAGE / name for name in DECIDING)
+    return hash_of_sources(path for place in places for path in (sorted(place.rglob("*.py")) or [place]))
+
+
+def hash_of_sources(paths: Iterable[Path]) -> str:
+    """A hash over Python files by what they do: their names count, comments, docstrings and line breaks do not."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}\0{_without_words(path.read_text(encoding='utf-8'))}\0".encode())
+    return digest.hexdigest()
+
+
+def _without_words(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        # Text by itself, a docstring mostly, does nothing.
+        if isinstance(body, list):
+            node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _extensions(settings: BuildSettings) -> list[list[str]]:
+    """The installed packages that have a say in the build, by version and source: all gates, the detector in use."""
+    named = [(GATES_GROUP, name) for name in sorted(installed(GATES_GROUP))]
+    named += [(DETECTORS_GROUP, name) for name in installed(DETECTORS_GROUP) if name == settings.when_no_boxes]
+    return [[*version_of(*one), hash_of_sources(source_of(*one))] for one in named]
