@@ -1,0 +1,73 @@
+"""Reading what is published, as a user does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import regioncap
+from regioncap.warehouse.reader import BuildGoneError, NothingPublishedError, open_build
+from tests.builders import DATE, Place, publish_each
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def read(place: Place) -> regioncap.Build:
+    return regioncap.read(str(place.folder / "warehouse"), DATE)
+
+
+def test_a_build_is_read_by_the_warehouses_uri_and_the_date(place: Place) -> None:
+    (build_id,) = publish_each(place, "a")
+    build = read(place)
+    assert build.manifest.build_id == build_id
+    (record,) = build.records()
+    assert record["regions"][0]["caption"] == "a 0"
+    assert build.image(record).startswith(b"\xff\xd8")
+    assert [row["code"] for row in build.rejected()] == ["not_json"]
+    assert [build.read(entry) for entry in build.files]
+
+
+def test_what_is_published_while_one_reads_changes_nothing(place: Place) -> None:
+    publish_each(place, "a")
+    build = read(place)
+    records = build.records()
+    publish_each(place, "b", keep_builds=3)
+    assert [record["regions"][0]["caption"] for record in records] == ["a 0"]
+    assert [record["regions"][0]["caption"] for record in read(place).records()] == ["b 0"]
+
+
+def test_a_build_that_is_gone_says_so(place: Place) -> None:
+    publish_each(place, "a")
+    build = read(place)
+    (record,) = build.records()
+    publish_each(place, "b")
+    place.partition.sub(f"{build.manifest.build}/").delete_folder()
+    with pytest.raises(BuildGoneError, match="open the current one"):
+        list(build.records())
+    with pytest.raises(BuildGoneError, match="open the current one"):
+        build.image(record)
+
+
+def test_a_file_that_was_changed_is_never_read_as_published(place: Place) -> None:
+    publish_each(place, "a")
+    build = read(place)
+    place.partition.write(build.manifest.captions[0].path, b'{"regions": []}\n')
+    with pytest.raises(BuildGoneError, match="not what was published"):
+        list(build.records())
+
+
+def test_a_date_without_a_build_says_so(place: Place) -> None:
+    with pytest.raises(NothingPublishedError, match="nothing is published at"):
+        read(place)
+    with pytest.raises(NothingPublishedError):
+        open_build(place.partition)
+
+
+def test_importing_regioncap_alone_loads_no_s3_client() -> None:
+    code = "import sys, regioncap; print('boto3' in sys.modules or 'pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
