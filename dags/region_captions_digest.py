@@ -5,7 +5,6 @@ Runs whenever `region_captions` has published a date, with that date as its part
 elsewhere) in its place.
 """
 
-import json
 import logging
 from collections import Counter
 from datetime import timedelta
@@ -15,7 +14,7 @@ from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, get_current_conte
 from regioncap.airflow.build import RETRY_POLICY
 from regioncap.airflow.places import open_partition
 from regioncap.config.deployment import Deployment
-from regioncap.warehouse.manifest import current
+from regioncap.warehouse.reader import open_build
 
 DEPLOYMENT = Deployment.from_environment()
 
@@ -39,12 +38,10 @@ with DAG(
     def digest() -> dict[str, int]:
         """Returns how many captions there are, and how many different ones."""
         date = get_current_context()["dag_run"].partition_key
-        partition = open_partition(DEPLOYMENT.warehouse_uri, date)
-        manifest, _ = current(partition)
+        build = open_build(open_partition(DEPLOYMENT.warehouse_uri, date))
         captions: Counter[str] = Counter()
-        for entry in manifest.captions:
-            for line in partition.read(entry.path).splitlines():
-                captions.update(region["caption"] for region in json.loads(line)["regions"])
+        for record in build.records():
+            captions.update(region["caption"] for region in record["regions"])
         log = logging.getLogger("airflow.task")
         for caption, times in captions.most_common(10):
             log.info("%s times: %s", times, caption)

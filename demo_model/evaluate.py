@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from demo_model.world import COLOURS, SHAPES, SIZES, TEXTURES
-from regioncap.warehouse.manifest import Manifest
+from regioncap.storage.local import LocalStore
+from regioncap.warehouse.reader import open_build
 
 ATTRIBUTES = ("size", "texture", "colour", "shape")
 GROUPS = {"1 to 6": range(1, 7), "7 to 10": range(7, 11)}
@@ -85,10 +86,7 @@ def _equal(said: tuple[str, ...], thing: tuple[str, ...]) -> list[bool]:
 
 def published_records(folder: Path) -> Iterable[dict[str, Any]]:
     """The records of the current build in a copy of a partition."""
-    manifest = Manifest.model_validate_json((folder / "_manifest.json").read_bytes())
-    for entry in manifest.captions:
-        for line in (folder / entry.path).read_bytes().splitlines():
-            yield json.loads(line)
+    return open_build(LocalStore(folder)).records()
 
 
 def table(scores: Mapping[str, Score]) -> Table:

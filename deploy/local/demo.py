@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from deploy.local.terminal import shown
 from regioncap.ask.status import BuildStatus, Status
 from regioncap.drop.dates import resolve_drop_date
 from regioncap.errors import DropDateError, ServiceError
+from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
 from regioncap.warehouse.manifest import Manifest
+from regioncap.warehouse.reader import open_build
 
 _SAMPLE = "2026-10-05"
 _STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.validate", "publish")
@@ -160,30 +163,19 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
         table.add_column(heading, justify="right")
     table.add_row(*(f"{value:,}" for value in (counts.rows, counts.captioned, counts.rejected, counts.regions)))
     console.print(table)
-    for record in _some_records(manifest, out):
+    published = open_build(LocalStore(out))
+    for record in islice(published.records(), _SHOWN_RECORDS):
         console.print(f"\n[bold]{shown(record['image'])}[/bold]")
         for region in record["regions"]:
             console.print(f"  <region{region['region']}>  {shown(region['caption'])}")
     if counts.rejected:
-        rows = [json.loads(line) for line in (out / manifest.rejected.path).read_bytes().splitlines()]
-        codes = Counter(row["code"] for row in rows)
+        codes = Counter(row["code"] for row in published.rejected())
         console.print("\nrejected: " + ", ".join(f"{code} ({number})" for code, number in codes.most_common()))
     build = out / manifest.build
     console.print(f"\ndataset         {uri}/{manifest.build}")
     console.print(f"local copy      {build}")
     console.print(f"contact sheet   {build / 'report.html'}   (for a browser)")
     console.print(f"report          {build / 'report.json'}\n")
-
-
-def _some_records(manifest: Manifest, out: Path) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = []
-    for entry in manifest.captions:
-        with (out / entry.path).open("rb") as stream:
-            for line in stream:
-                records.append(json.loads(line))
-                if len(records) == _SHOWN_RECORDS:
-                    return records
-    return records
 
 
 if __name__ == "__main__":

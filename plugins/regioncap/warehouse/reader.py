@@ -6,21 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from regioncap.storage.store import NotFoundError, Store
+from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError
+from regioncap.storage.store import Store
 from regioncap.storage.uri import open_store
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, current
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mypy_boto3_s3 import S3Client
-
-
-class NothingPublishedError(LookupError):
-    """The partition has no published build."""
-
-
-class BuildGoneError(Exception):
-    """A file of the build is not what its manifest says, or not there any more. Opening the current build may help."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,12 @@ class Build:
     def rejected(self) -> Iterator[dict[str, Any]]:
         """The rows that did not become records. Raises BuildGoneError."""
         yield from _lines(self.read(self.manifest.rejected))
+
+    def frame(self) -> "pd.DataFrame":
+        """The records as a table of pandas, a row each, in order. Raises BuildGoneError."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(list(self.records()))
 
     def image(self, record: dict[str, Any]) -> bytes:
         """The marked image of a record, a JPEG. Raises BuildGoneError."""

@@ -2,18 +2,13 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import regioncap
-from regioncap.warehouse.reader import BuildGoneError, NothingPublishedError, open_build
+from regioncap.errors import BuildGoneError, NothingPublishedError
+from regioncap.warehouse.reader import open_build
 from tests.builders import DATE, Place, publish_each
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
 
 
 def read(place: Place) -> regioncap.Build:
@@ -29,6 +24,12 @@ def test_a_build_is_read_by_the_warehouses_uri_and_the_date(place: Place) -> Non
     assert build.image(record).startswith(b"\xff\xd8")
     assert [row["code"] for row in build.rejected()] == ["not_json"]
     assert [build.read(entry) for entry in build.files]
+
+
+def test_the_records_are_a_table_too(place: Place) -> None:
+    publish_each(place, "a")
+    frame = read(place).frame()
+    assert list(frame["answer"]) == ["<region1>: a 0"] and frame["valid_bboxes_num"].sum() == 1
 
 
 def test_what_is_published_while_one_reads_changes_nothing(place: Place) -> None:
