@@ -1,7 +1,7 @@
 """The words that go to the VLM, and the JSON schema its structured answer has to follow."""
 
+import re
 from collections.abc import Iterable
-from string import Formatter
 from typing import Any, Literal
 
 from regioncap.regions.names import region_tag
@@ -64,14 +64,13 @@ def user_prompt(template: str, regions: int) -> str:
     return template.format(n=regions)
 
 
-# The same as a regular expression, for a form.
+# As a regular expression, which a form can use too: `{n}` and doubled braces, no other brace.
 PROMPT_PATTERN = r"^([^{}]|\{\{|\}\}|\{n\})*$"
 
 
 def check_prompt(template: str) -> None:
     """Raise ValueError unless `{n}` is the only field in the prompt template."""
-    fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
-    if any(field != ("n", "", None) for field in fields):
+    if not re.search(PROMPT_PATTERN, template):
         raise ValueError(
             "prompt: the only field it may have is {n}, the number of regions; write other braces as {{ }}"
         )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, check_prompt
+from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, check_prompt, user_prompt
 from regioncap.config.settings import NOT_IDENTITY, BuildSettings
 from regioncap.errors import ModelProfileError
 from regioncap.regions.jsonl import canonical
@@ -68,13 +68,20 @@ def test_a_wrong_value_is_refused(name: str, value: object) -> None:
 
 
 @given(st.text(alphabet="{}n !:.", max_size=12))
-def test_the_forms_pattern_for_prompts_takes_what_a_run_takes(prompt: str) -> None:
+def test_a_prompt_is_filled_in_or_refused(prompt: str) -> None:
     try:
         check_prompt(prompt)
-        usable = True
     except ValueError:
-        usable = False
-    assert bool(re.search(PROMPT_PATTERN, prompt)) == usable
+        return
+    literal = prompt.replace("{{", "\0").replace("}}", "\1")
+    assert user_prompt(prompt, 3) == literal.replace("{n}", "3").replace("\0", "{").replace("\1", "}")
+
+
+@pytest.mark.parametrize("prompt", ["{n:}", "{n!r}", "{}", "{m}", "{n", "n}", "{{n}", "{n}}", "{n.x}", "{0}"])
+def test_no_other_field_is_taken_by_form_or_run(prompt: str) -> None:
+    assert not re.search(PROMPT_PATTERN, prompt)
+    with pytest.raises(ValueError, match="the only field"):
+        check_prompt(prompt)
 
 
 def test_a_field_that_was_emptied_in_the_form_is_empty() -> None:
