@@ -20,7 +20,7 @@ WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("gate_words.json").r
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer to a question about regions 1 to `regions`; `defect` is the gate that should fire, None for none."""
+    """An answer about regions 1 to `regions`; `defect` is the gate that should fire, None for none."""
 
     prompt_language: PromptLanguage
     regions: int

@@ -207,9 +207,9 @@ class Place:
 
     def _answer(self, plan: Plan, place: Store, say: Callable[[RenderedRow], str]) -> None:
         answers = [
-            Completion(key=question.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
+            Completion(key=request.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
             for row in shard.rendered(place)
-            for question in first_requests(row, plan)
+            for request in first_requests(row, plan)
         ]
         shard.write_lines(place, f"{layout.ANSWERS}1.jsonl", answers)
         counts = AskCounts(

@@ -33,8 +33,9 @@ FLUSH_ROWS = 64
 class AskProgress:
     """How far a shard is: `done` of `questions` have an answer, about `images` images in all.
 
-    `asked` requests were answered in this task, `in_flight` are under way; `rate` and `token_rate` are questions, and
-    tokens that the model wrote, a second, over the last seconds.
+    A question is what regions of a row are asked about together, by one request or by several attempts. `asked`
+    requests were answered in this task, `in_flight` are under way; `rate` and `token_rate` are questions, and tokens
+    that the model wrote, a second, over the last seconds.
     """
 
     done: int

@@ -1,4 +1,4 @@
-"""What is said about a row's regions, question by question: the answers so far decide what is asked next.
+"""What is said about a row's regions, attempt by attempt: the answers so far decide what is asked next.
 
 It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
@@ -7,7 +7,7 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
-- each further question has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same question at
+- each further attempt has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same request at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again by the same try of a task; each new one asks once more.
 """
@@ -22,8 +22,8 @@ from regioncap.gates import Answer, Finding, run_gates
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.client import Completion
-from regioncap.vlm.questions import ChatRequest
 from regioncap.vlm.remedies import remedy
+from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
 
 
@@ -31,35 +31,35 @@ from regioncap.work.plan import Plan
 class Attempts:
     """What came of asking about some regions of a row.
 
-    `question` is what to ask next, None where nothing is; `fault` is why the regions have no captions then, None where
+    `request` is what to send next, None where nothing is; `fault` is why the regions have no captions then, None where
     they have. `used` are the answers that count. Gates that only warn have nothing to say here: `make_record` asks them
     about the captions that it takes.
     """
 
     captions: dict[int, str] = field(default_factory=dict)
     used: list[Completion] = field(default_factory=list)
-    question: ChatRequest | None = None
+    request: ChatRequest | None = None
     fault: RowError | None = None
 
 
 def follow_attempts(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[str, Completion]) -> Attempts:
-    """Follow the questions about `regions` of a row through the answers, which are known by their questions' keys."""
+    """Follow the requests about `regions` of a row through the answers, which are known by their requests' keys."""
     so_far = Attempts()
     left, room = regions, 1
     for attempt in range(1, plan.settings.max_attempts + 1):
-        question = caption_request(row, plan, regions, left, attempt, room)
-        raw = answers.get(question.key)
+        request = caption_request(row, plan, regions, left, attempt, room)
+        raw = answers.get(request.key)
         if raw is None:
-            so_far.question = question
+            so_far.request = request
             return so_far
         if raw.refused is not None:
-            # The cause of a further question says more about the row than its refusal.
+            # The cause of a further attempt says more about the row than its refusal.
             so_far.fault = so_far.fault or refusal_error(raw)
             return so_far
         so_far.used.append(raw)
         parsed = parse_answer(raw.text, plan.settings.answer_format, left)
         language = plan.settings.prompt_language
-        answer = Answer(raw.text, raw.finish_reason, parsed, left, language, _sent(question))
+        answer = Answer(raw.text, raw.finish_reason, parsed, left, language, _sent(request))
         rejecting = [finding for finding in run_gates(answer) if finding.gate.severity == "reject"]
         failed = _failed_regions(rejecting)
         if failed is not None:
@@ -83,9 +83,9 @@ def refusal_error(raw: Completion) -> RowError:
     return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}{hint}")
 
 
-def _sent(question: ChatRequest) -> tuple[str, ...]:
-    """The texts of a question."""
-    return (question.system, *(part.value for part in question.parts if part.kind == "text"))
+def _sent(request: ChatRequest) -> tuple[str, ...]:
+    """The texts of a request."""
+    return (request.system, *(part.value for part in request.parts if part.kind == "text"))
 
 
 def _failed_regions(findings: Sequence[Finding]) -> set[int] | None:

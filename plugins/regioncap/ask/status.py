@@ -57,7 +57,7 @@ class BuildStatus:
             per_region = plan.settings.caption_mode == "per_region"
             rows = [row for row in shard.rendered(place) if bool(row.crops) == per_region]
             self._marked[shard_id] = {row.marked for row in rows}
-            self._questions[shard_id] = {question.key for row in rows for question in first_requests(row, plan)}
+            self._questions[shard_id] = {request.key for row in rows for request in first_requests(row, plan)}
         for part in place.list(layout.ANSWERS):
             name = f"{shard_id}/{part.path}"
             if name not in self._answers:

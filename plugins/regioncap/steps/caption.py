@@ -18,7 +18,7 @@ from regioncap.work.answers import load_answers, published_answers, without_refu
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
-# Questions about the regions of one image follow each other: so many images are read only once.
+# Requests about the regions of one image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64
 
 
@@ -43,7 +43,7 @@ def caption_shard(
         latest = item.row
         said = follow_attempts(item.row, item.regions, plan, known)
         taken |= {answer.key: answer for answer in said.used if answer.key not in own}
-        if said.question is not None:
+        if said.request is not None:
             left.add(item.key)
         elif all(answer.key in own for answer in said.used):
             kept += 1
@@ -54,10 +54,10 @@ def caption_shard(
         return place.local_path(path) or place.read(path)
 
     def prepare(item: _Item, told: Mapping[str, Completion]) -> PreparedRequest | None:
-        question = follow_attempts(item.row, item.regions, plan, {**known, **told} if known else told).question
-        if question is None:
+        request = follow_attempts(item.row, item.regions, plan, {**known, **told} if known else told).request
+        if request is None:
             return None
-        return PreparedRequest(question, {name: image(name) for name in question.images})
+        return PreparedRequest(request, {name: image(name) for name in request.images})
 
     # Made anew, so that of a whole shard only keys are kept.
     waiting = (item for item in _items(place, plan) if item.key in left) if left else ()
@@ -71,7 +71,7 @@ def caption_shard(
 
 @dataclass(frozen=True)
 class _Item:
-    """Regions of a row that are asked about together; `key` is that of the first question about them."""
+    """Regions of a row that are asked about together; `key` is that of the first request about them."""
 
     row: RenderedRow
     regions: Regions

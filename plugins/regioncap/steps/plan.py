@@ -52,7 +52,7 @@ def plan_build(
     contents = drops.contents(drop, settings.input_format)
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
-    # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
+    # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
     ask_again = run_id if settings.force_rebuild else ""
     unchanged = (
         published is not None

@@ -59,7 +59,7 @@ def propose_shard(
                 # Goes up where it is not the row's; else `render` says what it is.
                 unforeseen(error, f"{named(row)}: {row.image}")
             return None
-        return None if asked.question.key in kept or asked.question.key in published else asked
+        return None if asked.request.key in kept or asked.request.key in published else asked
 
     # How many rows have their answer turns out on the way.
     sink = AnswerSink(place, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
@@ -95,7 +95,7 @@ def _none_wanted(data: bytes) -> list[Box]:
 
 def _grounded(data: bytes, plan: Plan, answers: Mapping[str, Completion]) -> list[Box]:
     picture = _open(data, plan)
-    answer = answers.get(_prepare(picture, plan).question.key)
+    answer = answers.get(_prepare(picture, plan).request.key)
     if answer is None:
         raise StepMissingError("the model has not been asked for boxes yet: clear the shard's propose task")
     if answer.refused is not None:
@@ -106,7 +106,7 @@ def _grounded(data: bytes, plan: Plan, answers: Mapping[str, Completion]) -> lis
 
 
 def _prepare(picture: Picture, plan: Plan) -> PreparedRequest:
-    """The question about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
+    """The request about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
     profile = PROFILES[plan.settings.model_profile]
     size = profile.size(picture.width, picture.height)
     jpeg = encode(fit(picture.decode(at_least=size), size, profile))

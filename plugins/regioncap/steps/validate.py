@@ -21,7 +21,7 @@ from regioncap.work.plan import Plan
 def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
     """Returns how many rows became records and how many are rejected. `work` is rooted at the build's date.
 
-    Raises StepMissingError where a question has no answer yet, and UnforeseenError where RegionCap itself seems to be
+    Raises StepMissingError where a request has no answer yet, and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
     place = work.sub(layout.shard_path(shard_id))
@@ -33,7 +33,7 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
         told: list[Attempts] = []
         try:
             told += (follow_attempts(row, regions, plan, answers) for regions in asked_together(row, plan))
-            if any(said.question is not None for said in told):
+            if any(said.request is not None for said in told):
                 raise StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
             records.append(make_record(row, told, plan))
         except Exception as error:

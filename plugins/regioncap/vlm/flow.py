@@ -1,4 +1,4 @@
-"""Asking a vLLM server as many questions at once as it can take."""
+"""Sending a vLLM server as many requests at once as it can take."""
 
 import asyncio
 import json
@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.client import Completion, VlmClient
-from regioncap.vlm.questions import ChatRequest, data_url, plain_picture
 from regioncap.vlm.remedies import remedy
+from regioncap.vlm.requests import ChatRequest, data_url, plain_picture
 
 Item = TypeVar("Item")
 
-# So many questions are under way to begin with, and at least. The queues are looked at this often, that of a
+# So many requests are under way to begin with, and at least. The queues are looked at this often, that of a
 # single server less often while nothing changes: each look costs it some milliseconds.
 _FIRST_IN_FLIGHT = 64
 _POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 2.0
@@ -22,9 +22,9 @@ _POLL_SECONDS, _MAX_POLL_SECONDS = 0.5, 2.0
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A question, and its images by name, each a JPEG's bytes or its file: all there is to send."""
+    """A request, and its images by name, each a JPEG's bytes or its file: all there is to send."""
 
-    question: ChatRequest
+    request: ChatRequest
     images: Mapping[str, bytes | Path]
 
 
@@ -36,14 +36,14 @@ async def ask_all(
     finished: Callable[[int], None],
     bound: int,
 ) -> None:
-    """Ask about each item until there is nothing more to ask, with at most `bound` questions under way.
+    """Ask about each item until there is nothing more to ask, with at most `bound` requests under way.
 
     How many there are below the bound is found out: a few more than the servers work on at once, so that their queues
     are never empty, and never long: what others ask would wait behind it. Where a server does not tell its queue, it is
     the bound.
 
-    `prepare` makes an item's next question and finds its images, on other threads: it gets the answers that the item
-    has had by now, by their questions' keys, and returns None where nothing is left to ask. Each answer is handed to
+    `prepare` makes an item's next request and finds its images, on other threads: it gets the answers that the item
+    has had by now, by their requests' keys, and returns None where nothing is left to ask. Each answer is handed to
     `keep` as it comes; `finished` is called at the end of each item with the number of its answers. The first error
     ends all, and so does a server that refuses every request, whatever is in it: see `Acceptance`.
     """
@@ -56,7 +56,7 @@ async def ask_all(
             return None
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
-        return prepared.question, json.dumps(prepared.question.body(urls)).encode()
+        return prepared.request, json.dumps(prepared.request.body(urls)).encode()
 
     async def worker() -> None:
         for item in waiting:
@@ -105,15 +105,15 @@ class Acceptance:
         self._fault: VlmSetupError | VlmUnavailableError | None = None
         self._asking = asyncio.Lock()
 
-    async def note(self, question: ChatRequest, answer: Completion) -> None:
+    async def note(self, request: ChatRequest, answer: Completion) -> None:
         """Take an answer. Raises VlmSetupError, or VlmUnavailableError where the server fails instead of refusing."""
         self._known = self._known or answer.refused is None
         if self._known:
             return
         async with self._asking:
             if not self._known and self._fault is None:
-                body = question.body(dict.fromkeys(question.images, data_url(plain_picture())))
-                again = await self._client.ask(question, json.dumps(body).encode())
+                body = request.body(dict.fromkeys(request.images, data_url(plain_picture())))
+                again = await self._client.ask(request, json.dumps(body).encode())
                 self._known = again.refused is None
                 self._fault = None if self._known else refuses_all(again, self._client.name)
         if self._fault is not None:
@@ -144,7 +144,7 @@ async def _poll_regularly(client: VlmClient, turns: "_ConcurrencyLimit", bound: 
 
 
 def concurrency_wanted(under_way: int, waiting: int | None, bound: int) -> int:
-    """How many questions should be under way, where so many are and so many of them wait in the servers' queues.
+    """How many requests should be under way, where so many are and so many of them wait in the servers' queues.
 
     Twice as many until there is a queue, then a quarter more than what is being worked on, so that it stays short.
     `waiting` is None where the queues are not known; then it is `bound`.
@@ -156,7 +156,7 @@ def concurrency_wanted(under_way: int, waiting: int | None, bound: int) -> int:
 
 
 class _ConcurrencyLimit:
-    """Of so many questions that may be under way at once. To be used from one event loop."""
+    """Of so many requests that may be under way at once. To be used from one event loop."""
 
     def __init__(self, number: int) -> None:
         self.number = number

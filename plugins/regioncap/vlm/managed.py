@@ -65,7 +65,7 @@ class _State(BaseModel):
 
 @dataclass(frozen=True)
 class ManagedServer:
-    """A server of one's own, as what questions are put to (`Vlm`).
+    """A server of one's own, as what requests are sent to (`Vlm`).
 
     `endpoint` says how to talk to it, but for the address and the key. It is started with the variables of
     `environment`, of which CUDA_VISIBLE_DEVICES says on which GPUs: workers with different ones have servers of their

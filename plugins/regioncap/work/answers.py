@@ -9,7 +9,7 @@ from regioncap.work.plan import Plan
 
 
 def load_answers(place: Store, folder: str) -> dict[str, Completion]:
-    """What a shard's earlier tries left in `folder`, by the question's key: an answer, or else a refusal.
+    """What a shard's earlier tries left in `folder`, by the request's key: an answer, or else a refusal.
 
     Damaged ones are not there.
     """
@@ -28,7 +28,7 @@ def without_refusals(answers: Mapping[str, Completion]) -> dict[str, Completion]
 
 
 def published_answers(work: Store, plan: Plan, shard_id: str, folder: str) -> dict[str, Completion]:
-    """The answers in the shards of the published build that hold the rows of this shard, by the question's key."""
+    """The answers in the shards of the published build that hold the rows of this shard, by the request's key."""
     answers: dict[str, Completion] = {}
     for source in plan.sources[shard_id]:
         answers |= without_refusals(load_answers(work.sub(layout.shard_path(source)), folder))

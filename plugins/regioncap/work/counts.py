@@ -25,8 +25,8 @@ def load_render_counts(place: Store) -> RenderCounts | None:
 class AskCounts(BaseModel):
     """Of a shard's questions: how many there are, and how many an earlier try or the published build had answered.
 
-    `asked` is how many requests were sent: questions whose answer fails are asked again. `schema_ignored` says that the
-    server does not make the model follow a JSON schema, though it was asked to.
+    `asked` is how many requests were sent: a question whose answer fails takes further attempts. `schema_ignored` says
+    that the server does not make the model follow a JSON schema, though it was asked to.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
