@@ -3,7 +3,7 @@
 It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
 
-- an answer that is cut off is asked for again with twice the room (`max_tokens`);
+- an answer that is cut off is asked for again with twice the tokens (`max_tokens`);
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
@@ -15,7 +15,7 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regioncap.ask.requests import Regions, caption_request
+from regioncap.ask.requests import RegionNumbers, caption_request
 from regioncap.captions.answers import parse_answer
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
@@ -42,12 +42,14 @@ class Attempts:
     fault: RowError | None = None
 
 
-def follow_attempts(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[str, Completion]) -> Attempts:
+def follow_attempts(
+    row: RenderedRow, regions: RegionNumbers, plan: Plan, answers: Mapping[str, Completion]
+) -> Attempts:
     """Follow the requests about `regions` of a row through the answers, which are known by their requests' keys."""
     so_far = Attempts()
-    left, room = regions, 1
+    left, token_multiplier = regions, 1
     for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, left, attempt, room)
+        request = caption_request(row, plan, regions, left, attempt, token_multiplier)
         raw = answers.get(request.key)
         if raw is None:
             so_far.request = request
@@ -70,7 +72,7 @@ def follow_attempts(row: RenderedRow, regions: Regions, plan: Plan, answers: Map
             return so_far
         so_far.fault = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
         left = tuple(region for region in regions if region not in so_far.captions)
-        room *= 2 if raw.finish_reason == "length" else 1
+        token_multiplier *= 2 if raw.finish_reason == "length" else 1
     return so_far
 
 

@@ -12,13 +12,13 @@ from regioncap.regions.records import RenderedRow
 from regioncap.vlm.requests import ChatRequest, Part
 from regioncap.work.plan import Plan
 
-# Region numbers, in order.
-Regions = tuple[int, ...]
+# In order.
+RegionNumbers = tuple[int, ...]
 
 RETRY_TEMPERATURE = 0.3
 
 
-def asked_together(row: RenderedRow, plan: Plan) -> list[Regions]:
+def asked_together(row: RenderedRow, plan: Plan) -> list[RegionNumbers]:
     """Which of a row's regions are asked about together: all, or each by itself."""
     regions = tuple(region.region for region in row.regions)
     return [regions] if plan.settings.caption_mode == "joint" else [(region,) for region in regions]
@@ -30,11 +30,16 @@ def first_requests(row: RenderedRow, plan: Plan) -> list[ChatRequest]:
 
 
 def caption_request(
-    row: RenderedRow, plan: Plan, regions: Regions, left: Regions, attempt: int = 1, room: int = 1
+    row: RenderedRow,
+    plan: Plan,
+    regions: RegionNumbers,
+    left: RegionNumbers,
+    attempt: int = 1,
+    token_multiplier: int = 1,
 ) -> ChatRequest:
     """The request about `regions` of a marked row, of which `left` have no caption yet.
 
-    `attempt` counts from 1; `room` is how many times `max_tokens` the answer may have.
+    `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have.
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
@@ -51,7 +56,7 @@ def caption_request(
     if attempt > 1:
         sampling["seed"] += attempt - 1
         sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
-        sampling["max_tokens"] *= room
+        sampling["max_tokens"] *= token_multiplier
     return _request(plan, system, tuple(parts), answer_schema(left), sampling)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regioncap.ask.asking import AnswerSink, AskProgress, ask_into
 from regioncap.ask.attempts import follow_attempts
-from regioncap.ask.requests import Regions, asked_together, caption_request
+from regioncap.ask.requests import RegionNumbers, asked_together, caption_request
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
@@ -74,7 +74,7 @@ class _Item:
     """Regions of a row that are asked about together; `key` is that of the first request about them."""
 
     row: RenderedRow
-    regions: Regions
+    regions: RegionNumbers
     key: str
 
 
