@@ -31,58 +31,58 @@ from regioncap.work.plan import Plan
 class Attempts:
     """What came of asking about some regions of a row.
 
-    `request` is what to send next, None where nothing is; `fault` is why the regions have no captions then, None where
-    they have. `used` are the answers that count. Gates that only warn have nothing to say here: `make_record` asks them
-    about the captions that it takes.
+    `request` is what to send next, None where nothing is; `error` is why the regions have no captions then, None where
+    they have. `used` are the completions that count. Gates that only warn have nothing to say here: `make_record` asks
+    them about the captions that it takes.
     """
 
     captions: dict[int, str] = field(default_factory=dict)
     used: list[Completion] = field(default_factory=list)
     request: ChatRequest | None = None
-    fault: RowError | None = None
+    error: RowError | None = None
 
 
 def follow_attempts(
-    row: RenderedRow, regions: RegionNumbers, plan: Plan, answers: Mapping[str, Completion]
+    row: RenderedRow, regions: RegionNumbers, plan: Plan, completions: Mapping[str, Completion]
 ) -> Attempts:
-    """Follow the requests about `regions` of a row through the answers, which are known by their requests' keys."""
+    """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys."""
     so_far = Attempts()
     left, token_multiplier = regions, 1
     for attempt in range(1, plan.settings.max_attempts + 1):
         request = caption_request(row, plan, regions, left, attempt, token_multiplier)
-        raw = answers.get(request.key)
-        if raw is None:
+        completion = completions.get(request.key)
+        if completion is None:
             so_far.request = request
             return so_far
-        if raw.refused is not None:
+        if completion.refused is not None:
             # The cause of a further attempt says more about the row than its refusal.
-            so_far.fault = so_far.fault or refusal_error(raw)
+            so_far.error = so_far.error or refusal_error(completion)
             return so_far
-        so_far.used.append(raw)
-        parsed = parse_answer(raw.text, plan.settings.answer_format, left)
+        so_far.used.append(completion)
+        parsed = parse_answer(completion.text, plan.settings.answer_format, left)
         language = plan.settings.prompt_language
-        answer = Answer(raw.text, raw.finish_reason, parsed, left, language, _sent(request))
+        answer = Answer(completion.text, completion.finish_reason, parsed, left, language, _sent(request))
         rejecting = [finding for finding in run_gates(answer) if finding.gate.severity == "reject"]
         failed = _failed_regions(rejecting)
         if failed is not None:
             good = [region for region in left if parsed.captions.get(region) and region not in failed]
             so_far.captions |= {region: parsed.captions[region] for region in good}
         if not rejecting:
-            so_far.fault = None
+            so_far.error = None
             return so_far
-        so_far.fault = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
         left = tuple(region for region in regions if region not in so_far.captions)
-        token_multiplier *= 2 if raw.finish_reason == "length" else 1
+        token_multiplier *= 2 if completion.finish_reason == "length" else 1
     return so_far
 
 
-def refusal_error(raw: Completion) -> RowError:
-    """The row's fault where the server refused its request, or failed at it each time."""
-    if raw.finish_reason == "failed":
-        return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {raw.refused}")
-    change = remedy(str(raw.refused))
+def refusal_error(completion: Completion) -> RowError:
+    """The row's error where the server refused its request, or failed at it each time."""
+    if completion.finish_reason == "failed":
+        return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {completion.refused}")
+    change = remedy(str(completion.refused))
     hint = f" (to mend it, {change})" if change else ""
-    return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}{hint}")
+    return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {completion.refused}{hint}")
 
 
 def _sent(request: ChatRequest) -> tuple[str, ...]:

@@ -41,11 +41,11 @@ def caption_shard(
         questions += 1
         images += item.row is not latest
         latest = item.row
-        said = follow_attempts(item.row, item.regions, plan, known)
-        taken |= {answer.key: answer for answer in said.used if answer.key not in own}
-        if said.request is not None:
+        attempts = follow_attempts(item.row, item.regions, plan, known)
+        taken |= {answer.key: answer for answer in attempts.used if answer.key not in own}
+        if attempts.request is not None:
             left.add(item.key)
-        elif all(answer.key in own for answer in said.used):
+        elif all(answer.key in own for answer in attempts.used):
             kept += 1
 
     @lru_cache(_IMAGES_KEPT)
@@ -53,8 +53,10 @@ def caption_shard(
         path = image_path(name)
         return place.local_path(path) or place.read(path)
 
-    def prepare(item: _Item, told: Mapping[str, Completion]) -> PreparedRequest | None:
-        request = follow_attempts(item.row, item.regions, plan, {**known, **told} if known else told).request
+    def prepare(item: _Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+        request = follow_attempts(
+            item.row, item.regions, plan, {**known, **completions} if known else completions
+        ).request
         if request is None:
             return None
         return PreparedRequest(request, {name: image(name) for name in request.images})

@@ -49,17 +49,17 @@ def propose_shard(
     published = published_answers(work, plan, shard_id, layout.PROPOSALS)
     taken = [answer for key, answer in published.items() if key not in kept]
 
-    def prepare(row: PlannedRow, told: Mapping[str, Completion]) -> PreparedRequest | None:
-        if told:
+    def prepare(row: PlannedRow, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+        if completions:
             return None
         try:
-            asked = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
+            prepared = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
         except Exception as error:
             if not isinstance(error, RowError):
                 # Goes up where it is not the row's; else `render` says what it is.
                 unforeseen(error, f"{named(row)}: {row.image}")
             return None
-        return None if asked.request.key in kept or asked.request.key in published else asked
+        return None if prepared.request.key in kept or prepared.request.key in published else prepared
 
     # How many rows have their answer turns out on the way.
     sink = AnswerSink(place, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)

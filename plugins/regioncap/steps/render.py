@@ -114,16 +114,16 @@ def _outcome(
     try:
         rendered, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
     except Exception as error:
-        fault = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
-        if row.listed and fault.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
+        row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
+        if row.listed and row_error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
             raise DropChangedError(
-                f"the drop changed while it was built: {row.image} was there when plan listed it ({fault.reason}). Put "
-                "it back, or clear the run's plan task and those after it"
+                f"the drop changed while it was built: {row.image} was there when plan listed it ({row_error.reason}). "
+                "Put it back, or clear the run's plan task and those after it"
             ) from error
-        if fault.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
-            fault.reason += "; the path has backslashes: write / between folders"
-        size = fault.size if isinstance(fault, NoRegionError) else None
-        return reject(row, fault, row.id, {"image": row.image, "bbox": row.bbox}), size
+        if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
+            row_error.reason += "; the path has backslashes: write / between folders"
+        size = row_error.size if isinstance(row_error, NoRegionError) else None
+        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), size
     for name, jpeg in jpegs.items():
         place.write(image_path(name), jpeg)
     return rendered, (rendered.width, rendered.height)

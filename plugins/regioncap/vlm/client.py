@@ -219,13 +219,13 @@ class VlmClient:
         await self._patiently(self._check_all)
 
     async def _check_all(self) -> None:
-        faults = await asyncio.gather(*map(self._check_one, self._servers), return_exceptions=True)
-        told = [fault for fault in faults if fault is not None]
-        for fault in told:
-            if not isinstance(fault, _PASSING):
-                raise fault
-        if len(told) == len(self._servers):
-            raise told[0]
+        results = await asyncio.gather(*map(self._check_one, self._servers), return_exceptions=True)
+        errors = [error for error in results if error is not None]
+        for error in errors:
+            if not isinstance(error, _PASSING):
+                raise error
+        if len(errors) == len(self._servers):
+            raise errors[0]
 
     async def _check_one(self, server: _Server) -> None:
         try:
@@ -259,7 +259,7 @@ class VlmClient:
         return await self._complete(server, json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
 
     async def poll_metrics(self) -> int | None:
-        """Look at the servers' queues: how many requests, of all clients, wait in the shortest; None if none tells.
+        """Poll the servers' queues: how many requests, of all clients, wait in the shortest; None if none tells.
 
         Also notes how busy each server is, and that one is back that was away.
         """
@@ -403,7 +403,7 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     # aiohttp leaves proxies of the environment alone: they are for the outside world, not for a server of our own.
     async with aiohttp.ClientSession(
-        # Turns are what bounds the requests under way; beside them goes a look at the server's queue.
+        # The concurrency limit bounds the requests under way; beside them the servers' queues are polled.
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds, sock_connect=10.0),
         headers=headers,

@@ -88,13 +88,13 @@ def load_lineage(work: Store, plan_id: str) -> Lineage:
     try:
         return _parse(work.read(path))
     except NotFoundError:
-        said = "is missing"
+        problem = "is missing"
     except ValueError as error:
-        said = f"cannot be read ({error})"
+        problem = f"cannot be read ({error})"
     _log.warning(
         "%s/%s %s: which answers the published build has is not known, so all that is not in the very same shards is "
         "asked again",
-        *(work.uri, path, said),
+        *(work.uri, path, problem),
     )
     return NO_LINEAGE
 
