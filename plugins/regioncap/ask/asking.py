@@ -120,7 +120,7 @@ class AnswerSink:
 
     def __init__(
         self,
-        place: Store,
+        store: Store,
         folder: str,
         *,
         questions: int,
@@ -131,7 +131,7 @@ class AnswerSink:
         self.pending: list[Completion] = []
         self.in_flight: Callable[[], int] = lambda: 0
         self.schema_ignored = False
-        self._place = place
+        self._store = store
         self._folder = folder
         self._questions = questions
         self._images = images
@@ -198,7 +198,7 @@ class AnswerSink:
             # Named by time, so that a person sees the order; the random part keeps two tries apart.
             part = f"{self._folder}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
             try:
-                shard.write_lines(self._place, part, answers)
+                shard.write_lines(self._store, part, answers)
             except Exception:
                 self._unwritten += answers
                 raise

@@ -297,14 +297,14 @@ def make_report(
 
     `work` is rooted at the build's date.
     """
-    places = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
-    rendered = [item for item in in_order(load_render_counts, places, _READS_AT_ONCE) if item is not None]
-    asked = [item for item in in_order(load_counts, places, _READS_AT_ONCE) if item is not None]
+    stores = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
+    rendered = [item for item in in_order(load_render_counts, stores, _READS_AT_ONCE) if item is not None]
+    asked = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
     warnings = [*unusual]
     if any(item.schema_ignored for item in asked):
         warnings.append(SCHEMA_IGNORED)
-    if unknown := len(places) - len(asked):
-        warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(places)))
+    if unknown := len(stores) - len(asked):
+        warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(stores)))
     return Report(
         partition=partition_path(plan.date),
         build_id=build_id,

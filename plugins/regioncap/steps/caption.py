@@ -29,15 +29,15 @@ def caption_shard(
 
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    place = work.sub(layout.shard_path(shard_id))
-    own = without_refusals(load_answers(place, layout.ANSWERS))
+    store = work.sub(layout.shard_path(shard_id))
+    own = without_refusals(load_answers(store, layout.ANSWERS))
     published = published_answers(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
     taken: dict[str, Completion] = {}
     left: set[str] = set()
-    for item in _items(place, plan):
+    for item in _items(store, plan):
         questions += 1
         images += item.row is not latest
         latest = item.row
@@ -51,7 +51,7 @@ def caption_shard(
     @lru_cache(_IMAGES_KEPT)
     def image(name: str) -> bytes | Path:
         path = image_path(name)
-        return place.local_path(path) or place.read(path)
+        return store.local_path(path) or store.read(path)
 
     def prepare(item: _Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
         request = follow_attempts(
@@ -62,12 +62,12 @@ def caption_shard(
         return PreparedRequest(request, {name: image(name) for name in request.images})
 
     # Made anew, so that of a whole shard only keys are kept.
-    waiting = (item for item in _items(place, plan) if item.key in left) if left else ()
-    sink = AnswerSink(place, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
+    waiting = (item for item in _items(store, plan) if item.key in left) if left else ()
+    sink = AnswerSink(store, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
     sink.take_over(taken.values(), questions - kept - len(left))
     ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
     counts = sink.counts()
-    place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
+    store.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
 
 
@@ -80,10 +80,10 @@ class _Item:
     key: str
 
 
-def _items(place: Store, plan: Plan) -> Iterator[_Item]:
+def _items(store: Store, plan: Plan) -> Iterator[_Item]:
     """All that is to be asked about; of what asks the very same, the first."""
     seen: set[str] = set()
-    for row in shard.rendered(place):
+    for row in shard.rendered(store):
         for regions in asked_together(row, plan):
             key = caption_request(row, plan, regions, regions).key
             if key not in seen:

@@ -42,9 +42,9 @@ def propose_shard(
     `drop` and `work` are rooted at the build's date; `progress` is called at each flush.
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    place = work.sub(layout.shard_path(shard_id))
-    rows = [row for row in shard.planned(place) if row.bbox is None]
-    kept = without_refusals(load_answers(place, layout.PROPOSALS))
+    store = work.sub(layout.shard_path(shard_id))
+    rows = [row for row in shard.planned(store) if row.bbox is None]
+    kept = without_refusals(load_answers(store, layout.PROPOSALS))
     # Which of these are about this shard's images is not known before they are opened: all are taken over.
     published = published_answers(work, plan, shard_id, layout.PROPOSALS)
     taken = [answer for key, answer in published.items() if key not in kept]
@@ -62,23 +62,23 @@ def propose_shard(
         return None if prepared.request.key in kept or prepared.request.key in published else prepared
 
     # How many rows have their answer turns out on the way.
-    sink = AnswerSink(place, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
+    sink = AnswerSink(store, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
     sink.take_over(taken, 0)
     with set_up_for_pictures():
         ask_into(sink, vlm, rows, prepare, plan.settings.answer_format)
     return sink.counts()
 
 
-def proposals(plan: Plan, place: Store) -> FindBoxes:
+def proposals(plan: Plan, store: Store) -> FindBoxes:
     """How boxes are found for the rows of a shard that give none, by the plan's settings.
 
-    `place` is the shard's; with ask_model, the answers in it are read.
+    `store` is the shard's; with ask_model, the answers in it are read.
     """
     way = plan.settings.when_no_boxes
     if way == "reject":
         return _none_wanted
     if way == "ask_model":
-        answers = load_answers(place, layout.PROPOSALS)
+        answers = load_answers(store, layout.PROPOSALS)
         return lambda data: _grounded(data, plan, answers)
     detect = detector(way)
     # Without colour management: the contours are those of the original pipeline, which knows none.

@@ -24,12 +24,12 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     Raises StepMissingError where a request has no answer yet, and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
-    place = work.sub(layout.shard_path(shard_id))
-    completions = load_answers(place, layout.ANSWERS)
+    store = work.sub(layout.shard_path(shard_id))
+    completions = load_answers(store, layout.ANSWERS)
     records: list[Record] = []
     rejected: list[Rejected] = []
     unforeseen_rows = UnforeseenRows()
-    for row in shard.rendered(place):
+    for row in shard.rendered(store):
         all_attempts: list[Attempts] = []
         try:
             all_attempts += (follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan))
@@ -43,8 +43,8 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
             rejected.append(reject(row, row_error, row.id, echoed))
             unforeseen_rows.note(rejected[-1])
     unforeseen_rows.check(len(records) + len(rejected))
-    shard.write_lines(place, layout.VALIDATE_REJECTED, rejected)
-    shard.write_lines(place, layout.RECORDS, records)
+    shard.write_lines(store, layout.VALIDATE_REJECTED, rejected)
+    shard.write_lines(store, layout.RECORDS, records)
     return len(records), len(rejected)
 
 

@@ -8,14 +8,14 @@ from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
 
 
-def load_answers(place: Store, folder: str) -> dict[str, Completion]:
+def load_answers(store: Store, folder: str) -> dict[str, Completion]:
     """What a shard's earlier tries left in `folder`, by the request's key: an answer, or else a refusal.
 
     Damaged ones are not there.
     """
     answers: dict[str, Completion] = {}
-    for part in list(place.list(folder)):
-        for answer in shard.readable_lines(place, part.path, Completion):
+    for part in list(store.list(folder)):
+        for answer in shard.readable_lines(store, part.path, Completion):
             before = answers.get(answer.key)
             if before is None or before.refused is not None or answer.refused is None:
                 answers[answer.key] = answer

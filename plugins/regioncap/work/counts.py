@@ -17,9 +17,9 @@ class RenderCounts(BaseModel):
     seconds: float
 
 
-def load_render_counts(place: Store) -> RenderCounts | None:
+def load_render_counts(store: Store) -> RenderCounts | None:
     """What the shard's last render task counted; None where that cannot be had."""
-    return informing(place, layout.RENDER_COUNTS, RenderCounts)
+    return informing(store, layout.RENDER_COUNTS, RenderCounts)
 
 
 class AskCounts(BaseModel):
@@ -41,6 +41,6 @@ class AskCounts(BaseModel):
     schema_ignored: bool
 
 
-def load_counts(place: Store) -> AskCounts | None:
+def load_counts(store: Store) -> AskCounts | None:
     """What the shard's last caption task counted; None where that cannot be had."""
-    return informing(place, layout.CAPTION_COUNTS, AskCounts)
+    return informing(store, layout.CAPTION_COUNTS, AskCounts)
