@@ -64,14 +64,19 @@ REPEATS = 3
 IN_FLIGHT = (32, 64, 128, 256)
 FEED_BYTES = 50_000
 # The original's sampling, and free text: all three ways ask the very same.
-SETTINGS = {"temperature": 0, "answer_format": "free_text", "model_profile": "demo", "shard_size": 100_000}
+SETTINGS: dict[str, Any] = {
+    "temperature": 0,
+    "answer_format": "free_text",
+    "model_profile": "demo",
+    "shard_size": 100_000,
+}
 
 
 def marked_scenes(folder: Path, images: int, model: str) -> None:
     """Render a drop of synthetic scenes into one shard of a work area, as a run does."""
     drop, work = LocalStore(folder / "drop"), LocalStore(folder / "work")
     write_drop(folder / "drop", list(evaluation_rows(SEED, images)))
-    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)  # type: ignore[arg-type]
+    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)
     plan = plan_build(
         date="2000-01-01", drop=drop, work=work, partition=LocalStore(folder / "partition"), settings=settings,
         model=model, run_id="bench", progress=lambda rows: None,
@@ -82,7 +87,7 @@ def marked_scenes(folder: Path, images: int, model: str) -> None:
 
 def large_images(folder: Path, images: int) -> None:
     """A shard of `images` rows with marked images of about 50 KB, a few different ones under many names."""
-    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)  # type: ignore[arg-type]
+    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)
     plan = Plan(
         plan_id="plan", date="2000-01-01", drop_uri="file:///drop", settings=settings, model=STAND_IN, fingerprint="",
         identity="", rows=images, rejected=0, shards=["x"], shards_to_propose=[], sources={"x": []}, unchanged=False,

@@ -318,7 +318,7 @@ def kept_builds(partition: Store) -> list[str]:
 
 def marked_row(number: int, regions: int = 2, crops: bool = False) -> RenderedRow:
     """A row whose image `number` is marked with so many regions."""
-    boxes = [[10 * region, 10, 8, 8] for region in range(regions)]
+    boxes: list[list[int | float]] = [[10 * region, 10, 8, 8] for region in range(regions)]
     return RenderedRow(
         manifest="manifest.jsonl", line=number + 1, id=str(number), image=f"{number}.jpg", type="with_bbox",
         bbox=boxes, normalized_bbox=[], dropped_boxes=[], warnings=[], image_sha256="", width=640, height=480,
