@@ -21,7 +21,7 @@ from regioncap.work.counts import AskCounts
 _log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-# An item's next question, given the answers it has had: see `ask_all`.
+# An item's next request, given the answers it has had: see `ask_all`.
 Prepare = Callable[[Item, Mapping[str, Completion]], PreparedRequest | None]
 
 # An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.

@@ -96,7 +96,7 @@ def command(config: ServerConfig, port: int) -> list[str]:
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", config.dtype),
         *("--max-model-len", str(config.max_model_len)),
-        # The marked image, and a close-up where regions are asked about one by one.
+        # The marked image, and a crop where regions are asked about one by one.
         *("--limit-mm-per-prompt", json.dumps({"image": 2})),
         *("--mm-processor-cache-gb", f"{config.mm_processor_cache_gb:g}"),
         *("--tensor-parallel-size", str(config.tensor_parallel_size)),
