@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from regioncap.ask.asking import AnswerSink, AskProgress, ask_into
+from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import follow_attempts
 from regioncap.ask.requests import RegionNumbers, asked_together, caption_request
 from regioncap.regions.records import RenderedRow
@@ -14,7 +14,7 @@ from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout, shard
-from regioncap.work.answers import load_answers, published_answers, without_refusals
+from regioncap.work.completions import load_completions, published_completions, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
@@ -30,8 +30,8 @@ def caption_shard(
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
     store = work.sub(layout.shard_path(shard_id))
-    own = without_refusals(load_answers(store, layout.ANSWERS))
-    published = published_answers(work, plan, shard_id, layout.ANSWERS)
+    own = without_refusals(load_completions(store, layout.ANSWERS))
+    published = published_completions(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
@@ -42,10 +42,10 @@ def caption_shard(
         images += item.row is not latest
         latest = item.row
         attempts = follow_attempts(item.row, item.regions, plan, known)
-        taken |= {answer.key: answer for answer in attempts.used if answer.key not in own}
+        taken |= {completion.key: completion for completion in attempts.used if completion.key not in own}
         if attempts.request is not None:
             left.add(item.key)
-        elif all(answer.key in own for answer in attempts.used):
+        elif all(completion.key in own for completion in attempts.used):
             kept += 1
 
     @lru_cache(_IMAGES_KEPT)
@@ -63,7 +63,7 @@ def caption_shard(
 
     # Made anew, so that of a whole shard only keys are kept.
     waiting = (item for item in _items(store, plan) if item.key in left) if left else ()
-    sink = AnswerSink(store, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
+    sink = CompletionSink(store, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
     sink.take_over(taken.values(), questions - kept - len(left))
     ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
     counts = sink.counts()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from regioncap.ask.asking import AnswerSink, AskProgress, ask_into
+from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import refusal_error
 from regioncap.ask.requests import grounding_request
 from regioncap.captions.grounding import grounded_boxes
@@ -20,7 +20,7 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout, shard
-from regioncap.work.answers import load_answers, published_answers, without_refusals
+from regioncap.work.completions import load_completions, published_completions, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
@@ -44,10 +44,10 @@ def propose_shard(
     """
     store = work.sub(layout.shard_path(shard_id))
     rows = [row for row in shard.planned(store) if row.bbox is None]
-    kept = without_refusals(load_answers(store, layout.PROPOSALS))
+    kept = without_refusals(load_completions(store, layout.PROPOSALS))
     # Which of these are about this shard's images is not known before they are opened: all are taken over.
-    published = published_answers(work, plan, shard_id, layout.PROPOSALS)
-    taken = [answer for key, answer in published.items() if key not in kept]
+    published = published_completions(work, plan, shard_id, layout.PROPOSALS)
+    taken = [completion for key, completion in published.items() if key not in kept]
 
     def prepare(row: PlannedRow, completions: Mapping[str, Completion]) -> PreparedRequest | None:
         if completions:
@@ -62,7 +62,7 @@ def propose_shard(
         return None if prepared.request.key in kept or prepared.request.key in published else prepared
 
     # How many rows have their answer turns out on the way.
-    sink = AnswerSink(store, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
+    sink = CompletionSink(store, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
     sink.take_over(taken, 0)
     with set_up_for_pictures():
         ask_into(sink, vlm, rows, prepare, plan.settings.answer_format)
@@ -78,8 +78,8 @@ def proposals(plan: Plan, store: Store) -> FindBoxes:
     if way == "reject":
         return _none_wanted
     if way == "ask_model":
-        answers = load_answers(store, layout.PROPOSALS)
-        return lambda data: _grounded(data, plan, answers)
+        completions = load_completions(store, layout.PROPOSALS)
+        return lambda data: _grounded(data, plan, completions)
     detect = detector(way)
     # Without colour management: the contours are those of the original pipeline, which knows none.
     return lambda data: detect(_open(data, plan).decode(colour_managed=False))
@@ -93,16 +93,16 @@ def _none_wanted(data: bytes) -> list[Box]:
     raise RowError(Code.NO_BOXES, "the row gives no boxes, and when_no_boxes is 'reject'")
 
 
-def _grounded(data: bytes, plan: Plan, answers: Mapping[str, Completion]) -> list[Box]:
+def _grounded(data: bytes, plan: Plan, completions: Mapping[str, Completion]) -> list[Box]:
     picture = _open(data, plan)
-    answer = answers.get(_prepare(picture, plan).request.key)
-    if answer is None:
+    completion = completions.get(_prepare(picture, plan).request.key)
+    if completion is None:
         raise StepMissingError("the model has not been asked for boxes yet: clear the shard's propose task")
-    if answer.refused is not None:
-        raise refusal_error(answer)
+    if completion.refused is not None:
+        raise refusal_error(completion)
     profile, displayed = PROFILES[plan.settings.model_profile], (picture.width, picture.height)
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
-    return grounded_boxes(answer.text, profile.coordinates, profile.size(*displayed), displayed)
+    return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
 
 def _prepare(picture: Picture, plan: Plan) -> PreparedRequest:

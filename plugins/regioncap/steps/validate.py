@@ -14,7 +14,7 @@ from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedR
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout, shard
-from regioncap.work.answers import load_answers
+from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 
 
@@ -25,7 +25,7 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     at fault.
     """
     store = work.sub(layout.shard_path(shard_id))
-    completions = load_answers(store, layout.ANSWERS)
+    completions = load_completions(store, layout.ANSWERS)
     records: list[Record] = []
     rejected: list[Rejected] = []
     unforeseen_rows = UnforeseenRows()

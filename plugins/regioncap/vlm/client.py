@@ -330,12 +330,12 @@ class VlmClient:
         return True
 
     async def _request(
-        self, server: _Server, method: str, path: str, answer: type[Body], body: bytes | None = None
+        self, server: _Server, method: str, path: str, form: type[Body], body: bytes | None = None
     ) -> Body:
         """One try. Raises what the status means, and what is in `_PASSING`."""
         server.ours += 1
         try:
-            read = answer.model_validate_json(await self._call(server, method, path, body))
+            read = form.model_validate_json(await self._call(server, method, path, body))
             self._heard = time.monotonic()
             return read
         except _PASSING:

@@ -13,7 +13,7 @@ import pytest
 from regioncap.ask.status import BuildStatus
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.work import layout
-from regioncap.work.answers import load_answers
+from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import NO_LINEAGE, load_lineage
 from tests.builders import Place
@@ -120,7 +120,7 @@ def test_a_damaged_answer_to_where_things_are_is_asked_again(place: Place, vlm: 
     (counts,) = propose(place, plan, vlm)
     assert counts.asked == 1
     render(place, plan)
-    assert len(load_answers(place.work.sub(layout.shard_path(plan.shards[0])), layout.PROPOSALS)) == 2
+    assert len(load_completions(place.work.sub(layout.shard_path(plan.shards[0])), layout.PROPOSALS)) == 2
 
 
 # ---- rows on their way
