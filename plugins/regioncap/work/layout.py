@@ -50,7 +50,7 @@ def staged_path(plan_id: str) -> str:
     return f"plans/{plan_id}/staged.json"
 
 
-def lineage_path(plan_id: str) -> str:
+def row_index_path(plan_id: str) -> str:
     """Relative to the partition's work area."""
     return f"plans/{plan_id}/lineage.parquet"
 
