@@ -128,7 +128,7 @@ def test_what_may_pass_is_tried_again(vlm: FakeVlm, fault: str) -> None:
     assert len(vlm.requests) == 3
 
 
-def test_a_server_that_dies_again_and_again_costs_no_question_its_answer(vlm: FakeVlm) -> None:
+def test_a_server_that_dies_again_and_again_costs_no_request_its_answer(vlm: FakeVlm) -> None:
     (unlucky,) = first_requests(marked_row(0, regions=3), planned(MODEL))
     others = requests(300)
     answered, deaths = 0, list[int]()
@@ -241,7 +241,7 @@ def test_what_other_clients_ask_of_a_server_counts_too() -> None:
         assert len(free.requests) > 2 * len(busy.requests)
 
 
-def test_a_server_that_goes_away_costs_no_question_and_is_asked_again_when_it_is_back() -> None:
+def test_a_server_that_goes_away_costs_no_request_and_is_asked_again_when_it_is_back() -> None:
     with two_servers() as (steady, flaky):
         steady.behave = lambda _, body: replace(answer_well(body), delay=0.05)
         flaky.behave = lambda number, body: answer_well(body) if number < 3 or number > 6 else Reply(reset=True)
