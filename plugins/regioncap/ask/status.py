@@ -38,10 +38,10 @@ class BuildStatus:
         if plan_id is not None:
             with suppress(NotFoundError, StepMissingError):
                 self._read_all(Plan.load(self._work, plan_id))
-        asked = set[str]().union(*self._questions.values())
-        answers = len(asked & set[str]().union(*self._answers.values()))
+        keys = set[str]().union(*self._questions.values())
+        answers = len(keys & set[str]().union(*self._answers.values()))
         images = len(set[str]().union(*self._marked.values()))
-        return Status(images=images, questions=len(asked), answers=answers, rate=self._pace.note(answers))
+        return Status(images=images, questions=len(keys), answers=answers, rate=self._pace.note(answers))
 
     def _read_all(self, plan: Plan) -> None:
         for shard_id in plan.shards:
