@@ -4,7 +4,7 @@
 
 Against one vLLM on the CPU with the demo model, which shares the cores with its client, medians of three:
 
-- *ceiling*: a bare load generator with bodies encoded beforehand, at its best number of questions under way;
+- *ceiling*: a bare load generator with bodies encoded beforehand, at its best number of requests under way;
 - *caption step*: RegionCap's, from marked images in storage to answers written as JSONL;
 - *offline*: the original's way, `LLM.chat` over all rows in one call, images loaded in the same process, with vLLM as
   it is; and once more with what RegionCap's launcher sets on a CPU (`vlm/server.py`).
@@ -54,7 +54,7 @@ from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint
-from regioncap.vlm.questions import data_url
+from regioncap.vlm.requests import data_url
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
@@ -64,14 +64,19 @@ REPEATS = 3
 IN_FLIGHT = (32, 64, 128, 256)
 FEED_BYTES = 50_000
 # The original's sampling, and free text: all three ways ask the very same.
-SETTINGS = {"temperature": 0, "answer_format": "free_text", "model_profile": "demo", "shard_size": 100_000}
+SETTINGS: dict[str, Any] = {
+    "temperature": 0,
+    "answer_format": "free_text",
+    "model_profile": "demo",
+    "shard_size": 100_000,
+}
 
 
 def marked_scenes(folder: Path, images: int, model: str) -> None:
     """Render a drop of synthetic scenes into one shard of a work area, as a run does."""
     drop, work = LocalStore(folder / "drop"), LocalStore(folder / "work")
     write_drop(folder / "drop", list(evaluation_rows(SEED, images)))
-    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)  # type: ignore[arg-type]
+    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)
     plan = plan_build(
         date="2000-01-01", drop=drop, work=work, partition=LocalStore(folder / "partition"), settings=settings,
         model=model, run_id="bench", progress=lambda rows: None,
@@ -82,7 +87,7 @@ def marked_scenes(folder: Path, images: int, model: str) -> None:
 
 def large_images(folder: Path, images: int) -> None:
     """A shard of `images` rows with marked images of about 50 KB, a few different ones under many names."""
-    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)  # type: ignore[arg-type]
+    settings = BuildSettings(drops_uri=str(folder), warehouse_uri=str(folder), **SETTINGS)
     plan = Plan(
         plan_id="plan", date="2000-01-01", drop_uri="file:///drop", settings=settings, model=STAND_IN, fingerprint="",
         identity="", rows=images, rejected=0, shards=["x"], shards_to_propose=[], sources={"x": []}, unchanged=False,
@@ -119,9 +124,9 @@ def bodies(folder: Path) -> Iterator[bytes]:
     """The requests that the caption step would send, ready to be sent."""
     plan, place = load(folder)
     for row in shard.rendered(place):
-        for question in first_requests(row, plan):
-            urls = {name: data_url(place.read(image_path(name))) for name in question.images}
-            yield json.dumps(question.body(urls)).encode()
+        for request in first_requests(row, plan):
+            urls = {name: data_url(place.read(image_path(name))) for name in request.images}
+            yield json.dumps(request.body(urls)).encode()
 
 
 async def bare(base_url: str, requests: list[bytes], in_flight: int) -> float:
@@ -252,11 +257,11 @@ def offline_seconds(folder: Path, tuned: bool) -> float:
     rows = folder / "offline.jsonl"
     with rows.open("w") as out:
         for row in shard.rendered(place):
-            for question in first_requests(row, plan):
-                options = {name: value for name, value in question.options.items() if name != "model"}
+            for request in first_requests(row, plan):
+                options = {name: value for name, value in request.options.items() if name != "model"}
                 image = folder / "work" / layout.shard_path(plan.shards[0]) / image_path(row.marked)
-                text = next(part.value for part in question.parts if part.kind == "text")
-                told = {"image": str(image), "system": question.system, "prompt": text, "options": options}
+                text = next(part.value for part in request.parts if part.kind == "text")
+                told = {"image": str(image), "system": request.system, "prompt": text, "options": options}
                 out.write(json.dumps(told) + "\n")
     environment = server.environment(demo_server())
     if not tuned:
@@ -283,7 +288,7 @@ def feed(console: Console, folder: Path) -> dict[str, float]:
         apart("step", url, folder)
         busy = float(httpx2.get(url.removesuffix("/v1") + "/busy", trust_env=False).json())
     console.print(f"feed rate, {FEED_BYTES // 1000} KB images: {', '.join(f'{rate:.0f}' for rate in rates)} images/s")
-    console.print(f"slots busy (64 slots, about 0.5 s a question): {busy:.1%}")
+    console.print(f"slots busy (64 slots, about 0.5 s a request): {busy:.1%}")
     return {"feed_rate": statistics.median(rates), "slots_busy": busy}
 
 

@@ -20,7 +20,7 @@ WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("gate_words.json").r
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer to a question about regions 1 to `regions`; `defect` is the gate that should fire, None for none."""
+    """An answer about regions 1 to `regions`; `defect` is the gate that should fire, None for none."""
 
     prompt_language: PromptLanguage
     regions: int
@@ -85,6 +85,7 @@ class _Writer:
 
     def sentence(self, thing: str) -> str:
         """A sentence about a thing, or about somebody with it."""
+        about: tuple[str, ...]
         if self.language == "zh":
             about = (f"一个{self.pick('adjectives')}的{thing}，{self.pick('places')}。",
                      f"{self.pick('people')}{self.pick('actions')}，旁边有{thing}。",
@@ -119,13 +120,13 @@ class _Writer:
             "numbers": ("{region}. ", "\n"),
         }.get(form, ("{tag}: ", self.rng.choice(("\n", "\n\n"))))
         lines = [head.format(tag=region_tag(region), region=region) + caption for region, caption in described]
-        return self.pick("preambles") + tail.join(lines)
+        return str(self.pick("preambles")) + tail.join(lines)
 
     def fill(self, template: str, region: int, regions: int) -> str:
         """Fill a template of the word lists."""
         caption = self.captions(style=self.rng.choice(("phrase", "sentence")))[0].rstrip(".。")
         forms = [
-            system_message("", mode, form, regions, self.language)  # type: ignore[arg-type]
+            system_message("", mode, form, regions, self.language)
             for mode in ("joint", "per_region")
             for form in ("structured", "free_text")
         ]

@@ -22,6 +22,7 @@ from bench.gate_corpus import Sample, corpus
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.prompts import (
     PROMPTS,
+    AnswerFormat,
     PromptLanguage,
     crop_prompt,
     only_prompt,
@@ -37,7 +38,7 @@ PER_DEFECT = 240
 
 def as_answer(sample: Sample) -> Answer:
     """What the gates look at, given the default prompts; JSON or free text, whichever it is."""
-    form = "structured" if sample.answer.lstrip().startswith("{") else "free_text"
+    form: AnswerFormat = "structured" if sample.answer.lstrip().startswith("{") else "free_text"
     regions = range(1, sample.regions + 1)
     parsed = parse_answer(sample.answer, form, regions)
     return Answer(sample.answer, sample.finish_reason, parsed, regions, sample.prompt_language, prompts(sample))

@@ -136,8 +136,10 @@ def opencv_loop(case: Case, files: list[bytes]) -> float:
         started = time.perf_counter()
         for number in range(case.images):
             at = number % DIFFERENT_IMAGES
-            height, width = cv2.imread(names[at]).shape[:2]
-            image = (cv2.imread(names[at]) * 0.8).astype(np.uint8)
+            picture, again = cv2.imread(names[at]), cv2.imread(names[at])
+            assert picture is not None and again is not None, "it was written just now"
+            height, width = picture.shape[:2]
+            image = np.asarray(again * 0.8).astype(np.uint8)
             for region, (x, y, w, h) in enumerate(given[at], start=1):
                 x1, y1 = min(x + w, width), min(y + h, height)
                 cv2.rectangle(image, (x, y), (x1, y1), (0, 255, 0), 2)

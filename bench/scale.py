@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -163,7 +163,10 @@ def measure_airflow(images: int, shard_size: int) -> tuple[float, list[Task]]:
             tasks = [
                 Task(
                     task["task_id"],
-                    *(seconds(task[moment]) for moment in ("scheduled_when", "queued_when", "start_date", "end_date")),
+                    seconds(task["scheduled_when"]),
+                    seconds(task["queued_when"]),
+                    seconds(task["start_date"]),
+                    seconds(task["end_date"]),
                     work=work.get((task["task_id"], task["map_index"]), 0.0),
                 )
                 for task in stack.api.task_instances(DAG, run["dag_run_id"])
@@ -198,7 +201,7 @@ def work_seconds(stack: Stack) -> dict[tuple[str, int], float]:
 
 
 # What a moment without work is put down to: the first of these that was going on.
-_CAUSES = {
+_CAUSES: dict[str, Callable[[Task], Interval | None]] = {
     "wait_for_drop and plan": lambda task: (task.start, task.end) if task.name in ("wait_for_drop", "plan") else None,
     "without_boxes and validate": lambda task: (
         (task.start, task.end) if task.name in ("without_boxes", "shard.validate") else None

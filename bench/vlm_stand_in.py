@@ -2,7 +2,7 @@
 
     python -m bench.vlm_stand_in PORT [--slots 64] [--seconds 1.0]
 
-With --slots, so many questions are worked on at a time, each for about --seconds (log-normal, as generation lengths
+With --slots, so many requests are worked on at a time, each for about --seconds (log-normal, as generation lengths
 are); the others wait. GET /busy says what share of the slots' time was used from the first answer on, while there was
 something to start.
 """
@@ -78,7 +78,7 @@ class Server:
         self._log.append((time.monotonic(), self._working))
 
     def _busy(self) -> float:
-        """The share of the slots' time that was used, from the first answer until no question was left to start."""
+        """The share of the slots' time that was used, from the first answer until no request was left to start."""
         first, last = self._answers[0], max(at for at, working in self._log if working == self._slots)
         used = 0.0
         for (at, working), (until, _) in zip(self._log, self._log[1:], strict=False):

@@ -38,7 +38,7 @@ with DAG(
     def digest() -> dict[str, int]:
         """Returns how many captions there are, and how many different ones."""
         date = get_current_context()["dag_run"].partition_key
-        build = open_build(open_partition(DEPLOYMENT.warehouse_uri, date))
+        build = open_build(open_partition(DEPLOYMENT.warehouse_uri, date))  # type: ignore[arg-type] # it has a key
         captions: Counter[str] = Counter()
         for record in build.records():
             captions.update(region["caption"] for region in record["regions"])

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from demo_model.world import MAX_REGIONS, Scene, generator, make_scene
+from demo_model.world import MAX_REGIONS, Scene, Thing, generator, make_scene
 from regioncap.drop.detectors import contours
 from regioncap.drop.drop import READY_MARKER
 from regioncap.drop.images import open_image
@@ -100,12 +100,14 @@ def _without_boxes(seed: int, number: int) -> list[Row]:
         if len(proposed) == len(scene.things):
             # The truth in the order of the proposals.
             centres = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in proposed]
-            nearest = [
-                min(scene.things, key=lambda thing, c=centre: _distance(thing.rect, c)).caption for centre in centres
-            ]
+            nearest = [_nearest(scene.things, centre).caption for centre in centres]
             rows.append(Row({"image": path}, {path: data}, nearest))
         index += 1
     return rows
+
+
+def _nearest(things: list[Thing], point: tuple[float, float]) -> Thing:
+    return min(things, key=lambda thing: _distance(thing.rect, point))
 
 
 def _distance(rect: tuple[float, float, float, float], point: tuple[float, float]) -> float:
@@ -138,7 +140,11 @@ def _second_sample() -> list[Row]:
     crowded.line["bbox"] = (crowded.line["bbox"] * 2)[:12]
     partly.line["bbox"] = [*partly.line["bbox"], [30, 30, 0, 0]]
     picture = next(iter(rows[0].files.values()))
-    null_boxes = [Row({**row.line, "bbox": None}, row.files, row.truth) for row in _without_boxes(6, 3)[2:]]
+    null_boxes = [
+        Row({**row.line, "bbox": None}, row.files, row.truth)
+        for row in _without_boxes(6, 3)[2:]
+        if isinstance(row.line, dict)
+    ]
     broken = [
         Row({"image": "words.jpg", "bbox": [["10", "10", "80", "60"]]}, {"words.jpg": picture}),
         Row({"image": "flat.jpg", "bbox": [10, 10, 80, 60]}, {"flat.jpg": picture}),

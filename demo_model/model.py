@@ -46,9 +46,9 @@ CHAT_TEMPLATE = (
 
 
 def prompt(regions: int, crop: int | None = None) -> str:
-    """The text that the chat template makes of RegionCap's question, image tokens included.
+    """The text that the chat template makes of RegionCap's request, image tokens included.
 
-    With `crop`, it is the question about that region alone.
+    With `crop`, it is the request about that region alone.
     """
     image = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
     alone = image + crop_prompt(crop, "en") if crop is not None else ""

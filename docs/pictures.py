@@ -21,7 +21,7 @@ def main() -> None:
     published, name, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     record = next(record for record in published_records(published) if record["image"] == name)
     build = next(published.glob("build=*"))
-    marked = Image.open(build / record["image_with_bbox"])
+    marked: Image.Image = Image.open(build / record["image_with_bbox"])
     marked = marked.resize((round(marked.width * _HEIGHT / marked.height), _HEIGHT), Image.Resampling.LANCZOS)
     sheet = Image.new("RGB", (marked.width + _TEXT_WIDTH, _HEIGHT), "white")
     sheet.paste(marked)

@@ -16,5 +16,5 @@ class RegionCapPlugin(AirflowPlugin):
     """Operators, sensor and trigger need no registration: they are imported from `regioncap`."""
 
     name = "regioncap"
-    priority_weight_strategies: ClassVar[list[Any]] = [NightlyFirst]
-    deadline_references: ClassVar[list[Any]] = [NightlyStart]
+    priority_weight_strategies: ClassVar[list[Any]] = [NightlyFirst]  # type: ignore[misc]
+    deadline_references: ClassVar[list[Any]] = [NightlyStart]  # type: ignore[misc]

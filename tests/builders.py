@@ -207,9 +207,9 @@ class Place:
 
     def _answer(self, plan: Plan, place: Store, say: Callable[[RenderedRow], str]) -> None:
         answers = [
-            Completion(key=question.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
+            Completion(key=request.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
             for row in shard.rendered(place)
-            for question in first_requests(row, plan)
+            for request in first_requests(row, plan)
         ]
         shard.write_lines(place, f"{layout.ANSWERS}1.jsonl", answers)
         counts = AskCounts(
@@ -318,7 +318,7 @@ def kept_builds(partition: Store) -> list[str]:
 
 def marked_row(number: int, regions: int = 2, crops: bool = False) -> RenderedRow:
     """A row whose image `number` is marked with so many regions."""
-    boxes = [[10 * region, 10, 8, 8] for region in range(regions)]
+    boxes: list[list[int | float]] = [[10 * region, 10, 8, 8] for region in range(regions)]
     return RenderedRow(
         manifest="manifest.jsonl", line=number + 1, id=str(number), image=f"{number}.jpg", type="with_bbox",
         bbox=boxes, normalized_bbox=[], dropped_boxes=[], warnings=[], image_sha256="", width=640, height=480,

@@ -41,7 +41,7 @@ def filled_in(example: str, values: Mapping[str, str]) -> str:
     """The example with these values in place of its own. Raises KeyError for a name that the example does not have."""
     for name, value in values.items():
         line = f"{name}={value}"
-        example, found = re.subn(rf"^{name}=.*$", lambda _, line=line: line, example, flags=re.MULTILINE)
+        example, found = re.subn(rf"^{name}=.*$", lambda _, line=line: line, example, flags=re.MULTILINE)  # type: ignore[misc]
         if not found:
             raise KeyError(name)
     return example

@@ -25,7 +25,7 @@ from regioncap.ask.asking import FLUSH_ROWS
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import Completion
 from regioncap.warehouse.manifest import current
-from regioncap.work.answers import load_answers
+from regioncap.work.completions import load_completions
 from regioncap.work.layout import ANSWERS
 from tests import processes
 from tests.builders import ORIGINAL_FIELDS, ROOT, Place, broken_rows, encoded, picture
@@ -224,7 +224,7 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
 
     def answers() -> list[Completion]:
         ids = {entry.path.split("/")[0] for entry in shards.list()}
-        return [answer for shard in ids for answer in load_answers(shards.sub(shard), ANSWERS).values()]
+        return [answer for shard in ids for answer in load_completions(shards.sub(shard), ANSWERS).values()]
 
     rig.wait(answers, 240)
     kill_task(rig, run_id, "shard.caption")

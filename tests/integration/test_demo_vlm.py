@@ -94,7 +94,7 @@ def test_a_cut_off_answer_is_rejected_with_its_code(
     assert codes == {"cut_off"}
 
 
-def test_a_setting_that_makes_every_question_too_long_ends_the_task_and_says_what_to_change(
+def test_a_setting_that_makes_every_request_too_long_ends_the_task_and_says_what_to_change(
     scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
 ) -> None:
     place, _ = scenes

@@ -15,20 +15,20 @@ from regioncap.ask.requests import first_requests
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.client import Completion, Endpoint, connect
 from regioncap.vlm.flow import PreparedRequest, ask_all, concurrency_wanted
-from regioncap.vlm.questions import ChatRequest, data_url
+from regioncap.vlm.requests import ChatRequest, data_url
 from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
 
 JPEG = encoded(picture())
 
 
-def questions(number: int, **changes: Any) -> list[ChatRequest]:
+def requests(number: int, **changes: Any) -> list[ChatRequest]:
     plan = planned(MODEL, **changes)
     return [asked for index in range(number) for asked in first_requests(marked_row(index), plan)]
 
 
-def prepare(question: ChatRequest, told: Mapping[str, Completion]) -> PreparedRequest | None:
-    return None if told else PreparedRequest(question, dict.fromkeys(question.images, JPEG))
+def prepare(request: ChatRequest, told: Mapping[str, Completion]) -> PreparedRequest | None:
+    return None if told else PreparedRequest(request, dict.fromkeys(request.images, JPEG))
 
 
 def ask(vlm: FakeVlm, asked: list[ChatRequest], **changes: Any) -> list[Completion]:
@@ -44,7 +44,7 @@ def ask(vlm: FakeVlm, asked: list[ChatRequest], **changes: Any) -> list[Completi
 
 
 def test_all_that_shapes_the_answer_is_sent(vlm: FakeVlm) -> None:
-    ask(vlm, questions(1))
+    ask(vlm, requests(1))
     (body,) = vlm.requests
     sampling = ("model", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "seed")
     assert {name: body[name] for name in sampling} == {
@@ -63,7 +63,7 @@ def test_all_that_shapes_the_answer_is_sent(vlm: FakeVlm) -> None:
 
 
 def test_free_text_sends_no_schema(vlm: FakeVlm) -> None:
-    ask(vlm, questions(1, answer_format="free_text"))
+    ask(vlm, requests(1, answer_format="free_text"))
     assert "response_format" not in vlm.requests[0]
 
 
@@ -74,7 +74,7 @@ def test_no_more_than_allowed_are_under_way(vlm: FakeVlm) -> None:
         return reply
 
     vlm.behave = slow
-    assert len(ask(vlm, questions(20), max_in_flight=4)) == 20
+    assert len(ask(vlm, requests(20), max_in_flight=4)) == 20
     assert vlm.most_in_flight == 4
 
 
@@ -83,7 +83,7 @@ def test_a_few_more_are_under_way_than_the_server_works_on(vlm: FakeVlm, slots: 
     # Long enough for a slow machine to send as many at once, and never all answered at the same time.
     vlm.behave = lambda number, body: replace(answer_well(body), delay=1 + number % 16 / 16)
     vlm.slots = slots
-    ask(vlm, questions(3 * expected.start))
+    ask(vlm, requests(3 * expected.start))
     assert vlm.most_in_flight in expected
 
 
@@ -123,14 +123,14 @@ PASSING: dict[str, Callable[[], Reply]] = {
 @pytest.mark.parametrize("fault", PASSING)
 def test_what_may_pass_is_tried_again(vlm: FakeVlm, fault: str) -> None:
     vlm.behave = lambda number, body: PASSING[fault]() if number < 2 else answer_well(body)
-    (answer,) = ask(vlm, questions(1))
+    (answer,) = ask(vlm, requests(1))
     assert answer.finish_reason == "stop" and "<region2>" in answer.text
     assert len(vlm.requests) == 3
 
 
-def test_a_server_that_dies_again_and_again_costs_no_question_its_answer(vlm: FakeVlm) -> None:
+def test_a_server_that_dies_again_and_again_costs_no_request_its_answer(vlm: FakeVlm) -> None:
     (unlucky,) = first_requests(marked_row(0, regions=3), planned(MODEL))
-    others = questions(300)
+    others = requests(300)
     answered, deaths = 0, list[int]()
 
     def dies_while_it_is_asked(_: int, body: dict[str, Any]) -> Reply:
@@ -158,7 +158,7 @@ def test_a_server_that_dies_again_and_again_costs_no_question_its_answer(vlm: Fa
 
 def test_a_hanging_server_is_given_up_and_asked_again(vlm: FakeVlm) -> None:
     vlm.behave = lambda number, body: Reply(delay=2.0) if number == 0 else answer_well(body)
-    (answer,) = ask(vlm, questions(1), timeout_seconds=0.3)
+    (answer,) = ask(vlm, requests(1), timeout_seconds=0.3)
     assert answer.finish_reason == "stop"
 
 
@@ -166,13 +166,13 @@ def test_a_slow_drip_is_read_to_its_end(vlm: FakeVlm) -> None:
     reply = completion('{"<region1>": "a", "<region2>": "b"}')
     reply.pieces = 5
     vlm.behave = lambda *_: reply
-    assert ask(vlm, questions(1))[0].text == '{"<region1>": "a", "<region2>": "b"}'
+    assert ask(vlm, requests(1))[0].text == '{"<region1>": "a", "<region2>": "b"}'
 
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refused_request_is_an_answer_about_its_row(vlm: FakeVlm, status: int) -> None:
     vlm.behave = lambda number, body: error(status, "the image is odd") if number == 0 else answer_well(body)
-    answers = ask(vlm, questions(3), max_in_flight=1)
+    answers = ask(vlm, requests(3), max_in_flight=1)
     assert [answer.refused is not None for answer in answers] == [True, False, False]
     assert "the image is odd" in str(answers[0].refused)
 
@@ -181,7 +181,7 @@ def test_no_choices_is_an_empty_answer(vlm: FakeVlm) -> None:
     vlm.behave = lambda *_: Reply(
         body='{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}'
     )
-    assert (ask(vlm, questions(1))[0].text, len(vlm.requests)) == ("", 1)
+    assert (ask(vlm, requests(1))[0].text, len(vlm.requests)) == ("", 1)
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_no_choices_is_an_empty_answer(vlm: FakeVlm) -> None:
 def test_a_wrong_set_up_ends_at_once_with_what_to_do(vlm: FakeVlm, status: int, message: str) -> None:
     vlm.behave = lambda *_: error(status)
     with pytest.raises(VlmSetupError, match=f"{message}.*correct the connection's"):
-        ask(vlm, questions(40), max_in_flight=2)
+        ask(vlm, requests(40), max_in_flight=2)
     assert len(vlm.requests) <= 4
 
 
 def test_a_server_that_stays_away_ends_after_the_patience(vlm: FakeVlm) -> None:
     vlm.behave = lambda *_: error(503)
     with pytest.raises(VlmUnavailableError, match=r"did not answer for 1 s: is vLLM running there"):
-        ask(vlm, questions(3), patience_seconds=1.0)
+        ask(vlm, requests(3), patience_seconds=1.0)
 
 
 def test_a_server_that_answers_others_is_waited_for_longer_than_one_that_answers_nobody(vlm: FakeVlm) -> None:
@@ -210,8 +210,8 @@ def test_a_server_that_answers_others_is_waited_for_longer_than_one_that_answers
         return replace(answer_well(body), delay=0.2)
 
     vlm.behave = behave
-    put_off = questions(1, temperature=0.5)
-    assert len(ask(vlm, put_off + questions(20), max_in_flight=2, patience_seconds=1.0)) == 21
+    put_off = requests(1, temperature=0.5)
+    assert len(ask(vlm, put_off + requests(20), max_in_flight=2, patience_seconds=1.0)) == 21
 
 
 @contextmanager
@@ -228,7 +228,7 @@ def ask_both(one: FakeVlm, other: FakeVlm, asked: list[ChatRequest], **changes: 
 def test_of_several_servers_the_one_with_least_to_do_is_asked() -> None:
     with two_servers() as (quick, slow):
         slow.behave = lambda _, body: replace(answer_well(body), delay=0.3)
-        assert len(ask_both(quick, slow, questions(60), max_in_flight=8)) == 60
+        assert len(ask_both(quick, slow, requests(60), max_in_flight=8)) == 60
         assert len(quick.requests) > 2 * len(slow.requests) > 0
 
 
@@ -237,15 +237,15 @@ def test_what_other_clients_ask_of_a_server_counts_too() -> None:
         busy.waiting = 500
         free.behave = busy.behave = lambda _, body: replace(answer_well(body), delay=0.1)
         # The first look at the queues comes after half a second.
-        ask_both(free, busy, questions(300), max_in_flight=16)
+        ask_both(free, busy, requests(300), max_in_flight=16)
         assert len(free.requests) > 2 * len(busy.requests)
 
 
-def test_a_server_that_goes_away_costs_no_question_and_is_asked_again_when_it_is_back() -> None:
+def test_a_server_that_goes_away_costs_no_request_and_is_asked_again_when_it_is_back() -> None:
     with two_servers() as (steady, flaky):
         steady.behave = lambda _, body: replace(answer_well(body), delay=0.05)
         flaky.behave = lambda number, body: answer_well(body) if number < 3 or number > 6 else Reply(reset=True)
-        assert len(ask_both(steady, flaky, questions(200), max_in_flight=4)) == 200
+        assert len(ask_both(steady, flaky, requests(200), max_in_flight=4)) == 200
         assert len(flaky.requests) > 7
 
 
@@ -280,8 +280,8 @@ def test_a_server_that_may_read_a_folder_is_told_the_names_of_files_in_it(
     file = tmp_path / "a b" / "x.jpg"
     file.write_bytes(JPEG)
 
-    def by_file(question: ChatRequest, told: Mapping[str, Completion]) -> PreparedRequest | None:
-        return None if told else PreparedRequest(question, dict.fromkeys(question.images, file))
+    def by_file(request: ChatRequest, told: Mapping[str, Completion]) -> PreparedRequest | None:
+        return None if told else PreparedRequest(request, dict.fromkeys(request.images, file))
 
     endpoint = Endpoint(
         base_urls=(vlm.url,), model=MODEL, local_media_path=str(tmp_path if inside else tmp_path / "other")
@@ -289,7 +289,7 @@ def test_a_server_that_may_read_a_folder_is_told_the_names_of_files_in_it(
 
     async def run() -> None:
         async with connect(endpoint) as client:
-            await ask_all(client, questions(1), by_file, lambda answer: None, lambda asked: None, 1)
+            await ask_all(client, requests(1), by_file, lambda answer: None, lambda asked: None, 1)
 
     asyncio.run(run())
     sent = vlm.requests[0]["messages"][1]["content"][0]["image_url"]["url"]
@@ -299,7 +299,7 @@ def test_a_server_that_may_read_a_folder_is_told_the_names_of_files_in_it(
 def test_nobody_listening_is_said_so() -> None:
     absent = FakeVlm(lambda *_: Reply(), url="http://127.0.0.1:9/v1")
     with pytest.raises(VlmUnavailableError, match="is the connection's host right"):
-        ask(absent, questions(1), patience_seconds=0.5)
+        ask(absent, requests(1), patience_seconds=0.5)
 
 
 def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
@@ -309,7 +309,7 @@ def test_answers_before_the_first_error_are_handed_over(vlm: FakeVlm) -> None:
 
     async def run() -> None:
         async with connect(endpoint) as client:
-            await ask_all(client, questions(10), prepare, answers.append, lambda asked: None, 1)
+            await ask_all(client, requests(10), prepare, answers.append, lambda asked: None, 1)
 
     with pytest.raises(VlmSetupError):
         asyncio.run(run())

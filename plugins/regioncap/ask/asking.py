@@ -21,7 +21,7 @@ from regioncap.work.counts import AskCounts
 _log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-# An item's next question, given the answers it has had: see `ask_all`.
+# An item's next request, given the answers it has had: see `ask_all`.
 Prepare = Callable[[Item, Mapping[str, Completion]], PreparedRequest | None]
 
 # An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
@@ -33,8 +33,9 @@ FLUSH_ROWS = 64
 class AskProgress:
     """How far a shard is: `done` of `questions` have an answer, about `images` images in all.
 
-    `asked` requests were answered in this task, `in_flight` are under way; `rate` and `token_rate` are questions, and
-    tokens that the model wrote, a second, over the last seconds.
+    A question is what regions of a row are asked about together, by one request or by several attempts. `asked`
+    requests were answered in this task, `in_flight` are under way; `rate` and `token_rate` are questions, and tokens
+    that the model wrote, a second, over the last seconds.
     """
 
     done: int
@@ -57,7 +58,7 @@ class AskProgress:
 
 
 def ask_into(
-    sink: "AnswerSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+    sink: "CompletionSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
@@ -75,7 +76,11 @@ def ask_into(
 
 
 async def _ask(
-    sink: "AnswerSink", endpoint: Endpoint, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+    sink: "CompletionSink",
+    endpoint: Endpoint,
+    items: Iterable[Item],
+    prepare: Prepare[Item],
+    answer_format: AnswerFormat,
 ) -> None:
     async with connect(endpoint) as client:
         await client.check()
@@ -101,7 +106,7 @@ async def _ask(
             await sink.close()
 
 
-async def _flush_regularly(sink: "AnswerSink") -> None:
+async def _flush_regularly(sink: "CompletionSink") -> None:
     due = time.monotonic() + FLUSH_SECONDS
     while True:
         await asyncio.sleep(0.1)
@@ -110,8 +115,8 @@ async def _flush_regularly(sink: "AnswerSink") -> None:
             due = time.monotonic() + FLUSH_SECONDS
 
 
-class AnswerSink:
-    """Collects answers and writes them to a shard's folder in small parts. To be used from one event loop.
+class CompletionSink:
+    """Collects completions and writes them to a shard's folder in small parts. To be used from one event loop.
 
     Of `questions` about `images` images there are `kept` whose answers are there; `progress` is called at each flush,
     and tells what `in_flight` says.
@@ -119,7 +124,7 @@ class AnswerSink:
 
     def __init__(
         self,
-        place: Store,
+        store: Store,
         folder: str,
         *,
         questions: int,
@@ -130,7 +135,7 @@ class AnswerSink:
         self.pending: list[Completion] = []
         self.in_flight: Callable[[], int] = lambda: 0
         self.schema_ignored = False
-        self._place = place
+        self._store = store
         self._folder = folder
         self._questions = questions
         self._images = images
@@ -146,14 +151,14 @@ class AnswerSink:
         # What could not be written goes with the next flush.
         self._unwritten: list[Completion] = []
 
-    def add(self, answer: Completion) -> None:
-        """Take an answer; the next flush writes it."""
-        self.pending.append(answer)
+    def add(self, completion: Completion) -> None:
+        """Take a completion; the next flush writes it."""
+        self.pending.append(completion)
         self._asked += 1
-        self._prompt_tokens += answer.prompt_tokens
-        self._completion_tokens += answer.completion_tokens
-        if answer.refused is not None:
-            self._refusals.append(answer)
+        self._prompt_tokens += completion.prompt_tokens
+        self._completion_tokens += completion.completion_tokens
+        if completion.refused is not None:
+            self._refusals.append(completion)
 
     @property
     def refusal(self) -> Completion | None:
@@ -171,9 +176,9 @@ class AnswerSink:
         else:
             self._kept += 1
 
-    def take_over(self, answers: Collection[Completion], questions: int) -> None:
-        """Take answers that the published build has, to so many of the questions; the next flush writes them."""
-        self.pending += answers
+    def take_over(self, completions: Collection[Completion], questions: int) -> None:
+        """Take the published build's completions for so many of the questions; the next flush writes them."""
+        self.pending += completions
         self._taken_over += questions
 
     async def flush(self) -> None:
@@ -192,14 +197,14 @@ class AnswerSink:
         finally:
             self._writer.shutdown()
 
-    def _write(self, answers: list[Completion]) -> None:
-        if answers:
+    def _write(self, completions: list[Completion]) -> None:
+        if completions:
             # Named by time, so that a person sees the order; the random part keeps two tries apart.
             part = f"{self._folder}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
             try:
-                shard.write_lines(self._place, part, answers)
+                shard.write_lines(self._store, part, completions)
             except Exception:
-                self._unwritten += answers
+                self._unwritten += completions
                 raise
         self._progress(
             AskProgress(

@@ -1,13 +1,13 @@
-"""What is said about a row's regions, question by question: the answers so far decide what is asked next.
+"""What is said about a row's regions, attempt by attempt: the answers so far decide what is asked next.
 
 It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
 
-- an answer that is cut off is asked for again with twice the room (`max_tokens`);
+- an answer that is cut off is asked for again with twice the tokens (`max_tokens`);
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
-- each further question has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same question at
+- each further attempt has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same request at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again by the same try of a task; each new one asks once more.
 """
@@ -15,15 +15,15 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regioncap.ask.requests import Regions, caption_request
+from regioncap.ask.requests import RegionNumbers, caption_request
 from regioncap.captions.answers import parse_answer
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.client import Completion
-from regioncap.vlm.questions import ChatRequest
 from regioncap.vlm.remedies import remedy
+from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
 
 
@@ -31,61 +31,63 @@ from regioncap.work.plan import Plan
 class Attempts:
     """What came of asking about some regions of a row.
 
-    `question` is what to ask next, None where nothing is; `fault` is why the regions have no captions then, None where
-    they have. `used` are the answers that count. Gates that only warn have nothing to say here: `make_record` asks them
-    about the captions that it takes.
+    `request` is what to send next, None where nothing is; `error` is why the regions have no captions then, None where
+    they have. `used` are the completions that count. Gates that only warn have nothing to say here: `make_record` asks
+    them about the captions that it takes.
     """
 
     captions: dict[int, str] = field(default_factory=dict)
     used: list[Completion] = field(default_factory=list)
-    question: ChatRequest | None = None
-    fault: RowError | None = None
+    request: ChatRequest | None = None
+    error: RowError | None = None
 
 
-def follow_attempts(row: RenderedRow, regions: Regions, plan: Plan, answers: Mapping[str, Completion]) -> Attempts:
-    """Follow the questions about `regions` of a row through the answers, which are known by their questions' keys."""
+def follow_attempts(
+    row: RenderedRow, regions: RegionNumbers, plan: Plan, completions: Mapping[str, Completion]
+) -> Attempts:
+    """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys."""
     so_far = Attempts()
-    left, room = regions, 1
+    left, token_multiplier = regions, 1
     for attempt in range(1, plan.settings.max_attempts + 1):
-        question = caption_request(row, plan, regions, left, attempt, room)
-        raw = answers.get(question.key)
-        if raw is None:
-            so_far.question = question
+        request = caption_request(row, plan, regions, left, attempt, token_multiplier)
+        completion = completions.get(request.key)
+        if completion is None:
+            so_far.request = request
             return so_far
-        if raw.refused is not None:
-            # The cause of a further question says more about the row than its refusal.
-            so_far.fault = so_far.fault or refusal_error(raw)
+        if completion.refused is not None:
+            # The cause of a further attempt says more about the row than its refusal.
+            so_far.error = so_far.error or refusal_error(completion)
             return so_far
-        so_far.used.append(raw)
-        parsed = parse_answer(raw.text, plan.settings.answer_format, left)
+        so_far.used.append(completion)
+        parsed = parse_answer(completion.text, plan.settings.answer_format, left)
         language = plan.settings.prompt_language
-        answer = Answer(raw.text, raw.finish_reason, parsed, left, language, _sent(question))
+        answer = Answer(completion.text, completion.finish_reason, parsed, left, language, _sent(request))
         rejecting = [finding for finding in run_gates(answer) if finding.gate.severity == "reject"]
         failed = _failed_regions(rejecting)
         if failed is not None:
             good = [region for region in left if parsed.captions.get(region) and region not in failed]
             so_far.captions |= {region: parsed.captions[region] for region in good}
         if not rejecting:
-            so_far.fault = None
+            so_far.error = None
             return so_far
-        so_far.fault = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
         left = tuple(region for region in regions if region not in so_far.captions)
-        room *= 2 if raw.finish_reason == "length" else 1
+        token_multiplier *= 2 if completion.finish_reason == "length" else 1
     return so_far
 
 
-def refusal_error(raw: Completion) -> RowError:
-    """The row's fault where the server refused its request, or failed at it each time."""
-    if raw.finish_reason == "failed":
-        return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {raw.refused}")
-    change = remedy(str(raw.refused))
+def refusal_error(completion: Completion) -> RowError:
+    """The row's error where the server refused its request, or failed at it each time."""
+    if completion.finish_reason == "failed":
+        return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {completion.refused}")
+    change = remedy(str(completion.refused))
     hint = f" (to mend it, {change})" if change else ""
-    return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {raw.refused}{hint}")
+    return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {completion.refused}{hint}")
 
 
-def _sent(question: ChatRequest) -> tuple[str, ...]:
-    """The texts of a question."""
-    return (question.system, *(part.value for part in question.parts if part.kind == "text"))
+def _sent(request: ChatRequest) -> tuple[str, ...]:
+    """The texts of a request."""
+    return (request.system, *(part.value for part in request.parts if part.kind == "text"))
 
 
 def _failed_regions(findings: Sequence[Finding]) -> set[int] | None:

@@ -1,4 +1,4 @@
-"""What is asked about a row, and the hash that each question is known by."""
+"""The requests about a row, each known by a hash of all that is sent."""
 
 import hashlib
 from typing import Any
@@ -9,16 +9,16 @@ from regioncap.config.settings import BuildSettings
 from regioncap.marks.profiles import PROFILES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.questions import ChatRequest, Part
+from regioncap.vlm.requests import ChatRequest, Part
 from regioncap.work.plan import Plan
 
-# Region numbers, in order.
-Regions = tuple[int, ...]
+# In order.
+RegionNumbers = tuple[int, ...]
 
 RETRY_TEMPERATURE = 0.3
 
 
-def asked_together(row: RenderedRow, plan: Plan) -> list[Regions]:
+def asked_together(row: RenderedRow, plan: Plan) -> list[RegionNumbers]:
     """Which of a row's regions are asked about together: all, or each by itself."""
     regions = tuple(region.region for region in row.regions)
     return [regions] if plan.settings.caption_mode == "joint" else [(region,) for region in regions]
@@ -30,16 +30,21 @@ def first_requests(row: RenderedRow, plan: Plan) -> list[ChatRequest]:
 
 
 def caption_request(
-    row: RenderedRow, plan: Plan, regions: Regions, left: Regions, attempt: int = 1, room: int = 1
+    row: RenderedRow,
+    plan: Plan,
+    regions: RegionNumbers,
+    left: RegionNumbers,
+    attempt: int = 1,
+    token_multiplier: int = 1,
 ) -> ChatRequest:
-    """The question about `regions` of a marked row, of which `left` have no caption yet.
+    """The request about `regions` of a marked row, of which `left` have no caption yet.
 
-    `attempt` counts from 1; `room` is how many times `max_tokens` the answer may have.
+    `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have.
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
     system = system_message(settings.system_prompt, settings.caption_mode, settings.answer_format, marked, language)
-    # Images go before the text, and what questions have in common before what they have not: vLLM computes an equal
+    # Images go before the text, and what requests have in common before what they have not: vLLM computes an equal
     # beginning only once.
     parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
     if settings.caption_mode == "per_region":
@@ -51,20 +56,20 @@ def caption_request(
     if attempt > 1:
         sampling["seed"] += attempt - 1
         sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
-        sampling["max_tokens"] *= room
-    return _question(plan, system, tuple(parts), answer_schema(left), sampling)
+        sampling["max_tokens"] *= token_multiplier
+    return _request(plan, system, tuple(parts), answer_schema(left), sampling)
 
 
 def grounding_request(view: str, plan: Plan) -> ChatRequest:
-    """The question where things are in an image without boxes; `view` names the image as the model sees it."""
+    """The request that asks where things are in an image without boxes; `view` names the image as the model sees it."""
     settings = plan.settings
     coordinates = PROFILES[settings.model_profile].coordinates
     assert coordinates is not None, "BuildSettings lets ask_model through only where the profile has coordinates"
     parts = (Part("image", view), Part("text", grounding_prompt(coordinates, settings.max_boxes)))
-    return _question(plan, settings.system_prompt, parts, grounding_schema(settings.max_boxes), _sampling(settings))
+    return _request(plan, settings.system_prompt, parts, grounding_schema(settings.max_boxes), _sampling(settings))
 
 
-def _question(
+def _request(
     plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any]
 ) -> ChatRequest:
     options = {**sampling, "model": plan.model}
@@ -77,7 +82,7 @@ def _question(
         "system": system,
         "parts": [[part.kind, part.value] for part in parts],
         "options": options,
-        # Sets a question apart from equal ones that were asked before.
+        # Sets a request apart from equal ones that were sent before.
         "ask_again": plan.ask_again,
     }
     return ChatRequest(hashlib.sha256(canonical(identity)).hexdigest()[:32], system, parts, options)

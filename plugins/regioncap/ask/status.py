@@ -38,10 +38,10 @@ class BuildStatus:
         if plan_id is not None:
             with suppress(NotFoundError, StepMissingError):
                 self._read_all(Plan.load(self._work, plan_id))
-        asked = set[str]().union(*self._questions.values())
-        answers = len(asked & set[str]().union(*self._answers.values()))
+        keys = set[str]().union(*self._questions.values())
+        answers = len(keys & set[str]().union(*self._answers.values()))
         images = len(set[str]().union(*self._marked.values()))
-        return Status(images=images, questions=len(asked), answers=answers, rate=self._pace.note(answers))
+        return Status(images=images, questions=len(keys), answers=answers, rate=self._pace.note(answers))
 
     def _read_all(self, plan: Plan) -> None:
         for shard_id in plan.shards:
@@ -49,16 +49,16 @@ class BuildStatus:
                 self._read(shard_id, plan)
 
     def _read(self, shard_id: str, plan: Plan) -> None:
-        place = self._work.sub(layout.shard_path(shard_id))
-        version = place.stat(layout.RENDERED).version
+        store = self._work.sub(layout.shard_path(shard_id))
+        version = store.stat(layout.RENDERED).version
         if version != self._versions.get(shard_id):
             self._versions[shard_id] = version
             # Until this build has marked its images, the rows may be those of one with another caption mode.
             per_region = plan.settings.caption_mode == "per_region"
-            rows = [row for row in shard.rendered(place) if bool(row.crops) == per_region]
+            rows = [row for row in shard.rendered(store) if bool(row.crops) == per_region]
             self._marked[shard_id] = {row.marked for row in rows}
-            self._questions[shard_id] = {question.key for row in rows for question in first_requests(row, plan)}
-        for part in place.list(layout.ANSWERS):
+            self._questions[shard_id] = {request.key for row in rows for request in first_requests(row, plan)}
+        for part in store.list(layout.ANSWERS):
             name = f"{shard_id}/{part.path}"
             if name not in self._answers:
-                self._answers[name] = {answer.key for answer in shard.readable_lines(place, part.path, Completion)}
+                self._answers[name] = {answer.key for answer in shard.readable_lines(store, part.path, Completion)}

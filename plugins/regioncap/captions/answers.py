@@ -40,7 +40,7 @@ class ParsedAnswer:
 
 
 def parse_answer(text: str, answer_format: AnswerFormat, regions: Sequence[int]) -> ParsedAnswer:
-    """Take the answer to a question about `regions` (their numbers) apart.
+    """Take the answer to a request about `regions` (their numbers) apart.
 
     An answer in the wrong form (a server that ignores the schema, a model that answers JSON unasked) is read in the
     form it has.

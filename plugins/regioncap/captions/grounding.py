@@ -1,4 +1,4 @@
-"""Asking the model itself where things are: the question, and reading boxes out of its answer."""
+"""Asking the model itself where things are: the prompt, and reading boxes out of its answer."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 
 
 def grounding_prompt(coordinates: Coordinates, max_boxes: int) -> str:
-    """The question for boxes, in the words that Qwen's models are trained on."""
+    """The prompt for boxes, in the words that Qwen's models are trained on."""
     return (
         f"Locate the main objects in the image, at most {max_boxes}, most prominent first. Report their bbox "
         f'coordinates {_UNITS[coordinates]} in JSON format, like [{{"bbox_2d": [x1, y1, x2, y2], "label": "..."}}].'

@@ -241,8 +241,7 @@ def _own_number_zh(region: int) -> re.Pattern[str]:
 
 
 def mark_talk(caption: Caption) -> str | None:
-    """A sentence that is all mark, has a wording that only fits a mark, or the region's own number beside a "
-    "part of it."""
+    """A sentence is all mark, has a wording that only fits a mark, or the region's own number beside a part of one."""
     text = caption.own_words.lower()
     if not any(hint in text for hint in _HINTS):
         return None

@@ -88,8 +88,7 @@ def _sentences(text: str) -> list[list[str]]:
 
 
 def prompt_leak(answer: Answer) -> Failure | None:
-    """A caption has a phrase of what was sent, or the words of a chat's turns; beside the captions, a whole "
-    "sentence."""
+    """A caption has a phrase of what was sent, or words of a chat's turns; beside the captions, a whole sentence."""
     phrases, beginnings = _phrases(answer.prompts), _beginnings(answer.prompts)
 
     def leaks(caption: Caption) -> str | None:

@@ -1,4 +1,4 @@
-"""From an opened image to the pictures that the model sees: the marked image, and close-ups of its regions."""
+"""From an opened image to the pictures that the model sees: the marked image, and crops of its regions."""
 
 import hashlib
 import math
@@ -17,10 +17,10 @@ JPEG_QUALITY = 90
 # Neutral grey, so that padding looks like nothing.
 _PADDING = (128, 128, 128)
 
-# A close-up shows three times the region's width and height, and 48 pixels at least: as Describe Anything crops
+# A crop shows three times the region's width and height, and 48 pixels at least: as Describe Anything crops
 # (https://arxiv.org/abs/2504.16072, section 3.3).
 _CONTEXT, _MIN_CROP = 3.0, 48
-# Where the image has room for it, a close-up's longer side is at most so many times the shorter one.
+# Where the image has room for it, a crop's longer side is at most so many times the shorter one.
 _THINNEST = 50
 # It is brought to about this many pixels, 256 patches of 28 x 28: a quarter of what a whole image may have. Enlarging
 # further than four times would only show the model more blur.
@@ -68,7 +68,7 @@ def crop_view(
 ) -> tuple[Image.Image, Box]:
     """A region with its surroundings as the model sees them; only this region is marked, by its own number.
 
-    `image` and `displayed` as for `mark`, `box` in pixels of the image as displayed. Returns the close-up, and where
+    `image` and `displayed` as for `mark`, `box` in pixels of the image as displayed. Returns the crop, and where
     the box is in it, in its pixels.
     """
     decoded_x, decoded_y = image.width / displayed[0], image.height / displayed[1]
@@ -84,7 +84,7 @@ def crop_view(
 
 
 def crop_frame(box: Box, displayed: tuple[int, int]) -> Box:
-    """The part of an image of (width, height) `displayed` that a close-up of `box` shows, in the same pixels."""
+    """The part of an image of (width, height) `displayed` that a crop of `box` shows, in the same pixels."""
 
     def widened(low: float, high: float, limit: int) -> tuple[float, float]:
         middle, half = (low + high) / 2, max((high - low) * _CONTEXT, _MIN_CROP) / 2
@@ -134,7 +134,7 @@ def content_name(jpeg: bytes) -> str:
 
 
 def _crop_size(width: float, height: float, profile: ModelProfile, decoded: float) -> tuple[int, int]:
-    """The (width, height) at which the model sees a close-up of `width` x `height` pixels.
+    """The (width, height) at which the model sees a crop of `width` x `height` pixels.
 
     `decoded` is how many of them there are for one displayed pixel.
     """

@@ -99,8 +99,8 @@ def select_regions(
 
 
 def _usable(raw: Any, box_format: BoxFormat, width: int, height: int, scale: float) -> tuple[Box | None, Code | None]:
-    if fault := box_error(raw):
-        return None, fault
+    if code := box_error(raw):
+        return None, code
     box = to_pixels(raw, box_format, width, height)
     if box[2] <= box[0] or box[3] <= box[1]:
         return None, Code.NO_AREA

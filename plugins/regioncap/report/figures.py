@@ -297,14 +297,14 @@ def make_report(
 
     `work` is rooted at the build's date.
     """
-    places = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
-    rendered = [item for item in in_order(load_render_counts, places, _READS_AT_ONCE) if item is not None]
-    asked = [item for item in in_order(load_counts, places, _READS_AT_ONCE) if item is not None]
+    stores = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
+    render_counts = [item for item in in_order(load_render_counts, stores, _READS_AT_ONCE) if item is not None]
+    ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
     warnings = [*unusual]
-    if any(item.schema_ignored for item in asked):
+    if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
-    if unknown := len(places) - len(asked):
-        warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(places)))
+    if unknown := len(stores) - len(ask_counts):
+        warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(stores)))
     return Report(
         partition=partition_path(plan.date),
         build_id=build_id,
@@ -321,16 +321,16 @@ def make_report(
         words_per_caption=Distribution.of(statistics.words_per_caption),
         attempts_per_record=Distribution.of(statistics.attempts_per_record),
         timings=Timings(
-            questions=sum(item.questions for item in asked),
-            kept=sum(item.kept for item in asked),
-            taken_over=sum(item.taken_over for item in asked),
-            asked=sum(item.asked for item in asked),
-            prompt_tokens=sum(item.prompt_tokens for item in asked),
-            completion_tokens=sum(item.completion_tokens for item in asked),
-            rendering_seconds=_seconds(item.seconds for item in rendered),
-            asking_seconds=_seconds(item.seconds for item in asked),
+            questions=sum(item.questions for item in ask_counts),
+            kept=sum(item.kept for item in ask_counts),
+            taken_over=sum(item.taken_over for item in ask_counts),
+            asked=sum(item.asked for item in ask_counts),
+            prompt_tokens=sum(item.prompt_tokens for item in ask_counts),
+            completion_tokens=sum(item.completion_tokens for item in ask_counts),
+            rendering_seconds=_seconds(item.seconds for item in render_counts),
+            asking_seconds=_seconds(item.seconds for item in ask_counts),
             publishing_seconds=_seconds([max(0.0, (datetime.now(UTC) - started).total_seconds())]),
-            schema_ignored=any(item.schema_ignored for item in asked),
+            schema_ignored=any(item.schema_ignored for item in ask_counts),
         ),
         model=plan.model,
         settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},

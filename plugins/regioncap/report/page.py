@@ -178,8 +178,8 @@ def _histograms(report: Report) -> list[tuple[str, str, float, Sequence[Bar]]]:
 
 def _answer_of(row: Any) -> str:
     """What the model said of a rejected row, as far as it was asked."""
-    said = row.get("answer") if isinstance(row, dict) else None
-    return said if isinstance(said, str) else ""
+    answer = row.get("answer") if isinstance(row, dict) else None
+    return answer if isinstance(answer, str) else ""
 
 
 def _mark_colours() -> list[tuple[str, str]]:

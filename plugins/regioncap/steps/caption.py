@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from regioncap.ask.asking import AnswerSink, AskProgress, ask_into
+from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import follow_attempts
-from regioncap.ask.requests import Regions, asked_together, caption_request
+from regioncap.ask.requests import RegionNumbers, asked_together, caption_request
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout, shard
-from regioncap.work.answers import load_answers, published_answers, without_refusals
+from regioncap.work.completions import load_completions, published_completions, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
-# Questions about the regions of one image follow each other: so many images are read only once.
+# Requests about the regions of one image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64
 
 
@@ -29,59 +29,61 @@ def caption_shard(
 
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    place = work.sub(layout.shard_path(shard_id))
-    own = without_refusals(load_answers(place, layout.ANSWERS))
-    published = published_answers(work, plan, shard_id, layout.ANSWERS)
+    store = work.sub(layout.shard_path(shard_id))
+    own = without_refusals(load_completions(store, layout.ANSWERS))
+    published = published_completions(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
     taken: dict[str, Completion] = {}
     left: set[str] = set()
-    for item in _items(place, plan):
+    for item in _items(store, plan):
         questions += 1
         images += item.row is not latest
         latest = item.row
-        said = follow_attempts(item.row, item.regions, plan, known)
-        taken |= {answer.key: answer for answer in said.used if answer.key not in own}
-        if said.question is not None:
+        attempts = follow_attempts(item.row, item.regions, plan, known)
+        taken |= {completion.key: completion for completion in attempts.used if completion.key not in own}
+        if attempts.request is not None:
             left.add(item.key)
-        elif all(answer.key in own for answer in said.used):
+        elif all(completion.key in own for completion in attempts.used):
             kept += 1
 
     @lru_cache(_IMAGES_KEPT)
     def image(name: str) -> bytes | Path:
         path = image_path(name)
-        return place.local_path(path) or place.read(path)
+        return store.local_path(path) or store.read(path)
 
-    def prepare(item: _Item, told: Mapping[str, Completion]) -> PreparedRequest | None:
-        question = follow_attempts(item.row, item.regions, plan, {**known, **told} if known else told).question
-        if question is None:
+    def prepare(item: _Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+        request = follow_attempts(
+            item.row, item.regions, plan, {**known, **completions} if known else completions
+        ).request
+        if request is None:
             return None
-        return PreparedRequest(question, {name: image(name) for name in question.images})
+        return PreparedRequest(request, {name: image(name) for name in request.images})
 
     # Made anew, so that of a whole shard only keys are kept.
-    waiting = (item for item in _items(place, plan) if item.key in left) if left else ()
-    sink = AnswerSink(place, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
+    waiting = (item for item in _items(store, plan) if item.key in left) if left else ()
+    sink = CompletionSink(store, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
     sink.take_over(taken.values(), questions - kept - len(left))
     ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
     counts = sink.counts()
-    place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
+    store.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
 
 
 @dataclass(frozen=True)
 class _Item:
-    """Regions of a row that are asked about together; `key` is that of the first question about them."""
+    """Regions of a row that are asked about together; `key` is that of the first request about them."""
 
     row: RenderedRow
-    regions: Regions
+    regions: RegionNumbers
     key: str
 
 
-def _items(place: Store, plan: Plan) -> Iterator[_Item]:
+def _items(store: Store, plan: Plan) -> Iterator[_Item]:
     """All that is to be asked about; of what asks the very same, the first."""
     seen: set[str] = set()
-    for row in shard.rendered(place):
+    for row in shard.rendered(store):
         for regions in asked_together(row, plan):
             key = caption_request(row, plan, regions, regions).key
             if key not in seen:

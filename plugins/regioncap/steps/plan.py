@@ -20,7 +20,7 @@ from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
 from regioncap.work.identity import identity_of
 from regioncap.work.plan import Plan
-from regioncap.work.row_index import NO_LINEAGE, Lineage, LineageWriter, load_lineage
+from regioncap.work.row_index import NO_ROW_INDEX, RowIndex, RowIndexWriter, load_row_index
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -52,7 +52,7 @@ def plan_build(
     contents = drops.contents(drop, settings.input_format)
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
-    # With `force_rebuild` every question is a new one for this run; the run's own retries still find its answers.
+    # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
     ask_again = run_id if settings.force_rebuild else ""
     unchanged = (
         published is not None
@@ -70,7 +70,7 @@ def plan_build(
         check_conditional_writes(partition)
         # With `force_rebuild` no earlier answer is to be found, so none is looked for.
         looked_for = published is not None and not settings.force_rebuild
-        earlier = load_lineage(work, published.plan_id) if published and looked_for else NO_LINEAGE
+        earlier = load_row_index(work, published.plan_id) if published and looked_for else NO_ROW_INDEX
         rows, rejected, shards, sources = _write_shards(drop, contents, work, plan_id, settings, earlier, progress)
     to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
     plan = Plan(
@@ -110,14 +110,14 @@ def _write_shards(
     work: Store,
     plan_id: str,
     settings: BuildSettings,
-    earlier: Lineage,
+    earlier: RowIndex,
     progress: Callable[[int], None],
 ) -> tuple[int, int, list[str], dict[str, list[str]]]:
     """Returns the number of rows, of rejected rows, the shards' ids in order, and their sources."""
     rows = rejected = 0
     shards: list[str] = []
     sources: dict[str, list[str]] = {}
-    lineage = LineageWriter()
+    index = RowIndexWriter()
     unforeseen_rows = UnforeseenRows()
     pending: list[PlannedRow] = []
     lines: list[bytes] = []
@@ -125,7 +125,7 @@ def _write_shards(
     def finish_shard() -> None:
         shard_id = _write_shard(work, lines)
         shards.append(shard_id)
-        lineage.add(shard_id, pending)
+        index.add(shard_id, pending)
         sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
         pending.clear()
         lines.clear()
@@ -157,7 +157,7 @@ def _write_shards(
             )
         rejects.seek(0)
         work.write_stream(rejects, layout.plan_rejected_path(plan_id))
-    lineage.save(work, plan_id)
+    index.save(work, plan_id)
     return rows, rejected, shards, sources
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from regioncap.ask.asking import AnswerSink, AskProgress, ask_into
+from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import refusal_error
 from regioncap.ask.requests import grounding_request
 from regioncap.captions.grounding import grounded_boxes
@@ -20,7 +20,7 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout, shard
-from regioncap.work.answers import load_answers, published_answers, without_refusals
+from regioncap.work.completions import load_completions, published_completions, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
@@ -42,44 +42,44 @@ def propose_shard(
     `drop` and `work` are rooted at the build's date; `progress` is called at each flush.
     Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
     """
-    place = work.sub(layout.shard_path(shard_id))
-    rows = [row for row in shard.planned(place) if row.bbox is None]
-    kept = without_refusals(load_answers(place, layout.PROPOSALS))
+    store = work.sub(layout.shard_path(shard_id))
+    rows = [row for row in shard.planned(store) if row.bbox is None]
+    kept = without_refusals(load_completions(store, layout.PROPOSALS))
     # Which of these are about this shard's images is not known before they are opened: all are taken over.
-    published = published_answers(work, plan, shard_id, layout.PROPOSALS)
-    taken = [answer for key, answer in published.items() if key not in kept]
+    published = published_completions(work, plan, shard_id, layout.PROPOSALS)
+    taken = [completion for key, completion in published.items() if key not in kept]
 
-    def prepare(row: PlannedRow, told: Mapping[str, Completion]) -> PreparedRequest | None:
-        if told:
+    def prepare(row: PlannedRow, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+        if completions:
             return None
         try:
-            asked = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
+            prepared = _prepare(_open(drops.read_image(drop, row.image), plan), plan)
         except Exception as error:
             if not isinstance(error, RowError):
                 # Goes up where it is not the row's; else `render` says what it is.
                 unforeseen(error, f"{named(row)}: {row.image}")
             return None
-        return None if asked.question.key in kept or asked.question.key in published else asked
+        return None if prepared.request.key in kept or prepared.request.key in published else prepared
 
     # How many rows have their answer turns out on the way.
-    sink = AnswerSink(place, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
+    sink = CompletionSink(store, layout.PROPOSALS, questions=len(rows), images=len(rows), kept=0, progress=progress)
     sink.take_over(taken, 0)
     with set_up_for_pictures():
         ask_into(sink, vlm, rows, prepare, plan.settings.answer_format)
     return sink.counts()
 
 
-def proposals(plan: Plan, place: Store) -> FindBoxes:
+def proposals(plan: Plan, store: Store) -> FindBoxes:
     """How boxes are found for the rows of a shard that give none, by the plan's settings.
 
-    `place` is the shard's; with ask_model, the answers in it are read.
+    `store` is the shard's; with ask_model, the answers in it are read.
     """
     way = plan.settings.when_no_boxes
     if way == "reject":
         return _none_wanted
     if way == "ask_model":
-        answers = load_answers(place, layout.PROPOSALS)
-        return lambda data: _grounded(data, plan, answers)
+        completions = load_completions(store, layout.PROPOSALS)
+        return lambda data: _grounded(data, plan, completions)
     detect = detector(way)
     # Without colour management: the contours are those of the original pipeline, which knows none.
     return lambda data: detect(_open(data, plan).decode(colour_managed=False))
@@ -93,20 +93,20 @@ def _none_wanted(data: bytes) -> list[Box]:
     raise RowError(Code.NO_BOXES, "the row gives no boxes, and when_no_boxes is 'reject'")
 
 
-def _grounded(data: bytes, plan: Plan, answers: Mapping[str, Completion]) -> list[Box]:
+def _grounded(data: bytes, plan: Plan, completions: Mapping[str, Completion]) -> list[Box]:
     picture = _open(data, plan)
-    answer = answers.get(_prepare(picture, plan).question.key)
-    if answer is None:
+    completion = completions.get(_prepare(picture, plan).request.key)
+    if completion is None:
         raise StepMissingError("the model has not been asked for boxes yet: clear the shard's propose task")
-    if answer.refused is not None:
-        raise refusal_error(answer)
+    if completion.refused is not None:
+        raise refusal_error(completion)
     profile, displayed = PROFILES[plan.settings.model_profile], (picture.width, picture.height)
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
-    return grounded_boxes(answer.text, profile.coordinates, profile.size(*displayed), displayed)
+    return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
 
 def _prepare(picture: Picture, plan: Plan) -> PreparedRequest:
-    """The question about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
+    """The request about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
     profile = PROFILES[plan.settings.model_profile]
     size = profile.size(picture.width, picture.height)
     jpeg = encode(fit(picture.decode(at_least=size), size, profile))

@@ -51,7 +51,7 @@ class Published:
 class _Shard:
     """A validated shard: its work area, and what its records file is."""
 
-    place: Store
+    store: Store
     rows: int
     bytes: int
     sha256: str
@@ -123,7 +123,7 @@ def stage_build(
         exports = write_exports(
             plan=plan,
             drop=drop,
-            shards=[item.place for item in shards],
+            shards=[item.store for item in shards],
             records=statistics.counts.captioned,
             build=build,
             progress=progress,
@@ -186,25 +186,25 @@ def _gather(
     shards: list[_Shard] = []
 
     def load(shard_id: str) -> tuple[Store, bytes, dict[str, bytes]]:
-        place = work.sub(layout.shard_path(shard_id))
-        refused = {path: shard.read_bytes(place, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)}
-        return place, shard.read_bytes(place, layout.RECORDS), refused
+        store = work.sub(layout.shard_path(shard_id))
+        refused = {path: shard.read_bytes(store, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)}
+        return store, shard.read_bytes(store, layout.RECORDS), refused
 
     with rejected_file.open("wb") as rejects:
 
-        def note(place: Store, path: str, data: bytes) -> None:
-            for row in shard.parse_lines(data, Rejected, place, path):
+        def note(store: Store, path: str, data: bytes) -> None:
+            for row in shard.parse_lines(data, Rejected, store, path):
                 statistics.add_rejected(row)
                 rejects.write(line(row))
 
         path = layout.plan_rejected_path(plan.plan_id)
         note(work, path, shard.read_bytes(work, path))
-        for done, (place, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
-            for record in shard.parse_lines(data, Record, place, layout.RECORDS):
+        for done, (store, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
+            for record in shard.parse_lines(data, Record, store, layout.RECORDS):
                 statistics.add(record)
-            shards.append(_Shard(place, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
+            shards.append(_Shard(store, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
             for path, rejected in refused.items():
-                note(place, path, rejected)
+                note(store, path, rejected)
             if done % _SHARDS_PER_MESSAGE == 0:
                 progress(f"{done:,} of {len(plan.shards):,} shards counted")
     if statistics.counts.rows != plan.rows:
@@ -245,32 +245,32 @@ def _upload(
 
     def write_records(numbered: tuple[int, _Shard]) -> tuple[FileEntry, Store, list[Entry]]:
         number, item = numbered
-        data = shard.read_bytes(item.place, layout.RECORDS)
+        data = shard.read_bytes(item.store, layout.RECORDS)
         if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise BuildIncompleteError(f"{item.place.uri}/{layout.RECORDS} was written anew while it was published")
+            raise BuildIncompleteError(f"{item.store.uri}/{layout.RECORDS} was written anew while it was published")
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
         build.write(name, data)
         wanted = {json.loads(text)["image_with_bbox"] for text in data.splitlines()}
-        images = [entry for entry in item.place.list(IMAGES) if entry.path in wanted]
+        images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted]
         if missing := len(wanted) - len(images):
             raise StepMissingError(
-                f"{missing} marked images of {item.place.uri} are missing: clear the shard's render task"
+                f"{missing} marked images of {item.store.uri} are missing: clear the shard's render task"
             )
-        return FileEntry(path=name, rows=item.rows, bytes=item.bytes, sha256=item.sha256), item.place, images
+        return FileEntry(path=name, rows=item.rows, bytes=item.bytes, sha256=item.sha256), item.store, images
 
     def images() -> Iterator[tuple[Store, str]]:
-        for entry, place, found in in_order(write_records, enumerate(shards), _READS_AT_ONCE):
+        for entry, store, found in in_order(write_records, enumerate(shards), _READS_AT_ONCE):
             entries.append(entry)
             keys.add(_file_key(entry.path, entry.bytes))
             for image in found:
                 key = _file_key(image.path, image.size)
                 if key not in keys:
                     keys.add(key)
-                    yield place, image.path
+                    yield store, image.path
 
     def copy(image: tuple[Store, str]) -> None:
-        place, path = image
-        build.copy(place, path, path)
+        store, path = image
+        build.copy(store, path, path)
 
     for copied, _ in enumerate(in_order(copy, images(), COPIES_AT_ONCE), start=1):
         if copied % _COPIES_PER_MESSAGE == 0:

@@ -51,15 +51,15 @@ def render_shard(
     UnforeseenError where RegionCap itself seems to be at fault.
     """
     started = time.monotonic()
-    place = work.sub(layout.shard_path(shard_id))
-    rows = shard.planned(place)
-    propose = proposals(plan, place)
+    store = work.sub(layout.shard_path(shard_id))
+    rows = shard.planned(store)
+    propose = proposals(plan, store)
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     given: list[GivenBox] = []
     unforeseen_rows = UnforeseenRows()
     with set_up_for_pictures():
-        outcomes = in_order(lambda row: _outcome(drop, place, row, plan.settings, propose), rows, _THREADS)
+        outcomes = in_order(lambda row: _outcome(drop, store, row, plan.settings, propose), rows, _THREADS)
         for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
             if done <= _SAMPLED_ROWS and size is not None:
                 given += [GivenBox(raw, size) for raw in row.bbox or ()]
@@ -72,10 +72,10 @@ def render_shard(
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
     _check_format(given, plan.settings.box_format)
-    shard.write_lines(place, layout.RENDER_REJECTED, rejected)
-    shard.write_lines(place, layout.RENDERED, marked)
+    shard.write_lines(store, layout.RENDER_REJECTED, rejected)
+    shard.write_lines(store, layout.RENDERED, marked)
     counts = RenderCounts(marked=len(marked), rejected=len(rejected), seconds=round(time.monotonic() - started, 3))
-    place.write(layout.RENDER_COUNTS, counts.model_dump_json().encode())
+    store.write(layout.RENDER_COUNTS, counts.model_dump_json().encode())
     return len(marked), len(rejected)
 
 
@@ -108,24 +108,24 @@ def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
 
 
 def _outcome(
-    drop: Store, place: Store, row: PlannedRow, settings: BuildSettings, propose: FindBoxes
+    drop: Store, store: Store, row: PlannedRow, settings: BuildSettings, propose: FindBoxes
 ) -> tuple[RenderedRow | Rejected, tuple[int, int] | None]:
     """What becomes of a row, and its image's size where it is known."""
     try:
         rendered, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
     except Exception as error:
-        fault = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
-        if row.listed and fault.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
+        row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
+        if row.listed and row_error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
             raise DropChangedError(
-                f"the drop changed while it was built: {row.image} was there when plan listed it ({fault.reason}). Put "
-                "it back, or clear the run's plan task and those after it"
+                f"the drop changed while it was built: {row.image} was there when plan listed it ({row_error.reason}). "
+                "Put it back, or clear the run's plan task and those after it"
             ) from error
-        if fault.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
-            fault.reason += "; the path has backslashes: write / between folders"
-        size = fault.size if isinstance(fault, NoRegionError) else None
-        return reject(row, fault, row.id, {"image": row.image, "bbox": row.bbox}), size
+        if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
+            row_error.reason += "; the path has backslashes: write / between folders"
+        size = row_error.size if isinstance(row_error, NoRegionError) else None
+        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), size
     for name, jpeg in jpegs.items():
-        place.write(image_path(name), jpeg)
+        store.write(image_path(name), jpeg)
     return rendered, (rendered.width, rendered.height)
 
 

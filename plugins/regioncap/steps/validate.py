@@ -14,49 +14,49 @@ from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedR
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout, shard
-from regioncap.work.answers import load_answers
+from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 
 
 def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
     """Returns how many rows became records and how many are rejected. `work` is rooted at the build's date.
 
-    Raises StepMissingError where a question has no answer yet, and UnforeseenError where RegionCap itself seems to be
+    Raises StepMissingError where a request has no answer yet, and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
-    place = work.sub(layout.shard_path(shard_id))
-    answers = load_answers(place, layout.ANSWERS)
+    store = work.sub(layout.shard_path(shard_id))
+    completions = load_completions(store, layout.ANSWERS)
     records: list[Record] = []
     rejected: list[Rejected] = []
     unforeseen_rows = UnforeseenRows()
-    for row in shard.rendered(place):
-        told: list[Attempts] = []
+    for row in shard.rendered(store):
+        all_attempts: list[Attempts] = []
         try:
-            told += (follow_attempts(row, regions, plan, answers) for regions in asked_together(row, plan))
-            if any(said.question is not None for said in told):
+            all_attempts += (follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan))
+            if any(attempts.request is not None for attempts in all_attempts):
                 raise StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
-            records.append(make_record(row, told, plan))
+            records.append(make_record(row, all_attempts, plan))
         except Exception as error:
-            fault = error if isinstance(error, RowError) else unforeseen(error, named(row))
-            texts = "\n".join(answer.text for said in told for answer in said.used)
+            row_error = error if isinstance(error, RowError) else unforeseen(error, named(row))
+            texts = "\n".join(completion.text for attempts in all_attempts for completion in attempts.used)
             echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000]}
-            rejected.append(reject(row, fault, row.id, echoed))
+            rejected.append(reject(row, row_error, row.id, echoed))
             unforeseen_rows.note(rejected[-1])
     unforeseen_rows.check(len(records) + len(rejected))
-    shard.write_lines(place, layout.VALIDATE_REJECTED, rejected)
-    shard.write_lines(place, layout.RECORDS, records)
+    shard.write_lines(store, layout.VALIDATE_REJECTED, rejected)
+    shard.write_lines(store, layout.RECORDS, records)
     return len(records), len(rejected)
 
 
-def make_record(row: RenderedRow, told: Sequence[Attempts], plan: Plan) -> Record:
-    """The record of a row and of all that was said about its regions. Raises RowError where some have no caption."""
+def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) -> Record:
+    """The record of a row and of what came of asking about its regions. Raises RowError where some have no caption."""
     settings = plan.settings
     captions: dict[int, str] = {}
-    for said in told:
-        if said.fault is not None:
-            raise said.fault
-        captions |= said.captions
-    texts = [answer.text.strip() for said in told for answer in said.used]
+    for attempts in all_attempts:
+        if attempts.error is not None:
+            raise attempts.error
+        captions |= attempts.captions
+    texts = [completion.text.strip() for attempts in all_attempts for completion in attempts.used]
     own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
     answer = texts[0] if own_text else answer_lines(captions)
     prompt = user_prompt(settings.prompt_template, len(row.regions))
@@ -80,6 +80,6 @@ def make_record(row: RenderedRow, told: Sequence[Attempts], plan: Plan) -> Recor
         height=row.height,
         regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
         dropped_boxes=row.dropped_boxes,
-        attempts=max(len(said.used) for said in told),
+        attempts=max(len(attempts.used) for attempts in all_attempts),
         checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
     )

@@ -36,7 +36,7 @@ def no_newer_than(own: str) -> Callable[[str], str]:
     return check
 
 
-def fault(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong with a file, in a line."""
     first = error.errors(include_url=False, include_input=False)[0]
     text = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
@@ -53,7 +53,7 @@ def unreadable(where: str, error: ValidationError, remedy: str) -> str:
                 f"{where} is of version {version}, and this RegionCap reads {known}.x: use the RegionCap that wrote "
                 "it, or a newer one"
             )
-    return f"{where} cannot be read ({fault(error)}): {remedy}"
+    return f"{where} cannot be read ({first_problem(error)}): {remedy}"
 
 
 def informing(store: Store, path: str, model: type[Model]) -> Model | None:
@@ -62,10 +62,10 @@ def informing(store: Store, path: str, model: type[Model]) -> Model | None:
     try:
         return model.model_validate_json(store.read(path))
     except NotFoundError:
-        said = f"{where} is missing: it is left out"
+        message = f"{where} is missing: it is left out"
     except ValidationError as error:
-        said = unreadable(where, error, "it is left out")
+        message = unreadable(where, error, "it is left out")
     except Exception as error:  # whatever the storage has to say: a build does not fail for it
-        said = f"{where} is out of reach ({error}): it is left out"
-    _log.warning("%s", said)
+        message = f"{where} is out of reach ({error}): it is left out"
+    _log.warning("%s", message)
     return None

@@ -1,4 +1,4 @@
-"""Asking a vLLM server a question, over its OpenAI-compatible chat API.
+"""Sending requests to a vLLM server, over its OpenAI-compatible chat API.
 
 aiohttp, not the `openai` package: that one spends more of a core on a request than reading, encoding and sending the
 image do, and of its features only the bodies of two calls are needed here.
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
-from regioncap.vlm.questions import ChatRequest
+from regioncap.vlm.requests import ChatRequest
 
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
@@ -113,7 +113,7 @@ class _BusyError(_FailureError):
 # A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
 # half a message): all may pass.
 _PASSING = (aiohttp.ClientError, TimeoutError, _FailureError, ValidationError)
-# A server that fails so often at one question, and is there all the while, will fail again: that is about its row.
+# A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
 
 
@@ -130,9 +130,9 @@ class Endpoint:
     base_urls: tuple[str, ...]
     model: str
     api_key: str = field(default="", repr=False)
-    # The bound; how many questions are under way below it follows the servers' queues.
+    # The bound; how many requests are under way below it follows the servers' queues.
     max_in_flight: int = 256
-    # One question, from sending to the last token.
+    # One request, from sending to the last token.
     timeout_seconds: float = 300.0
     # How long servers that are away (restarting, overloaded) are waited for.
     patience_seconds: float = 300.0
@@ -147,7 +147,7 @@ class Endpoint:
 
 
 class Vlm(Protocol):
-    """What questions are put to: an endpoint, or a server that is started when there is something to ask."""
+    """What requests are sent to: an endpoint, or a server that is started when there is something to ask."""
 
     @property
     def model(self) -> str:
@@ -158,7 +158,7 @@ class Vlm(Protocol):
 
 
 class Completion(BaseModel):
-    """What the server said to one question, as it is kept in the work area.
+    """What the server returned for one request, as it is kept in the work area.
 
     `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
     or failed at it each time (`failed`); then there is no text.
@@ -177,7 +177,7 @@ class Completion(BaseModel):
 
 @dataclass
 class _Server:
-    """One of an endpoint's servers: how many questions of ours and of other clients it has; `away` after a failure."""
+    """One of an endpoint's servers: how many requests of ours and of other clients it has; `away` after a failure."""
 
     url: str
     ours: int = 0
@@ -219,13 +219,13 @@ class VlmClient:
         await self._patiently(self._check_all)
 
     async def _check_all(self) -> None:
-        faults = await asyncio.gather(*map(self._check_one, self._servers), return_exceptions=True)
-        told = [fault for fault in faults if fault is not None]
-        for fault in told:
-            if not isinstance(fault, _PASSING):
-                raise fault
-        if len(told) == len(self._servers):
-            raise told[0]
+        results = await asyncio.gather(*map(self._check_one, self._servers), return_exceptions=True)
+        errors = [error for error in results if error is not None]
+        for error in errors:
+            if not isinstance(error, _PASSING):
+                raise error
+        if len(errors) == len(self._servers):
+            raise errors[0]
 
     async def _check_one(self, server: _Server) -> None:
         try:
@@ -259,7 +259,7 @@ class VlmClient:
         return await self._complete(server, json.dumps({**_PROBE, "model": self._endpoint.model}).encode())
 
     async def poll_metrics(self) -> int | None:
-        """Look at the servers' queues: how many questions, of all clients, wait in the shortest; None if none tells.
+        """Poll the servers' queues: how many requests, of all clients, wait in the shortest; None if none tells.
 
         Also notes how busy each server is, and that one is back that was away.
         """
@@ -277,8 +277,8 @@ class VlmClient:
         server.others = max(0, waiting + running - server.ours)
         return waiting if _WAITING.search(text) else None
 
-    async def ask(self, question: ChatRequest, body: bytes) -> Completion:
-        """Send a question's request body; what passes is tried again. Raises VlmUnavailableError or VlmSetupError."""
+    async def ask(self, request: ChatRequest, body: bytes) -> Completion:
+        """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
         failures = 0
 
@@ -294,7 +294,7 @@ class VlmClient:
                 failures += await self._still_answers(server)
                 if failures == _FAILURES:
                     raise _FailsAtItError(
-                        f"the server failed {failures} times at it, and answered another question each time: "
+                        f"the server failed {failures} times at it, and answered another request each time: "
                         f"{type(error).__name__}: {str(error)[:200]}"
                     ) from error
                 raise
@@ -303,11 +303,11 @@ class VlmClient:
             completion = await self._patiently(attempt)
         except (_RefusedError, _FailsAtItError) as error:
             reason = "refused" if isinstance(error, _RefusedError) else "failed"
-            return Completion(key=question.key, text="", finish_reason=reason, refused=str(error)[:500])
+            return Completion(key=request.key, text="", finish_reason=reason, refused=str(error)[:500])
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or _Usage()
         return Completion(
-            key=question.key,
+            key=request.key,
             text=choice.message.text if choice else "",
             finish_reason=(choice.finish_reason or "none") if choice else "none",
             prompt_tokens=usage.prompt_tokens or 0,
@@ -322,7 +322,7 @@ class VlmClient:
         return await self._request(server, "POST", "/chat/completions", _Completion, body)
 
     async def _still_answers(self, server: _Server) -> bool:
-        """Whether the server answers a small question right now."""
+        """Whether the server answers a small request right now."""
         try:
             await self._probe(server)
         except (*_PASSING, _RefusedError):
@@ -330,12 +330,12 @@ class VlmClient:
         return True
 
     async def _request(
-        self, server: _Server, method: str, path: str, answer: type[Body], body: bytes | None = None
+        self, server: _Server, method: str, path: str, form: type[Body], body: bytes | None = None
     ) -> Body:
         """One try. Raises what the status means, and what is in `_PASSING`."""
         server.ours += 1
         try:
-            read = answer.model_validate_json(await self._call(server, method, path, body))
+            read = form.model_validate_json(await self._call(server, method, path, body))
             self._heard = time.monotonic()
             return read
         except _PASSING:
@@ -403,7 +403,7 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     # aiohttp leaves proxies of the environment alone: they are for the outside world, not for a server of our own.
     async with aiohttp.ClientSession(
-        # Turns are what bounds the questions under way; beside them goes a look at the server's queue.
+        # The concurrency limit bounds the requests under way; beside them the servers' queues are polled.
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds, sock_connect=10.0),
         headers=headers,

@@ -39,7 +39,7 @@ from regioncap.vlm.client import Endpoint
 # Long enough for the next shard, or the next run's first one, to find the server warm.
 IDLE_SECONDS = 300.0
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 # A server that ends by itself is started again, but not for ever.
 _RESTARTS = 5
 # For a moment others look whether the guard's lock is taken.
@@ -65,7 +65,7 @@ class _State(BaseModel):
 
 @dataclass(frozen=True)
 class ManagedServer:
-    """A server of one's own, as what questions are put to (`Vlm`).
+    """A server of one's own, as what requests are sent to (`Vlm`).
 
     `endpoint` says how to talk to it, but for the address and the key. It is started with the variables of
     `environment`, of which CUDA_VISIBLE_DEVICES says on which GPUs: workers with different ones have servers of their
@@ -120,7 +120,7 @@ class ManagedServer:
                     )
                 guard = self._start_guard()
             self.waiting(log.lines())
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         raise VlmSetupError(f"vLLM was not ready after {server.READY_SECONDS:.0f} s: see {log.path}")
 
     def _start_guard(self) -> "subprocess.Popen[bytes]":
@@ -253,7 +253,7 @@ def _watch(job: _Job, folder: Path, state: _State, leases: IO[bytes], service: S
             fcntl.flock(leases, fcntl.LOCK_UN)
         else:
             wanted = time.monotonic()
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     if not ready:
         service.check()
     return False

@@ -16,7 +16,7 @@ _REMEDIES = (
 )
 
 
-def remedy(said: str) -> str | None:
+def remedy(refusal: str) -> str | None:
     """What to change for a refusal in these words; None where they say nothing that is known."""
-    lower = said.lower()
+    lower = refusal.lower()
     return next((helps for words, helps in _REMEDIES if words in lower), None)

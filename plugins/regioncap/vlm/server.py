@@ -32,8 +32,8 @@ class ServerConfig(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share one copy of the model.")
     data_parallel_size: int = Field(1, ge=1, description="Copies of the model; for 7B and below better than the above.")
-    max_model_len: int = Field(4096, ge=64, description="Tokens of one question and its answer, images included.")
-    max_num_seqs: int | None = Field(None, ge=1, description="Questions worked on at once; by default vLLM's choice.")
+    max_model_len: int = Field(4096, ge=64, description="Tokens of one request and its answer, images included.")
+    max_num_seqs: int | None = Field(None, ge=1, description="Requests worked on at once; by default vLLM's choice.")
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1, description="Share of the GPU's memory to use.")
     kv_cache_gb: int = Field(1, ge=1, description="On the CPU: memory for keys and values.")
     mm_processor_cache_gb: float = Field(
@@ -96,13 +96,13 @@ def command(config: ServerConfig, port: int) -> list[str]:
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", config.dtype),
         *("--max-model-len", str(config.max_model_len)),
-        # The marked image, and a close-up where regions are asked about one by one.
+        # The marked image, and a crop where regions are asked about one by one.
         *("--limit-mm-per-prompt", json.dumps({"image": 2})),
         *("--mm-processor-cache-gb", f"{config.mm_processor_cache_gb:g}"),
         *("--tensor-parallel-size", str(config.tensor_parallel_size)),
         *("--data-parallel-size", str(config.data_parallel_size)),
         *("--allowed-media-domains", NO_HOST),
-        # A line for each of thousands of questions costs time and tells nothing.
+        # A line for each of thousands of requests costs time and tells nothing.
         "--disable-uvicorn-access-log",
     ]
     if config.revision:

@@ -1,12 +1,12 @@
 """The work area: what is kept while a build is made, and after it for the next one.
 
-`layout`     the names of all that is kept
-`plan`       what a run is going to do, as every later step reads it
-`identity`   what a build is made by: settings, model, code, extensions
-`shard`      a shard's rows, marked rows and records
-`answers`    the VLM's answers; an answer that was paid for is found again
-`counts`     what tasks counted, for the report
-`row_index`  which row is in which shard
-`lease`      one run at a time works on a partition
-`staged`     a build that waits for somebody's approval
+`layout`       the names of all that is kept
+`plan`         what a run is going to do, as every later step reads it
+`identity`     what a build is made by: settings, model, code, extensions
+`shard`        a shard's rows, marked rows and records
+`completions`  what the VLM returned; what was paid for is found again
+`counts`       what tasks counted, for the report
+`row_index`    which row is in which shard
+`lease`        one run at a time works on a partition
+`staged`       a build that waits for somebody's approval
 """

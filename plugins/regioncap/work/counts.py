@@ -17,16 +17,16 @@ class RenderCounts(BaseModel):
     seconds: float
 
 
-def load_render_counts(place: Store) -> RenderCounts | None:
+def load_render_counts(store: Store) -> RenderCounts | None:
     """What the shard's last render task counted; None where that cannot be had."""
-    return informing(place, layout.RENDER_COUNTS, RenderCounts)
+    return informing(store, layout.RENDER_COUNTS, RenderCounts)
 
 
 class AskCounts(BaseModel):
     """Of a shard's questions: how many there are, and how many an earlier try or the published build had answered.
 
-    `asked` is how many requests were sent: questions whose answer fails are asked again. `schema_ignored` says that the
-    server does not make the model follow a JSON schema, though it was asked to.
+    `asked` is how many requests were sent: a question whose answer fails takes further attempts. `schema_ignored` says
+    that the server does not make the model follow a JSON schema, though it was asked to.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -41,6 +41,6 @@ class AskCounts(BaseModel):
     schema_ignored: bool
 
 
-def load_counts(place: Store) -> AskCounts | None:
+def load_counts(store: Store) -> AskCounts | None:
     """What the shard's last caption task counted; None where that cannot be had."""
-    return informing(place, layout.CAPTION_COUNTS, AskCounts)
+    return informing(store, layout.CAPTION_COUNTS, AskCounts)

@@ -8,7 +8,7 @@
     plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
     shards/<shard>/rows.jsonl       rows to do; <shard> is a hash of this file
     shards/<shard>/proposals/*.jsonl  raw answers to where things are, for rows without boxes
-    shards/<shard>/images/*.jpg     marked images and close-ups, named by their content's hash
+    shards/<shard>/images/*.jpg     marked images and crops, named by their content's hash
     shards/<shard>/rendered.jsonl   what `render` did with each row ...
     shards/<shard>/render_rejected.jsonl
     shards/<shard>/render.json      ... and how long it took
@@ -50,7 +50,7 @@ def staged_path(plan_id: str) -> str:
     return f"plans/{plan_id}/staged.json"
 
 
-def lineage_path(plan_id: str) -> str:
+def row_index_path(plan_id: str) -> str:
     """Relative to the partition's work area."""
     return f"plans/{plan_id}/lineage.parquet"
 

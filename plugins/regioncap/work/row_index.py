@@ -31,7 +31,7 @@ _ROW_GROUP = 100_000
 
 
 @dataclass(frozen=True)
-class Lineage:
+class RowIndex:
     """Where rows are: `rows` is sorted, `places[i]` says in which of `shards` the row `rows[i]` is."""
 
     shards: list[str]
@@ -47,10 +47,10 @@ class Lineage:
         return [self.shards[place] for place in np.unique(self.places[found[self.rows[found] == wanted]])]
 
 
-NO_LINEAGE = Lineage([], np.empty(0, np.uint64), np.empty(0, np.uint32))
+NO_ROW_INDEX = RowIndex([], np.empty(0, np.uint64), np.empty(0, np.uint32))
 
 
-class LineageWriter:
+class RowIndexWriter:
     """Notes where rows go, shard by shard."""
 
     def __init__(self) -> None:
@@ -69,37 +69,37 @@ class LineageWriter:
         rows, places = np.frombuffer(self._rows, np.uint64), np.frombuffer(self._places, np.uint32)
         schema = _COLUMNS.with_metadata({_SHARDS: json.dumps(self._shards)})
         order = np.argsort(rows)
-        with tempfile.TemporaryFile(prefix="regioncap-lineage-") as out:
+        with tempfile.TemporaryFile(prefix="regioncap-row-index-") as out:
             # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
             with pq.ParquetWriter(out, schema, use_dictionary=["shard"]) as writer:
                 for start in range(0, len(order), _ROW_GROUP):
                     part = order[start : start + _ROW_GROUP]
                     writer.write_table(pa.table({"row": rows[part], "shard": places[part]}, schema))
             out.seek(0)
-            work.write_stream(out, layout.lineage_path(plan_id))
+            work.write_stream(out, layout.row_index_path(plan_id))
 
 
-def load_lineage(work: Store, plan_id: str) -> Lineage:
+def load_row_index(work: Store, plan_id: str) -> RowIndex:
     """What the plan `plan_id` left behind; nothing where that is gone or damaged, and the log says so.
 
     A build needs none of it: without it more is asked.
     """
-    path = layout.lineage_path(plan_id)
+    path = layout.row_index_path(plan_id)
     try:
         return _parse(work.read(path))
     except NotFoundError:
-        said = "is missing"
+        problem = "is missing"
     except ValueError as error:
-        said = f"cannot be read ({error})"
+        problem = f"cannot be read ({error})"
     _log.warning(
         "%s/%s %s: which answers the published build has is not known, so all that is not in the very same shards is "
         "asked again",
-        *(work.uri, path, said),
+        *(work.uri, path, problem),
     )
-    return NO_LINEAGE
+    return NO_ROW_INDEX
 
 
-def _parse(data: bytes) -> Lineage:
+def _parse(data: bytes) -> RowIndex:
     """Raises ValueError."""
     try:
         table = pq.read_table(io.BytesIO(data), columns=_COLUMNS.names)
@@ -112,7 +112,7 @@ def _parse(data: bytes) -> Lineage:
     named = isinstance(shards, list) and all(isinstance(name, str) for name in shards)
     if not named or (len(places) and places.max() >= len(shards)):
         raise ValueError("its list of shards is another's")
-    return Lineage(shards, rows, places)
+    return RowIndex(shards, rows, places)
 
 
 def _digest(row: PlannedRow) -> int:

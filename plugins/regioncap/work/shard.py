@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Record, RenderedRow
-from regioncap.storage.readback import fault, unreadable
+from regioncap.storage.readback import first_problem, unreadable
 from regioncap.storage.store import Store
 from regioncap.work import layout
 
@@ -44,16 +44,16 @@ def readable_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
     Raises StepMissingError where there is no such file.
     """
     rows: list[Model] = []
-    faults: list[str] = []
+    problems: list[str] = []
     for number, text in _numbered(read_bytes(store, path)):
         try:
             rows.append(model.model_validate_json(text))
         except ValidationError as error:
-            faults.append(f"line {number} ({fault(error)})")
-    if faults:
+            problems.append(f"line {number} ({first_problem(error)})")
+    if problems:
         _log.warning(
             "%s/%s: %d of %d lines cannot be read, the first is %s: what they answer is asked again",
-            *(store.uri, path, len(faults), len(faults) + len(rows), faults[0]),
+            *(store.uri, path, len(problems), len(problems) + len(rows), problems[0]),
         )
     return rows
 

@@ -50,7 +50,7 @@ def test_a_row_is_given_up_after_so_many_attempts_however_often_the_task_is_run(
     assert {row["code"] for row in rejected(place).values()} == {"empty"}
 
 
-def test_a_further_question_that_the_server_refuses_leaves_the_first_ones_fault(place: Place, vlm: FakeVlm) -> None:
+def test_a_further_attempt_that_the_server_refuses_leaves_the_first_ones_error(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     vlm.behave = lambda number, body: completion('{"<region1>": "a', "length") if number == 0 else error(400)
     build(place, vlm, max_rejected_ratio=1)
@@ -72,7 +72,7 @@ def test_a_task_that_is_killed_between_two_attempts_goes_on_with_the_second(plac
     assert len(vlm.requests) == 3
 
 
-def test_an_unanswered_question_is_not_published_as_a_rejected_row(place: Place) -> None:
+def test_an_unanswered_request_is_not_published_as_a_rejected_row(place: Place) -> None:
     place.good_rows(1)
     plan = place.plan()
     render(place, plan)

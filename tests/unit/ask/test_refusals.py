@@ -108,7 +108,7 @@ def test_a_mended_server_is_asked_exactly_what_is_missing(place: Place, vlm: Fak
     assert publish(place, plan).manifest.counts.captioned == ROWS
 
 
-def test_a_setting_that_refuses_all_questions_for_boxes_ends_the_task_too(tmp_path: Path, vlm: FakeVlm) -> None:
+def test_a_setting_that_refuses_all_requests_for_boxes_ends_the_task_too(tmp_path: Path, vlm: FakeVlm) -> None:
     place = Place(tmp_path / "other")
     place.put("a.jpg", encoded(picture()))
     place.put_rows({"image": "a.jpg"})

@@ -53,7 +53,7 @@ def test_whatever_is_said_boxes_lie_in_the_image_and_have_an_area(text: str) -> 
         assert 0 <= x0 < x1 <= DISPLAYED[0] and 0 <= y0 < y1 <= DISPLAYED[1]
 
 
-def test_question_and_schema_ask_for_the_form_that_is_read() -> None:
+def test_prompt_and_schema_ask_for_the_form_that_is_read() -> None:
     assert "bbox_2d" in grounding_prompt("pixels", 10) and "at most 10" in grounding_prompt("pixels", 10)
     assert "1000" in grounding_prompt("thousandths", 10)
     assert json.loads(json.dumps(grounding_schema(10)))["maxItems"] == 10

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from regioncap.ask.asking import AnswerSink, AskProgress
+from regioncap.ask.asking import AskProgress, CompletionSink
 from regioncap.ask.status import BuildStatus
 from regioncap.errors import (
     VlmSetupError,
@@ -19,7 +19,7 @@ from regioncap.storage.local import LocalStore
 from regioncap.vlm.client import Completion, Endpoint
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout
-from regioncap.work.answers import load_answers
+from regioncap.work.completions import load_completions
 from tests.builders import Place, encoded, picture
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well
 from tests.steps import (
@@ -53,7 +53,7 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
     store = SlowStore(place.folder / "work")
 
     async def flush_and_cancel() -> None:
-        sink = AnswerSink(store, layout.ANSWERS, questions=4, images=4, kept=0, progress=lambda at: None)
+        sink = CompletionSink(store, layout.ANSWERS, questions=4, images=4, kept=0, progress=lambda at: None)
         flushes = []
         for key in "abc":
             sink.add(Completion(key=key, text="", finish_reason="stop"))
@@ -66,7 +66,7 @@ def test_answers_whose_flush_is_cancelled_are_kept(place: Place) -> None:
         await sink.close()
 
     asyncio.run(flush_and_cancel())
-    assert set(load_answers(store, layout.ANSWERS)) == set("abcd")
+    assert set(load_completions(store, layout.ANSWERS)) == set("abcd")
 
 
 def test_answers_that_could_not_be_written_go_with_the_next_flush(place: Place) -> None:
@@ -81,7 +81,7 @@ def test_answers_that_could_not_be_written_go_with_the_next_flush(place: Place) 
     store = FlakyStore(place.folder / "work")
 
     async def flush_twice() -> None:
-        sink = AnswerSink(store, layout.ANSWERS, questions=2, images=2, kept=0, progress=lambda at: None)
+        sink = CompletionSink(store, layout.ANSWERS, questions=2, images=2, kept=0, progress=lambda at: None)
         sink.add(Completion(key="a", text="", finish_reason="stop"))
         with pytest.raises(ConnectionError):
             await sink.flush()
@@ -90,7 +90,7 @@ def test_answers_that_could_not_be_written_go_with_the_next_flush(place: Place) 
         await sink.close()
 
     asyncio.run(flush_twice())
-    assert set(load_answers(store, layout.ANSWERS)) == set("ab")
+    assert set(load_completions(store, layout.ANSWERS)) == set("ab")
 
 
 def test_where_there_is_nothing_to_ask_no_server_is_needed(place: Place, vlm: FakeVlm) -> None:

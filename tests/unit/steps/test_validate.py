@@ -70,7 +70,7 @@ def test_each_region_can_be_asked_about_by_itself_with_a_close_up(
     (record,) = records(place)
     assert [region["region"] for region in record["regions"]] == [1, 2]
     assert record["answer"].splitlines()[1].startswith("<region2>: what is in")
-    # The record goes with the marked image and the question about all of its regions, however it was asked.
+    # The record goes with the marked image and the request about all of its regions, however it was asked.
     assert record["prompt"].endswith("There are 2 regions: <region1> to <region2>.")
     assert len(vlm.requests) == 2
     contents = [request["messages"][1]["content"] for request in vlm.requests]

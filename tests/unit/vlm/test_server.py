@@ -24,7 +24,7 @@ def test_it_listens_on_loopback_only() -> None:
     assert option(line, "--port") == "8001"
 
 
-def test_the_marked_image_and_a_close_up_in_a_question_and_the_name_that_clients_ask_for() -> None:
+def test_the_marked_image_and_a_crop_in_a_request_and_the_name_that_clients_ask_for() -> None:
     line = command(config(), 8001)
     assert option(line, "--limit-mm-per-prompt") == '{"image": 2}'
     assert option(line, "--served-model-name") == "m"

@@ -13,9 +13,9 @@ import pytest
 from regioncap.ask.status import BuildStatus
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.work import layout
-from regioncap.work.answers import load_answers
+from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
-from regioncap.work.row_index import NO_LINEAGE, load_lineage
+from regioncap.work.row_index import NO_ROW_INDEX, load_row_index
 from tests.builders import Place
 from tests.damage import DAMAGE, change, change_lines, damage
 from tests.fake_vlm import FakeVlm
@@ -120,7 +120,7 @@ def test_a_damaged_answer_to_where_things_are_is_asked_again(place: Place, vlm: 
     (counts,) = propose(place, plan, vlm)
     assert counts.asked == 1
     render(place, plan)
-    assert len(load_answers(place.work.sub(layout.shard_path(plan.shards[0])), layout.PROPOSALS)) == 2
+    assert len(load_completions(place.work.sub(layout.shard_path(plan.shards[0])), layout.PROPOSALS)) == 2
 
 
 # ---- rows on their way
@@ -197,7 +197,7 @@ def _table(row: list[int | None], shard: list[int | None], shards: str = '["a"]'
     return _parquet(pa.table({"row": row, "shard": shard}, schema), schema)
 
 
-LINEAGES: dict[str, Callable[[bytes], bytes]] = {
+ROW_INDEXES: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda data: data[: len(data) // 2],
     "not-parquet": lambda data: b"{}",
     "zeros": lambda data: bytes(len(data)),
@@ -212,19 +212,19 @@ LINEAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", LINEAGES)
+@pytest.mark.parametrize("kind", ROW_INDEXES)
 def test_where_rows_were_is_damaged_so_their_answers_are_asked_for_again(
     place: Place, vlm: FakeVlm, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     place.good_rows(3)
     plan = place.plan()
     build(place, vlm)
-    path = place.work.local_path(layout.lineage_path(plan.plan_id))
-    path.write_bytes(LINEAGES[kind](path.read_bytes()))
+    path = place.work.local_path(layout.row_index_path(plan.plan_id))
+    path.write_bytes(ROW_INDEXES[kind](path.read_bytes()))
     caplog.clear()
     again = place.plan(run_id="run-2", shard_size=2)
     assert len([text for text in caplog.messages if "lineage.parquet" in text and "asked again" in text]) == 1
-    assert load_lineage(place.work, plan.plan_id) is NO_LINEAGE
+    assert load_row_index(place.work, plan.plan_id) is NO_ROW_INDEX
     render(place, again)
     assert sum(counts.asked for counts in caption(place, again, vlm)) == 3
     validate(place, again)
@@ -237,7 +237,7 @@ def test_where_rows_were_is_gone_so_their_answers_are_asked_for_again(
     place.good_rows(3)
     plan = place.plan()
     build(place, vlm)
-    place.work.delete(layout.lineage_path(plan.plan_id))
+    place.work.delete(layout.row_index_path(plan.plan_id))
     caplog.clear()
     again = place.plan(run_id="run-2", shard_size=2)
     assert len([text for text in caplog.messages if "lineage.parquet" in text]) == 1

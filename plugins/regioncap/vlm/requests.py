@@ -1,4 +1,4 @@
-"""A question to the VLM: what is sent."""
+"""A request to the VLM: what is sent."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ class Part:
 class ChatRequest:
     """A chat request, without the images.
 
-    `key` is a hash of everything that is sent, images by their content hash, so the same key means the same question:
+    `key` is a hash of everything that is sent, images by their content hash, so the same key means the same request:
     no position, no try number.
     """
 
