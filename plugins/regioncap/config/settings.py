@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
-from regioncap.drop.detectors import proposer_names
+from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import InputFormat, Readiness
 from regioncap.errors import ModelProfileError
 from regioncap.gates.special_tokens import input_token
@@ -21,7 +21,7 @@ from regioncap.regions.jsonl import canonical
 
 
 def _ways_without_boxes() -> list[str]:
-    return [*proposer_names(), "ask_model", "reject"]
+    return [*DETECTORS, "ask_model", "reject"]
 
 
 ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]

@@ -11,14 +11,13 @@ from regioncap.drop import drop as drops
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError
-from regioncap.gates import all_gates
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
-from regioncap.work.identity import identity_of
+from regioncap.work.identity import extensions, identity_of
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import NO_LINEAGE, Lineage, LineageWriter, load_lineage
 
@@ -42,11 +41,12 @@ def plan_build(
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
-    ManifestError where what is published cannot be told, GateError where an installed gate cannot be used,
+    ManifestError where what is published cannot be told, ExtensionError where what a package adds cannot be used,
     ModelProfileError where the model counts in another way, and UnforeseenError where RegionCap itself seems to be at
     fault.
     """
-    all_gates()
+    for registry, name in extensions(settings):
+        registry.get(name)  # what cannot be used stops the run here, before anything is paid for
     settings.check_model(model)
     identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
