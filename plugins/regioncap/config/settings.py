@@ -384,9 +384,11 @@ class BuildSettings(BaseModel):
 
     def check_model(self, model: str) -> None:
         """Raises ModelProfileError where the model, by its name, counts in another way than the run goes by."""
+        if self.when_no_boxes != "ask_model":
+            return
         named = PROFILES[profile_of(model)]
         used = PROFILES[self.model_profile]
-        if self.when_no_boxes == "ask_model" and named.coordinates not in (None, used.coordinates):
+        if named.coordinates not in (None, used.coordinates):
             raise ModelProfileError(
                 f"when_no_boxes is ask_model and model_profile is {used.name}, whose models count in "
                 f"{used.coordinates}, but the model is {model}, of the profile {named.name}, which counts in "

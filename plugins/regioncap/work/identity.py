@@ -12,6 +12,8 @@ from regioncap.config.settings import BuildSettings
 from regioncap.drop.detectors import DETECTORS
 from regioncap.extend import Registry
 from regioncap.gates import GATES
+from regioncap.marks.profiles import PROFILES
+from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 
 # The modules and rooms that decide what is published: which rows and boxes are used, what the model sees and is asked,
@@ -64,7 +66,11 @@ def _is_text(node: ast.AST) -> bool:
 
 def extensions(settings: BuildSettings) -> list[tuple[Registry[Any], str]]:
     """What installed packages add and has a say in the build: all gates, and of the other kinds the one in use."""
-    used: list[tuple[Registry[Any], str]] = [(DETECTORS, settings.when_no_boxes)]
+    used: list[tuple[Registry[Any], str]] = [
+        (DETECTORS, settings.when_no_boxes),
+        (STYLES, settings.mark_style),
+        (PROFILES, settings.model_profile),
+    ]
     return [
         *((GATES, name) for name in GATES.added),
         *((registry, name) for registry, name in used if name in registry.added),

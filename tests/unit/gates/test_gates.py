@@ -14,6 +14,7 @@ from regioncap.captions.answers import parse_answer
 from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
 from regioncap.errors import ExtensionError
 from regioncap.gates import OWN_GATES, Answer, Failure, Finding, Gate, all_gates, run_gates
+from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from tests.builders import ROOT
 
@@ -23,7 +24,9 @@ def answer(*captions: str, language: PromptLanguage = "en", form: str = "json") 
     described = {f"<region{number}>": caption for number, caption in enumerate(captions, start=1)}
     text = json.dumps(described) if form == "json" else "\n".join(f"{tag}: {text}" for tag, text in described.items())
     regions = range(1, len(captions) + 1)
-    system = system_message("You are a helpful assistant.", "joint", "structured", len(captions), language)
+    system = system_message(
+        "You are a helpful assistant.", STYLES["box"], "joint", "structured", len(captions), language
+    )
     sent = (system, user_prompt(PROMPTS[language], len(captions)))
     return Answer(text, "stop", parse_answer(text, "structured", regions), regions, language, sent)
 

@@ -215,11 +215,17 @@ def test_another_model_makes_a_new_build(place: Place) -> None:
     assert not place.plan(model="another").unchanged
 
 
+STYLE = "from regioncap.marks.styles import MarkStyle\nit = MarkStyle('mine')"
+PROFILE = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile('mine', None, lambda w, h: (w, h))"
+
+
 @pytest.mark.parametrize(
     ("group", "code", "using"),
     [
         ("regioncap.gates", "from regioncap.gates import Gate\nit = Gate('mine', 'warn', lambda answer: None)", {}),
         ("regioncap.proposers", "def it(image): return []", {"when_no_boxes": "mine"}),
+        ("regioncap.styles", STYLE, {"mark_style": "mine"}),
+        ("regioncap.profiles", PROFILE, {"model_profile": "mine"}),
     ],
 )
 def test_another_version_of_a_gate_or_of_what_is_in_use_makes_a_new_build(
@@ -233,10 +239,11 @@ def test_another_version_of_a_gate_or_of_what_is_in_use_makes_a_new_build(
     assert not place.plan(**using).unchanged
 
 
-def test_a_detector_that_is_not_used_has_no_say(place: Place, extend: Callable[..., None]) -> None:
+@pytest.mark.parametrize("group", ["regioncap.proposers", "regioncap.styles", "regioncap.profiles"])
+def test_what_is_installed_and_not_used_has_no_say(place: Place, extend: Callable[..., None], group: str) -> None:
     place.good_rows(1)
     published(place, place.plan())
-    extend("regioncap.proposers", "mine", "it = None")
+    extend(group, "mine", "it = None")
     assert place.plan().unchanged
 
 
