@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.drop.detectors import DETECTORS
-from regioncap.drop.drop import InputFormat, Readiness
+from regioncap.drop.drop import Readiness
+from regioncap.drop.readers import READERS
 from regioncap.errors import ModelProfileError
 from regioncap.gates.special_tokens import input_token
 from regioncap.marks.profiles import PROFILES, profile_of
@@ -70,12 +71,12 @@ class BuildSettings(BaseModel):
         max_length=200,
         json_schema_extra=_group("Drop"),
     )
-    input_format: InputFormat = Field(
+    input_format: str = Field(
         "jsonl",
         title="Manifest format",
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
         "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
-        json_schema_extra=_group("Drop"),
+        json_schema_extra=_group("Drop", enum=list(READERS)),
     )
 
     read_heic: bool = Field(
@@ -301,6 +302,11 @@ class BuildSettings(BaseModel):
     def _emptied(cls, value: Any, field: ValidationInfo) -> Any:
         """A field of the form that somebody has emptied comes as null."""
         return {"system_prompt": "", "export_formats": []}[str(field.field_name)] if value is None else value
+
+    @field_validator("input_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        return _known(value, "input_format", READERS)
 
     @field_validator("mark_style")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
+from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError
@@ -166,18 +167,12 @@ def _lacks_boxes(work: Store, shard_id: str) -> bool:
 
 
 def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
-    """At least the number of rows: a JSONL manifest is counted by its line ends, which costs next to nothing."""
-    total = 0
-    for name, copy in copies.items():
-        if settings.input_format == "jsonl":
-            with copy.open("rb") as stream:
-                total += 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
-        else:
-            total += sum(1 for _ in _rows(name, copy, settings))
-    return total
+    """At least the number of rows."""
+    count = READERS[settings.input_format].count
+    return sum(count(copy) if count else sum(1 for _ in _rows(name, copy, settings)) for name, copy in copies.items())
 
 
-def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[drops.Row]:
+def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
     return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
 
 
@@ -198,7 +193,7 @@ def _checked_rows(
             yield checked, text
 
 
-def _checked(row: drops.Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
+def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
     if row.fault is not None:
         return reject(source, row.fault, None, row.raw)
     assert row.value is not None, "a row has a value or a fault"

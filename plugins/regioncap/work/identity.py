@@ -10,6 +10,7 @@ from typing import Any
 import regioncap
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.detectors import DETECTORS
+from regioncap.drop.readers import READERS
 from regioncap.extend import Registry
 from regioncap.gates import GATES
 from regioncap.marks.profiles import PROFILES
@@ -68,6 +69,7 @@ def extensions(settings: BuildSettings) -> list[tuple[Registry[Any], str]]:
     """What installed packages add and has a say in the build: all gates, and of the other kinds the one in use."""
     used: list[tuple[Registry[Any], str]] = [
         (DETECTORS, settings.when_no_boxes),
+        (READERS, settings.input_format),
         (STYLES, settings.mark_style),
         (PROFILES, settings.model_profile),
     ]

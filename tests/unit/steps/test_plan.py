@@ -215,6 +215,7 @@ def test_another_model_makes_a_new_build(place: Place) -> None:
     assert not place.plan(model="another").unchanged
 
 
+READER = "from regioncap.drop.readers import READERS, Reader\nit = Reader(('.jsonl',), READERS['jsonl'].rows)"
 STYLE = "from regioncap.marks.styles import MarkStyle\nit = MarkStyle('mine')"
 PROFILE = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile('mine', None, lambda w, h: (w, h))"
 
@@ -224,6 +225,7 @@ PROFILE = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile(
     [
         ("regioncap.gates", "from regioncap.gates import Gate\nit = Gate('mine', 'warn', lambda answer: None)", {}),
         ("regioncap.proposers", "def it(image): return []", {"when_no_boxes": "mine"}),
+        ("regioncap.readers", READER, {"input_format": "mine"}),
         ("regioncap.styles", STYLE, {"mark_style": "mine"}),
         ("regioncap.profiles", PROFILE, {"model_profile": "mine"}),
     ],
@@ -239,7 +241,9 @@ def test_another_version_of_a_gate_or_of_what_is_in_use_makes_a_new_build(
     assert not place.plan(**using).unchanged
 
 
-@pytest.mark.parametrize("group", ["regioncap.proposers", "regioncap.styles", "regioncap.profiles"])
+@pytest.mark.parametrize(
+    "group", ["regioncap.proposers", "regioncap.readers", "regioncap.styles", "regioncap.profiles"]
+)
 def test_what_is_installed_and_not_used_has_no_say(place: Place, extend: Callable[..., None], group: str) -> None:
     place.good_rows(1)
     published(place, place.plan())
