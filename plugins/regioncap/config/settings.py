@@ -5,7 +5,7 @@ The form in the Airflow UI is made from this model, and so is the documentation.
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -14,6 +14,7 @@ from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
 from regioncap.drop.readers import READERS
 from regioncap.errors import ModelProfileError
+from regioncap.extend import installed
 from regioncap.gates.special_tokens import input_token
 from regioncap.marks.profiles import PROFILES, profile_of
 from regioncap.marks.styles import STYLES
@@ -25,11 +26,17 @@ def _ways_without_boxes() -> list[str]:
     return [*DETECTORS, "ask_model", "reject"]
 
 
-ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]
 Approval = Literal["never", "on_warning", "always"]
 ExportImages = Literal["none", "original", "marked"]
-# The formats that images can go into.
-CARRY_IMAGES: frozenset[ExportFormat] = frozenset({"coco", "webdataset", "hf"})
+# The names of exports, which are in a room above this one: RegionCap's own, and the group of those that packages add.
+EXPORTERS_GROUP = "regioncap.exporters"
+OWN_EXPORTS = ("parquet", "csv", "json", "coco", "webdataset", "hf")
+# The formats that no images go into.
+WITHOUT_IMAGES = frozenset({"parquet", "csv", "json"})
+
+
+def _export_formats() -> list[str]:
+    return [*OWN_EXPORTS, *sorted(installed(EXPORTERS_GROUP).keys() - set(OWN_EXPORTS))]
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -244,12 +251,17 @@ class BuildSettings(BaseModel):
         "structured. Everything but the last step is done by then, the report included.",
         json_schema_extra=_group("Build"),
     )
-    export_formats: list[ExportFormat] = Field(
+    export_formats: list[str] = Field(
         default_factory=list,
         title="Exports",
         description="Write the records in these formats too, into `exports/`: `parquet`, `csv`, `json`; `coco` "
         "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
-        json_schema_extra=_group("Build", examples=list(get_args(ExportFormat)), may_be_empty=True),
+        json_schema_extra=_group(
+            "Build",
+            examples=_export_formats(),
+            items={"enum": _export_formats(), "type": "string"},
+            may_be_empty=True,
+        ),
     )
     export_images: ExportImages = Field(
         "none",
@@ -338,10 +350,10 @@ class BuildSettings(BaseModel):
     def _images_have_a_place(self) -> Self:
         if self.export_images == "none":
             return self
-        if not CARRY_IMAGES.intersection(self.export_formats):
+        if WITHOUT_IMAGES.issuperset(self.export_formats):
             raise ValueError(
                 f"export_images is {self.export_images}, but none of the export_formats carries images; add "
-                f"{', '.join(sorted(CARRY_IMAGES))}, or set export_images to none"
+                f"{', '.join(sorted({*_export_formats()} - WITHOUT_IMAGES))}, or set export_images to none"
             )
         if self.export_images == "marked" and "coco" in self.export_formats:
             raise ValueError(
@@ -369,8 +381,8 @@ class BuildSettings(BaseModel):
 
     @field_validator("export_formats")
     @classmethod
-    def _each_once(cls, value: list[ExportFormat]) -> list[ExportFormat]:
-        return sorted(set(value))
+    def _each_once(cls, value: list[str]) -> list[str]:
+        return sorted({_known(name, "export_formats", _export_formats()) for name in value})
 
     @property
     def prompt_template(self) -> str:

@@ -12,6 +12,7 @@ from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError
+from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
@@ -48,6 +49,8 @@ def plan_build(
     """
     for registry, name in extensions(settings):
         registry.get(name)  # what cannot be used stops the run here, before anything is paid for
+    for name in settings.export_formats:
+        EXPORTERS.get(name)
     settings.check_model(model)
     identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
