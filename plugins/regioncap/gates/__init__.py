@@ -1,10 +1,6 @@
 """Gates: small checks that an answer passes before it becomes a record.
 
-Each is in the file of its name. A gate of one's own is a `Gate` in any installed package, which names it as an entry
-point (docs/gates.md):
-
-    [project.entry-points."regioncap.gates"]
-    no_brands = "my_package.gates:NO_BRANDS"
+Each is in the file of its name. Installed packages can add gates (docs/extending.md).
 """
 
 import logging
