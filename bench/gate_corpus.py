@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
+from regioncap.marks.styles import STYLES
 from regioncap.regions.names import region_tag
 
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("gate_words.json").read_text(encoding="utf-8"))
@@ -126,7 +127,7 @@ class _Writer:
         """Fill a template of the word lists."""
         caption = self.captions(style=self.rng.choice(("phrase", "sentence")))[0].rstrip(".。")
         forms = [
-            system_message("", mode, form, regions, self.language)
+            system_message("", STYLES["box"], mode, form, regions, self.language)
             for mode in ("joint", "per_region")
             for form in ("structured", "free_text")
         ]

@@ -30,6 +30,7 @@ from regioncap.captions.prompts import (
     user_prompt,
 )
 from regioncap.gates import OWN_GATES, Answer, run_gates
+from regioncap.marks.styles import STYLES
 
 SEED = 1
 CLEAN = 2000
@@ -48,10 +49,10 @@ def prompts(sample: Sample) -> tuple[str, ...]:
     """Every text that a run with default settings may have sent."""
     n, language = sample.regions, sample.prompt_language
     system = [
-        system_message("You are a helpful assistant.", "joint", "structured", n, language),
-        system_message("", "joint", "free_text", n, language),
-        system_message("", "per_region", "structured", n, language),
-        system_message("", "per_region", "free_text", n, language),
+        system_message("You are a helpful assistant.", STYLES["box"], "joint", "structured", n, language),
+        system_message("", STYLES["box"], "joint", "free_text", n, language),
+        system_message("", STYLES["box"], "per_region", "structured", n, language),
+        system_message("", STYLES["box"], "per_region", "free_text", n, language),
     ]
     asked = [user_prompt(PROMPTS[language], n), only_prompt([1], language), crop_prompt(1, language)]
     return (*system, *asked)

@@ -17,7 +17,7 @@
     │   │   └── StepMissingError
     │   ├── DeploymentError        who looks after Airflow, the stores and the VLM
     │   │   ├── AccessDeniedError
-    │   │   ├── GateError
+    │   │   ├── ExtensionError
     │   │   ├── ManifestError
     │   │   ├── ServiceError
     │   │   ├── StorageError
@@ -122,8 +122,8 @@ class AccessDeniedError(DeploymentError):
     """No image of a shard may be read. The message says to what somebody has to give access."""
 
 
-class GateError(DeploymentError):
-    """An installed gate cannot be used. The message names its package."""
+class ExtensionError(DeploymentError):
+    """What an installed package adds (a gate, a detector ...) cannot be used. The message names the package."""
 
 
 class ManifestError(DeploymentError):

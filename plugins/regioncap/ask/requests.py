@@ -7,6 +7,7 @@ from regioncap.captions.grounding import grounding_prompt, grounding_schema
 from regioncap.captions.prompts import answer_schema, crop_prompt, only_prompt, system_message, user_prompt
 from regioncap.config.settings import BuildSettings
 from regioncap.marks.profiles import PROFILES
+from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.requests import ChatRequest, Part
@@ -43,7 +44,10 @@ def caption_request(
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
-    system = system_message(settings.system_prompt, settings.caption_mode, settings.answer_format, marked, language)
+    style = STYLES[settings.mark_style]
+    system = system_message(
+        settings.system_prompt, style, settings.caption_mode, settings.answer_format, marked, language
+    )
     # Images go before the text, and what requests have in common before what they have not: vLLM computes an equal
     # beginning only once.
     parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from regioncap.marks.styles import MarkStyle
 from regioncap.regions.names import region_tag
 
 CaptionMode = Literal["joint", "per_region"]
@@ -16,13 +17,6 @@ PROMPTS: dict[PromptLanguage, str] = {
     "zh": "描述图像中每个标记区域的内容。共有 {n} 个区域：<region1> 到 <region{n}>。",
 }
 
-# What the prompt alone does not say: how a number in the picture and a region's name belong together.
-_MARKS: dict[PromptLanguage, str] = {
-    "en": "In the image each region is framed, and a tag on the frame shows its number: tag 1 is <region1>. "
-    "Describe what is inside the frame, not the frame or the tag.",
-    "zh": "图像中每个区域都有边框，边框上的标签显示其编号：标签 1 即 <region1>。"
-    "请描述边框内的内容，不要描述边框或标签。",
-}
 _FORMS: dict[tuple[CaptionMode, AnswerFormat], dict[PromptLanguage, str]] = {
     ("joint", "structured"): {
         "en": 'Answer with one JSON object that has one key for each region, "<region1>" to "<region{n}>", '
@@ -77,11 +71,16 @@ def check_prompt(template: str) -> None:
 
 
 def system_message(
-    system_prompt: str, mode: CaptionMode, answer_format: AnswerFormat, regions: int, language: PromptLanguage
+    system_prompt: str,
+    style: MarkStyle,
+    mode: CaptionMode,
+    answer_format: AnswerFormat,
+    regions: int,
+    language: PromptLanguage,
 ) -> str:
-    """The system message: the user's system prompt, then what marks mean, then the form of the answer."""
+    """The system message: the user's system prompt, then what the style's marks mean, then the form of the answer."""
     form = _FORMS[mode, answer_format][language].format(n=regions)
-    return "\n".join(part for part in (system_prompt, _MARKS[language], form) if part)
+    return "\n".join(part for part in (system_prompt, style.words[language], form) if part)
 
 
 def crop_prompt(region: int, language: PromptLanguage) -> str:

@@ -5,14 +5,16 @@ The form in the Airflow UI is made from this model, and so is the documentation.
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
-from regioncap.drop.detectors import proposer_names
-from regioncap.drop.drop import InputFormat, Readiness
+from regioncap.drop.detectors import DETECTORS
+from regioncap.drop.drop import Readiness
+from regioncap.drop.readers import READERS
 from regioncap.errors import ModelProfileError
+from regioncap.extend import installed
 from regioncap.gates.special_tokens import input_token
 from regioncap.marks.profiles import PROFILES, profile_of
 from regioncap.marks.styles import STYLES
@@ -21,14 +23,20 @@ from regioncap.regions.jsonl import canonical
 
 
 def _ways_without_boxes() -> list[str]:
-    return [*proposer_names(), "ask_model", "reject"]
+    return [*DETECTORS, "ask_model", "reject"]
 
 
-ExportFormat = Literal["parquet", "csv", "json", "coco", "webdataset", "hf"]
 Approval = Literal["never", "on_warning", "always"]
 ExportImages = Literal["none", "original", "marked"]
-# The formats that images can go into.
-CARRY_IMAGES: frozenset[ExportFormat] = frozenset({"coco", "webdataset", "hf"})
+# The names of exports, which are in a room above this one: RegionCap's own, and the group of those that packages add.
+EXPORTERS_GROUP = "regioncap.exporters"
+OWN_EXPORTS = ("parquet", "csv", "json", "coco", "webdataset", "hf")
+# The formats that no images go into.
+WITHOUT_IMAGES = frozenset({"parquet", "csv", "json"})
+
+
+def _export_formats() -> list[str]:
+    return [*OWN_EXPORTS, *sorted(installed(EXPORTERS_GROUP).keys() - set(OWN_EXPORTS))]
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -70,12 +78,12 @@ class BuildSettings(BaseModel):
         max_length=200,
         json_schema_extra=_group("Drop"),
     )
-    input_format: InputFormat = Field(
+    input_format: str = Field(
         "jsonl",
         title="Manifest format",
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
         "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
-        json_schema_extra=_group("Drop"),
+        json_schema_extra=_group("Drop", enum=list(READERS)),
     )
 
     read_heic: bool = Field(
@@ -243,12 +251,17 @@ class BuildSettings(BaseModel):
         "structured. Everything but the last step is done by then, the report included.",
         json_schema_extra=_group("Build"),
     )
-    export_formats: list[ExportFormat] = Field(
+    export_formats: list[str] = Field(
         default_factory=list,
         title="Exports",
         description="Write the records in these formats too, into `exports/`: `parquet`, `csv`, `json`; `coco` "
         "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
-        json_schema_extra=_group("Build", examples=list(get_args(ExportFormat)), may_be_empty=True),
+        json_schema_extra=_group(
+            "Build",
+            examples=_export_formats(),
+            items={"enum": _export_formats(), "type": "string"},
+            may_be_empty=True,
+        ),
     )
     export_images: ExportImages = Field(
         "none",
@@ -302,6 +315,11 @@ class BuildSettings(BaseModel):
         """A field of the form that somebody has emptied comes as null."""
         return {"system_prompt": "", "export_formats": []}[str(field.field_name)] if value is None else value
 
+    @field_validator("input_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        return _known(value, "input_format", READERS)
+
     @field_validator("mark_style")
     @classmethod
     def _known_style(cls, value: str) -> str:
@@ -332,10 +350,10 @@ class BuildSettings(BaseModel):
     def _images_have_a_place(self) -> Self:
         if self.export_images == "none":
             return self
-        if not CARRY_IMAGES.intersection(self.export_formats):
+        if WITHOUT_IMAGES.issuperset(self.export_formats):
             raise ValueError(
                 f"export_images is {self.export_images}, but none of the export_formats carries images; add "
-                f"{', '.join(sorted(CARRY_IMAGES))}, or set export_images to none"
+                f"{', '.join(sorted({*_export_formats()} - WITHOUT_IMAGES))}, or set export_images to none"
             )
         if self.export_images == "marked" and "coco" in self.export_formats:
             raise ValueError(
@@ -363,8 +381,8 @@ class BuildSettings(BaseModel):
 
     @field_validator("export_formats")
     @classmethod
-    def _each_once(cls, value: list[ExportFormat]) -> list[ExportFormat]:
-        return sorted(set(value))
+    def _each_once(cls, value: list[str]) -> list[str]:
+        return sorted({_known(name, "export_formats", _export_formats()) for name in value})
 
     @property
     def prompt_template(self) -> str:
@@ -384,9 +402,11 @@ class BuildSettings(BaseModel):
 
     def check_model(self, model: str) -> None:
         """Raises ModelProfileError where the model, by its name, counts in another way than the run goes by."""
+        if self.when_no_boxes != "ask_model":
+            return
         named = PROFILES[profile_of(model)]
         used = PROFILES[self.model_profile]
-        if self.when_no_boxes == "ask_model" and named.coordinates not in (None, used.coordinates):
+        if named.coordinates not in (None, used.coordinates):
             raise ModelProfileError(
                 f"when_no_boxes is ask_model and model_profile is {used.name}, whose models count in "
                 f"{used.coordinates}, but the model is {model}, of the profile {named.name}, which counts in "

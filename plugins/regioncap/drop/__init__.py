@@ -1,6 +1,7 @@
 """What lies in a drop, and what of it can be used.
 
 `drop`        is it ready, which manifests has it, what are their rows
+`readers`     from a manifest to its rows, a file for each format
 `dates`       the drop's date, from a partition key, a param or a logical date
 `rows`        is one row's text in order
 `images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers

@@ -1,11 +1,6 @@
-"""Regions for rows that give no boxes: a function from an image to boxes.
+"""Regions for rows that give no boxes: a function from an image to boxes, by name in `DETECTORS`.
 
-A detector of one's own is such a function in any installed package, which names it as an entry point:
-
-    [project.entry-points."regioncap.proposers"]
-    my_detector = "my_package.detect:boxes"
-
-The param `when_no_boxes` then offers `my_detector`.
+The param `when_no_boxes` offers those of installed packages too (docs/extending.md).
 """
 
 from collections.abc import Callable
@@ -14,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from regioncap.extend import DETECTORS_GROUP, installed
+from regioncap.extend import Registry, not_callable
 from regioncap.regions.boxes import Box
 
 # Takes an RGB image at its full displayed size; returns boxes in its pixels, best first.
@@ -69,14 +64,4 @@ def _overlap(a: Box, b: Box) -> float:
     return width * height / min(_area(a), _area(b)) if width > 0 and height > 0 else 0.0
 
 
-def proposer_names() -> list[str]:
-    """The names that `detector` knows: RegionCap's own first, then those of installed packages."""
-    return ["contours", *sorted(installed(DETECTORS_GROUP).keys() - {"contours"})]
-
-
-def detector(name: str) -> Detector:
-    """The detector of that name, one of `proposer_names()`."""
-    if name == "contours":
-        return contours
-    loaded: Detector = installed(DETECTORS_GROUP)[name].load()
-    return loaded
+DETECTORS: Registry[Detector] = Registry("regioncap.proposers", "detector", {"contours": contours}, not_callable)

@@ -1,25 +1,22 @@
 """A drop as it lies there: is it ready, which manifests has it, what are their rows?"""
 
-import csv
 import hashlib
-import json
 import shutil
 import tempfile
 from array import array
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from regioncap.drop.images import MAX_BYTES
-from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES, parse_line
+from regioncap.drop.readers import READERS, Row
+from regioncap.drop.readers.reader import is_utf8
+from regioncap.drop.rows import MAX_PATH_BYTES
 from regioncap.errors import (
     ArchivedError,
     DropError,
@@ -31,7 +28,6 @@ from regioncap.errors import (
 from regioncap.regions.codes import Code
 from regioncap.storage.store import Store, read_again
 
-InputFormat = Literal["jsonl", "json", "csv", "parquet"]
 Readiness = Literal["marker", "unchanged"]
 
 # Without a marker, a drop that nobody has touched for so long is taken for complete.
@@ -39,16 +35,6 @@ QUIET_SECONDS = 600.0
 
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a manifest: its 1-based line and its parsed object, or the fault and the raw text."""
-
-    line: int
-    value: dict[str, Any] | None
-    fault: RowError | None = None
-    raw: Any = None
 
 
 def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
@@ -104,11 +90,12 @@ class Contents:
     fingerprint: str
 
 
-def contents(drop: Store, input_format: InputFormat) -> Contents:
+def contents(drop: Store, input_format: str) -> Contents:
     """List the drop, once: a large one takes thousands of requests.
 
     Raises DropError where it has no manifest, or one whose name cannot be written down.
     """
+    suffixes = READERS[input_format].suffixes
     manifests: list[str] = []
     hashes = array("Q")
     digest = hashlib.sha256()
@@ -116,18 +103,19 @@ def contents(drop: Store, input_format: InputFormat) -> Contents:
         hashes.append(_path_hash(entry.path))
         if entry.path != READY_MARKER:
             digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
-        if "/" not in entry.path and entry.path.endswith(f".{input_format}"):
+        if "/" not in entry.path and entry.path.endswith(suffixes):
             manifests.append(entry.path)
     for name in manifests:
-        if not _is_utf8(name):
+        if not is_utf8(name):
             shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
     if manifests:
         return Contents(manifests, Files(hashes), digest.hexdigest())
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
+    names = " or ".join(f"*{suffix}" for suffix in suffixes)
     raise DropError(
-        f"the drop at {drop.uri} has no manifest: put one or more *.{input_format} files at its top level, "
+        f"the drop at {drop.uri} has no manifest: put one or more {names} files at its top level, "
         "or set the param input_format to the format they have"
     )
 
@@ -155,23 +143,17 @@ def local_copy(drop: Store, manifest: str) -> Iterator[Path]:
 
 
 def read_rows(
-    manifest: Path, input_format: InputFormat, bbox_key: str, image_key: str = "image", name: str | None = None
+    manifest: Path, input_format: str, bbox_key: str, image_key: str = "image", name: str | None = None
 ) -> Iterator[Row]:
     """The rows of one manifest as a stream; blank lines are not rows.
 
-    `name` is what the drop calls the file. Of Parquet, only the columns that RegionCap uses are read.
+    `input_format` is a name in `READERS`, `name` is what the drop calls the file.
     Raises DropError where the file as a whole is not of its format.
     """
+    reader = READERS[input_format]
     try:
-        if input_format == "jsonl":
-            yield from _read_jsonl(manifest)
-        elif input_format == "json":
-            yield from _read_json(manifest)
-        elif input_format == "csv":
-            yield from _read_csv(manifest, image_key, bbox_key)
-        else:
-            yield from _read_parquet(manifest, image_key, bbox_key)
-    except (ValueError, RecursionError, OverflowError, csv.Error, pa.ArrowException, OSError) as error:
+        yield from reader.rows(manifest, image_key, bbox_key)
+    except (ValueError, RecursionError, OverflowError, OSError) as error:
         # With a number, it is the disk's; Arrow raises OSError for a damaged file too.
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -179,236 +161,6 @@ def read_rows(
             f"the manifest {name or manifest.name} cannot be read as {input_format}: {error}; correct the file, or "
             "the param input_format"
         ) from error
-
-
-def _read_jsonl(manifest: Path) -> Iterator[Row]:
-    with manifest.open("rb") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE_BYTES + 2):
-            number += 1
-            complete = line.endswith(b"\n")
-            while not complete and (rest := stream.readline(MAX_LINE_BYTES)):
-                complete = rest.endswith(b"\n")  # the tail of an overlong line is skipped
-            if not line.strip():
-                continue
-            try:
-                yield Row(
-                    number, parse_line(line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b""))
-                )
-            except RowError as fault:
-                yield Row(number, None, fault, line)
-
-
-def _read_json(manifest: Path) -> Iterator[Row]:
-    rows = json.loads(manifest.read_bytes())
-    if not isinstance(rows, list):
-        raise ValueError("it is not an array of objects")
-    for number, value in enumerate(rows, start=1):
-        yield _object_row(number, value)
-
-
-class _Lines:
-    """The lines of a CSV file, which can be read again where they turn out not to be one record.
-
-    `taken` are the lines of the record that is read, `number` is how many of the file were read; `ended` says that the
-    record would go on where the file ends. A line ends as the text says, by `\\r` too.
-    """
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.taken: list[str] = []
-        self.number = 0
-        self.ended = False
-        self._stream = stream
-        self._again: deque[str] = deque()
-        self._characters = 0
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        """Raises RowError (line_too_long, not_csv) where the record gets too long."""
-        line = self._again.popleft() if self._again else self._stream.readline(MAX_LINE_BYTES + 1)
-        if not line:
-            self.ended = True
-            raise StopIteration
-        self.number += 1
-        self._characters += len(line)
-        if len(line) > MAX_LINE_BYTES:
-            tail = line
-            while not tail.endswith(("\r", "\n")) and (tail := self._stream.readline(MAX_LINE_BYTES)):
-                pass  # the tail of an overlong line is skipped
-            line = line.rstrip("\r\n") + "\n"
-        self.taken.append(line)
-        if self._characters > MAX_LINE_BYTES:
-            if len(self.taken) == 1:
-                raise RowError(Code.LINE_TOO_LONG, f"the line is longer than {MAX_LINE_BYTES:,} bytes")
-            raise RowError(Code.NOT_CSV, _UNCLOSED)
-        return line
-
-    def begin(self) -> None:
-        """Begin a record."""
-        self.taken.clear()
-        self.ended, self._characters = False, 0
-
-    def give_back(self) -> None:
-        """Read again what was taken, but for the first line."""
-        self._again.extendleft(reversed(self.taken[1:]))
-        self.number -= len(self.taken) - 1
-
-
-_UNCLOSED = "a quote opens in the line and does not close"
-
-
-def _read_csv(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
-    # Not with pandas: it ends at the first line that is not as the others, or shifts the columns.
-    limit = csv.field_size_limit(MAX_LINE_BYTES)
-    try:
-        with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            lines = _Lines(stream)
-            records = csv.reader(lines)
-            header = _csv_header(lines, records)
-            number = 0
-            while True:
-                lines.begin()
-                try:
-                    cells = next(records, None)
-                    if cells is None:
-                        return
-                    if not cells or (len(cells) == 1 and cells[0].isspace()):
-                        continue
-                    value = _csv_value(header, cells, lines)
-                    row = _with_parsed_boxes(Row(number + 1, value), bbox_key)
-                    if len(lines.taken) > 1 and (row.fault or not {"\r", "\n"}.isdisjoint(value.get(image_key, ""))):
-                        raise RowError(Code.NOT_CSV, _UNCLOSED)
-                except (RowError, csv.Error) as error:
-                    row = _csv_fault(number + 1, error, lines)
-                number += 1
-                yield row
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _csv_fault(number: int, error: RowError | csv.Error, lines: _Lines) -> Row:
-    """Where a record is none, its first line is at fault: a stray quote in it can have swallowed the others."""
-    code, reason = (error.code, error.reason) if isinstance(error, RowError) else (Code.NOT_CSV, f"not CSV: {error}")
-    first = lines.taken[0].encode("utf-8", "surrogateescape")
-    place = lines.number - len(lines.taken) + 1
-    if code == Code.NOT_CSV:
-        lines.give_back()
-    return Row(number, None, RowError(code, f"{reason} (line {place:,} of the file)"), first)
-
-
-def _csv_header(lines: _Lines, records: Iterator[list[str]]) -> list[str]:
-    """The names of the columns. Raises ValueError."""
-    try:
-        header = next((cells for cells in records if any(cell.strip() for cell in cells)), None)
-    except RowError as fault:
-        raise ValueError(f"its header has no end: {fault.reason}") from fault
-    if header is None:
-        raise ValueError("it has no header")
-    if lines.ended:
-        raise ValueError("a quote opens in its header and does not close")
-    if not all(map(_is_utf8, header)):
-        raise ValueError("its header is not UTF-8")
-    return header
-
-
-def _csv_value(header: list[str], cells: list[str], lines: _Lines) -> dict[str, Any]:
-    """A record's cells by the columns' names; of columns with one name the first counts.
-
-    Raises RowError (not_csv, not_utf8).
-    """
-    if lines.ended or (len(lines.taken) > 1 and not _closes(lines.taken)):
-        raise RowError(Code.NOT_CSV, _UNCLOSED)
-    if not all(map(_is_utf8, cells)):
-        raise RowError(Code.NOT_UTF8, "the line is not UTF-8")
-    # Programs end lines in commas, of the header or of the others.
-    if any(header[len(cells) :]) or any(cells[len(header) :]):
-        raise RowError(
-            Code.NOT_CSV,
-            f"the line has {len(cells)} cells, the header {len(header)}: boxes and other cells with commas in them "
-            'have to be in quotes ("), one at each end',
-        )
-    cells += [""] * (len(header) - len(cells))
-    value: dict[str, Any] = {}
-    for name, cell in zip(header, cells, strict=False):
-        value.setdefault(name, cell)
-    return value
-
-
-def _closes(lines: list[str]) -> bool:
-    """Whether lines are one record whose quotes are where they have to be."""
-    try:
-        return len(list(csv.reader(lines, strict=True))) == 1
-    except csv.Error:
-        return False
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether text that was read with `surrogateescape` was UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _read_parquet(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
-    faults = {"id": Code.ID_INVALID, image_key: Code.IMAGE_NOT_A_PATH, bbox_key: Code.BBOX_NOT_A_LIST}
-    number = 0
-    with pq.ParquetFile(manifest) as table:
-        # Whole columns only: to Parquet, `a.b` is also the field `b` of the column `a`.
-        wanted = [name for name in faults if name in table.schema_arrow.names]
-        for batch in table.iter_batches(batch_size=1_000, columns=wanted):
-            try:
-                values = batch.to_pylist()
-            except (ValueError, OverflowError, pa.ArrowException):
-                # One of them has something in it that Python cannot hold.
-                rows = [_parquet_row(number + place, batch.slice(place - 1, 1), faults) for place in _places(batch)]
-            else:
-                rows = [Row(number + place, value) for place, value in zip(_places(batch), values, strict=True)]
-            yield from rows
-            number += batch.num_rows
-
-
-def _places(batch: pa.RecordBatch) -> range:
-    return range(1, batch.num_rows + 1)
-
-
-def _parquet_row(number: int, row: pa.RecordBatch, faults: dict[str, Code]) -> Row:
-    """A row of its own, as far as it can be read."""
-    value: dict[str, Any] = {}
-    fault: RowError | None = None
-    for name, column in zip(row.schema.names, row.columns, strict=True):
-        try:
-            value[name] = column[0].as_py()
-        except UnicodeDecodeError as error:
-            fault = RowError(Code.NOT_UTF8, f"{name} is not UTF-8: {error}")
-        except (ValueError, OverflowError, pa.ArrowException) as error:
-            fault = RowError(faults[name], f"{name} cannot be read: {error}")
-    return Row(number, value) if fault is None else Row(number, None, fault, value)
-
-
-def _object_row(number: int, value: Any) -> Row:
-    if isinstance(value, dict):
-        return Row(number, value)
-    return Row(number, None, RowError(Code.NOT_AN_OBJECT, "the row is not an object"), value)
-
-
-def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
-    """A CSV cell holds the boxes as JSON text; an empty cell gives no boxes, and an empty `id` is no id."""
-    if row.value is None:
-        return row
-    value = {key: cell for key, cell in row.value.items() if key != "id" or cell != ""}
-    cell = value.get(bbox_key)
-    if isinstance(cell, str):
-        try:
-            value[bbox_key] = json.loads(cell) if cell.strip() else None
-        except (ValueError, RecursionError):
-            return Row(row.line, None, RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is not JSON text"), row.value)
-    return Row(row.line, value)
 
 
 def read_image(drop: Store, path: str) -> bytes:

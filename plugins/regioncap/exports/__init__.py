@@ -1,30 +1,47 @@
 """Exports: the records of a build in other formats, below `exports/<format>/`.
 
-To add a format, write one function in a file of its own, and name it in `EXPORTERS` and in `settings.ExportFormat`. It
-gets an `Export`, whose `files` hands it the rows, file by file, and takes care of names, upload and hashes.
+An exporter is a function. It gets an `Export`, whose `files` hands it the rows, file by file, and takes care of names,
+upload and hashes.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from regioncap.config.settings import CARRY_IMAGES, ExportFormat
+from regioncap.config.settings import EXPORTERS_GROUP, WITHOUT_IMAGES
 from regioncap.exports.coco import coco
 from regioncap.exports.export import Export
 from regioncap.exports.hf import hf
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
 from regioncap.exports.webdataset import webdataset
+from regioncap.extend import Registry, not_callable
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work.plan import Plan
 
-EXPORTERS: dict[ExportFormat, Callable[[Export], None]] = {
-    "parquet": parquet,
-    "csv": csv_text,
-    "json": json_array,
-    "coco": coco,
-    "webdataset": webdataset,
-    "hf": hf,
-}
+Exporter = Callable[[Export], None]
+
+
+def _fault(name: str, exporter: Any) -> str | None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        return "is named by more than small letters, digits and underscores"
+    return not_callable(name, exporter)
+
+
+EXPORTERS: Registry[Exporter] = Registry(
+    EXPORTERS_GROUP,
+    "exporter",
+    {
+        "parquet": parquet,
+        "csv": csv_text,
+        "json": json_array,
+        "coco": coco,
+        "webdataset": webdataset,
+        "hf": hf,
+    },
+    _fault,
+)
 
 
 def write_exports(
@@ -46,7 +63,7 @@ def write_exports(
     for name in plan.settings.export_formats:
         export = Export(
             name=name,
-            images=plan.settings.export_images if name in CARRY_IMAGES else "none",
+            images="none" if name in WITHOUT_IMAGES else plan.settings.export_images,
             plan=plan,
             drop=drop,
             shards=shards,

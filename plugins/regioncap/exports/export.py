@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from regioncap.config.settings import ExportFormat, ExportImages
+from regioncap.config.settings import ExportImages
 from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
@@ -56,7 +56,7 @@ class Export:
     fields are those of `write_exports`.
     """
 
-    name: ExportFormat
+    name: str
     images: ExportImages
     plan: Plan
     drop: Store

@@ -1,19 +1,15 @@
 """Gates: small checks that an answer passes before it becomes a record.
 
-Each is in the file of its name. A gate of one's own is a `Gate` in any installed package, which names it as an entry
-point (docs/gates.md):
-
-    [project.entry-points."regioncap.gates"]
-    no_brands = "my_package.gates:NO_BRANDS"
+Each is in the file of its name. Installed packages can add gates (docs/extending.md).
 """
 
 import logging
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
-from regioncap.errors import GateError
-from regioncap.extend import GATES_GROUP, installed
+from regioncap.extend import Registry
 from regioncap.gates import (
     control_characters,
     cut_off,
@@ -32,7 +28,7 @@ from regioncap.gates.gate import Answer, Caption, Check, Failure, Finding, Gate,
 from regioncap.regions.codes import Code
 
 __all__ = [
-    "OWN_GATES", "Answer", "Caption", "Check", "Failure", "Finding", "Gate", "GateError", "about", "all_gates",
+    "GATES", "OWN_GATES", "Answer", "Caption", "Check", "Failure", "Finding", "Gate", "about", "all_gates",
     "each_caption", "quote", "run_gates",
 ]  # fmt: skip
 
@@ -60,29 +56,24 @@ OWN_GATES: tuple[Gate, ...] = (
 )
 
 
+def _fault(name: str, gate: Any) -> str | None:
+    if not isinstance(gate, Gate) or gate.severity not in ("reject", "warn"):
+        return "is no Gate with the severity reject or warn"
+    if gate.code != name or not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        return (
+            f"has the code {gate.code!r} and the entry point {name!r}: they have to be the same, of small letters, "
+            "digits and underscores"
+        )
+    return "has the name of a code of RegionCap's own" if name in list(Code) else None
+
+
+GATES = Registry("regioncap.gates", "gate", {str(gate.code): gate for gate in OWN_GATES}, _fault)
+
+
 @cache
 def all_gates() -> tuple[Gate, ...]:
-    """RegionCap's gates, then those of installed packages, by name. Raises GateError."""
-    return (*OWN_GATES, *(_load(name) for name in sorted(installed(GATES_GROUP))))
-
-
-def _load(name: str) -> Gate:
-    point = installed(GATES_GROUP)[name]
-    mend = f"mend or uninstall the package that brings it ({point.dist.name if point.dist else point.value})"
-    try:
-        gate = point.load()
-    except Exception as error:
-        raise GateError(f"the gate {name} cannot be loaded from {point.value}: {error!r}; {mend}") from error
-    if not isinstance(gate, Gate) or gate.severity not in ("reject", "warn"):
-        raise GateError(f"the gate {name} at {point.value} is no Gate with the severity reject or warn; {mend}")
-    if gate.code != name or not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
-        raise GateError(
-            f"the gate at {point.value} has the code {gate.code!r} and the entry point {name!r}: they have to be the "
-            f"same, of small letters, digits and underscores; {mend}"
-        )
-    if name in list(Code):
-        raise GateError(f"the gate {name} at {point.value} has the name of a code of RegionCap's own; {mend}")
-    return gate
+    """RegionCap's gates, then those of installed packages, by name. Raises ExtensionError."""
+    return tuple(GATES.values())
 
 
 def run_gates(answer: Answer, gates: Sequence[Gate] | None = None) -> list[Finding]:

@@ -1,7 +1,7 @@
 """How each model family resizes an image before it looks at it.
 
 Marks are drawn on the image at exactly the size the model will see, so that the model's own resize does nothing and a
-digit keeps the size that was chosen for the model's eyes. Add a family by adding one entry to `PROFILES`.
+digit keeps the size that was chosen for the model's eyes. All that differs between families is in their profiles.
 """
 
 import math
@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from regioncap.extend import Registry
 
 # How a model family counts: in pixels of the image that it sees (Qwen2.5-VL), or in thousandths of its sides
 # (Qwen3-VL).
@@ -69,35 +71,43 @@ def patch_multiple(width: int, height: int, *, patch: int, min_pixels: int, max_
 # 1,003,520 pixels are 1,280 patches of 28 x 28: the upper end of what Qwen's model cards advise for a balanced cost.
 _MAX_PIXELS = 1280 * 28 * 28
 
-PROFILES: dict[str, ModelProfile] = {
-    profile.name: profile
-    for profile in (
-        # A model of which nothing is known: a size that most can do with, and no word on how it counts.
-        ModelProfile("generic", None, partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS)),
-        ModelProfile("demo", "regioncap-demo", partial(longest_edge, edge=256), canvas=(256, 256)),
-        ModelProfile(
-            "qwen2.5-vl",
-            "qwen2.5-vl",
-            partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS),
-            coordinates="pixels",
-        ),
-        # The least is `shortest_edge` in the models' preprocessor_config.json (https://github.com/QwenLM/Qwen3-VL).
-        ModelProfile(
-            "qwen3-vl",
-            "qwen3-vl",
-            partial(patch_multiple, patch=32, min_pixels=256 * 256, max_pixels=_MAX_PIXELS),
-            coordinates="thousandths",
-        ),
-        ModelProfile("smolvlm", "smolvlm", partial(longest_edge, edge=2048)),
-    )
-}
+
+def _fault(name: str, profile: Any) -> str | None:
+    if not isinstance(profile, ModelProfile) or profile.coordinates not in (None, *get_args(Coordinates)):
+        return f"is no ModelProfile whose coordinates are None or one of {', '.join(get_args(Coordinates))}"
+    if profile.name != name:
+        return f"has the name {profile.name!r} and the entry point {name!r}: they have to be the same"
+    return None
+
+
+_OWN = (
+    # A model of which nothing is known: a size that most can do with, and no word on how it counts.
+    ModelProfile("generic", None, partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS)),
+    ModelProfile("demo", "regioncap-demo", partial(longest_edge, edge=256), canvas=(256, 256)),
+    ModelProfile(
+        "qwen2.5-vl",
+        "qwen2.5-vl",
+        partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS),
+        coordinates="pixels",
+    ),
+    # The least is `shortest_edge` in the models' preprocessor_config.json (https://github.com/QwenLM/Qwen3-VL).
+    ModelProfile(
+        "qwen3-vl",
+        "qwen3-vl",
+        partial(patch_multiple, patch=32, min_pixels=256 * 256, max_pixels=_MAX_PIXELS),
+        coordinates="thousandths",
+    ),
+    ModelProfile("smolvlm", "smolvlm", partial(longest_edge, edge=2048)),
+)
+PROFILES = Registry("regioncap.profiles", "model profile", {profile.name: profile for profile in _OWN}, _fault)
 
 
 def profile_of(model: str) -> str:
     """The name of the profile of a model's family, by the model's name or path; `generic` for one that tells nothing.
 
     Only the model's own name counts, not the folders that it lies in nor a revision behind `@`, and only whole words
-    of it: `Qwen3VL-8B` and `qwen3_vl_8b` are of `qwen3-vl`; Qwen3.5 and democracy-vl are of no family known here.
+    of it: `Qwen3VL-8B` and `qwen3_vl_8b` are of `qwen3-vl`; Qwen3.5 and democracy-vl are of no family known here. The
+    profiles of installed packages are asked last. Raises ExtensionError where one of them cannot be used.
     """
     parts = [part for part in re.split(r"[/\\]", model) if part]
     # In the cache of Hugging Face, the folder with the name has the revision's folder in it.

@@ -8,17 +8,18 @@ from pathlib import Path
 
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
+from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError
-from regioncap.gates import all_gates
+from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
-from regioncap.work.identity import identity_of
+from regioncap.work.identity import extensions, identity_of
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import NO_ROW_INDEX, RowIndex, RowIndexWriter, load_row_index
 
@@ -42,11 +43,14 @@ def plan_build(
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
-    ManifestError where what is published cannot be told, GateError where an installed gate cannot be used,
+    ManifestError where what is published cannot be told, ExtensionError where what a package adds cannot be used,
     ModelProfileError where the model counts in another way, and UnforeseenError where RegionCap itself seems to be at
     fault.
     """
-    all_gates()
+    for registry, name in extensions(settings):
+        registry.get(name)  # what cannot be used stops the run here, before anything is paid for
+    for name in settings.export_formats:
+        EXPORTERS.get(name)
     settings.check_model(model)
     identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
@@ -166,18 +170,12 @@ def _lacks_boxes(work: Store, shard_id: str) -> bool:
 
 
 def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
-    """At least the number of rows: a JSONL manifest is counted by its line ends, which costs next to nothing."""
-    total = 0
-    for name, copy in copies.items():
-        if settings.input_format == "jsonl":
-            with copy.open("rb") as stream:
-                total += 1 + sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
-        else:
-            total += sum(1 for _ in _rows(name, copy, settings))
-    return total
+    """At least the number of rows."""
+    count = READERS[settings.input_format].count
+    return sum(count(copy) if count else sum(1 for _ in _rows(name, copy, settings)) for name, copy in copies.items())
 
 
-def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[drops.Row]:
+def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
     return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
 
 
@@ -198,7 +196,7 @@ def _checked_rows(
             yield checked, text
 
 
-def _checked(row: drops.Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
+def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
     if row.fault is not None:
         return reject(source, row.fault, None, row.raw)
     assert row.value is not None, "a row has a value or a fault"

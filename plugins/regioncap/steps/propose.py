@@ -7,7 +7,7 @@ from regioncap.ask.attempts import refusal_error
 from regioncap.ask.requests import grounding_request
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.drop import drop as drops
-from regioncap.drop.detectors import detector
+from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError, StepMissingError
@@ -80,7 +80,7 @@ def proposals(plan: Plan, store: Store) -> FindBoxes:
     if way == "ask_model":
         completions = load_completions(store, layout.PROPOSALS)
         return lambda data: _grounded(data, plan, completions)
-    detect = detector(way)
+    detect = DETECTORS[way]
     # Without colour management: the contours are those of the original pipeline, which knows none.
     return lambda data: detect(_open(data, plan).decode(colour_managed=False))
 

@@ -5,10 +5,16 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import regioncap
 from regioncap.config.settings import BuildSettings
-from regioncap.extend import DETECTORS_GROUP, GATES_GROUP, installed, source_of, version_of
+from regioncap.drop.detectors import DETECTORS
+from regioncap.drop.readers import READERS
+from regioncap.extend import Registry
+from regioncap.gates import GATES
+from regioncap.marks.profiles import PROFILES
+from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 
 # The modules and rooms that decide what is published: which rows and boxes are used, what the model sees and is asked,
@@ -24,7 +30,10 @@ _PACKAGE = Path(str(regioncap.__file__)).parent
 
 def identity_of(settings: BuildSettings, model: str) -> str:
     """A hash over everything that shapes a build but the drop; `model` is the VLM's name."""
-    return hashlib.sha256(canonical([settings.identity(), model, code_hash(), _extensions(settings)])).hexdigest()
+    added = [
+        [*registry.version(name), hash_of_sources(registry.source(name))] for registry, name in extensions(settings)
+    ]
+    return hashlib.sha256(canonical([settings.identity(), model, code_hash(), added])).hexdigest()
 
 
 @cache
@@ -56,8 +65,15 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _extensions(settings: BuildSettings) -> list[list[str]]:
-    """The installed packages that have a say in the build, by version and source: all gates, the detector in use."""
-    named = [(GATES_GROUP, name) for name in sorted(installed(GATES_GROUP))]
-    named += [(DETECTORS_GROUP, name) for name in installed(DETECTORS_GROUP) if name == settings.when_no_boxes]
-    return [[*version_of(*one), hash_of_sources(source_of(*one))] for one in named]
+def extensions(settings: BuildSettings) -> list[tuple[Registry[Any], str]]:
+    """What installed packages add and has a say in the build: all gates, and of the other kinds the one in use."""
+    used: list[tuple[Registry[Any], str]] = [
+        (DETECTORS, settings.when_no_boxes),
+        (READERS, settings.input_format),
+        (STYLES, settings.mark_style),
+        (PROFILES, settings.model_profile),
+    ]
+    return [
+        *((GATES, name) for name in GATES.added),
+        *((registry, name) for registry, name in used if name in registry.added),
+    ]

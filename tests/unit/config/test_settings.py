@@ -48,6 +48,7 @@ def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> No
         ("temperature", float("nan")),
         ("top_p", 0),
         ("max_boxes", 51),
+        ("input_format", "xml"),
         ("mark_style", "none"),
         ("model_profile", "gpt"),
         ("when_no_boxes", "guess"),

@@ -4,10 +4,10 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import datasets
 import pandas as pd
@@ -20,14 +20,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 from pycocotools.coco import COCO
 
-from regioncap.config.settings import ExportFormat
+from regioncap.config.settings import OWN_EXPORTS
+from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work import layout
-from tests.builders import ROOT, encoded, picture, planned
+from tests.builders import ROOT, Place, encoded, picture, planned
 
 HOSTILE = [
     "=1+1", "+SUM(A1)", "@x", "-2", "007", "1e5", "NA", "null", "None", "nan", "true", " spaces ", "a,b;c\td",
@@ -87,7 +88,7 @@ class Exported:
     records: list[dict[str, Any]]
     messages: list[str]
 
-    def files(self, name: ExportFormat, ending: str) -> list[Path]:
+    def files(self, name: str, ending: str) -> list[Path]:
         """The export's data files, in order."""
         return sorted((self.folder / "exports" / name).glob(f"*.{ending}"))
 
@@ -102,9 +103,7 @@ class Writer:
     def drop(self) -> Path:
         return self.folder / "drop"
 
-    def __call__(
-        self, records: Sequence[Record], *names: ExportFormat, shard_size: int = 3, **changes: Any
-    ) -> Exported:
+    def __call__(self, records: Sequence[Record], *names: str, shard_size: int = 3, **changes: Any) -> Exported:
         work = LocalStore(self.folder / "work")
         shards = [work.sub(f"shard-{start}") for start in range(0, len(records), shard_size)]
         for number, shard in enumerate(shards):
@@ -267,8 +266,8 @@ def test_any_text_comes_back_as_it_was(texts: list[str], tmp_path_factory: pytes
     assert by_record(COCO(str(done.files("coco", "json")[0]))) == {row["id"]: row["regions"] for row in done.records}
 
 
-@pytest.mark.parametrize("name", get_args(ExportFormat))
-def test_a_build_without_records_has_empty_exports(name: ExportFormat, write: Writer) -> None:
+@pytest.mark.parametrize("name", OWN_EXPORTS)
+def test_a_build_without_records_has_empty_exports(name: str, write: Writer) -> None:
     done = write([], name)
     folder = done.folder / "exports" / name
     match name:
@@ -413,7 +412,7 @@ def test_files_with_images_are_split_by_their_size(write: Writer, monkeypatch: p
 
 
 def test_every_file_is_listed_with_its_size_and_hash(write: Writer) -> None:
-    done = write([record(number) for number in range(5)], *get_args(ExportFormat))
+    done = write([record(number) for number in range(5)], *OWN_EXPORTS)
     files = {path.relative_to(done.folder).as_posix(): path for path in done.folder.rglob("*") if path.is_file()}
     assert {entry.path for entry in done.entries} == set(files)
     for entry in done.entries:
@@ -426,14 +425,49 @@ def test_every_file_is_listed_with_its_size_and_hash(write: Writer) -> None:
 def test_the_same_records_give_the_same_bytes(images: str, tmp_path: Path) -> None:
     def hashes(folder: Path) -> list[str]:
         write = Writer(folder)
-        formats = get_args(ExportFormat)
+        formats = OWN_EXPORTS
         return [entry.sha256 for entry in write(originals(write), *formats, export_images=images).entries]
 
     assert hashes(tmp_path / "once") == hashes(tmp_path / "twice")
 
 
 def test_there_is_an_exporter_for_every_format() -> None:
-    assert set(EXPORTERS) == set(get_args(ExportFormat))
+    assert tuple(EXPORTERS) == OWN_EXPORTS
+
+
+LINES = """
+def it(export):
+    for path, rows in export.files("txt"):
+        with path.open("w") as stream:
+            for row in rows:
+                stream.write(f"{row.record['id']} {row.image is not None}\\n")
+"""
+
+
+def test_an_exporter_of_ones_own_gets_the_records_and_the_images_that_the_run_asks_for(
+    write: Writer, extend: Callable[..., None]
+) -> None:
+    extend("regioncap.exporters", "lines", LINES)
+    done = write(originals(write), "lines", "csv", export_images="original")
+    (file,) = done.files("lines", "txt")
+    assert file.read_text().splitlines() == [f"{row['id']} True" for row in done.records]
+    assert {entry.path for entry in done.entries if entry.path.startswith("exports/lines/")} == {
+        f"exports/lines/{file.name}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [("lines", "it = 1", "is no function"), ("Two-Lines", "it = print", "is named by more than small letters")],
+)
+def test_an_exporter_that_cannot_be_used_stops_the_run_in_plan(
+    tmp_path: Path, extend: Callable[..., None], name: str, code: str, message: str
+) -> None:
+    place = Place(tmp_path)
+    place.good_rows(1)
+    extend("regioncap.exporters", name, code)
+    with pytest.raises(ExtensionError, match=f"the exporter {name} at .* {message}"):
+        place.plan(export_formats=[name])
 
 
 def snippets() -> list[str]:
@@ -442,7 +476,7 @@ def snippets() -> list[str]:
 
 def test_the_examples_of_the_documentation_run(write: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    done = write(originals(write), *get_args(ExportFormat), export_images="original")
+    done = write(originals(write), *OWN_EXPORTS, export_images="original")
     assert len(snippets()) == len(EXPORTERS)
     for text in snippets():
         seen: dict[str, Any] = {"build": str(done.folder)}

@@ -12,8 +12,9 @@ from bench.gate_corpus import DEFECTS, corpus
 from bench.gates import as_answer, read_answers
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
-from regioncap.errors import GateError
+from regioncap.errors import ExtensionError
 from regioncap.gates import OWN_GATES, Answer, Failure, Finding, Gate, all_gates, run_gates
+from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from tests.builders import ROOT
 
@@ -23,7 +24,9 @@ def answer(*captions: str, language: PromptLanguage = "en", form: str = "json") 
     described = {f"<region{number}>": caption for number, caption in enumerate(captions, start=1)}
     text = json.dumps(described) if form == "json" else "\n".join(f"{tag}: {text}" for tag, text in described.items())
     regions = range(1, len(captions) + 1)
-    system = system_message("You are a helpful assistant.", "joint", "structured", len(captions), language)
+    system = system_message(
+        "You are a helpful assistant.", STYLES["box"], "joint", "structured", len(captions), language
+    )
     sent = (system, user_prompt(PROMPTS[language], len(captions)))
     return Answer(text, "stop", parse_answer(text, "structured", regions), regions, language, sent)
 
@@ -268,7 +271,7 @@ def test_an_installed_gate_comes_after_regioncaps_own(extend: Callable[..., None
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("1 / 0", "cannot be loaded .*ZeroDivisionError.*uninstall the package that brings it .my_gate-package"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError.*uninstall the package that brings it .my_gate-package"),
         ("it = print", "is no Gate"),
         ("from regioncap.gates import Gate; it = Gate('my_gate', 'fatal', print)", "severity reject or warn"),
         ("from regioncap.gates import Gate; it = Gate('other', 'warn', print)", "have to be the same"),
@@ -276,13 +279,13 @@ def test_an_installed_gate_comes_after_regioncaps_own(extend: Callable[..., None
 )
 def test_a_gate_that_cannot_be_used_is_named_at_the_start(extend: Callable[..., None], code: str, message: str) -> None:
     extend("regioncap.gates", "my_gate", code)
-    with pytest.raises(GateError, match=message):
+    with pytest.raises(ExtensionError, match=message):
         all_gates()
 
 
 def test_a_gate_may_not_take_the_name_of_a_code(extend: Callable[..., None]) -> None:
     extend("regioncap.gates", "empty", "from regioncap.gates import Gate; it = Gate('empty', 'warn', print)")
-    with pytest.raises(GateError, match="RegionCap's own"):
+    with pytest.raises(ExtensionError, match="RegionCap's own"):
         all_gates()
 
 

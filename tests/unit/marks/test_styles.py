@@ -1,6 +1,7 @@
 """Marks: labels that can be read, and drawing that is the same each time."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import open_image
+from regioncap.errors import ExtensionError
 from regioncap.marks.labels import Rect, place_labels
 from regioncap.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.marks.pieces import tag_places
@@ -243,3 +245,32 @@ def test_contour_proposals_are_the_originals(name: str) -> None:
     expected = json.loads((DATA / "boxes.json").read_text())[name]
     pixels = open_image((DATA / name).read_bytes()).decode(colour_managed=False)
     assert [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in contours(pixels)] == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "code", "message"),
+    [
+        ("regioncap.styles", "it = 'mine'", "is no MarkStyle"),
+        ("regioncap.styles", "it = S()", "has the name 'box' and the entry point 'mine'"),
+        ("regioncap.styles", "it = S('mine', words={'en': 'Each region is circled.'})", "has no words in zh"),
+        ("regioncap.profiles", "it = 'mine'", "is no ModelProfile"),
+        ("regioncap.profiles", "it = P('mine', None, max, coordinates='inches')", "one of pixels, thousandths"),
+        ("regioncap.profiles", "it = P('other', None, max)", "has the name 'other' and the entry point 'mine'"),
+    ],
+)
+def test_a_style_or_profile_that_cannot_be_used_is_named(
+    extend: Callable[..., None], group: str, code: str, message: str
+) -> None:
+    imports = (
+        "from regioncap.marks.styles import MarkStyle as S\nfrom regioncap.marks.profiles import ModelProfile as P\n"
+    )
+    extend(group, "mine", imports + code)
+    with pytest.raises(ExtensionError, match=message):
+        {"regioncap.styles": STYLES, "regioncap.profiles": PROFILES}[group]["mine"]
+
+
+def test_a_model_of_an_installed_profiles_family_is_told_by_its_name(extend: Callable[..., None]) -> None:
+    code = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile('{}', '{}', max)"
+    extend("regioncap.profiles", "llava", code.format("llava", "llava"))
+    assert profile_of("acme/LLaVA-7b") == "llava"
+    assert profile_of("acme/Qwen3-VL-8B") == "qwen3-vl"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from regioncap.drop.rows import RowReader
-from regioncap.errors import DropError, UnforeseenError
+from regioncap.errors import DropError, ExtensionError, UnforeseenError
 from regioncap.regions.records import PlannedRow, Rejected
 from regioncap.steps.plan import MAX_SHARDS
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest, commit
@@ -215,13 +215,25 @@ def test_another_model_makes_a_new_build(place: Place) -> None:
     assert not place.plan(model="another").unchanged
 
 
-@pytest.mark.parametrize("group", ["regioncap.gates", "regioncap.proposers"])
-def test_another_version_of_an_installed_gate_or_of_the_detector_in_use_makes_a_new_build(
-    place: Place, extend: Callable[..., None], group: str
+READER = "from regioncap.drop.readers import READERS, Reader\nit = Reader(('.jsonl',), READERS['jsonl'].rows)"
+STYLE = "from regioncap.marks.styles import MarkStyle\nit = MarkStyle('mine')"
+PROFILE = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile('mine', None, lambda w, h: (w, h))"
+
+
+@pytest.mark.parametrize(
+    ("group", "code", "using"),
+    [
+        ("regioncap.gates", "from regioncap.gates import Gate\nit = Gate('mine', 'warn', lambda answer: None)", {}),
+        ("regioncap.proposers", "def it(image): return []", {"when_no_boxes": "mine"}),
+        ("regioncap.readers", READER, {"input_format": "mine"}),
+        ("regioncap.styles", STYLE, {"mark_style": "mine"}),
+        ("regioncap.profiles", PROFILE, {"model_profile": "mine"}),
+    ],
+)
+def test_another_version_of_a_gate_or_of_what_is_in_use_makes_a_new_build(
+    place: Place, extend: Callable[..., None], group: str, code: str, using: dict[str, Any]
 ) -> None:
-    code = "from regioncap.gates import Gate\nit = Gate('mine', 'warn', lambda answer: None)"
     place.good_rows(1)
-    using = {"when_no_boxes": "mine"} if group == "regioncap.proposers" else {}
     extend(group, "mine", code, version="1.0")
     published(place, place.plan(**using))
     assert place.plan(**using).unchanged
@@ -229,11 +241,21 @@ def test_another_version_of_an_installed_gate_or_of_the_detector_in_use_makes_a_
     assert not place.plan(**using).unchanged
 
 
-def test_a_detector_that_is_not_used_has_no_say(place: Place, extend: Callable[..., None]) -> None:
+@pytest.mark.parametrize(
+    "group", ["regioncap.proposers", "regioncap.readers", "regioncap.styles", "regioncap.profiles"]
+)
+def test_what_is_installed_and_not_used_has_no_say(place: Place, extend: Callable[..., None], group: str) -> None:
     place.good_rows(1)
     published(place, place.plan())
-    extend("regioncap.proposers", "mine", "it = None")
+    extend(group, "mine", "it = None")
     assert place.plan().unchanged
+
+
+def test_what_is_in_use_and_cannot_be_used_is_named_at_the_start(place: Place, extend: Callable[..., None]) -> None:
+    place.good_rows(1)
+    extend("regioncap.proposers", "mine", "it = None")
+    with pytest.raises(ExtensionError, match=r"the detector mine .* is no function; .* uninstall .*mine-package"):
+        place.plan(when_no_boxes="mine")
 
 
 def test_a_changed_image_makes_a_new_build(place: Place) -> None:

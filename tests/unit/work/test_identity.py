@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from regioncap.gates import GATES
 from regioncap.work import identity
 from regioncap.work.identity import DECIDING, code_hash, hash_of_sources, identity_of
 from tests.builders import Place, settings
@@ -83,7 +84,7 @@ def test_changed_code_judges_the_kept_answers_anew_and_asks_nothing(
 def test_a_gate_of_ones_own_counts_by_its_source(extend, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code = "from regioncap.gates import Gate\nit = Gate('short', 'warn', lambda answer: None)\n"
     extend("regioncap.gates", "short", code)
-    (source,) = identity.source_of("regioncap.gates", "short")
+    (source,) = GATES.source("short")
     before = identity_of(settings(), "a")
     source.write_text(code + "# the same\n")
     assert identity_of(settings(), "a") == before

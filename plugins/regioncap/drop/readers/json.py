@@ -1,0 +1,27 @@
+"""Manifests that are one JSON array of objects."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from regioncap.drop.readers.reader import Reader, Row
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
+
+
+def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
+    rows = json.loads(manifest.read_bytes())
+    if not isinstance(rows, list):
+        raise ValueError("it is not an array of objects")
+    for number, value in enumerate(rows, start=1):
+        yield _object_row(number, value)
+
+
+def _object_row(number: int, value: Any) -> Row:
+    if isinstance(value, dict):
+        return Row(number, value)
+    return Row(number, None, RowError(Code.NOT_AN_OBJECT, "the row is not an object"), value)
+
+
+READER = Reader((".json",), _rows)

@@ -1,0 +1,58 @@
+"""Manifests in Parquet, of which only the columns that RegionCap uses are read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from regioncap.drop.readers.reader import Reader, Row
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
+
+
+def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
+    try:
+        yield from _read(manifest, image_key, bbox_key)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+
+
+def _read(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
+    faults = {"id": Code.ID_INVALID, image_key: Code.IMAGE_NOT_A_PATH, bbox_key: Code.BBOX_NOT_A_LIST}
+    number = 0
+    with pq.ParquetFile(manifest) as table:
+        # Whole columns only: to Parquet, `a.b` is also the field `b` of the column `a`.
+        wanted = [name for name in faults if name in table.schema_arrow.names]
+        for batch in table.iter_batches(batch_size=1_000, columns=wanted):
+            try:
+                values = batch.to_pylist()
+            except (ValueError, OverflowError, pa.ArrowException):
+                # One of them has something in it that Python cannot hold.
+                rows = [_parquet_row(number + place, batch.slice(place - 1, 1), faults) for place in _places(batch)]
+            else:
+                rows = [Row(number + place, value) for place, value in zip(_places(batch), values, strict=True)]
+            yield from rows
+            number += batch.num_rows
+
+
+def _places(batch: pa.RecordBatch) -> range:
+    return range(1, batch.num_rows + 1)
+
+
+def _parquet_row(number: int, row: pa.RecordBatch, faults: dict[str, Code]) -> Row:
+    """A row of its own, as far as it can be read."""
+    value: dict[str, Any] = {}
+    fault: RowError | None = None
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            value[name] = column[0].as_py()
+        except UnicodeDecodeError as error:
+            fault = RowError(Code.NOT_UTF8, f"{name} is not UTF-8: {error}")
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            fault = RowError(faults[name], f"{name} cannot be read: {error}")
+    return Row(number, value) if fault is None else Row(number, None, fault, value)
+
+
+READER = Reader((".parquet",), _rows)

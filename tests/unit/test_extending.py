@@ -1,0 +1,100 @@
+"""The package of docs/extending.md, as it stands there."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.detectors import DETECTORS
+from regioncap.drop.readers import READERS
+from regioncap.exports import EXPORTERS
+from regioncap.extend import Registry
+from regioncap.gates import GATES
+from regioncap.marks.profiles import PROFILES, profile_of
+from regioncap.marks.styles import STYLES
+from tests.builders import ROOT, Place, encoded
+from tests.fake_vlm import FakeVlm, completion
+from tests.steps import build, jpeg_of, records
+
+PAGE = (ROOT / "docs/extending.md").read_text("utf-8")
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "regioncap.gates": GATES, "regioncap.proposers": DETECTORS, "regioncap.readers": READERS,
+    "regioncap.exporters": EXPORTERS, "regioncap.styles": STYLES, "regioncap.profiles": PROFILES,
+}  # fmt: skip
+
+
+def entry_points() -> dict[str, dict[str, str]]:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    found: dict[str, dict[str, str]] = tomllib.loads(text)["project"]["entry-points"]
+    return found
+
+
+def modules() -> dict[str, str]:
+    """The page's modules by their names."""
+    blocks = re.findall(r"^```python\n# (\S+)\.py\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    return {path.replace("/", "."): code for path, code in blocks}
+
+
+@pytest.fixture
+def package(extend: Callable[..., None]) -> None:
+    for group, points in entry_points().items():
+        for name, place in points.items():
+            module, _, thing = place.partition(":")
+            extend(group, name, f"{modules()[module]}\nit = {thing}\n")
+
+
+def test_the_page_has_every_kind_whole_and_in_its_table() -> None:
+    assert set(entry_points()) == set(REGISTRIES)
+    places = [place.partition(":")[0] for points in entry_points().values() for place in points.values()]
+    assert sorted(places) == sorted(modules())
+    assert all(f"| `{group}` |" in PAGE for group in REGISTRIES)
+    chosen = re.findall(r"^\| \[.*?\| `regioncap\.\w+` \| `(\w+)` \|", PAGE, re.MULTILINE)
+    assert len(chosen) == 5 and set(chosen) <= set(BuildSettings.model_fields)
+
+
+def test_every_example_can_be_used(package: None) -> None:
+    for group, points in entry_points().items():
+        assert REGISTRIES[group].added == list(points)
+        assert all(REGISTRIES[group][name] is not None for name in points)
+    assert profile_of("acme/Acme-VL-7B") == "acme-vl"
+
+
+def test_one_build_uses_all_of_them(package: None, tmp_path: Path, vlm: FakeVlm) -> None:
+    place = Place(tmp_path)
+    image = Image.new("RGB", (400, 300), (250, 250, 250))
+    image.paste((200, 30, 30), (100, 60, 180, 160))
+    for name in ("a.png", "b.png"):
+        place.put(name, encoded(image, "PNG"))
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    annotations = [{"image_id": 1, "bbox": [100, 60, 50, 50]}]
+    place.put("list.coco.json", json.dumps({"images": images, "annotations": annotations}))
+    vlm.behave = lambda number, body: completion('{"<region1>": "a can of Pepsi"}')
+    published = build(
+        place, vlm, input_format="coco", when_no_boxes="foreground", mark_style="circle", model_profile="acme-vl",
+        export_formats=["pairs"],
+    )  # fmt: skip
+    first, second = records(place)
+    assert (first["id"], first["bbox"], first["type"]) == ("1", [[100, 60, 50, 50]], "with_bbox")
+    assert (second["id"], second["bbox"]) == ("2", [[100, 60, 80, 100]])
+    assert first["checks"] == second["checks"] == ["no_brands"]
+    system, user = vlm.requests[0]["messages"]
+    assert "In the image each region is circled" in system["content"] and "framed" not in system["content"]
+    assert jpeg_of(user["content"][0]).size == (448, 448)
+    (export,) = published.manifest.exports
+    assert "/exports/pairs/" in export.path
+    pairs = [json.loads(line) for line in place.partition.read(export.path).splitlines()]
+    assert pairs[0] == {"image": "a.png", "bbox": [100, 60, 50, 50], "text": "a can of Pepsi"}
+    assert len(pairs) == 2
+
+
+def test_what_is_no_coco_file_is_a_fault_of_the_drop(package: None, tmp_path: Path) -> None:
+    file = tmp_path / "list.coco.json"
+    file.write_text('{"images": []}')
+    with pytest.raises(ValueError, match=r"it is no COCO file: KeyError\('annotations'\)"):
+        list(READERS["coco"].rows(file, "image", "bbox"))
