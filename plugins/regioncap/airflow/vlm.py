@@ -1,4 +1,4 @@
-"""From the connection `regioncap_vlm` to what questions are put to.
+"""From an Airflow connection, by default `regioncap_vlm`, to what questions are put to.
 
 The connection's host is the servers' base URL (`http://vllm:8000/v1`), or several with commas between them; its
 password the API key if they want one. Its extra holds `model` (the name that the servers serve), and may hold
@@ -26,23 +26,25 @@ VLM_CONNECTION = "regioncap_vlm"
 MANAGED = "managed"
 
 
-def vlm_from_connection(waiting: Callable[[Sequence[str]], None] = lambda lines: None) -> Vlm:
+def vlm_from_connection(
+    conn_id: str = VLM_CONNECTION, waiting: Callable[[Sequence[str]], None] = lambda lines: None
+) -> Vlm:
     """What the connection describes; `waiting` gets the log of a server that is being started.
 
     Raises VlmSetupError where the connection describes nothing.
     """
-    connection = BaseHook.get_connection(VLM_CONNECTION)
+    connection = BaseHook.get_connection(conn_id)
     host, extra = connection.host or "", dict(connection.extra_dejson)
     try:
         if host.strip() == MANAGED:
             return _managed(extra, waiting)
         base_urls = tuple(url.strip() for url in host.split(",") if url.strip())
         if not base_urls:
-            raise VlmSetupError(f"the connection {VLM_CONNECTION} has no host: set it to http://<server>:8000/v1")
+            raise VlmSetupError(f"the connection {conn_id} has no host: set it to http://<server>:8000/v1")
         return _endpoint(base_urls=base_urls, api_key=connection.password or "", **extra)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise VlmSetupError(f"the connection {VLM_CONNECTION} does not describe a VLM server: {faults}") from None
+        raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {faults}") from None
 
 
 def _managed(extra: dict[str, Any], waiting: Callable[[Sequence[str]], None]) -> ManagedServer:
