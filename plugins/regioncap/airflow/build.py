@@ -1,4 +1,7 @@
-"""The steps of a build as Airflow operators. Each opens the places of its run and calls one function."""
+"""The steps of a build as Airflow operators. Each opens the places of its run and calls one function.
+
+Their `drops_conn_id`, `warehouse_conn_id` (for the work area too) and `vlm_conn_id` name connections of Airflow's.
+"""
 
 import time
 from collections.abc import Callable, Sequence
