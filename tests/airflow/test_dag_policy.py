@@ -168,6 +168,15 @@ def test_the_deployment_gives_defaults_to_params(monkeypatch: pytest.MonkeyPatch
     assert "REGIONCAP_PARAMS has names that are no params: shardsize" in error
 
 
+def test_a_variable_that_makes_no_sense_is_an_import_error_that_says_what_would_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REGIONCAP_WAIT_HOURS", "noon")
+    errors = _bag().import_errors.values()
+    assert len(errors) == 3
+    assert all("REGIONCAP_WAIT_HOURS is 'noon': it has to be a number from 0 to 24" in error for error in errors)
+
+
 def test_long_texts_get_a_field_of_several_lines(dag: DAG) -> None:
     for name in ("prompt", "system_prompt"):
         assert dag.params.get_param(name).schema["format"] == "multiline"

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from regioncap.airflow.vlm import vlm_from_connection
+from regioncap.airflow import vlm as module
+from regioncap.airflow.vlm import VlmHook, vlm_from_connection
 from regioncap.errors import VlmSetupError
+from regioncap.processes import free_ports
 from regioncap.vlm.client import Endpoint
 from regioncap.vlm.managed import ManagedServer
+from tests.fake_vlm import MODEL, FakeVlm
 
 
 @pytest.fixture
@@ -67,6 +70,7 @@ def test_airflows_secrets_do_not_get_into_a_managed_servers_environment(
         ("managed", {"server": {"model": "m"}}, "python: "),
         ("managed", {"server": {"python": "/p", "model": "m", "dtype": "int3"}}, "dtype: "),
         ("managed", {"server": {"python": "/p", "model": "m"}, "idle_seconds": "long"}, "valid number"),
+        ("managed", {"server": {"python": "/p", "model": "m"}, "model": "m"}, "has model beside `server`"),
     ],
 )
 def test_what_describes_no_server_is_said_with_the_field_at_fault(
@@ -75,3 +79,41 @@ def test_what_describes_no_server_is_said_with_the_field_at_fault(
     connect(host, **extra)
     with pytest.raises(VlmSetupError, match=message):
         vlm_from_connection()
+
+
+def test_what_is_left_empty_in_the_form_is_not_given(connect: Any) -> None:
+    connect("http://gpu:8000/v1", model="m", max_in_flight=None, local_media_path="", server={}, idle_seconds=None)
+    assert vlm_from_connection() == Endpoint(base_urls=("http://gpu:8000/v1",), model="m")
+    server = {"python": "/v/python", "model": "m"}
+    connect("managed", model="", local_media_path=None, server=server)
+    assert isinstance(vlm_from_connection(), ManagedServer)
+
+
+def test_a_connections_test_says_that_the_model_is_served(connect: Any, vlm: FakeVlm) -> None:
+    connect(vlm.url, model=MODEL)
+    assert VlmHook().test_connection() == (True, f"the server at {vlm.url} serves {MODEL}")
+
+
+def test_a_connections_test_says_what_is_served_instead(connect: Any, vlm: FakeVlm) -> None:
+    connect(vlm.url, model="another")
+    good, said = VlmHook().test_connection()
+    assert not good and f"serves {MODEL}, not 'another'" in said
+
+
+def test_a_connections_test_looks_at_every_server(connect: Any, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TEST_SECONDS", 0.1)
+    connect(f"{vlm.url},http://127.0.0.1:{free_ports(1)[0]}/v1", model=MODEL)
+    good, said = VlmHook().test_connection()
+    assert not good and f"{vlm.url} serves {MODEL}; the server at " in said and "did not answer" in said
+
+
+def test_a_connections_test_starts_no_server(connect: Any) -> None:
+    connect("managed", server={"python": "/v/python", "model": "org/model"})
+    good, said = VlmHook().test_connection()
+    assert good and "tasks start a server of org/model" in said
+
+
+def test_a_connections_test_says_which_field_is_at_fault(connect: Any) -> None:
+    connect("http://gpu:8000/v1", model="m", max_in_flight="many")
+    good, said = VlmHook().test_connection()
+    assert not good and "max_in_flight: " in said

@@ -14,8 +14,7 @@ from deploy.docker import dotenv
 from deploy.docker.init import buckets, connections, make_buckets, pools
 from deploy.local.paths import ROOT
 from deploy.local.stack import demo_server
-from regioncap.config import deployment
-from regioncap.config.deployment import Deployment
+from regioncap.config.deployment import Deployment, variable
 from regioncap.errors import ServiceError
 from regioncap.vlm.server import ServerConfig, command
 from tests.compose.cluster import read
@@ -87,7 +86,7 @@ def test_workers_get_the_secrets_that_they_need_and_no_other(tmp_path: Path) -> 
 
 def variables_of_the_deployment() -> set[str]:
     """What config/deployment.py reads."""
-    return set(re.findall(r"^REGIONCAP_\w+", str(deployment.__doc__), re.MULTILINE))
+    return {variable(field) for field in Deployment.model_fields}
 
 
 def test_every_setting_of_the_deployment_gets_to_every_part_of_airflow(services: dict[str, Any]) -> None:

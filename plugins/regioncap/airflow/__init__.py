@@ -4,6 +4,7 @@
 `wait_for_drop`, `drop_ready`  the sensor, and what it defers to
 `params`                the form, and from a run to its settings
 `places`, `vlm`         from Airflow's connections to stores and the VLM
+`provider`              the form of a VLM connection in Airflow's UI
 `approval`              what a person is asked before a build is published
 `notify`, `deadline`    who is told how runs end, and when a night is overdue
 `late`, `late_dates`    drops that came after their own night

@@ -1,4 +1,7 @@
-"""The steps of a build as Airflow operators. Each opens the places of its run and calls one function."""
+"""The steps of a build as Airflow operators. Each opens the places of its run and calls one function.
+
+Their `drops_conn_id`, `warehouse_conn_id` (for the work area too) and `vlm_conn_id` name connections of Airflow's.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,9 +13,16 @@ from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
 from regioncap.airflow.params import drop_date_of, settings_of
-from regioncap.airflow.places import check_places, open_drop, open_partition, open_work
+from regioncap.airflow.places import (
+    DROPS_CONNECTION,
+    WAREHOUSE_CONNECTION,
+    check_places,
+    open_drop,
+    open_partition,
+    open_work,
+)
 from regioncap.airflow.progress import report_progress, told
-from regioncap.airflow.vlm import vlm_from_connection
+from regioncap.airflow.vlm import VLM_CONNECTION, vlm_from_connection
 from regioncap.ask.asking import AskProgress
 from regioncap.errors import PartitionBusyError, PermanentError
 from regioncap.steps.caption import caption_shard
@@ -64,10 +74,23 @@ class PlanOperator(BaseOperator):
     Returns the list of shard ids, to be mapped over, and pushes a PlanHandle as the XCom `plan`.
     """
 
+    def __init__(
+        self,
+        *,
+        drops_conn_id: str = DROPS_CONNECTION,
+        warehouse_conn_id: str = WAREHOUSE_CONNECTION,
+        vlm_conn_id: str = VLM_CONNECTION,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.drops_conn_id = drops_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
+        self.vlm_conn_id = vlm_conn_id
+
     def execute(self, context: Context) -> list[str]:
         date, settings = drop_date_of(context), settings_of(context["params"])
         check_places(settings)
-        work = open_work(settings.work_root, date)
+        work = open_work(settings.work_root, date, self.warehouse_conn_id)
         lease = Lease(work, context["run_id"])
         lease.take()
         say = _every(_LOG_EVERY_SECONDS)
@@ -79,11 +102,11 @@ class PlanOperator(BaseOperator):
 
         plan = plan_build(
             date=date,
-            drop=open_drop(settings.drops_uri, date),
+            drop=open_drop(settings.drops_uri, date, self.drops_conn_id),
             work=work,
-            partition=open_partition(settings.warehouse_uri, date),
+            partition=open_partition(settings.warehouse_uri, date, self.warehouse_conn_id),
             settings=settings,
-            model=vlm_from_connection().model,
+            model=vlm_from_connection(self.vlm_conn_id).model,
             run_id=context["run_id"],
             progress=progress,
         )
@@ -116,13 +139,14 @@ class ShardsToProposeOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("plan",)
 
-    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any, warehouse_conn_id: str = WAREHOUSE_CONNECTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan = plan
+        self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> list[str]:
         handle: PlanHandle = self.plan
-        work = open_work(handle["work_uri"], handle["date"])
+        work = open_work(handle["work_uri"], handle["date"], self.warehouse_conn_id)
         return Plan.load(work, handle["plan_id"]).shards_to_propose
 
 
@@ -131,18 +155,26 @@ class _ShardOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("plan", "shard")
 
-    def __init__(self, *, plan: Any, shard: Any, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any, shard: Any, warehouse_conn_id: str = WAREHOUSE_CONNECTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan = plan
         self.shard = shard
+        self.warehouse_conn_id = warehouse_conn_id
+
+    def _work(self) -> Store:
+        return open_work(self.plan["work_uri"], self.plan["date"], self.warehouse_conn_id)
 
 
 class RenderOperator(_ShardOperator):
     """Marks the images of a shard. Returns how many rows are marked and rejected."""
 
+    def __init__(self, *, drops_conn_id: str = DROPS_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.drops_conn_id = drops_conn_id
+
     def execute(self, context: Context) -> dict[str, int]:
         handle: PlanHandle = self.plan
-        work = open_work(handle["work_uri"], handle["date"])
+        work = self._work()
         lease, say = take_lease(work, context), _every(_LOG_EVERY_SECONDS)
 
         def progress(done: int, rows: int) -> None:
@@ -151,7 +183,7 @@ class RenderOperator(_ShardOperator):
                 self.log.info("%s of %s images marked", f"{done:,}", f"{rows:,}")
 
         marked, rejected = render_shard(
-            drop=open_drop(handle["drops_uri"], handle["date"]),
+            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
             work=work,
             shard_id=self.shard,
             plan=Plan.load(work, handle["plan_id"]),
@@ -163,9 +195,13 @@ class RenderOperator(_ShardOperator):
 class _AskOperator(_ShardOperator):
     """A step that asks the VLM. Returns how many questions there were, had an answer before, and were asked."""
 
+    def __init__(self, *, vlm_conn_id: str = VLM_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vlm_conn_id = vlm_conn_id
+
     def execute(self, context: Context) -> dict[str, Any]:
         handle: PlanHandle = self.plan
-        work = open_work(handle["work_uri"], handle["date"])
+        work = self._work()
         lease, say = take_lease(work, context), _every(_LOG_EVERY_SECONDS)
 
         def progress(at: AskProgress) -> None:
@@ -179,7 +215,8 @@ class _AskOperator(_ShardOperator):
             for line in lines:
                 self.log.info("vLLM: %s", line)
 
-        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm_from_connection(waiting), progress)
+        vlm = vlm_from_connection(self.vlm_conn_id, waiting)
+        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm, progress)
         self.log.info(
             "%s questions: %s answered in an earlier try, %s in the published build, %s asked now",
             *(counts.questions, counts.kept, counts.taken_over, counts.asked),
@@ -195,11 +232,15 @@ class _AskOperator(_ShardOperator):
 class ProposeOperator(_AskOperator):
     """Asks the VLM where things are in the images of a shard that come without boxes."""
 
+    def __init__(self, *, drops_conn_id: str = DROPS_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.drops_conn_id = drops_conn_id
+
     def ask(
         self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
     ) -> AskCounts:
         return propose_shard(
-            drop=open_drop(handle["drops_uri"], handle["date"]),
+            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
             work=work,
             shard_id=self.shard,
             plan=plan,
@@ -222,17 +263,18 @@ class ValidateOperator(_ShardOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         handle: PlanHandle = self.plan
-        work = open_work(handle["work_uri"], handle["date"])
+        work = self._work()
         take_lease(work, context)
         records, rejected = validate_shard(work=work, shard_id=self.shard, plan=Plan.load(work, handle["plan_id"]))
         self.log.info("%s records, %s rejected rows", records, rejected)
         return {"records": records, "rejected": rejected}
 
 
-def release_lease(context: Context) -> None:
+def release_lease(context: Context, warehouse_conn_id: str = WAREHOUSE_CONNECTION) -> None:
     """Failure callback of the DAG: a failed run does not keep the next one waiting for its lease to expire."""
     settings = settings_of(context["params"])
-    Lease(open_work(settings.work_root, drop_date_of(context)), context["run_id"]).release()
+    work = open_work(settings.work_root, drop_date_of(context), warehouse_conn_id)
+    Lease(work, context["run_id"]).release()
 
 
 def take_lease(work: Store, context: Context) -> Lease:

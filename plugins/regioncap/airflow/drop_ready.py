@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from regioncap.airflow.places import open_drop
+from regioncap.airflow.places import DROPS_CONNECTION, open_drop
 from regioncap.drop.drop import Readiness, not_ready
 from regioncap.errors import PermanentError
 
@@ -19,7 +19,14 @@ class DropReadyTrigger(BaseTrigger):
     """
 
     def __init__(
-        self, *, drops_uri: str, date: str, readiness: Readiness, deadline: float, poke_interval: float
+        self,
+        *,
+        drops_uri: str,
+        date: str,
+        readiness: Readiness,
+        deadline: float,
+        poke_interval: float,
+        drops_conn_id: str = DROPS_CONNECTION,
     ) -> None:
         super().__init__()
         self.drops_uri = drops_uri
@@ -27,6 +34,7 @@ class DropReadyTrigger(BaseTrigger):
         self.readiness = readiness
         self.deadline = deadline
         self.poke_interval = poke_interval
+        self.drops_conn_id = drops_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -37,6 +45,7 @@ class DropReadyTrigger(BaseTrigger):
                 "readiness": self.readiness,
                 "deadline": self.deadline,
                 "poke_interval": self.poke_interval,
+                "drops_conn_id": self.drops_conn_id,
             },
         )
 
@@ -60,4 +69,5 @@ class DropReadyTrigger(BaseTrigger):
             await asyncio.sleep(min(self.poke_interval, max(0.1, self.deadline - time.time())))
 
     def _look(self) -> str | None:
-        return not_ready(open_drop(self.drops_uri, self.date), self.readiness, time.time())
+        drop = open_drop(self.drops_uri, self.date, self.drops_conn_id)
+        return not_ready(drop, self.readiness, time.time())

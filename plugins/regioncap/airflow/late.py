@@ -8,7 +8,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from regioncap.airflow.late_dates import late_dates, run_id
 from regioncap.airflow.params import drop_date_of, nightly_settings
-from regioncap.airflow.places import open_drop, open_partition, open_work
+from regioncap.airflow.places import (
+    DROPS_CONNECTION,
+    WAREHOUSE_CONNECTION,
+    open_drop,
+    open_partition,
+    open_work,
+)
 from regioncap.drop.drop import not_ready
 from regioncap.errors import ManifestError
 from regioncap.warehouse.manifest import current
@@ -24,10 +30,20 @@ class LateDropsOperator(BaseOperator):
     Returns what a TriggerDagRunOperator needs for each, to be mapped over. Skipped while `dag_to_run` is paused.
     """
 
-    def __init__(self, *, dag_to_run: str, days: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        dag_to_run: str,
+        days: int,
+        drops_conn_id: str = DROPS_CONNECTION,
+        warehouse_conn_id: str = WAREHOUSE_CONNECTION,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dag_to_run = dag_to_run
         self.days = days
+        self.drops_conn_id = drops_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         if context["ti"].get_dag(self.dag_to_run).is_paused:
@@ -36,17 +52,19 @@ class LateDropsOperator(BaseOperator):
 
         def is_published(date: str) -> bool:
             try:
-                return current(open_partition(settings.warehouse_uri, date))[0] is not None
+                partition = open_partition(settings.warehouse_uri, date, self.warehouse_conn_id)
+                return current(partition)[0] is not None
             except ManifestError as error:
                 # A run of this date would fail at it too.
                 self.log.warning("%s is left out: %s", date, error)
                 return True
 
         def is_late(date: str) -> bool:
-            work = open_work(settings.work_root, date)
+            work = open_work(settings.work_root, date, self.warehouse_conn_id)
+            drop = open_drop(settings.drops_uri, date, self.drops_conn_id)
             return (
                 not is_published(date)
-                and not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time()) is None
+                and not_ready(drop, settings.readiness, time.time()) is None
                 and not Lease(work, context["run_id"]).is_held()
                 and not was_somebody_asked(work)
             )

@@ -20,29 +20,29 @@ def check_places(settings: BuildSettings) -> None:
         check_allowed(uri, roots)
 
 
-def open_drop(drops_uri: str, date: str) -> Store:
+def open_drop(drops_uri: str, date: str, conn_id: str = DROPS_CONNECTION) -> Store:
     """One date's drop."""
-    return _open(drops_uri, date, DROPS_CONNECTION)
+    return _open(drops_uri, date, conn_id)
 
 
-def open_work(work_root: str, date: str) -> Store:
+def open_work(work_root: str, date: str, conn_id: str = WAREHOUSE_CONNECTION) -> Store:
     """One date's work area."""
-    return _open(work_root, partition_path(date), WAREHOUSE_CONNECTION)
+    return _open(work_root, partition_path(date), conn_id)
 
 
-def open_partition(warehouse_uri: str, date: str) -> Store:
+def open_partition(warehouse_uri: str, date: str, conn_id: str = WAREHOUSE_CONNECTION) -> Store:
     """One date's published partition."""
-    return _open(warehouse_uri, partition_path(date), WAREHOUSE_CONNECTION)
+    return _open(warehouse_uri, partition_path(date), conn_id)
 
 
-def open_warehouse(warehouse_uri: str) -> Store:
+def open_warehouse(warehouse_uri: str, conn_id: str = WAREHOUSE_CONNECTION) -> Store:
     """All published partitions."""
-    return _open(warehouse_uri, "", WAREHOUSE_CONNECTION)
+    return _open(warehouse_uri, "", conn_id)
 
 
-def _open(root: str, folder: str, connection: str) -> Store:
+def _open(root: str, folder: str, conn_id: str) -> Store:
     def client():  # type: ignore[no-untyped-def]
-        hook = S3Hook(aws_conn_id=connection)
+        hook = S3Hook(aws_conn_id=conn_id)
         # What the connection's `config_kwargs` says goes before.
         return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
 

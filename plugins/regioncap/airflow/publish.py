@@ -9,7 +9,14 @@ from airflow.sdk import Asset, Context
 from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval
 from regioncap.airflow.build import PlanHandle, take_lease
 from regioncap.airflow.openlineage import lineage
-from regioncap.airflow.places import open_drop, open_partition, open_warehouse, open_work
+from regioncap.airflow.places import (
+    DROPS_CONNECTION,
+    WAREHOUSE_CONNECTION,
+    open_drop,
+    open_partition,
+    open_warehouse,
+    open_work,
+)
 from regioncap.errors import BuildRejectedError, NotFoundError
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
@@ -29,11 +36,21 @@ class PublishOperator(HITLOperator):
 
     template_fields: Sequence[str] = ("plan",)
 
-    def __init__(self, *, plan: Any, asset: Asset, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        plan: Any,
+        asset: Asset,
+        drops_conn_id: str = DROPS_CONNECTION,
+        warehouse_conn_id: str = WAREHOUSE_CONNECTION,
+        **kwargs: Any,
+    ) -> None:
         # What is asked is known when the build is there.
         super().__init__(subject="", options=[APPROVE, REJECT], outlets=[asset], **kwargs)
         self.plan = plan
         self.asset = asset
+        self.drops_conn_id = drops_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         handle: PlanHandle = self.plan
@@ -44,10 +61,10 @@ class PublishOperator(HITLOperator):
             return self._commit(context, approved)
         staged = stage_build(
             plan=plan,
-            drop=open_drop(handle["drops_uri"], handle["date"]),
+            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
             work=work,
             partition=partition,
-            before=earlier_qualities(open_warehouse(handle["warehouse_uri"]), handle["date"]),
+            before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
             progress=self._progress(lease),
         )
         if isinstance(staged, Published):
@@ -123,7 +140,8 @@ class PublishOperator(HITLOperator):
     def _places(self) -> tuple[Store, Store]:
         """The date's work area and its published partition."""
         handle: PlanHandle = self.plan
-        return open_work(handle["work_uri"], handle["date"]), open_partition(handle["warehouse_uri"], handle["date"])
+        date, conn_id = handle["date"], self.warehouse_conn_id
+        return open_work(handle["work_uri"], date, conn_id), open_partition(handle["warehouse_uri"], date, conn_id)
 
     def _progress(self, lease: Lease) -> Callable[[str], None]:
         def progress(message: str) -> None:

@@ -1,4 +1,4 @@
-"""From the connection `regioncap_vlm` to what questions are put to.
+"""From an Airflow connection, by default `regioncap_vlm`, to what questions are put to.
 
 The connection's host is the servers' base URL (`http://vllm:8000/v1`), or several with commas between them; its
 password the API key if they want one. Its extra holds `model` (the name that the servers serve), and may hold
@@ -7,42 +7,93 @@ password the API key if they want one. Its extra holds `model` (the name that th
 
 With the host `managed`, caption tasks start a server on their own host and share it. The extra then holds `server` (how
 vLLM is started: see `ServerConfig`) instead of `model`, and may hold `idle_seconds` too: for how long a server that
-nobody uses stays.
+nobody uses stays. What is left empty in the connection's form counts as not given.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import BaseHook
 from pydantic import TypeAdapter, ValidationError
 
-from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import Endpoint, Vlm
+from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.vlm.client import Endpoint, Vlm, connect
 from regioncap.vlm.managed import IDLE_SECONDS, ManagedServer
 from regioncap.vlm.server import ServerConfig
 
 VLM_CONNECTION = "regioncap_vlm"
 MANAGED = "managed"
 
+# Who tests a connection looks at the form meanwhile.
+_TEST_SECONDS = 5.0
 
-def vlm_from_connection(waiting: Callable[[Sequence[str]], None] = lambda lines: None) -> Vlm:
+
+class VlmHook(BaseHook):
+    """The connection type of a VLM in Airflow's UI. Its form is in `provider`; *Test* calls `test_connection`."""
+
+    conn_name_attr = "vlm_conn_id"
+    default_conn_name = VLM_CONNECTION
+    conn_type = "regioncap_vlm"
+    hook_name = "RegionCap VLM"
+
+    def __init__(self, vlm_conn_id: str = VLM_CONNECTION) -> None:
+        super().__init__()
+        self.vlm_conn_id = vlm_conn_id
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether every server answers and serves the model, and what there is to say of each."""
+        try:
+            vlm = vlm_from_connection(self.vlm_conn_id)
+        except VlmSetupError as error:
+            return False, str(error)
+        if not isinstance(vlm, Endpoint):
+            return True, f"tasks start a server of {vlm.model} on their own host, when there is something to ask"
+        return asyncio.run(_looks(vlm))
+
+
+async def _looks(endpoint: Endpoint) -> tuple[bool, str]:
+    looks = await asyncio.gather(*(_look(endpoint, url) for url in endpoint.base_urls))
+    return all(good for good, _ in looks), "; ".join(said for _, said in looks)
+
+
+async def _look(endpoint: Endpoint, url: str) -> tuple[bool, str]:
+    one = replace(endpoint, base_urls=(url,), timeout_seconds=_TEST_SECONDS, patience_seconds=_TEST_SECONDS)
+    try:
+        async with connect(one) as client:
+            await client.check()
+    except (VlmSetupError, VlmUnavailableError) as error:
+        return False, str(error)
+    return True, f"the server at {url} serves {endpoint.model}"
+
+
+def vlm_from_connection(
+    conn_id: str = VLM_CONNECTION, waiting: Callable[[Sequence[str]], None] = lambda lines: None
+) -> Vlm:
     """What the connection describes; `waiting` gets the log of a server that is being started.
 
     Raises VlmSetupError where the connection describes nothing.
     """
-    connection = BaseHook.get_connection(VLM_CONNECTION)
-    host, extra = connection.host or "", dict(connection.extra_dejson)
+    connection = BaseHook.get_connection(conn_id)
+    host = connection.host or ""
+    extra = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "", {})}
     try:
         if host.strip() == MANAGED:
+            if twice := sorted(extra.keys() & {"model", "local_media_path"}):
+                raise VlmSetupError(
+                    f"the connection {conn_id} has {' and '.join(twice)} beside `server`: with the host managed, "
+                    "they belong into `server`"
+                )
             return _managed(extra, waiting)
         base_urls = tuple(url.strip() for url in host.split(",") if url.strip())
         if not base_urls:
-            raise VlmSetupError(f"the connection {VLM_CONNECTION} has no host: set it to http://<server>:8000/v1")
+            raise VlmSetupError(f"the connection {conn_id} has no host: set it to http://<server>:8000/v1")
         return _endpoint(base_urls=base_urls, api_key=connection.password or "", **extra)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise VlmSetupError(f"the connection {VLM_CONNECTION} does not describe a VLM server: {faults}") from None
+        raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {faults}") from None
 
 
 def _managed(extra: dict[str, Any], waiting: Callable[[Sequence[str]], None]) -> ManagedServer:

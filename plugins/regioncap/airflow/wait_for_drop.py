@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from regioncap.airflow.drop_ready import DropReadyTrigger
 from regioncap.airflow.params import drop_date_of, settings_of
-from regioncap.airflow.places import check_places, open_drop
+from regioncap.airflow.places import DROPS_CONNECTION, check_places, open_drop
 from regioncap.drop.drop import not_ready
 from regioncap.errors import DropError
 
@@ -21,15 +21,24 @@ class WaitForDrop(BaseOperator):
     run was started by somebody who wants to know, and fails at once. Returns the drop date.
     """
 
-    def __init__(self, *, patience: timedelta, poke_interval: timedelta, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        patience: timedelta,
+        poke_interval: timedelta,
+        drops_conn_id: str = DROPS_CONNECTION,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.patience = patience
         self.poke_interval = poke_interval
+        self.drops_conn_id = drops_conn_id
 
     def execute(self, context: Context) -> str:
         date, settings = drop_date_of(context), settings_of(context["params"])
         check_places(settings)
-        reason = not_ready(open_drop(settings.drops_uri, date), settings.readiness, time.time())
+        drop = open_drop(settings.drops_uri, date, self.drops_conn_id)
+        reason = not_ready(drop, settings.readiness, time.time())
         if reason is None:
             return date
         run = context["dag_run"]
@@ -48,6 +57,7 @@ class WaitForDrop(BaseOperator):
                 readiness=settings.readiness,
                 deadline=deadline.timestamp(),
                 poke_interval=self.poke_interval.total_seconds(),
+                drops_conn_id=self.drops_conn_id,
             ),
             method_name="resume",
         )

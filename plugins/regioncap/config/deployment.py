@@ -1,121 +1,151 @@
-"""What the deployment decides and a run may not: read from the environment of Airflow's processes.
+"""What the deployment decides and a run may not: the `REGIONCAP_*` variables of Airflow's processes.
 
-REGIONCAP_DROPS_URI       default of the param drops_uri (s3://drops)
-REGIONCAP_WAREHOUSE_URI   default of the param warehouse_uri (s3://warehouse/region_captions)
-REGIONCAP_ALLOWED_ROOTS   comma-separated URIs: drops, warehouse and work area must lie at or below one of them;
-                          by default just the two above
-REGIONCAP_MODEL_PROFILE   default of the param model_profile; without it, that of the family of REGIONCAP_VLM_MODEL, or
-                          generic where its name tells nothing
-REGIONCAP_VLM_MODEL       the model that vLLM serves, where the deployment has just one
-REGIONCAP_CAPTION_MODE    default of the param caption_mode (joint)
-REGIONCAP_PARAMS          defaults of any other params, as a JSON object: what nightly runs go by
-REGIONCAP_SCHEDULE        when nightly runs start, as a cron expression in UTC (0 0 * * *); each builds the day before
-REGIONCAP_WAIT_HOURS      so long after it was due, a nightly run whose drop is not there fails (12); at most 24: then
-                          the next night looks for it
-REGIONCAP_CATCH_UP_DAYS   so many days back, drops that came late are looked for every night (7); 0: they are not
-REGIONCAP_NOTIFIER        who is told how runs end (nobody), as JSON: `class` is the path of one of Airflow's notifiers,
-                          `on` a list of events (failure, overdue), of failure, overdue and success; all else are the
-                          notifier's arguments, templates in which `{{ message }}` is what there is to say
-REGIONCAP_OVERDUE_HOURS   a nightly run's date that is not published so long after the run was due is overdue (never)
-
-A variable that is set to nothing is one that is not set.
+`Deployment` declares each: its name (the field's, with `REGIONCAP_` before it), default, bounds and meaning. A variable
+that is set to nothing is one that is not set.
 """
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
-from regioncap.marks.profiles import profile_of
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-EVENTS = frozenset({"failure", "overdue", "success"})
+from regioncap.captions.prompts import CaptionMode
+from regioncap.marks.profiles import PROFILES, profile_of
 
-
-@dataclass(frozen=True)
-class NotifierConfig:
-    """Which notifier is called with which arguments, and on which of `EVENTS`."""
-
-    path: str
-    arguments: dict[str, Any]
-    events: frozenset[str]
+Event = Literal["failure", "overdue", "success"]
 
 
-@dataclass(frozen=True)
-class Deployment:
+class NotifierConfig(BaseModel):
+    """Which notifier is called with which arguments (all that is not named here), and on which events."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    path: str = Field(alias="class")
+    events: frozenset[Event] = Field(frozenset({"failure", "overdue"}), alias="on")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The notifier's own, by name."""
+        return self.model_extra or {}
+
+
+class Deployment(BaseSettings):
     """Defaults and limits for every run of this Airflow."""
 
-    drops_uri: str
-    warehouse_uri: str
-    allowed_roots: tuple[str, ...]
-    model_profile: str
-    caption_mode: str
-    params: dict[str, Any]
-    schedule: str
-    wait: timedelta
-    catch_up_days: int
-    notifier: NotifierConfig | None
-    overdue: timedelta | None
+    model_config = SettingsConfigDict(
+        env_prefix="REGIONCAP_", enable_decoding=False, frozen=True, validate_default=False
+    )
+
+    drops_uri: str = Field("s3://drops", description="Default of the param drops_uri.")
+    warehouse_uri: str = Field("s3://warehouse/region_captions", description="Default of the param warehouse_uri.")
+    allowed_roots: tuple[str, ...] = Field(
+        default_factory=lambda given: (given["drops_uri"], given["warehouse_uri"]),
+        description="URIs with commas between them: drops, warehouse and work area must lie at or below one of them. "
+        "By default just the two above.",
+    )
+    vlm_model: str = Field("", description="The model that vLLM serves, where the deployment has just one.")
+    model_profile: str = Field(
+        default_factory=lambda given: profile_of(given["vlm_model"]),
+        description="Default of the param model_profile. Without it, that of the family of the model above, or generic "
+        "where its name tells nothing.",
+        json_schema_extra={"enum": [*sorted(PROFILES)]},
+    )
+    caption_mode: CaptionMode = Field("joint", description="Default of the param caption_mode.")
+    params: Json[dict[str, Any]] = Field(
+        {}, description="Defaults of any other params: what nightly runs go by.", examples=['{"shard_size": 256}']
+    )
+    schedule: str = Field(
+        "0 0 * * *",
+        description="When nightly runs start, as a cron expression in UTC; each builds the day before.",
+    )
+    wait_hours: float = Field(
+        12,
+        ge=0,
+        le=24,  # then the next night looks for it
+        description="So long after it was due, a nightly run whose drop is not there fails.",
+    )
+    catch_up_days: int = Field(
+        7, ge=0, le=366, description="So many days back, drops that came late are looked for every night. 0: never."
+    )
+    notifier: Json[NotifierConfig] | None = Field(
+        None,
+        description="Who is told how runs end: `class` is the path of one of Airflow's notifiers, `on` a list of "
+        "events; all else are the notifier's arguments, templates in which `{{ message }}` is what there is to say.",
+        examples=[
+            '{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", "to": "team@example.com", '
+            '"subject": "{{ message }}"}'
+        ],
+    )
+    overdue_hours: float = Field(
+        0,
+        ge=0,
+        le=24 * 7,
+        description="A nightly run's date that is not published so long after the run was due is overdue. 0: never.",
+    )
+
+    @property
+    def wait(self) -> timedelta:
+        """How long a nightly run waits for its drop."""
+        return timedelta(hours=self.wait_hours)
+
+    @property
+    def overdue(self) -> timedelta | None:
+        """How long after it was due a nightly run's date is overdue; None: never."""
+        return timedelta(hours=self.overdue_hours) if self.overdue_hours else None
+
+    @field_validator("allowed_roots", mode="before")
+    @classmethod
+    def _split(cls, text: str) -> list[str]:
+        return [root.strip() for root in text.split(",") if root.strip()]
+
+    @field_validator("model_profile")
+    @classmethod
+    def _known_profile(cls, name: str) -> str:
+        if name not in PROFILES:
+            raise ValueError("no such profile")
+        return name
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing is read but what `from_environment` reads: no file, and no secrets' folder."""
+        return (init_settings,)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
-        """Read the variables above. Raises ValueError where one makes no sense."""
-        environment = {name: value.strip() for name, value in environment.items() if value.strip()}
-        drops_uri = environment.get("REGIONCAP_DROPS_URI", "s3://drops")
-        warehouse_uri = environment.get("REGIONCAP_WAREHOUSE_URI", "s3://warehouse/region_captions")
-        overdue = _number(environment, "REGIONCAP_OVERDUE_HOURS", 0, most=24 * 7)
-        roots = environment.get("REGIONCAP_ALLOWED_ROOTS", f"{drops_uri},{warehouse_uri}")
-        return cls(
-            drops_uri=drops_uri,
-            warehouse_uri=warehouse_uri,
-            allowed_roots=tuple(root.strip() for root in roots.split(",") if root.strip()),
-            model_profile=environment.get("REGIONCAP_MODEL_PROFILE")
-            or profile_of(environment.get("REGIONCAP_VLM_MODEL", "")),
-            caption_mode=environment.get("REGIONCAP_CAPTION_MODE", "joint"),
-            params=_params(environment.get("REGIONCAP_PARAMS", "").strip() or "{}"),
-            schedule=environment.get("REGIONCAP_SCHEDULE", "0 0 * * *"),
-            wait=timedelta(hours=_number(environment, "REGIONCAP_WAIT_HOURS", 12, most=24)),
-            catch_up_days=int(_number(environment, "REGIONCAP_CATCH_UP_DAYS", 7, most=366)),
-            notifier=_notifier(environment.get("REGIONCAP_NOTIFIER", "").strip()),
-            overdue=timedelta(hours=overdue) if overdue else None,
-        )
+        """Read the variables. Raises ValueError, which names every one that makes no sense, and says what would do."""
+        variables = EnvSettingsSource(cls)
+        given = {name.lower(): value.strip() for name, value in environment.items() if value.strip()}
+        variables.env_vars = given
+        try:
+            return cls(**variables())
+        except ValidationError as error:
+            faults = [(fault["loc"], fault["msg"]) for fault in error.errors()]
+        raise ValueError("; ".join(_fault(given, *map(str, loc), message=message) for loc, message in faults))
 
 
-def _number(environment: Mapping[str, str], name: str, default: float, *, most: float) -> float:
-    """A number from 0 to `most`. Raises ValueError, which says what is wrong."""
-    text = environment.get(name, "").strip()
-    try:
-        value = float(text) if text else default
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= most:
-        raise ValueError(f"{name} is {text!r}: it has to be a number from 0 to {most:g}")
-    return value
+def variable(field: str) -> str:
+    """The name of the variable that a field of `Deployment` is read from."""
+    return f"REGIONCAP_{field.upper()}"
 
 
-def _params(text: str) -> dict[str, Any]:
-    try:
-        params = json.loads(text)
-    except ValueError:
-        params = None
-    if not isinstance(params, dict):
-        raise ValueError(f'REGIONCAP_PARAMS is {text!r}: it has to be a JSON object such as {{"shard_size": 256}}')
-    return params
-
-
-def _notifier(text: str) -> NotifierConfig | None:
-    if not text:
-        return None
-    try:
-        config = json.loads(text)
-        path, events = config.pop("class"), frozenset(config.pop("on", ["failure", "overdue"]))
-        if not isinstance(path, str) or not events <= EVENTS:
-            raise ValueError(f"`class` has to be a path, and `on` a list of {', '.join(sorted(EVENTS))}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            'REGIONCAP_NOTIFIER has to be JSON such as {"class": '
-            '"airflow.providers.smtp.notifications.smtp.SmtpNotifier", "to": "team@example.com", '
-            f'"subject": "{{{{ message }}}}"}}: {error!r}'
-        ) from None
-    return NotifierConfig(path, config, events)
+def _fault(given: Mapping[str, str], field: str, *inside: str, message: str) -> str:
+    """What is wrong with a variable, and what would do. What is JSON is not repeated: it may be long, or hold a key."""
+    schema = Deployment.model_json_schema()["properties"][field]
+    if "examples" in schema:
+        return f"{variable(field)} has to be JSON such as {schema['examples'][0]}: {': '.join((*inside, message))}"
+    if "enum" in schema:
+        wanted = f"one of {', '.join(schema['enum'])}"
+    else:
+        number = "a whole number" if schema["type"] == "integer" else "a number"
+        wanted = f"{number} from {schema['minimum']:g} to {schema['maximum']:g}"
+    return f"{variable(field)} is {given[variable(field).lower()]!r}: it has to be {wanted}"

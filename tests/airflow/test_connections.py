@@ -1,0 +1,118 @@
+"""Which of Airflow's connections the operators use."""
+
+import json
+import re
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Asset, BaseOperator
+
+from regioncap.airflow.build import (
+    CaptionOperator,
+    PlanOperator,
+    ProposeOperator,
+    RenderOperator,
+    ShardsToProposeOperator,
+    ValidateOperator,
+)
+from regioncap.airflow.drop_ready import DropReadyTrigger
+from regioncap.airflow.late import LateDropsOperator
+from regioncap.airflow.places import open_drop, open_partition, open_warehouse, open_work
+from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.vlm import vlm_from_connection
+from regioncap.airflow.wait_for_drop import WaitForDrop
+from regioncap.errors import VlmSetupError
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHERS = {"drops_conn_id": "street_drops", "warehouse_conn_id": "street_warehouse", "vlm_conn_id": "street_vlm"}
+OURS = {
+    "drops_conn_id": "regioncap_drops",
+    "warehouse_conn_id": "regioncap_warehouse",
+    "vlm_conn_id": "regioncap_vlm",
+}
+TAKES: list[tuple[Any, set[str]]] = [
+    (partial(WaitForDrop, patience=timedelta(0), poke_interval=timedelta(1)), {"drops_conn_id"}),
+    (PlanOperator, set(OURS)),
+    (partial(ShardsToProposeOperator, plan={}), {"warehouse_conn_id"}),
+    (partial(ProposeOperator, plan={}, shard="0"), set(OURS)),
+    (partial(RenderOperator, plan={}, shard="0"), {"drops_conn_id", "warehouse_conn_id"}),
+    (partial(CaptionOperator, plan={}, shard="0"), {"warehouse_conn_id", "vlm_conn_id"}),
+    (partial(ValidateOperator, plan={}, shard="0"), {"warehouse_conn_id"}),
+    (partial(PublishOperator, plan={}, asset=Asset("a")), {"drops_conn_id", "warehouse_conn_id"}),
+    (partial(LateDropsOperator, dag_to_run="a", days=1), {"drops_conn_id", "warehouse_conn_id"}),
+]
+
+
+def connections_of(operator: BaseOperator) -> dict[str, str]:
+    return {name: getattr(operator, name) for name in OURS if hasattr(operator, name)}
+
+
+@pytest.mark.parametrize(("make", "takes"), TAKES)
+def test_every_operator_takes_the_connections_that_it_uses(make: Any, takes: set[str]) -> None:
+    assert connections_of(make(task_id="t")) == {name: OURS[name] for name in takes}
+    others = {name: OTHERS[name] for name in takes}
+    assert connections_of(make(task_id="t", **others)) == others
+
+
+@pytest.mark.parametrize(("make", "takes"), TAKES)
+def test_a_dag_names_its_connections_once_in_its_default_args(make: Any, takes: set[str]) -> None:
+    with DAG("street_captions", default_args=OTHERS):
+        assert connections_of(make(task_id="t")) == {name: OTHERS[name] for name in takes}
+
+
+def test_mapped_steps_get_the_connections_of_the_default_args_too() -> None:
+    with DAG("street_captions", default_args=OTHERS):
+        mapped = ProposeOperator.partial(task_id="t", plan={}).expand(shard=["0"])
+    assert connections_of(mapped.unmap({"shard": "0"})) == OTHERS
+
+
+def test_the_trigger_remembers_its_connection() -> None:
+    asked = {
+        "drops_uri": "s3://d",
+        "date": "2026-10-05",
+        "readiness": "any_file",
+        "deadline": 0.0,
+        "poke_interval": 1.0,
+    }
+    trigger = DropReadyTrigger(**asked, drops_conn_id="street_drops")
+    _, kwargs = trigger.serialize()
+    assert kwargs == {**asked, "drops_conn_id": "street_drops"}
+    assert DropReadyTrigger(**kwargs).serialize() == trigger.serialize()
+
+
+@pytest.mark.parametrize(
+    "opens", [open_drop, open_work, open_partition, lambda uri, date, conn: open_warehouse(uri, conn)]
+)
+def test_a_place_is_opened_with_the_connection_that_is_named(monkeypatch: pytest.MonkeyPatch, opens: Any) -> None:
+    extra = {"endpoint_url": "http://street:1", "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "street", "password": "s", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_STREET", json.dumps(connection))
+    store = opens("s3://bucket/prefix", "2026-10-05", "street")
+    assert store._client.meta.endpoint_url == "http://street:1"
+
+
+def test_a_fault_of_a_connection_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_STREET_VLM", json.dumps({"conn_type": "generic"}))
+    with pytest.raises(VlmSetupError, match="the connection street_vlm has no host"):
+        vlm_from_connection("street_vlm")
+
+
+def test_the_second_dag_of_the_docs_has_its_own_places_connections_and_asset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGIONCAP_ALLOWED_ROOTS", "s3://drops,s3://warehouse,s3://street")
+    section = (ROOT / "docs" / "operations.md").read_text().split("## Two datasets in one Airflow")[1]
+    source = (ROOT / "dags" / "region_captions.py").read_text()
+    for removed, added in re.findall(r"((?:^- .*\n)+)((?:^\+ .*\n)+)", section.split("```")[1], re.MULTILINE):
+        old, new = (re.sub(r"^[-+] ", "", lines, flags=re.MULTILINE).rstrip() for lines in (removed, added))
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    module: dict[str, Any] = {"__doc__": "docs"}
+    exec(compile(source, "street_captions.py", "exec"), module)
+    dag = module["plan"].dag
+    assert dag.dag_id == "street_captions" and dag.deadline is None
+    assert (dag.params["drops_uri"], dag.params["warehouse_uri"]) == ("s3://street/drops", "s3://street/captions")
+    used = [connections_of(task) for task in dag.tasks if not task.is_mapped]
+    assert all(each.items() <= OTHERS.items() for each in used) and sum(map(len, used)) > 10
+    assert {asset.name for asset in module["publish"].outlets} == {"street_captions"}
