@@ -9,5 +9,4 @@
 `late`, `late_dates`    drops that came after their own night
 `priority`, `weights`   who goes first
 `progress`, `openlineage`  what Airflow's metrics and OpenLineage are told
-`builds_command`        published builds on the command line
 """
