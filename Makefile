@@ -130,9 +130,9 @@ format: .venv/installed ## Mend what can be mended
 
 lock: ## Write the lock files anew
 	@compile="$(PY) -m uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade"
-	$$compile pyproject.toml --extra local --extra distributed --extra dev -o requirements/airflow.txt
+	$$compile pyproject.toml --extra local --extra distributed --extra dev --group build -o requirements/airflow.txt
 	# What of it goes into the image.
-	$$compile pyproject.toml --extra distributed --extra kubernetes --constraint requirements/airflow.txt \
+	$$compile pyproject.toml --extra distributed --extra kubernetes --group build --constraint requirements/airflow.txt \
 	  -o requirements/image.txt
 	leave_out="--no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec"
 	# TORCH_WHEELS: a folder with PyTorch's CPU wheel; without it, PyTorch's own index.
