@@ -20,7 +20,7 @@ def names(tmp_path: Path) -> set[str]:
 def test_a_wheel_holds_the_package_as_it_is_imported(names: set[str]) -> None:
     code = ROOT / "plugins"
     package = [path for path in (code / "regioncap").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert {path.relative_to(code).as_posix() for path in package} | {"regioncap_plugin.py"} <= names
+    assert {path.relative_to(code).as_posix() for path in package} <= names
 
 
 def test_a_wheel_brings_what_an_airflow_is_set_up_with(names: set[str]) -> None:
