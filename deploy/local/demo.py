@@ -20,8 +20,8 @@ from deploy.local.airflow import FINAL_STATES, AirflowApi, AirflowError
 from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, Stack, run_stack
-from deploy.local.terminal import shown
 from regioncap.ask.status import BuildStatus, Status
+from regioncap.cli.terminal import shown
 from regioncap.drop.dates import resolve_drop_date
 from regioncap.errors import DropDateError, ServiceError
 from regioncap.storage.local import LocalStore

@@ -6,7 +6,6 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".local"
 LOGS = STATE / "logs"
 DAGS = ROOT / "dags"
-PLUGINS = ROOT / "plugins"
 INCLUDE = ROOT / "include"
 POOLS = INCLUDE / "pools.json"
 DEMO_MODEL = INCLUDE / "demo_model"

@@ -10,7 +10,7 @@ from deploy.local.airflow import USER, AirflowError
 from deploy.local.drops import upload_drop
 from deploy.local.paths import INCLUDE, STATE
 from deploy.local.stack import DAG, DROPS_URI, WAREHOUSE_URI, run_stack
-from deploy.local.terminal import shown
+from regioncap.cli.terminal import shown
 from regioncap.errors import ServiceError
 from regioncap.processes import is_free
 

@@ -1,4 +1,4 @@
-"""An Airflow of the tests' own: SQLite in a temporary folder, plugins and DAGs of this checkout."""
+"""An Airflow of the tests' own: SQLite in a temporary folder, the DAGs of this checkout."""
 
 import os
 import subprocess
@@ -17,7 +17,6 @@ os.environ.update(
     {
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",

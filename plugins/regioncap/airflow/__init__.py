@@ -1,5 +1,6 @@
 """The only room that knows Airflow: thin skins over the steps, and what the DAGs need beside them.
 
+`plugin`                what Airflow loads into its processes
 `build`, `publish`      the steps as operators
 `wait_for_drop`, `drop_ready`  the sensor, and what it defers to
 `params`                the form, and from a run to its settings
@@ -10,5 +11,4 @@
 `late`, `late_dates`    drops that came after their own night
 `priority`, `weights`   who goes first
 `progress`, `openlineage`  what Airflow's metrics and OpenLineage are told
-`builds_command`        published builds on the command line
 """

@@ -7,7 +7,6 @@ import pytest
 
 from demo_model.evaluate import published_records
 from deploy.local import demo
-from deploy.local.terminal import shown
 from tests.builders import DATE, Place, describe, encoded, picture
 
 # JSON takes them as they are within a string; as text, they end a line.
@@ -43,9 +42,3 @@ def test_records_with_any_character_in_them_are_read_back(place: Place) -> None:
     done = place.build(describe)
     read = list(published_records(place.folder / "warehouse" / f"dt={DATE}"))
     assert len(read) == done.manifest.counts.captioned >= 1
-
-
-def test_what_others_wrote_commands_neither_the_terminal_nor_its_markup() -> None:
-    assert shown(f"[red]{CLEAR_SCREEN}") == r"\[red]\x1b[2J\x1b]0;title\x07"
-    assert shown("a\u202eb\x9bc\r") == r"a\u202eb\x9bc\r"
-    assert shown("一只猫\tsits\nhere 👩\u200d🔬") == "一只猫\tsits\nhere 👩\u200d🔬"

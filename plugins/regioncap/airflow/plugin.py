@@ -1,10 +1,8 @@
-"""The one file that Airflow loads from this folder: registers what RegionCap adds to Airflow."""
-
-from typing import Any, ClassVar
+"""What Airflow loads by the entry point `airflow.plugins`: registers what RegionCap adds to Airflow."""
 
 from airflow.plugins_manager import AirflowPlugin
 
-# Airflow's processes load this file once and then fork: tasks, and the parsing of DAG files. What the DAG imports is
+# Airflow's processes load this once and then fork: tasks, and the parsing of DAG files. What the DAG imports is
 # there already then, and each of them takes most of a second of a core less.
 import regioncap.airflow.publish
 import regioncap.airflow.wait_for_drop  # noqa: F401
@@ -16,5 +14,6 @@ class RegionCapPlugin(AirflowPlugin):
     """Operators, sensor and trigger need no registration: they are imported from `regioncap`."""
 
     name = "regioncap"
-    priority_weight_strategies: ClassVar[list[Any]] = [NightlyFirst]  # type: ignore[misc]
-    deadline_references: ClassVar[list[Any]] = [NightlyStart]  # type: ignore[misc]
+    # As Airflow declares them.
+    priority_weight_strategies = [NightlyFirst]  # noqa: RUF012
+    deadline_references = [NightlyStart]  # noqa: RUF012

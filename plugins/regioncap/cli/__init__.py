@@ -1,0 +1,7 @@
+"""`regioncap` on the command line.
+
+`app`       all commands, and what `regioncap --help` says
+`builds`    published builds: listed, rolled back, collected
+`places`    how a command reaches a place: with Airflow's connections, or by the environment
+`terminal`  what is printed
+"""

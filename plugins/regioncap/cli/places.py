@@ -1,0 +1,45 @@
+"""How a command reaches a place. Airflow is imported only where its connections are needed: that takes seconds."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from regioncap.config.deployment import Deployment
+from regioncap.storage.s3 import CLIENT_CONFIG
+from regioncap.storage.store import Store
+from regioncap.storage.uri import open_store, parse_uri
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def open_warehouse(uri: str) -> Store:
+    """All published partitions at `s3://bucket/prefix`, `file:///folder` or `/folder`. Raises StorageError."""
+    if parse_uri(uri).bucket is not None and has_airflow(os.environ):
+        return _open_by_connection(uri)
+    deployment = Deployment.from_environment()
+    # As in a run: these may lead through symbolic links, and what lies below them may not.
+    chosen = (*deployment.allowed_roots, deployment.drops_uri, deployment.warehouse_uri)
+    return open_store(uri, _client_by_environment, chosen)
+
+
+def has_airflow(environment: Mapping[str, str]) -> bool:
+    """Whether this is the environment of an Airflow: any variable's name begins with AIRFLOW_."""
+    return any(name.startswith("AIRFLOW_") for name in environment)
+
+
+def _open_by_connection(uri: str) -> Store:
+    # As Airflow's own commands say, so that connections are found in its database too.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    # Airflow logs to where the command prints.
+    logging.disable(logging.INFO)
+    from regioncap.airflow import places
+
+    return places.open_warehouse(uri)
+
+
+def _client_by_environment() -> "S3Client":
+    import boto3
+
+    return boto3.client("s3", config=CLIENT_CONFIG)
