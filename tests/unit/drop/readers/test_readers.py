@@ -1,9 +1,13 @@
 """What holds for every format of manifests."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from regioncap.drop.drop import contents, read_rows
@@ -42,6 +46,26 @@ def test_a_manifest_that_cannot_be_read_as_a_whole_is_named(tmp_path: Path, inpu
     path.write_bytes(data)
     with pytest.raises(DropError, match=rf"the manifest street\.m cannot be read as {input_format}"):
         list(read_rows(path, input_format, "bbox", name="street.m"))
+
+
+@pytest.mark.parametrize(
+    ("input_format", "module", "name", "error"),
+    [
+        ("csv", csv, "reader", csv.Error("no such dialect")),
+        ("parquet", pq, "ParquetFile", pa.ArrowNotImplementedError("no such codec")),
+    ],
+)
+def test_errors_of_the_libraries_own_kinds_are_faults_of_the_drop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input_format: str, module: Any, name: str, error: Exception
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    path = tmp_path / "copy"
+    path.write_text("image,bbox\n")
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(DropError, match=rf"cannot be read as {input_format}: no such"):
+        list(read_rows(path, input_format, "bbox"))
 
 
 def test_memory_that_runs_out_and_a_disk_that_fails_are_no_fault_of_the_drop(
