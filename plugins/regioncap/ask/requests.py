@@ -44,7 +44,7 @@ def caption_request(
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
     system = system_message(settings.system_prompt, settings.caption_mode, settings.answer_format, marked, language)
-    # Images go before the text, and what requests have in common before what they have not: vLLM computes an equal
+    # Images go before the text, and what questions have in common before what they have not: vLLM computes an equal
     # beginning only once.
     parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
     if settings.caption_mode == "per_region":
