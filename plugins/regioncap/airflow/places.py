@@ -46,7 +46,4 @@ def _open(root: str, folder: str, conn_id: str) -> Store:
         # What the connection's `config_kwargs` says goes before.
         return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
 
-    # That these may lead through links is the deployment's choice. What lies below them is not: others can write there.
-    deployment = Deployment.from_environment()
-    chosen = (*deployment.allowed_roots, deployment.drops_uri, deployment.warehouse_uri)
-    return open_store(root, client, chosen).sub(folder)
+    return open_store(root, client, Deployment.from_environment().trusted_places).sub(folder)

@@ -18,10 +18,7 @@ def open_warehouse(uri: str) -> Store:
     """All published partitions at `s3://bucket/prefix`, `file:///folder` or `/folder`. Raises StorageError."""
     if parse_uri(uri).bucket is not None and has_airflow(os.environ):
         return _open_by_connection(uri)
-    deployment = Deployment.from_environment()
-    # As in a run: these may lead through symbolic links, and what lies below them may not.
-    chosen = (*deployment.allowed_roots, deployment.drops_uri, deployment.warehouse_uri)
-    return open_store(uri, _client_by_environment, chosen)
+    return open_store(uri, _client_by_environment, Deployment.from_environment().trusted_places)
 
 
 def has_airflow(environment: Mapping[str, str]) -> bool:

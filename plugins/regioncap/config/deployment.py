@@ -120,6 +120,11 @@ class Deployment(BaseSettings):
         """Nothing is read but what `from_environment` reads: no file, and no secrets' folder."""
         return (init_settings,)
 
+    @property
+    def trusted_places(self) -> tuple[str, ...]:
+        """The places that may lead through symbolic links; what lies below them, where others can write, may not."""
+        return (*self.allowed_roots, self.drops_uri, self.warehouse_uri)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
         """Read the variables. Raises ValueError, which names every one that makes no sense, and says what would do."""
