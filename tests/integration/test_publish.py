@@ -141,10 +141,11 @@ def test_a_reader_never_sees_a_torn_mixed_or_missing_build(
         assert read_whole(partition, f"build={build}/manifest.json") == build
 
 
-def test_the_reader_of_the_docs_reads_a_published_build(
+def test_the_readers_of_the_docs_read_a_published_build(
     s3: "S3Client", s3_port: int, credentials: Credentials, room: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = (ROOT / "docs" / "publishing.md").read_text().partition("```python\n")[2].partition("```")[0]
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    installed, alone = (block.partition("```")[0] for block in page.split("```python\n")[1:3])
     partition = S3Store(s3, "warehouse", "region_captions/dt=2026-10-05")
     publish_build(plan=validated(room, "a"), drop=room, work=room, partition=partition, progress=lambda message: None)
     for name, value in {
@@ -152,9 +153,12 @@ def test_the_reader_of_the_docs_reads_a_published_build(
         "ACCESS_KEY_ID": credentials.access_key, "SECRET_ACCESS_KEY": credentials.secret_key,
     }.items():  # fmt: skip
         monkeypatch.setenv(f"AWS_{name}", value)
+    answers = [f"<region1>: a {row % 3}" for row in range(6)]
     read: dict[str, Any] = {}
-    exec(code, read)
-    assert [record["answer"] for record in read["records"]] == [f"<region1>: a {row % 3}" for row in range(6)]
+    exec(installed, read)
+    assert list(read["build"].frame()["answer"]) == answers and read["jpeg"].startswith(b"\xff\xd8")
+    exec(alone, read)
+    assert [record["answer"] for record in read["records"]] == answers
     assert all(image.startswith(b"\xff\xd8") for image in read["images"].values())
 
 
