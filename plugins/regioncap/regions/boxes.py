@@ -126,6 +126,8 @@ class GivenBox:
 # size, and wrong. Right boxes have been stopped by this in none of 3,000 samples of COCO.
 _DOUBTED, _BELIEVED = 0.5, 0.9
 _NEARLY_ALL, _BETTER = 0.97, 0.03
+# In another unit boxes count as reaching further towards the edges only by so much of a side.
+_FURTHER = 0.1
 # Fewer boxes say nothing, ...
 _ENOUGH = 20
 # ... or where no fewer than these do not fit as declared, and all do in another layout: slips come one by one.
@@ -169,6 +171,11 @@ def suspect_format(boxes: Sequence[GivenBox], declared: BoxFormat) -> Suspicion 
     if not doubted:
         return None
     rivals = [share for name, share in shares.items() if name not in (likely, declared)]
+    # Pixels of images of up to 1,000 fit as thousandths too, and thousandths fit larger images as pixels. But then they
+    # never come near the far edges.
+    reach = _reach(usable, likely)
+    others = (name for name in get_args(BoxFormat) if name not in shares)
+    rivals += [_share(usable, name) for name in others if _reach(usable, name) > reach + _FURTHER]
     # Numbers of up to 1,000 fit many images by accident: those of larger copies, and pairs of y and x.
     certain = max(rivals) < shares[likely] - _BETTER and (_unit(likely) == unit or _unit(likely) != "1000")
     turned = [GivenBox([box.raw[place] for place in (1, 0, 3, 2)], box.size) for box in usable]
@@ -178,6 +185,12 @@ def suspect_format(boxes: Sequence[GivenBox], declared: BoxFormat) -> Suspicion 
 
 def _unit(box_format: BoxFormat) -> str:
     return box_format.partition("_")[2]
+
+
+def _reach(boxes: Sequence[GivenBox], box_format: BoxFormat) -> float:
+    """How far the boxes that fit their images in a format go towards the right and lower edges, 1 being an edge."""
+    read = ((to_pixels(box.raw, box_format, *box.size), box.size) for box in boxes)
+    return max((max(box[2] / size[0], box[3] / size[1]) for box, size in read if _fits(box, size)), default=0.0)
 
 
 def _share(boxes: Sequence[GivenBox], box_format: BoxFormat) -> float:

@@ -357,7 +357,7 @@ class VlmClient:
             return bytes(received)
         message = _message(received)
         if status in (400, 413, 422):
-            raise _RefusedError(message)
+            raise _RefusedError(message or f"HTTP {status}, without a word")
         if status in (401, 403):
             raise VlmSetupError(f"the server at {server.url} refuses the API key: correct the connection's password")
         if status == 404:
@@ -388,11 +388,12 @@ class VlmClient:
 
 
 def _message(body: bytes | bytearray) -> str:
-    """What the server says of an error, as far as it can be told."""
+    """What the server says of an error, as far as it can be told, in a line: it goes into logs."""
     try:
-        return _Error.model_validate_json(body).error.message[:500]
+        said = _Error.model_validate_json(body).error.message[:500]
     except ValidationError:
-        return bytes(body[:200]).decode("utf-8", "replace")
+        said = bytes(body[:200]).decode("utf-8", "replace")
+    return " ".join("".join(character if character.isprintable() else " " for character in said).split())
 
 
 @asynccontextmanager

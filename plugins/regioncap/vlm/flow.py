@@ -92,11 +92,16 @@ def image_url(image: bytes | Path, readable: str) -> str:
     return data_url(image.read_bytes())
 
 
+# So often it is looked whether what is under way was answered.
+_UNDER_WAY_SECONDS = 0.05
+
+
 class Acceptance:
     """Whether the server takes requests like ours at all: only then a refusal is about what is in one of them.
 
-    Known from the first completion. Where a refusal comes before any, the same request is sent once more with plain
-    pictures in the place of the row's: what is refused then is what all requests have in common.
+    Known from the first completion. Where a refusal comes before any, what else is under way is waited for; if nothing
+    of it is answered, the same request is sent once more with plain pictures in the place of the row's: what is refused
+    then is what all requests have in common.
     """
 
     def __init__(self, client: VlmClient) -> None:
@@ -111,6 +116,8 @@ class Acceptance:
         if self._known:
             return
         async with self._asking:
+            while not self._known and self._error is None and self._client.in_flight:
+                await asyncio.sleep(_UNDER_WAY_SECONDS)
             if not self._known and self._error is None:
                 body = request.body(dict.fromkeys(request.images, data_url(plain_picture())))
                 again = await self._client.ask(request, json.dumps(body).encode())

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError
@@ -54,7 +55,12 @@ class Build:
 
     def image(self, record: dict[str, Any]) -> bytes:
         """The marked image of a record, a JPEG. Raises BuildGoneError."""
-        return self._bytes(f"{self.manifest.build}/{record['image_with_bbox']}")
+        path = f"{self.manifest.build}/{record['image_with_bbox']}"
+        data = self._bytes(path)
+        # It is named by the beginning of its own hash.
+        if hashlib.sha256(data).hexdigest()[:32] != PurePosixPath(path).stem:
+            raise BuildGoneError(f"{self._partition.uri}/{path} is not what was published: build the date anew")
+        return data
 
     def read(self, entry: FileEntry) -> bytes:
         """One of `files`, after its checksum was checked. Raises BuildGoneError."""

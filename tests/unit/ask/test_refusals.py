@@ -149,6 +149,32 @@ def test_a_server_that_fails_at_every_image_loses_no_row(place: Place, vlm: Fake
     assert [counts.asked for counts in caption(place, plan, vlm)] == [ROWS]
 
 
+def test_a_refusal_says_nothing_of_all_while_others_are_under_way(place: Place, vlm: FakeVlm) -> None:
+    # One region is refused in every row, also with a plain picture; the other is answered, but later.
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        schema = body["response_format"]["json_schema"]["schema"]
+        if schema["required"] == ["<region2>"]:
+            return error(400, "no second region here")
+        return replace(answer_well(body), delay=0.3)
+
+    vlm.behave = behave
+    plan = rendered(place, caption_mode="per_region", max_rejected_ratio=1)
+    caption(place, plan, vlm)
+    assert publish(place, plan).manifest.counts.rejected == ROWS
+
+
+def test_what_a_server_says_is_told_in_a_line_and_never_nothing(place: Place, vlm: FakeVlm) -> None:
+    plan = rendered(place)
+    for body, told in (
+        ("", "HTTP 400, without a word"),
+        ('{"error": {"message": "no\\n\\u001b[31mway"}}', "no [31mway"),
+    ):
+        vlm.behave = lambda number, request, body=body: Reply(400, body)
+        with pytest.raises(VlmSetupError) as error_told:
+            caption(place, plan, vlm)
+        assert told in str(error_told.value)
+
+
 def odd_at_first_image(vlm: FakeVlm) -> list[str]:
     """One row is refused, whichever comes first; returns the list that its image will be in."""
     odd: list[str] = []

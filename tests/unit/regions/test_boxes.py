@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from regioncap.regions.boxes import (
     BOX_FORMATS,
+    BoxFormat,
     GivenBox,
     as_xywh,
     box_error,
@@ -225,3 +226,17 @@ def test_a_few_wrong_boxes_or_a_few_boxes_in_all_are_no_reason_to_doubt() -> Non
     mixed = drop_of("xywh", boxes=80) + drop_of("xyxy", boxes=40)
     assert suspect_format(mixed, "xywh") is None
     assert suspect_format(drop_of("xywh_norm", boxes=10), "xywh") is None
+
+
+@pytest.mark.parametrize("declared", ["xyxy_1000", "cxcywh_1000"])
+def test_thousandths_are_not_certain_where_the_numbers_reach_the_edges_as_pixels(declared: BoxFormat) -> None:
+    boxes = [GivenBox([10 + 12 * k, 440 - 11 * k, 90, 60], (512, 512)) for k in range(30)]
+    suspicion = suspect_format(boxes, declared)
+    assert suspicion is not None and not suspicion.certain
+
+
+@pytest.mark.parametrize("declared", ["xyxy", "cxcywh"])
+def test_pixels_are_not_certain_where_the_numbers_reach_the_edges_as_thousandths(declared: BoxFormat) -> None:
+    boxes = [GivenBox([10 + 29 * k, 880 - 29 * k, 120, 110], (1920, 1600)) for k in range(30)]
+    suspicion = suspect_format(boxes, declared)
+    assert suspicion is not None and not suspicion.certain

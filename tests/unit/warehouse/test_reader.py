@@ -61,6 +61,16 @@ def test_a_file_that_was_changed_is_never_read_as_published(place: Place) -> Non
         list(build.records())
 
 
+@pytest.mark.parametrize("damaged", [b"", b"junk"])
+def test_a_marked_image_that_was_changed_is_never_read_as_published(place: Place, damaged: bytes) -> None:
+    publish_each(place, "a")
+    build = read(place)
+    (record,) = build.records()
+    place.partition.write(f"{build.manifest.build}/{record['image_with_bbox']}", damaged)
+    with pytest.raises(BuildGoneError, match="not what was published"):
+        build.image(record)
+
+
 def test_a_date_without_a_build_says_so(place: Place) -> None:
     with pytest.raises(NothingPublishedError, match="nothing is published at"):
         read(place)
