@@ -21,8 +21,8 @@ from regioncap.regions.jsonl import canonical
 # how its answers are read and judged, what a record says. Not here: how fast something goes, where it is kept, how the
 # report looks.
 DECIDING = (
-    "ask/attempts.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions", "steps/render.py",
-    "steps/validate.py",
+    "ask/attempts.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions", "steps/propose.py",
+    "steps/render.py", "steps/validate.py",
 )  # fmt: skip
 
 _PACKAGE = Path(str(regioncap.__file__)).parent
