@@ -14,7 +14,8 @@ from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
 from regioncap.drop.readers import READERS
 from regioncap.errors import ModelProfileError
-from regioncap.extend import installed
+from regioncap.exports import EXPORTERS
+from regioncap.exports.export import ExportImages, carried_by
 from regioncap.gates.special_tokens import input_token
 from regioncap.marks.profiles import PROFILES, profile_of
 from regioncap.marks.styles import STYLES
@@ -27,16 +28,6 @@ def _ways_without_boxes() -> list[str]:
 
 
 Approval = Literal["never", "on_warning", "always"]
-ExportImages = Literal["none", "original", "marked"]
-# The names of exports, which are in a room above this one: RegionCap's own, and the group of those that packages add.
-EXPORTERS_GROUP = "regioncap.exporters"
-OWN_EXPORTS = ("parquet", "csv", "json", "coco", "webdataset", "hf")
-# The formats that no images go into.
-WITHOUT_IMAGES = frozenset({"parquet", "csv", "json"})
-
-
-def _export_formats() -> list[str]:
-    return [*OWN_EXPORTS, *sorted(installed(EXPORTERS_GROUP).keys() - set(OWN_EXPORTS))]
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -258,8 +249,8 @@ class BuildSettings(BaseModel):
         "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
         json_schema_extra=_group(
             "Build",
-            examples=_export_formats(),
-            items={"enum": _export_formats(), "type": "string"},
+            examples=list(EXPORTERS),
+            items={"enum": list(EXPORTERS), "type": "string"},
             may_be_empty=True,
         ),
     )
@@ -348,18 +339,22 @@ class BuildSettings(BaseModel):
 
     @model_validator(mode="after")
     def _images_have_a_place(self) -> Self:
-        if self.export_images == "none":
+        wanted = self.export_images
+        if wanted == "none":
             return self
-        if WITHOUT_IMAGES.issuperset(self.export_formats):
+        carried = {name: carried_by(EXPORTERS[name]) for name in self.export_formats}
+        if not any(carried.values()):
+            able = sorted(name for name, exporter in EXPORTERS.own.items() if wanted in carried_by(exporter))
             raise ValueError(
-                f"export_images is {self.export_images}, but none of the export_formats carries images; add "
-                f"{', '.join(sorted({*_export_formats()} - WITHOUT_IMAGES))}, or set export_images to none"
+                f"export_images is {wanted}, but none of the export_formats carries images; add one of "
+                f"{', '.join(able)}, or set export_images to none"
             )
-        if self.export_images == "marked" and "coco" in self.export_formats:
-            raise ValueError(
-                "export_images is marked, but coco has its boxes in pixels of the originals; set export_images to "
-                "original or none, or leave coco out of export_formats"
-            )
+        for name, images in carried.items():
+            if images and wanted not in images:
+                raise ValueError(
+                    f"export_images is {wanted}, but {name} carries {' or '.join(images)} images only; set "
+                    f"export_images to {' or '.join((*images, 'none'))}, or leave {name} out of export_formats"
+                )
         return self
 
     @field_validator("prompt")
@@ -382,7 +377,7 @@ class BuildSettings(BaseModel):
     @field_validator("export_formats")
     @classmethod
     def _each_once(cls, value: list[str]) -> list[str]:
-        return sorted({_known(name, "export_formats", _export_formats()) for name in value})
+        return sorted({_known(name, "export_formats", EXPORTERS) for name in value})
 
     @property
     def prompt_template(self) -> str:

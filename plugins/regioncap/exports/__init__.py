@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from regioncap.config.settings import EXPORTERS_GROUP, WITHOUT_IMAGES
 from regioncap.exports.coco import coco
-from regioncap.exports.export import Export
+from regioncap.exports.export import Export, Exporter, ExportPlan, carried_by
 from regioncap.exports.hf import hf
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
@@ -18,9 +17,6 @@ from regioncap.exports.webdataset import webdataset
 from regioncap.extend import Registry, not_callable
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
-from regioncap.work.plan import Plan
-
-Exporter = Callable[[Export], None]
 
 
 def _fault(name: str, exporter: Any) -> str | None:
@@ -30,7 +26,7 @@ def _fault(name: str, exporter: Any) -> str | None:
 
 
 EXPORTERS: Registry[Exporter] = Registry(
-    EXPORTERS_GROUP,
+    "regioncap.exporters",
     "exporter",
     {
         "parquet": parquet,
@@ -46,31 +42,34 @@ EXPORTERS: Registry[Exporter] = Registry(
 
 def write_exports(
     *,
-    plan: Plan,
+    plan: ExportPlan,
     drop: Store,
     shards: Sequence[Store],
+    records_file: str,
     records: int,
     build: Store,
     progress: Callable[[str], None],
 ) -> list[FileEntry]:
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
-    `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, and `records` is
-    how many records they hold together. Memory does not grow with the build, and local disk holds one file at a time.
-    An original that is gone is noted, no error. Raises what the stores raise.
+    `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, `records_file`
+    is where each has its records, and `records` is how many they hold together. Memory does not grow with the build,
+    and local disk holds one file at a time. An original that is gone is noted, no error. Raises what the stores raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
+        exporter, images = EXPORTERS[name], plan.settings.export_images
         export = Export(
             name=name,
-            images="none" if name in WITHOUT_IMAGES else plan.settings.export_images,
+            images=images if images in carried_by(exporter) else "none",
             plan=plan,
             drop=drop,
             shards=shards,
+            records_file=records_file,
             records=records,
             build=build,
             progress=progress,
         )
-        EXPORTERS[name](export)
+        exporter(export)
         entries += export.finish()
     return entries

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from typing import IO, Any
 
-from regioncap.exports.export import Export, Row, chunks
+from regioncap.exports.export import Export, Row, carries, chunks
 from regioncap.exports.images import CarriedImage
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import SCHEMA_VERSION
@@ -14,6 +14,8 @@ from regioncap.warehouse.manifest import SCHEMA_VERSION
 _REGION = 1
 
 
+# Marked images have another size than the boxes.
+@carries("original")
 def coco(export: Export) -> None:
     """One file: an entry in `images` for every image file, and an annotation for every region of every record.
 

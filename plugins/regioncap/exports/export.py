@@ -10,16 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, Protocol
 
-from regioncap.config.settings import ExportImages
 from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
-from regioncap.work import layout
-from regioncap.work.plan import Plan
 
 # A file without images has so many records at most: a hundred megabytes or two.
 _RECORDS_PER_FILE = 100_000
@@ -32,6 +29,44 @@ _CHUNK_BYTES = 16 << 20
 _THREADS = 8
 
 MISSING_IMAGES = "missing_images.jsonl"
+
+ExportImages = Literal["none", "original", "marked"]
+
+
+class ExportSettings(Protocol):
+    """What exports go by of a run's settings, which are in a room above."""
+
+    @property
+    def export_formats(self) -> list[str]:
+        """The formats to write."""
+
+    @property
+    def export_images(self) -> ExportImages:
+        """The images that go into the formats that can carry them."""
+
+    @property
+    def file_name_prefix(self) -> str:
+        """How the names of data files start."""
+
+
+class ExportPlan(Protocol):
+    """What exports go by of a build's plan, which is in a room above."""
+
+    @property
+    def date(self) -> str:
+        """The drop date."""
+
+    @property
+    def drop_uri(self) -> str:
+        """Where the drop is."""
+
+    @property
+    def model(self) -> str:
+        """The VLM's name."""
+
+    @property
+    def settings(self) -> ExportSettings:
+        """The run's settings."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +93,10 @@ class Export:
 
     name: str
     images: ExportImages
-    plan: Plan
+    plan: ExportPlan
     drop: Store
     shards: Sequence[Store]
+    records_file: str
     records: int
     build: Store
     progress: Callable[[str], None]
@@ -106,7 +142,7 @@ class Export:
 
     def rows(self) -> Iterator[Row]:
         """All records in order, with their images where the export carries them."""
-        lines = ((place, text) for place in self.shards for text in io.BytesIO(place.read(layout.RECORDS)))
+        lines = ((place, text) for place in self.shards for text in io.BytesIO(place.read(self.records_file)))
         # Without images there is nothing to wait for.
         loaded = map(self._load, lines) if self.images == "none" else in_order(self._load, lines, _THREADS)
         for number, (text, record, image) in enumerate(loaded):
@@ -166,6 +202,25 @@ class Export:
                 files += 1
                 size += entry.size
         return max(100, min(10_000, _BYTES_PER_FILE * files // max(1, size)))
+
+
+Exporter = Callable[[Export], None]
+
+
+def carries(*images: ExportImages) -> Callable[[Exporter], Exporter]:
+    """Decorates an exporter with the kinds of images that it can carry; without, it is given what a run asks for."""
+
+    def say(exporter: Exporter) -> Exporter:
+        exporter.__dict__["carries"] = images
+        return exporter
+
+    return say
+
+
+def carried_by(exporter: Exporter) -> tuple[ExportImages, ...]:
+    """The kinds of images that an exporter can carry."""
+    images: tuple[ExportImages, ...] = getattr(exporter, "carries", ("original", "marked"))
+    return images
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from regioncap.exports.export import Export, Row, chunks
+from regioncap.exports.export import Export, Row, carries, chunks
 
 _BOX = pa.list_(pa.float64())
 SCHEMA = pa.schema(
@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
 )
 
 
+@carries()
 def parquet(export: Export) -> None:
     """Parquet files, zstd."""
     for path, rows in export.files("parquet"):

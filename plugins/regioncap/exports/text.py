@@ -4,10 +4,11 @@ import csv
 import json
 from typing import Any
 
-from regioncap.exports.export import Export
+from regioncap.exports.export import Export, carries
 from regioncap.regions.records import Record
 
 
+@carries()
 def csv_text(export: Export) -> None:
     """CSV files with a header; nested fields are JSON text.
 
@@ -26,6 +27,7 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
+@carries()
 def json_array(export: Export) -> None:
     """JSON files, each one array of records."""
     for path, rows in export.files("json"):

@@ -124,6 +124,7 @@ def stage_build(
             plan=plan,
             drop=drop,
             shards=[item.store for item in shards],
+            records_file=layout.RECORDS,
             records=statistics.counts.captioned,
             build=build,
             progress=progress,

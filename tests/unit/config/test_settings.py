@@ -133,9 +133,9 @@ def test_exports_are_a_set() -> None:
 @pytest.mark.parametrize(
     ("formats", "images", "said"),
     [
-        ([], "original", "none of the export_formats carries images; add coco, hf, webdataset"),
-        (["csv", "parquet"], "marked", "none of the export_formats carries images"),
-        (["coco", "hf"], "marked", "coco has its boxes in pixels of the originals"),
+        ([], "original", "none of the export_formats carries images; add one of coco, hf, webdataset"),
+        (["csv", "parquet"], "marked", "none of the export_formats carries images; add one of hf, webdataset,"),
+        (["coco", "hf"], "marked", "coco carries original images only; set export_images to original or none"),
     ],
 )
 def test_images_that_no_export_can_carry_are_refused(formats: list[str], images: str, said: str) -> None:

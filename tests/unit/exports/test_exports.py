@@ -19,8 +19,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 from pycocotools.coco import COCO
+from pydantic import ValidationError
 
-from regioncap.config.settings import OWN_EXPORTS
+from regioncap.config.settings import BuildSettings
 from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
 from regioncap.regions.jsonl import clean, line
@@ -116,6 +117,7 @@ class Writer:
             plan=planned(export_formats=list(names), **changes),
             drop=LocalStore(self.drop),
             shards=shards,
+            records_file=layout.RECORDS,
             records=len(records),
             build=LocalStore(self.folder / "build"),
             progress=messages.append,
@@ -266,7 +268,7 @@ def test_any_text_comes_back_as_it_was(texts: list[str], tmp_path_factory: pytes
     assert by_record(COCO(str(done.files("coco", "json")[0]))) == {row["id"]: row["regions"] for row in done.records}
 
 
-@pytest.mark.parametrize("name", OWN_EXPORTS)
+@pytest.mark.parametrize("name", EXPORTERS)
 def test_a_build_without_records_has_empty_exports(name: str, write: Writer) -> None:
     done = write([], name)
     folder = done.folder / "exports" / name
@@ -412,7 +414,7 @@ def test_files_with_images_are_split_by_their_size(write: Writer, monkeypatch: p
 
 
 def test_every_file_is_listed_with_its_size_and_hash(write: Writer) -> None:
-    done = write([record(number) for number in range(5)], *OWN_EXPORTS)
+    done = write([record(number) for number in range(5)], *EXPORTERS)
     files = {path.relative_to(done.folder).as_posix(): path for path in done.folder.rglob("*") if path.is_file()}
     assert {entry.path for entry in done.entries} == set(files)
     for entry in done.entries:
@@ -425,14 +427,15 @@ def test_every_file_is_listed_with_its_size_and_hash(write: Writer) -> None:
 def test_the_same_records_give_the_same_bytes(images: str, tmp_path: Path) -> None:
     def hashes(folder: Path) -> list[str]:
         write = Writer(folder)
-        formats = OWN_EXPORTS
+        formats = EXPORTERS
         return [entry.sha256 for entry in write(originals(write), *formats, export_images=images).entries]
 
     assert hashes(tmp_path / "once") == hashes(tmp_path / "twice")
 
 
-def test_there_is_an_exporter_for_every_format() -> None:
-    assert tuple(EXPORTERS) == OWN_EXPORTS
+def test_the_form_offers_every_format_in_its_order() -> None:
+    offered = BuildSettings.model_json_schema()["properties"]["export_formats"]
+    assert list(EXPORTERS) == ["parquet", "csv", "json", "coco", "webdataset", "hf"] == offered["items"]["enum"]
 
 
 LINES = """
@@ -456,6 +459,15 @@ def test_an_exporter_of_ones_own_gets_the_records_and_the_images_that_the_run_as
     }
 
 
+def test_an_exporter_says_which_images_it_can_carry(write: Writer, extend: Callable[..., None]) -> None:
+    carries = "from regioncap.exports.export import carries\n@carries()"
+    extend("regioncap.exporters", "lines", LINES.replace("\ndef", f"\n{carries}\ndef"))
+    with pytest.raises(ValidationError, match="none of the export_formats carries images"):
+        write([record()], "lines", export_images="original")
+    (file,) = write(originals(write), "lines", "webdataset", export_images="original").files("lines", "txt")
+    assert {row.split()[-1] for row in file.read_text().splitlines()} == {"False"}
+
+
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [("lines", "it = 1", "is no function"), ("Two-Lines", "it = print", "is named by more than small letters")],
@@ -476,7 +488,7 @@ def snippets() -> list[str]:
 
 def test_the_examples_of_the_documentation_run(write: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    done = write(originals(write), *OWN_EXPORTS, export_images="original")
+    done = write(originals(write), *EXPORTERS, export_images="original")
     assert len(snippets()) == len(EXPORTERS)
     for text in snippets():
         seen: dict[str, Any] = {"build": str(done.folder)}
