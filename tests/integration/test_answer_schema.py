@@ -8,6 +8,7 @@ import pytest
 from deploy.local.paths import VLLM_PYTHON
 from regioncap.captions.grounding import grounding_schema
 from regioncap.captions.prompts import answer_schema
+from regioncap.marks.profiles import QWEN_GROUNDING
 
 _ACCEPTS = """
 import json, sys
@@ -18,7 +19,7 @@ print(json.dumps([accepts(Grammar.from_json_schema(json.dumps(one["schema"])), o
 """
 
 REGIONS = answer_schema([1, 2])
-BOXES = grounding_schema(3)
+BOXES = grounding_schema(QWEN_GROUNDING, 3)
 
 CASES = {
     "plain captions": (REGIONS, '{"<region1>": "a cat", "<region2>": "a dog"}', True),

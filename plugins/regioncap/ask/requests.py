@@ -67,10 +67,13 @@ def caption_request(
 def grounding_request(view: str, plan: Plan) -> ChatRequest:
     """The request that asks where things are in an image without boxes; `view` names the image as the model sees it."""
     settings = plan.settings
-    coordinates = PROFILES[settings.model_profile].coordinates
-    assert coordinates is not None, "BuildSettings lets ask_model through only where the profile has coordinates"
-    parts = (Part("image", view), Part("text", grounding_prompt(coordinates, settings.max_boxes)))
-    return _request(plan, settings.system_prompt, parts, grounding_schema(settings.max_boxes), _sampling(settings))
+    profile = PROFILES[settings.model_profile]
+    assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
+    prompt = grounding_prompt(profile.grounding, profile.coordinates, settings.max_boxes)
+    schema = grounding_schema(profile.grounding, settings.max_boxes)
+    return _request(
+        plan, settings.system_prompt, (Part("image", view), Part("text", prompt)), schema, _sampling(settings)
+    )
 
 
 def _request(

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from regioncap.marks.profiles import Coordinates
+from regioncap.marks.profiles import Coordinates, Grounding
 from regioncap.regions.boxes import Box
 
 _UNITS: dict[Coordinates, str] = {
@@ -15,15 +15,12 @@ _NUMBER = r"\s*(-?\d{1,6}(?:\.\d{1,6})?)\s*"
 _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 
 
-def grounding_prompt(coordinates: Coordinates, max_boxes: int) -> str:
-    """The prompt for boxes, in the words that Qwen's models are trained on."""
-    return (
-        f"Locate the main objects in the image, at most {max_boxes}, most prominent first. Report their bbox "
-        f'coordinates {_UNITS[coordinates]} in JSON format, like [{{"bbox_2d": [x1, y1, x2, y2], "label": "..."}}].'
-    )
+def grounding_prompt(grounding: Grounding, coordinates: Coordinates, max_boxes: int) -> str:
+    """The prompt for boxes, in the words of a model's family."""
+    return grounding.prompt.format(n=max_boxes, coordinates=_UNITS[coordinates])
 
 
-def grounding_schema(max_boxes: int) -> dict[str, Any]:
+def grounding_schema(grounding: Grounding, max_boxes: int) -> dict[str, Any]:
     """The JSON schema of an answer: a list of at most `max_boxes` boxes, each with a label."""
     box = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
     return {
@@ -31,8 +28,8 @@ def grounding_schema(max_boxes: int) -> dict[str, Any]:
         "maxItems": max_boxes,
         "items": {
             "type": "object",
-            "properties": {"bbox_2d": box, "label": {"type": "string"}},
-            "required": ["bbox_2d", "label"],
+            "properties": {grounding.box_key: box, "label": {"type": "string"}},
+            "required": [grounding.box_key, "label"],
             "additionalProperties": False,
         },
     }

@@ -25,13 +25,34 @@ SizeRule = Callable[[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
+class Grounding:
+    """The words in which models of a family are asked where things are, and the form of their answer.
+
+    In `prompt`, `{n}` is how many boxes there may be, and `{coordinates}` how the family counts, in words; other braces
+    are doubled. A structured answer has each box's corners in the field `box_key`.
+    """
+
+    prompt: str
+    box_key: str
+
+
+# As Qwen's models are trained; those of other families mostly understand it too.
+QWEN_GROUNDING = Grounding(
+    prompt="Locate the main objects in the image, at most {n}, most prominent first. Report their bbox coordinates "
+    '{coordinates} in JSON format, like [{{"bbox_2d": [x1, y1, x2, y2], "label": "..."}}].',
+    box_key="bbox_2d",
+)
+
+
+@dataclass(frozen=True)
 class ModelProfile:
     """A model family's view of an image.
 
     `size` maps the displayed (width, height) in pixels to the (width, height) that the model sees; `canvas` is the
     (width, height) onto which the result is padded at the right and the bottom, or None. `coordinates` says how the
     model counts when it is asked where things are; None for a model that cannot say, or of which nobody knows.
-    `family` is what the names of its models have in them, as whole words; None for no model in particular.
+    `grounding` is how it is asked. `family` is what the names of its models have in them, as whole words; None for no
+    model in particular.
     """
 
     name: str
@@ -39,6 +60,7 @@ class ModelProfile:
     size: SizeRule
     canvas: tuple[int, int] | None = None
     coordinates: Coordinates | None = None
+    grounding: Grounding = QWEN_GROUNDING
 
 
 def longest_edge(width: int, height: int, *, edge: int) -> tuple[int, int]:
@@ -77,6 +99,16 @@ def _fault(name: str, profile: Any) -> str | None:
         return f"is no ModelProfile whose coordinates are None or one of {', '.join(get_args(Coordinates))}"
     if profile.name != name:
         return f"has the name {profile.name!r} and the entry point {name!r}: they have to be the same"
+    return _fault_of_grounding(profile.grounding)
+
+
+def _fault_of_grounding(grounding: Any) -> str | None:
+    if not isinstance(grounding, Grounding):
+        return "has a grounding that is no Grounding"
+    try:
+        grounding.prompt.format(n=1, coordinates="")
+    except (LookupError, ValueError, AttributeError):
+        return "has a grounding prompt with other fields than {n} and {coordinates}: write other braces as {{ and }}"
     return None
 
 
@@ -89,6 +121,7 @@ _OWN = (
         "qwen2.5-vl",
         partial(patch_multiple, patch=28, min_pixels=56 * 56, max_pixels=_MAX_PIXELS),
         coordinates="pixels",
+        grounding=QWEN_GROUNDING,
     ),
     # The least is `shortest_edge` in the models' preprocessor_config.json (https://github.com/QwenLM/Qwen3-VL).
     ModelProfile(
@@ -96,6 +129,7 @@ _OWN = (
         "qwen3-vl",
         partial(patch_multiple, patch=32, min_pixels=256 * 256, max_pixels=_MAX_PIXELS),
         coordinates="thousandths",
+        grounding=QWEN_GROUNDING,
     ),
     ModelProfile("smolvlm", "smolvlm", partial(longest_edge, edge=2048)),
 )

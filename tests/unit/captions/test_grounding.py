@@ -1,14 +1,17 @@
 """Asking the model where things are: what it says becomes boxes of the image as displayed."""
 
-import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regioncap.ask.requests import grounding_request
 from regioncap.captions.grounding import grounded_boxes, grounding_prompt, grounding_schema
-from regioncap.marks.profiles import Coordinates
+from regioncap.marks.profiles import PROFILES, Coordinates
 from regioncap.regions.boxes import Box
+from tests.builders import Place
 
 # A 4000 x 3000 photo, as Qwen2.5-VL sees it.
 DISPLAYED, SEEN = (4000, 3000), (1148, 840)
@@ -53,7 +56,31 @@ def test_whatever_is_said_boxes_lie_in_the_image_and_have_an_area(text: str) -> 
         assert 0 <= x0 < x1 <= DISPLAYED[0] and 0 <= y0 < y1 <= DISPLAYED[1]
 
 
-def test_prompt_and_schema_ask_for_the_form_that_is_read() -> None:
-    assert "bbox_2d" in grounding_prompt("pixels", 10) and "at most 10" in grounding_prompt("pixels", 10)
-    assert "1000" in grounding_prompt("thousandths", 10)
-    assert json.loads(json.dumps(grounding_schema(10)))["maxItems"] == 10
+@pytest.mark.parametrize(
+    ("profile", "coordinates"),
+    [("qwen2.5-vl", "in pixels of the image"), ("qwen3-vl", "relative to the image, from 0 to 1000")],
+)
+def test_qwens_models_are_asked_in_the_words_that_they_are_trained_on(profile: str, coordinates: str) -> None:
+    how = PROFILES[profile]
+    assert how.coordinates is not None
+    assert grounding_prompt(how.grounding, how.coordinates, 10) == (
+        "Locate the main objects in the image, at most 10, most prominent first. Report their bbox coordinates "
+        f'{coordinates} in JSON format, like [{{"bbox_2d": [x1, y1, x2, y2], "label": "..."}}].'
+    )
+    schema = grounding_schema(how.grounding, 10)
+    assert schema["maxItems"] == 10 and schema["items"]["required"] == ["bbox_2d", "label"]
+
+
+def test_a_profile_of_ones_own_is_asked_in_its_own_words(tmp_path: Path, extend: Callable[..., None]) -> None:
+    extend(
+        "regioncap.profiles", "acme",
+        "from regioncap.marks.profiles import Grounding, ModelProfile\n"
+        "words = Grounding('Detect {n} things {coordinates}: {{}}', box_key='box_2d')\n"
+        "it = ModelProfile('acme', None, lambda w, h: (w, h), coordinates='thousandths', grounding=words)",
+    )  # fmt: skip
+    place = Place(tmp_path)
+    place.good_rows(1)
+    request = grounding_request("view", place.plan(when_no_boxes="ask_model", model_profile="acme", max_boxes=4))
+    assert request.parts[1].value == "Detect 4 things relative to the image, from 0 to 1000: {}"
+    schema = request.options["response_format"]["json_schema"]["schema"]
+    assert schema["items"]["required"] == ["box_2d", "label"]

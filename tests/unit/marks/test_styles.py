@@ -255,6 +255,8 @@ def test_contour_proposals_are_the_originals(name: str) -> None:
         ("regioncap.styles", "it = S('mine', words={'en': 'Each region is circled.'})", "has no words in zh"),
         ("regioncap.profiles", "it = 'mine'", "is no ModelProfile"),
         ("regioncap.profiles", "it = P('mine', None, max, coordinates='inches')", "one of pixels, thousandths"),
+        ("regioncap.profiles", "it = P('mine', None, max, grounding='Where?')", "a grounding that is no Grounding"),
+        ("regioncap.profiles", "it = P('mine', None, max, grounding=G('{m}', 'box'))", "other fields than {n} and"),
         ("regioncap.profiles", "it = P('other', None, max)", "has the name 'other' and the entry point 'mine'"),
     ],
 )
@@ -262,7 +264,8 @@ def test_a_style_or_profile_that_cannot_be_used_is_named(
     extend: Callable[..., None], group: str, code: str, message: str
 ) -> None:
     imports = (
-        "from regioncap.marks.styles import MarkStyle as S\nfrom regioncap.marks.profiles import ModelProfile as P\n"
+        "from regioncap.marks.styles import MarkStyle as S\n"
+        "from regioncap.marks.profiles import Grounding as G, ModelProfile as P\n"
     )
     extend(group, "mine", imports + code)
     with pytest.raises(ExtensionError, match=message):
