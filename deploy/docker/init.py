@@ -37,7 +37,7 @@ def connections(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         "extra": json.dumps(place),
     }
     vlm = {
-        "conn_type": "generic",
+        "conn_type": "regioncap_vlm",
         "host": env["REGIONCAP_VLM_URL"],
         "password": env["REGIONCAP_VLM_API_KEY"],
         "extra": json.dumps({"model": env["REGIONCAP_VLM_MODEL"]}),

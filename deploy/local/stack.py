@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy.local import airflow, bucket
 from deploy.local.credentials import Credentials, load_or_create
@@ -139,22 +139,24 @@ def _set_up_airflow(
     """The pools of `include/pools.json`, and the connections that the DAG asks for."""
     for name, pool in json.loads(POOLS.read_text()).items():
         api.put_pool({"name": name, **pool})
-    for name in ("regioncap_drops", "regioncap_warehouse"):
-        api.put_connection(
-            {
-                "connection_id": name,
-                "conn_type": "aws",
-                "login": credentials.access_key,
-                "password": credentials.secret_key,
-                "extra": f'{{"endpoint_url": "{s3_url}", "region_name": "us-east-1"}}',
-            }
-        )
-    api.put_connection(
-        {
-            "connection_id": "regioncap_vlm",
-            "conn_type": "generic",
-            "host": server.base_url(vlm_port),
-            "password": credentials.vlm_key,
-            "extra": f'{{"model": "{vlm.name}", "max_in_flight": {vlm.max_num_seqs}}}',
-        }
-    )
+    for name, connection in connections(s3_url, credentials, vlm, vlm_port).items():
+        api.put_connection({"connection_id": name, **connection})
+
+
+def connections(
+    s3_url: str, credentials: Credentials, vlm: server.ServerConfig, vlm_port: int
+) -> dict[str, dict[str, Any]]:
+    """The connections that the DAG asks for, by name."""
+    bucket = {
+        "conn_type": "aws",
+        "login": credentials.access_key,
+        "password": credentials.secret_key,
+        "extra": json.dumps({"endpoint_url": s3_url, "region_name": "us-east-1"}),
+    }
+    vllm = {
+        "conn_type": "regioncap_vlm",
+        "host": server.base_url(vlm_port),
+        "password": credentials.vlm_key,
+        "extra": json.dumps({"model": vlm.name, "max_in_flight": vlm.max_num_seqs}),
+    }
+    return {"regioncap_drops": bucket, "regioncap_warehouse": bucket, "regioncap_vlm": vllm}

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Asset, BaseOperator
 
+from deploy.docker import init
+from deploy.local import stack
+from deploy.local.credentials import load_or_create
 from regioncap.airflow.build import (
     CaptionOperator,
     PlanOperator,
@@ -22,9 +25,10 @@ from regioncap.airflow.drop_ready import DropReadyTrigger
 from regioncap.airflow.late import LateDropsOperator
 from regioncap.airflow.places import open_drop, open_partition, open_warehouse, open_work
 from regioncap.airflow.publish import PublishOperator
-from regioncap.airflow.vlm import vlm_from_connection
+from regioncap.airflow.vlm import VlmHook, vlm_from_connection
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.errors import VlmSetupError
+from regioncap.vlm.client import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = {"drops_conn_id": "street_drops", "warehouse_conn_id": "street_warehouse", "vlm_conn_id": "street_vlm"}
@@ -92,6 +96,28 @@ def test_a_place_is_opened_with_the_connection_that_is_named(monkeypatch: pytest
     monkeypatch.setenv("AIRFLOW_CONN_STREET", json.dumps(connection))
     store = opens("s3://bucket/prefix", "2026-10-05", "street")
     assert store._client.meta.endpoint_url == "http://street:1"
+
+
+def written_by(who: str, folder: Path) -> dict[str, Any]:
+    """The connections that come with RegionCap: the template's, those of the embedded stack and of the init job."""
+    if who == "template":
+        template: dict[str, Any] = json.loads((ROOT / "include" / "connections.example.json").read_text())
+        return template
+    if who == "stack":
+        return stack.connections("http://s3", load_or_create(folder / "credentials.json"), stack.demo_server(), 8000)
+    place = {f"REGIONCAP_S3_{name}": "s3" for name in ("REGION", "ENDPOINT", "ACCESS_KEY", "SECRET_KEY")}
+    server = {"REGIONCAP_VLM_URL": "http://vllm:8000/v1", "REGIONCAP_VLM_API_KEY": "key", "REGIONCAP_VLM_MODEL": "m"}
+    return init.connections(place | server)
+
+
+@pytest.mark.parametrize("who", ["template", "stack", "init"])
+def test_the_vlm_connections_that_come_with_regioncap_have_its_form(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = written_by(who, tmp_path)["regioncap_vlm"]
+    assert connection["conn_type"] == VlmHook.conn_type
+    monkeypatch.setenv("AIRFLOW_CONN_REGIONCAP_VLM", json.dumps(connection))
+    assert isinstance(vlm_from_connection(), Endpoint)
 
 
 def test_a_fault_of_a_connection_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
