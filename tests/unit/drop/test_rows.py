@@ -38,7 +38,7 @@ def code_of(row: PlannedRow | Rejected) -> Code:
         (b"[" * 100_000, Code.NOT_JSON),
         (b'{"x": ' + b"9" * 5000 + b"}", Code.NOT_JSON),
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", Code.TOO_DEEP),
-        (b'{"x":' * 5000 + b"1" + b"}" * 5000, Code.TOO_DEEP),
+        (b'{"x":' * 100_000 + b"1" + b"}" * 100_000, Code.TOO_DEEP),
         (b'"' + b"x" * MAX_LINE_BYTES + b'"', Code.LINE_TOO_LONG),
     ],
 )

@@ -90,7 +90,7 @@ def test_deep_objects_of_other_formats_cost_themselves_too(place: Place, levels:
 
 
 def test_a_json_manifest_nested_beyond_all_reading_is_named(place: Place) -> None:
-    place.put("deep.json", "[" * 2000 + "]" * 2000)
+    place.put("deep.json", "[" * 100_000 + "]" * 100_000)
     with pytest.raises(DropError, match=r"the manifest deep\.json cannot be read as json"):
         place.plan(input_format="json")
 
