@@ -168,7 +168,7 @@ def step(base_url: str, folder: Path) -> tuple[float, float]:
     )  # fmt: skip
     seconds = time.perf_counter() - started
     if counts.asked != plan.rows:
-        raise RuntimeError(f"{counts.asked} questions were asked")
+        raise RuntimeError(f"{counts.asked} requests were sent")
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

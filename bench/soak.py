@@ -3,9 +3,9 @@
     python -m bench.soak [--json FILE] [--nights 30] [--images 3]
 
 On the embedded stack with its real scheduler and vLLM. The DAG is RegionCap's own, but for its start date, which is
-past: so the scheduler has nights to make up for, and nobody has to wait a month. After each third of them: memory
-and processes of every service, rows in Airflow's database, and files that should not be there. What grows with the
-number of nights shows as a difference between the later columns; the first one holds what is loaded once.
+past: so the scheduler has nights to make up for, and nobody has to wait a month. After each third of them: memory and
+processes of every service, rows in Airflow's database, and files that should not be there. What grows with the number
+of nights shows as a difference between the later columns; the first one holds what is loaded once.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     .venv-vllm/bin/python -m bench.vlm_offline MODEL ROWS.jsonl
 
-A row of ROWS is {"image": path, "system": ..., "prompt": ..., "options": {...}}. Prints the seconds
-that the call takes, after a first one over a few rows.
+A row of ROWS is {"image": path, "system": ..., "prompt": ..., "options": {...}}. Prints the seconds that the call
+takes, after a first one over a few rows.
 """
 
 import json

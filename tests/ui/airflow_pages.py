@@ -70,6 +70,19 @@ class AirflowPages:
         self.page.get_by_role("button", name="Trigger Dag").click()
         return TriggerForm(self.page)
 
+    def add_connection(self) -> "ConnectionForm":
+        """The form behind *Admin*, *Connections*, *Add Connection*."""
+        self.page.goto(f"{self.url}/connections")
+        self.page.get_by_role("button", name="Add Connection").click()
+        return ConnectionForm(self.page)
+
+    def edit_connection(self, conn_id: str) -> "ConnectionForm":
+        """The form of a connection that there is."""
+        self.page.goto(f"{self.url}/connections")
+        row = self.page.get_by_role("row", name=re.compile(f"^{re.escape(conn_id)} "))
+        row.get_by_role("button", name="Edit Connection").click()
+        return ConnectionForm(self.page)
+
     def run(self, name: str) -> Locator:
         """The row in the list of runs of the run whose id has `name` in it: a date for a backfill's, *manual*."""
         return self.page.get_by_role("row").filter(has_text=f"{name}__")
@@ -137,12 +150,7 @@ class TriggerForm:
     def write_json(self, params: Mapping[str, object]) -> None:
         """Write the run's params as JSON, in the last group."""
         self.open_group("Advanced Options")
-        editor = self.dialog.get_by_role("code")
-        editor.click()
-        self.page.keyboard.press("ControlOrMeta+A")
-        self.page.keyboard.press("Delete")
-        # The editor closes what is opened.
-        self.page.keyboard.insert_text(json.dumps(params).removesuffix("}"))
+        _write_json(self.page, self.dialog.get_by_role("code"), params)
         # Read when the editor is left.
         self.dialog.get_by_label("Run ID").click()
 
@@ -169,3 +177,61 @@ class TriggerForm:
     def run_backfill(self) -> Locator:
         """The button that starts the backfill."""
         return self.dialog.get_by_role("button", name="Run Backfill")
+
+
+class ConnectionForm:
+    """The dialog of a connection: its type, then the fields of that type in groups."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.dialog = page.get_by_role("dialog")
+        expect(self.dialog.get_by_role("combobox", name="Connection Type")).to_be_visible()
+
+    def choose_type(self, name: str) -> None:
+        """Look a type of connections up by its name, and choose it."""
+        types = self.dialog.get_by_role("combobox", name="Connection Type")
+        types.click()
+        types.fill(name)
+        self.page.get_by_role("option", name=name, exact=True).click()
+
+    def open_group(self, name: str) -> None:
+        """Open *Standard Fields* or *Extra Fields*, if it is not; the other closes."""
+        button = self.dialog.get_by_role("button", name=name, exact=True)
+        expect(button).to_be_visible()
+        if button.get_attribute("aria-expanded") != "true":
+            button.click()
+        expect(button).to_have_attribute("aria-expanded", "true")
+        expect(self.dialog.get_by_role("region")).to_have_count(1)
+
+    def field(self, title: str) -> Locator:
+        """A field with its title, input and help, in the group that is open."""
+        return self.dialog.get_by_role("region").get_by_role("group").filter(has_text=re.compile(rf"^\s*{title}"))
+
+    def input(self, title: str) -> Locator:
+        """What a field is typed into."""
+        field = self.field(title)
+        return field.get_by_role("textbox").or_(field.get_by_role("spinbutton"))
+
+    def fill(self, **fields: str) -> None:
+        """Fill in fields of the group that is open, by their titles with `_` for blanks."""
+        for name, value in fields.items():
+            box = self.input(name.replace("_", " "))
+            box.fill(value)
+            box.blur()
+
+    def write_json(self, title: str, value: Mapping[str, object]) -> None:
+        """Fill in a field that takes JSON."""
+        _write_json(self.page, self.field(title).get_by_role("code"), value)
+
+    def save(self) -> None:
+        """Save, and wait until the form is gone."""
+        self.dialog.get_by_role("button", name="Save").click()
+        expect(self.dialog).to_be_hidden()
+
+
+def _write_json(page: Page, editor: Locator, value: Mapping[str, object]) -> None:
+    editor.click()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.press("Delete")
+    # The editor closes what is opened.
+    page.keyboard.insert_text(json.dumps(value).removesuffix("}"))

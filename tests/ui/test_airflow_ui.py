@@ -1,12 +1,20 @@
 """Airflow's UI in a real browser, over the whole stack: what a user sees of RegionCap, and what comes of it."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from demo_model.drops import evaluation_rows, write_drop
-from deploy.local.stack import DAG, Stack
+from deploy.local import airflow
+from deploy.local.credentials import load_or_create
+from deploy.local.stack import DAG, SERVED_MODEL, Stack
+from regioncap.airflow.provider import get_provider_info
 from regioncap.config.settings import BuildSettings
 from tests.ui.airflow_pages import AirflowPages, becomes_green, logged_in, stack_with
 
@@ -131,6 +139,83 @@ def test_wrong_params_in_json_are_refused_too(
     form.trigger.click()
     expect(form.dialog.get_by_text(refusal)).to_be_visible()
     assert run_ids(stack) == before
+
+
+(VLM,) = get_provider_info()["connection-types"]
+# Prints what the connection of this id describes.
+READ_BACK = """
+import dataclasses, json, sys
+from regioncap.airflow.vlm import vlm_from_connection
+vlm = vlm_from_connection(sys.argv[1])
+fields = dataclasses.asdict(vlm)
+if "config" in fields:
+    fields["config"] = vlm.config.model_dump(mode="json")
+print(json.dumps([type(vlm).__name__, fields], default=str))
+"""
+
+
+def read_back(stack: Stack, conn_id: str) -> tuple[str, dict[str, Any]]:
+    """What a task gets of a connection: the kind of VLM, and its fields."""
+    home = stack.password_file.parent
+    variables = airflow.environment(home, 0, load_or_create(home.parent / "credentials.json"), {})
+    # Outside of a task, connections are looked for in Airflow's database only by who says that it is a server.
+    variables |= {"_AIRFLOW_PROCESS_CONTEXT": "server", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", READ_BACK, conn_id], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kind, fields = json.loads(done.stdout.splitlines()[-1])
+    return kind, fields
+
+
+def test_every_field_of_a_vlm_connection_is_in_its_form_with_its_help(ui: AirflowPages) -> None:
+    form = ui.add_connection()
+    form.choose_type(VLM["hook-name"])
+    form.open_group("Standard Fields")
+    behaviour = VLM["ui-field-behaviour"]
+    for name, title in behaviour["relabeling"].items():
+        expect(form.input(title)).to_have_attribute("placeholder", behaviour["placeholders"][name])
+    for title in ("Host", "Login", "Password", "Port", "Schema"):
+        expect(form.field(title)).to_have_count(0)
+    form.open_group("Extra Fields")
+    for field in VLM["conn-fields"].values():
+        expect(form.field(field["label"])).to_contain_text(field["description"])
+
+
+def test_a_vlm_connection_made_with_the_form_is_what_tasks_get(ui: AirflowPages, stack: Stack) -> None:
+    form = ui.add_connection()
+    form.choose_type(VLM["hook-name"])
+    form.dialog.get_by_label("Connection ID").fill("street_vlm")
+    form.open_group("Standard Fields")
+    form.fill(Base_URLs="http://gpu-1:8000/v1, http://gpu-2:8000/v1", API_key="a key: #1")
+    form.open_group("Extra Fields")
+    form.fill(Model="org/street-vl", Requests_under_way="64", Timeout="12.5")
+    form.save()
+
+    kind, fields = read_back(stack, "street_vlm")
+    assert kind == "Endpoint" and fields["base_urls"] == ["http://gpu-1:8000/v1", "http://gpu-2:8000/v1"]
+    assert (fields["model"], fields["api_key"]) == ("org/street-vl", "a key: #1")
+    assert (fields["max_in_flight"], fields["timeout_seconds"], fields["patience_seconds"]) == (64, 12.5, 300)
+
+
+def test_a_connection_of_managed_servers_made_with_the_form_is_what_tasks_get(ui: AirflowPages, stack: Stack) -> None:
+    form = ui.add_connection()
+    form.choose_type(VLM["hook-name"])
+    form.dialog.get_by_label("Connection ID").fill("managed_vlm")
+    form.open_group("Standard Fields")
+    form.fill(Base_URLs="managed")
+    form.open_group("Extra Fields")
+    form.write_json("Server", {"python": "/opt/vllm/bin/python", "model": "org/street-vl"})
+    form.fill(Idle_time="60")
+    form.save()
+
+    kind, fields = read_back(stack, "managed_vlm")
+    assert kind == "ManagedServer" and fields["idle_seconds"] == 60
+    assert (fields["config"]["python"], fields["config"]["model"]) == ("/opt/vllm/bin/python", "org/street-vl")
+
+
+def test_the_stacks_own_vlm_connection_is_shown_in_its_form(ui: AirflowPages) -> None:
+    form = ui.edit_connection("regioncap_vlm")
+    form.open_group("Extra Fields")
+    expect(form.input("Model")).to_have_value(SERVED_MODEL)
 
 
 def test_a_run_started_with_the_form_ends_green(ui: AirflowPages, stack: Stack) -> None:

@@ -85,12 +85,12 @@ def _below(roots: Sequence[str]) -> str:
 
 
 def settings_of(params: Mapping[str, Any]) -> BuildSettings:
-    """The run's settings. Raises ParamsError, which names every param at fault."""
+    """The run's settings. Raises ParamsError, which names every param that is wrong."""
     try:
         return BuildSettings.model_validate({key: value for key, value in params.items() if key != "drop_date"})
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ParamsError(f"the run's params cannot be used: {faults}") from None
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ParamsError(f"the run's params cannot be used: {wrong}") from None
 
 
 def nightly_settings() -> BuildSettings:

@@ -31,10 +31,10 @@ def get_provider_info() -> dict[str, Any]:
                         "Model", "string", "The name that the servers serve. Empty with managed servers: see Server."
                     ),
                     "max_in_flight": _field(
-                        "Questions under way", "integer", "The most that a task has under way at once. Empty: 256."
+                        "Requests under way", "integer", "The most that a task has under way at once. Empty: 256."
                     ),
                     "timeout_seconds": _field(
-                        "Timeout", "number", "Seconds for one question, from sending to the last token. Empty: 300."
+                        "Timeout", "number", "Seconds for one request, from sending to the last token. Empty: 300."
                     ),
                     "patience_seconds": _field(
                         "Patience",

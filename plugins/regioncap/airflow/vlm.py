@@ -1,8 +1,8 @@
-"""From an Airflow connection, by default `regioncap_vlm`, to what questions are put to.
+"""From an Airflow connection, by default `regioncap_vlm`, to what requests are sent to.
 
 The connection's host is the servers' base URL (`http://vllm:8000/v1`), or several with commas between them; its
 password the API key if they want one. Its extra holds `model` (the name that the servers serve), and may hold
-`max_in_flight` (a bound; below it, the servers' queues say how many questions are under way), `timeout_seconds`,
+`max_in_flight` (a bound; below it, the servers' queues say how many requests are under way), `timeout_seconds`,
 `patience_seconds` and `local_media_path` (see `Endpoint`).
 
 With the host `managed`, caption tasks start a server on their own host and share it. The extra then holds `server` (how
@@ -92,8 +92,8 @@ def vlm_from_connection(
             raise VlmSetupError(f"the connection {conn_id} has no host: set it to http://<server>:8000/v1")
         return _endpoint(base_urls=base_urls, api_key=connection.password or "", **extra)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {faults}") from None
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {wrong}") from None
 
 
 def _managed(extra: dict[str, Any], waiting: Callable[[Sequence[str]], None]) -> ManagedServer:

@@ -126,8 +126,8 @@ class BuildSettings(BaseModel):
     prompt: str = Field(
         PROMPTS["en"],
         title="Prompt",
-        description="The question. `{n}` is the number of regions; write other braces as `{{` and `}}`. Left as it is, "
-        "it follows the language.",
+        description="What the model is asked. `{n}` is the number of regions; write other braces as `{{` and `}}`. "
+        "Left as it is, it follows the language.",
         min_length=1,
         max_length=4000,
         json_schema_extra=_group("Caption", format="multiline", pattern=PROMPT_PATTERN),
@@ -135,7 +135,7 @@ class BuildSettings(BaseModel):
     prompt_language: PromptLanguage = Field(
         "en",
         title="Language",
-        description="The language of the question and of the captions.",
+        description="The language of the prompt and of the captions.",
         json_schema_extra=_group("Caption"),
     )
     system_prompt: str = Field(
@@ -148,8 +148,8 @@ class BuildSettings(BaseModel):
     caption_mode: CaptionMode = Field(
         "joint",
         title="Ask about",
-        description="`joint`: all regions of an image in one question. `per_region`: each region in a question of its "
-        "own, with a close-up beside the marked image; better for small regions, and as many questions as regions.",
+        description="`joint`: all regions of an image in one request. `per_region`: each region in a request of its "
+        "own, with a close-up beside the marked image; better for small regions, and as many requests as regions.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(
@@ -211,7 +211,7 @@ class BuildSettings(BaseModel):
     seed: int = Field(
         42,
         title="Seed",
-        description="The sampling seed, sent with every question.",
+        description="The sampling seed, sent with every request.",
         ge=0,
         le=2**31 - 1,
         json_schema_extra=_group("Caption"),

@@ -54,8 +54,8 @@ def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ImageGoneError("the file has changed since it was marked")
         return _portable(data)
-    except RowError as fault:
-        raise ImageGoneError(fault.reason) from fault
+    except RowError as error:
+        raise ImageGoneError(error.reason) from error
 
 
 def _portable(data: bytes) -> CarriedImage:

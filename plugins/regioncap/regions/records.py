@@ -117,7 +117,7 @@ class Record(_Row):
     )
     valid_bboxes_num: int = Field(ge=1, description="How many regions are marked.", examples=[1])
     prompt: str = Field(
-        description="The user's part of the question.",
+        description="The user's part of the request.",
         examples=[
             "Describe the content of each marked region in the image. There are 1 regions: <region1> to <region1>."
         ],

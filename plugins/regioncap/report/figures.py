@@ -110,14 +110,18 @@ class Distribution(_Model):
 class Timings(_Model):
     """What the build took."""
 
-    questions: int = Field(ge=0, description="Different questions that the drop's rows ask.", examples=[45])
+    questions: int = Field(
+        ge=0,
+        description="What the drop's rows ask: a question for each image, or with per_region for each region.",
+        examples=[45],
+    )
     kept: int = Field(
         ge=0, description="Questions that an earlier try of the same shard had an answer to.", examples=[0]
     )
     taken_over: int = Field(
         ge=0, description="Questions that the build published before had an answer to.", examples=[0]
     )
-    asked: int = Field(ge=0, description="Questions that were sent, those asked again included.", examples=[47])
+    asked: int = Field(ge=0, description="Requests that were sent, those that ask again included.", examples=[47])
     prompt_tokens: int = Field(ge=0, description="Tokens that the model read.", examples=[11872])
     completion_tokens: int = Field(ge=0, description="Tokens that the model wrote.", examples=[2313])
     rendering_seconds: float = Field(ge=0, description="Time that render tasks took, summed.", examples=[1.3])
@@ -161,7 +165,7 @@ class Report(_Model):
     regions_per_image: Distribution = Field(description="Regions of a record.")
     words_per_caption: Distribution = Field(description="Words of a caption, counted as for `quality`.")
     attempts_per_record: Distribution = Field(description="How often the model was asked for a record.")
-    timings: Timings = Field(description="Questions, tokens and seconds that it took.")
+    timings: Timings = Field(description="Questions, requests, tokens and seconds that it took.")
     model: str = Field(
         description="The model, by the name that its server gives it. Which revision it is, servers do not tell.",
         examples=["Qwen/Qwen2.5-VL-7B-Instruct"],
