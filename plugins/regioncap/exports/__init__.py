@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from regioncap.exports.coco import coco
-from regioncap.exports.export import Export, Exporter, ExportPlan, carried_by
+from regioncap.exports.export import Export, Exporter, ExportPlan, ExportShard, carried_by
 from regioncap.exports.hf import hf
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
@@ -44,17 +44,16 @@ def write_exports(
     *,
     plan: ExportPlan,
     drop: Store,
-    shards: Sequence[Store],
-    records_file: str,
+    shards: Sequence[ExportShard],
     records: int,
     build: Store,
     progress: Callable[[str], None],
 ) -> list[FileEntry]:
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
-    `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, `records_file`
-    is where each has its records, and `records` is how many they hold together. Memory does not grow with the build,
-    and local disk holds one file at a time. An original that is gone is noted, no error. Raises what the stores raise.
+    `drop` is rooted at the build's date, `shards` are the validated shards in their order, and `records` is how many
+    records they hold together. Memory does not grow with the build, and local disk holds one file at a time. An
+    original that is gone is noted, no error. Raises what the stores and shards raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
@@ -65,7 +64,6 @@ def write_exports(
             plan=plan,
             drop=drop,
             shards=shards,
-            records_file=records_file,
             records=records,
             build=build,
             progress=progress,

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
+from regioncap.exports.images import CarriedImage, ImageGoneError, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
@@ -69,6 +69,20 @@ class ExportPlan(Protocol):
         """The run's settings."""
 
 
+class ExportShard(Protocol):
+    """A validated shard, which is in a room above."""
+
+    @property
+    def store(self) -> Store:
+        """Where its marked images are, by the paths that its records name."""
+
+    def read(self) -> bytes:
+        """Its records, as JSON lines."""
+
+    def marked(self, path: str) -> bytes:
+        """One of its marked images."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A record on its way into an export.
@@ -95,8 +109,7 @@ class Export:
     images: ExportImages
     plan: ExportPlan
     drop: Store
-    shards: Sequence[Store]
-    records_file: str
+    shards: Sequence[ExportShard]
     records: int
     build: Store
     progress: Callable[[str], None]
@@ -142,7 +155,7 @@ class Export:
 
     def rows(self) -> Iterator[Row]:
         """All records in order, with their images where the export carries them."""
-        lines = ((place, text) for place in self.shards for text in io.BytesIO(place.read(self.records_file)))
+        lines = ((shard, text) for shard in self.shards for text in io.BytesIO(shard.read()))
         # Without images there is nothing to wait for.
         loaded = map(self._load, lines) if self.images == "none" else in_order(self._load, lines, _THREADS)
         for number, (text, record, image) in enumerate(loaded):
@@ -174,8 +187,10 @@ class Export:
                 )
         return self.entries
 
-    def _load(self, item: tuple[Store, bytes]) -> tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]:
-        place, text = item
+    def _load(
+        self, item: tuple[ExportShard, bytes]
+    ) -> tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]:
+        shard, text = item
         # Not as a model: `validate` has made the line from one, and checking it again would take twice as long.
         record: dict[str, Any] = json.loads(text)
         image: CarriedImage | ImageGoneError | None = None
@@ -183,7 +198,7 @@ class Export:
             if self.images == "original":
                 image = original_image(self.drop, record["image"], record["image_sha256"])
             elif self.images == "marked":
-                image = marked_image(place, record["image_with_bbox"])
+                image = CarriedImage(shard.marked(record["image_with_bbox"]), "jpg")
         except ImageGoneError as error:
             image = error
         return text.rstrip(b"\n"), record, image
@@ -195,7 +210,9 @@ class Export:
     def _records_per_file(self) -> int:
         if self.images == "none":
             return _RECORDS_PER_FILE
-        sources = [(self.drop, "")] if self.images == "original" else [(place, "images/") for place in self.shards]
+        sources = (
+            [(self.drop, "")] if self.images == "original" else [(shard.store, "images/") for shard in self.shards]
+        )
         files = size = 0
         for store, prefix in sources:
             for entry in store.list(prefix):

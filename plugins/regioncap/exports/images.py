@@ -39,11 +39,6 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
-def marked_image(shard: Store, path: str) -> CarriedImage:
-    """The marked image, as the model saw it."""
-    return CarriedImage(shard.read(path), "jpg")
-
-
 def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
     """The unmarked original: its own bytes where every reader shows them as the boxes mean them, else written anew.
 

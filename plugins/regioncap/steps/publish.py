@@ -53,8 +53,16 @@ class _Shard:
 
     store: Store
     rows: int
-    bytes: int
+    size: int
     sha256: str
+
+    def read(self) -> bytes:
+        """The records, as JSON lines."""
+        return shard.read_bytes(self.store, layout.RECORDS)
+
+    def marked(self, path: str) -> bytes:
+        """A marked image."""
+        return shard.read_bytes(self.store, path)
 
 
 def publish_build(
@@ -123,8 +131,7 @@ def stage_build(
         exports = write_exports(
             plan=plan,
             drop=drop,
-            shards=[item.store for item in shards],
-            records_file=layout.RECORDS,
+            shards=shards,
             records=statistics.counts.captioned,
             build=build,
             progress=progress,
@@ -246,7 +253,7 @@ def _upload(
 
     def write_records(numbered: tuple[int, _Shard]) -> tuple[FileEntry, Store, list[Entry]]:
         number, item = numbered
-        data = shard.read_bytes(item.store, layout.RECORDS)
+        data = item.read()
         if hashlib.sha256(data).hexdigest() != item.sha256:
             raise BuildIncompleteError(f"{item.store.uri}/{layout.RECORDS} was written anew while it was published")
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
@@ -257,7 +264,7 @@ def _upload(
             raise StepMissingError(
                 f"{missing} marked images of {item.store.uri} are missing: clear the shard's render task"
             )
-        return FileEntry(path=name, rows=item.rows, bytes=item.bytes, sha256=item.sha256), item.store, images
+        return FileEntry(path=name, rows=item.rows, bytes=item.size, sha256=item.sha256), item.store, images
 
     def images() -> Iterator[tuple[Store, str]]:
         for entry, store, found in in_order(write_records, enumerate(shards), _READS_AT_ONCE):

@@ -27,6 +27,7 @@ from regioncap.exports import EXPORTERS, export, write_exports
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record
 from regioncap.storage.local import LocalStore
+from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work import layout
 from tests.builders import ROOT, Place, encoded, picture, planned
@@ -80,6 +81,19 @@ def hostile_records() -> list[Record]:
     ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Validated:
+    """A validated shard."""
+
+    store: Store
+
+    def read(self) -> bytes:
+        return self.store.read(layout.RECORDS)
+
+    def marked(self, path: str) -> bytes:
+        return self.store.read(path)
+
+
 @dataclass
 class Exported:
     """A build's exports, and the records that they are of, as the JSONL has them."""
@@ -116,8 +130,7 @@ class Writer:
         entries = write_exports(
             plan=planned(export_formats=list(names), **changes),
             drop=LocalStore(self.drop),
-            shards=shards,
-            records_file=layout.RECORDS,
+            shards=list(map(Validated, shards)),
             records=len(records),
             build=LocalStore(self.folder / "build"),
             progress=messages.append,
