@@ -1,6 +1,24 @@
 """RegionCap: image drops in, published region-caption datasets out.
 
 `regioncap.read(warehouse_uri, date)` opens a published build; `regioncap.Build` is what it returns.
+
+Rooms, each of which imports only those below it:
+
+`cli`                                `regioncap` on the command line
+`airflow`                            operators, sensor, form, connections
+`steps`                              a file for each of the DAG's tasks
+`report`                             what is said of a build
+`ask`                                requests, attempts, asking
+`work`                               what is kept while a build is made
+`config`                             settings of a run, variables of the deployment
+`exports`                            the records in other formats
+`warehouse`, `vlm`, `gates`          what is published; how a VLM is talked to; checks of answers
+`captions`                           prompts, and taking answers apart
+`drop`                               manifests, rows, image files
+`marks`                              styles, views, model profiles
+`storage`, `regions`                 stores; boxes, records, codes
+`extend`, `parallel`, `processes`    what users can add; work on many items at once; services that are always ended
+`errors`                             one tree: the type says who has to act
 """
 
 from typing import TYPE_CHECKING, Any

@@ -2,6 +2,11 @@
 
 An exporter is a function. It gets an `Export`, whose `files` hands it the rows, file by file, and takes care of names,
 upload and hashes.
+
+`export`                           what all exporters share
+`images`                           the images that exports carry, as any reader shows them
+`parquet`, `coco`, `webdataset`, `hf`  the exporter of that name
+`text`                             the exporters `csv` and `json`
 """
 
 import re

@@ -1,4 +1,7 @@
-"""Readers: from a manifest's file to its rows, a file for each format."""
+"""Readers: from a manifest's file to its rows, a file for each format.
+
+`reader` says what a reader is; `jsonl`, `json`, `csv` and `parquet` are ours.
+"""
 
 from typing import Any
 
