@@ -84,12 +84,12 @@ def system_message(
 
 
 def crop_prompt(region: int, language: PromptLanguage) -> str:
-    """What follows a region's close-up in a question about this region alone."""
+    """What follows a region's close-up in a request about this region alone."""
     return _CROP[language].format(region=region_tag(region))
 
 
 def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
-    """What ends a further question: of which regions a description is still wanted."""
+    """What ends a further request: of which regions a description is still wanted."""
     return _ONLY[language].format(regions=", ".join(map(region_tag, regions)))
 
 
@@ -99,10 +99,10 @@ def answer_schema(regions: Iterable[int]) -> dict[str, Any]:
     Without bounds of its length: with them xgrammar, vLLM's backend, allows no escape in the string, so that no caption
     could hold a quotation mark, and lets raw control characters in (https://github.com/mlc-ai/xgrammar/issues/800).
     """
-    tags = [region_tag(region) for region in regions]
+    names = [region_tag(region) for region in regions]
     return {
         "type": "object",
-        "properties": {tag: {"type": "string"} for tag in tags},
-        "required": tags,
+        "properties": {name: {"type": "string"} for name in names},
+        "required": names,
         "additionalProperties": False,
     }

@@ -245,8 +245,8 @@ class BuildSettings(BaseModel):
     export_formats: list[str] = Field(
         default_factory=list,
         title="Exports",
-        description="Write the records in these formats too, into `exports/`: `parquet`, `csv`, `json`; `coco` "
-        "annotations; `webdataset` tar files; `hf`, a folder for Hugging Face's `load_dataset`.",
+        description="Write the records in these formats too, into `exports/`; among them `coco` annotations, "
+        "`webdataset` tar files, and `hf`, a folder for Hugging Face's `load_dataset`.",
         json_schema_extra=_group(
             "Build",
             examples=list(EXPORTERS),
@@ -257,9 +257,9 @@ class BuildSettings(BaseModel):
     export_images: ExportImages = Field(
         "none",
         title="Images in exports",
-        description="Which images `coco`, `webdataset` and `hf` carry. `none`: the records only name them. `original`: "
-        "the unmarked images, which the boxes fit; the build gets as large as the drop. `marked`: the images that the "
-        "model saw, in `webdataset` and `hf`; boxes stay in pixels of the originals.",
+        description="Which images go into exports, in formats that carry images. `none`: the records only name them. "
+        "`original`: the unmarked images, which the boxes fit; the build gets as large as the drop. `marked`: the "
+        "images that the model saw; not in `coco`, since boxes stay in pixels of the originals.",
         json_schema_extra=_group("Build"),
     )
     file_name_prefix: str = Field(
