@@ -30,6 +30,7 @@
     ├── TransientError           nobody: it may pass by itself, so the task is tried again
     │   ├── BrokenReadError
     │   ├── BuildIncompleteError
+    │   ├── ChangedError
     │   ├── ConflictError
     │   ├── DropChangedError
     │   ├── PartitionBusyError
@@ -173,6 +174,10 @@ class BrokenReadError(TransientError, OSError):
 
 class BuildIncompleteError(TransientError):
     """What lies in the build's folder is not what was to be published. Publishing again helps."""
+
+
+class ChangedError(TransientError):
+    """The file is not of the version that was asked for: it was written since."""
 
 
 class ConflictError(TransientError):
