@@ -19,6 +19,7 @@ from regioncap.extend import Registry, not_callable
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work.plan import Plan
+from regioncap.work.shard import ValidatedShard
 
 Exporter = Callable[[Export], None]
 
@@ -48,14 +49,14 @@ def write_exports(
     *,
     plan: Plan,
     drop: Store,
-    shards: Sequence[Store],
+    shards: Sequence[ValidatedShard],
     records: int,
     build: Store,
     progress: Callable[[str], None],
 ) -> list[FileEntry]:
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
-    `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, and `records` is
+    `drop` is rooted at the build's date, `shards` are the validated shards in their order, and `records` is
     how many records they hold together. Memory does not grow with the build, and local disk holds one file at a time.
     An original that is gone is noted, no error. Raises what the stores raise.
     """

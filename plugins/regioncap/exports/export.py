@@ -18,8 +18,8 @@ from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
-from regioncap.work import layout
 from regioncap.work.plan import Plan
+from regioncap.work.shard import ValidatedShard
 
 # A file without images has so many records at most: a hundred megabytes or two.
 _RECORDS_PER_FILE = 100_000
@@ -60,7 +60,7 @@ class Export:
     images: ExportImages
     plan: Plan
     drop: Store
-    shards: Sequence[Store]
+    shards: Sequence[ValidatedShard]
     records: int
     build: Store
     progress: Callable[[str], None]
@@ -106,7 +106,7 @@ class Export:
 
     def rows(self) -> Iterator[Row]:
         """All records in order, with their images where the export carries them."""
-        lines = ((place, text) for place in self.shards for text in io.BytesIO(place.read(layout.RECORDS)))
+        lines = ((held.store, text) for held in self.shards for text in io.BytesIO(held.read()))
         # Without images there is nothing to wait for.
         loaded = map(self._load, lines) if self.images == "none" else in_order(self._load, lines, _THREADS)
         for number, (text, record, image) in enumerate(loaded):
@@ -159,7 +159,7 @@ class Export:
     def _records_per_file(self) -> int:
         if self.images == "none":
             return _RECORDS_PER_FILE
-        sources = [(self.drop, "")] if self.images == "original" else [(place, "images/") for place in self.shards]
+        sources = [(self.drop, "")] if self.images == "original" else [(held.store, "images/") for held in self.shards]
         files = size = 0
         for store, prefix in sources:
             for entry in store.list(prefix):

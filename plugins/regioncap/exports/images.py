@@ -14,6 +14,7 @@ from regioncap.errors import RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.view import content_name, encode
 from regioncap.storage.store import Store
+from regioncap.work.shard import read_marked
 
 # Of an original that has to be written anew: no loss that anybody sees.
 _QUALITY = 95
@@ -40,8 +41,8 @@ class CarriedImage:
 
 
 def marked_image(shard: Store, path: str) -> CarriedImage:
-    """The marked image, as the model saw it."""
-    return CarriedImage(shard.read(path), "jpg")
+    """The marked image, as the model saw it. Raises StepMissingError."""
+    return CarriedImage(read_marked(shard, path), "jpg")
 
 
 def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
