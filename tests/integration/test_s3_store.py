@@ -1,5 +1,6 @@
 """The S3 store against a real S3 server: the same contract as the local one, and clear words when set up wrong."""
 
+import hashlib
 import io
 import threading
 import uuid
@@ -13,7 +14,7 @@ from botocore.config import Config
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.drops import fetch_partition, upload_drop
-from regioncap.errors import ConflictError, NotFoundError, StorageError
+from regioncap.errors import ChangedError, ConflictError, NotFoundError, StorageError
 from regioncap.regions.jsonl import canonical
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
@@ -65,6 +66,22 @@ def test_a_version_changes_with_the_content(store: S3Store) -> None:
     assert next(iter(store.list())).version == first
     store.write("a", b"2")
     assert store.stat("a").version != first
+
+
+def test_a_read_of_a_version_gives_its_bytes_or_says_that_the_object_has_changed(store: S3Store) -> None:
+    store.write("a", b"old")
+    entry = store.stat("a")
+    assert next(iter(store.list())) == entry
+    assert entry.checksum == hashlib.md5(b"old").hexdigest()
+    assert store.read("a", entry.version) == b"old"
+    store.write("a", b"new")
+    for read in (store.read, store.open):
+        with pytest.raises(ChangedError, match=r"/a was written since"):
+            read("a", entry.version)
+    assert store.read("a", store.stat("a").version) == b"new"
+    store.delete("a")
+    with pytest.raises(NotFoundError):
+        store.read("a", entry.version)
 
 
 def test_replace_writes_only_over_the_version_that_was_read(store: S3Store) -> None:

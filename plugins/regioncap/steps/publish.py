@@ -23,8 +23,9 @@ from regioncap.storage.store import Entry, Store, check_conditional_writes
 from regioncap.warehouse.history import GRACE, collect, succession
 from regioncap.warehouse.layout import BUILD_MANIFEST, IMAGES, build_path, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, commit, current
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ _READS_AT_ONCE = 4
 _COPIES_PER_MESSAGE = 2_000
 _SHARDS_PER_MESSAGE = 100
 
+# So many shards whose tasks are to be cleared are named.
+_TOLD = 20
+_CLEAR_ALL = "clear the run's tasks from render on"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -45,24 +50,6 @@ class Published:
 
     manifest: Manifest
     unchanged: bool
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """A validated shard: its work area, and what its records file is."""
-
-    store: Store
-    rows: int
-    size: int
-    sha256: str
-
-    def read(self) -> bytes:
-        """The records, as JSON lines."""
-        return shard.read_bytes(self.store, layout.RECORDS)
-
-    def marked(self, path: str) -> bytes:
-        """A marked image."""
-        return shard.read_bytes(self.store, path)
 
 
 def publish_build(
@@ -188,37 +175,45 @@ def _collect(partition: Store, progress: Callable[[str], None]) -> None:
 
 def _gather(
     plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]
-) -> tuple[Statistics, list[_Shard]]:
+) -> tuple[Statistics, list[ValidatedShard]]:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
-    shards: list[_Shard] = []
+    shards: list[ValidatedShard] = []
 
-    def load(shard_id: str) -> tuple[Store, bytes, dict[str, bytes]]:
-        store = work.sub(layout.shard_path(shard_id))
-        refused = {path: shard.read_bytes(store, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)}
-        return store, shard.read_bytes(store, layout.RECORDS), refused
+    def load(shard_id: str) -> Validated | StepMissingError:
+        try:
+            return Shard(work, plan, shard_id).validated()
+        except StepMissingError as error:
+            return error
 
+    missing: list[StepMissingError] = []
     with rejected_file.open("wb") as rejects:
 
-        def note(store: Store, path: str, data: bytes) -> None:
-            for row in shard.parse_lines(data, Rejected, store, path):
+        def note(data: bytes, where: str) -> None:
+            for row in parse_lines(data, Rejected, where, _CLEAR_ALL):
                 statistics.add_rejected(row)
                 rejects.write(line(row))
 
-        path = layout.plan_rejected_path(plan.plan_id)
-        note(work, path, shard.read_bytes(work, path))
-        for done, (store, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
-            for record in shard.parse_lines(data, Record, store, layout.RECORDS):
+        note(plan_rejected(work, plan), layout.plan_rejected_path(plan.plan_id))
+        for done, loaded in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
+            if isinstance(loaded, StepMissingError):
+                missing.append(loaded)
+                continue
+            for record in parse_lines(
+                loaded.records, Record, f"{loaded.held.shard.own.uri}/{layout.RECORDS}", _CLEAR_ALL
+            ):
                 statistics.add(record)
-            shards.append(_Shard(store, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
-            for path, rejected in refused.items():
-                note(store, path, rejected)
+            shards.append(loaded.held)
+            for path, rejected in loaded.rejected.items():
+                note(rejected, path)
             if done % _SHARDS_PER_MESSAGE == 0:
                 progress(f"{done:,} of {len(plan.shards):,} shards counted")
+    if missing:
+        more = f"; and so for {len(missing) - _TOLD} more shards" if len(missing) > _TOLD else ""
+        raise StepMissingError("; ".join(map(str, missing[:_TOLD])) + more)
     if statistics.counts.rows != plan.rows:
         raise StepMissingError(
-            f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: clear the run's tasks "
-            "from render on"
+            f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: {_CLEAR_ALL}"
         )
     return statistics, [item for item in shards if item.rows]
 
@@ -234,7 +229,7 @@ def _check_rejected(plan: Plan, statistics: Statistics) -> None:
         )
 
 
-def _same_content(plan: Plan, published: Manifest, shards: Sequence[_Shard], rejected: FileEntry) -> bool:
+def _same_content(plan: Plan, published: Manifest, shards: Sequence[ValidatedShard], rejected: FileEntry) -> bool:
     """Whether the current build already says just this (its drop may have been uploaded once more, say)."""
     return (
         (published.plan_id == plan.plan_id or not plan.settings.force_rebuild)
@@ -245,25 +240,28 @@ def _same_content(plan: Plan, published: Manifest, shards: Sequence[_Shard], rej
 
 
 def _upload(
-    build: Store, shards: Sequence[_Shard], prefix: str, progress: Callable[[str], None]
+    build: Store, shards: Sequence[ValidatedShard], prefix: str, progress: Callable[[str], None]
 ) -> tuple[list[FileEntry], set[int]]:
     """Write the records and copy their images; returns the record files, and the keys of all files that it sent."""
     entries: list[FileEntry] = []
     keys: set[int] = set()
 
-    def write_records(numbered: tuple[int, _Shard]) -> tuple[FileEntry, Store, list[Entry]]:
+    def write_records(numbered: tuple[int, ValidatedShard]) -> tuple[FileEntry, Store, list[Entry]]:
         number, item = numbered
         data = item.read()
-        if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise BuildIncompleteError(f"{item.store.uri}/{layout.RECORDS} was written anew while it was published")
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
         build.write(name, data)
+        noted = item.shard.render_receipt().images
         wanted = {json.loads(text)["image_with_bbox"] for text in data.splitlines()}
         images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted]
         if missing := len(wanted) - len(images):
             raise StepMissingError(
-                f"{missing} marked images of {item.store.uri} are missing: clear the shard's render task"
+                f"{missing} marked images of {item.store.uri} are missing: {item.shard.clear('render')}"
             )
+        for image in images:
+            written = noted.get(image.path)
+            if written is None or not written.is_still(image):
+                read_marked(item.store, image.path)
         return FileEntry(path=name, rows=item.rows, bytes=item.size, sha256=item.sha256), item.store, images
 
     def images() -> Iterator[tuple[Store, str]]:

@@ -12,7 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from regioncap.errors import BrokenReadError, ConflictError, ForbiddenError, LinkError, NotFoundError, StorageError
+from regioncap.errors import (
+    BrokenReadError,
+    ChangedError,
+    ConflictError,
+    ForbiddenError,
+    LinkError,
+    NotFoundError,
+    StorageError,
+)
 from regioncap.storage.store import Entry, Store, read_again
 
 if TYPE_CHECKING:
@@ -102,19 +110,21 @@ class LocalStore:
         self._check_kind(status, path)
         return _entry(path, status)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, version: str | None = None) -> bytes:
         def read() -> bytes:
-            with self.open(path) as stream:
+            with self.open(path, version) as stream:
                 return stream.read()
 
         return read_again(read)
 
-    def open(self, path: str) -> IO[bytes]:
+    def open(self, path: str, version: str | None = None) -> IO[bytes]:
         with self._found(path) as (folder, name), self._faults(path):
             handle = os.open(name, _READ, dir_fd=folder)
         try:
             status = os.fstat(handle)
             self._check_kind(status, path)
+            if version is not None and _entry(path, status).version != version:
+                raise ChangedError(f"{self._named(path)} was written since it was looked at")
         except BaseException:
             os.close(handle)
             raise

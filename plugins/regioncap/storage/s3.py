@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
@@ -11,14 +12,22 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from urllib3.exceptions import HTTPError
 
-from regioncap.errors import ArchivedError, BrokenReadError, ConflictError, ForbiddenError, NotFoundError, StorageError
+from regioncap.errors import (
+    ArchivedError,
+    BrokenReadError,
+    ChangedError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    StorageError,
+)
 from regioncap.storage.store import Entry, Store, read_again
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ObjectIdentifierTypeDef
 
 # botocore retries throttling and lost connections by itself; these codes it leaves to us, and they stay as they are.
 _SETUP_FAULTS = {
@@ -51,9 +60,11 @@ _IMPOSSIBLE_NAME = {
 _NOT_VALID = {"InvalidRequest", "InvalidArgument", "BadRequest", "400", "414"}
 _MAX_KEY_BYTES = 1024
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
+# The object is not of the version that was asked for.
+_CHANGED = {"PreconditionFailed", "412"}
 # A conditional write that lost: 412 where the version differs, 409 where both were under way at once, 404 where the
 # object that should have been replaced is gone.
-_LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_NOT_FOUND}
+_LOST_RACE = {*_CHANGED, "ConditionalRequestConflict", "409", *_NOT_FOUND}
 
 # Enough connections for every thread that reads or copies.
 CLIENT_CONFIG = Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10)
@@ -94,7 +105,7 @@ class S3Store:
                 for item in page.get("Contents", ()):
                     path = item["Key"].removeprefix(self._prefix)
                     if path and not path.endswith("/"):
-                        yield Entry(path, item["Size"], item["ETag"], item["LastModified"].timestamp())
+                        yield _entry(path, item["Size"], item["ETag"], item["LastModified"])
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
@@ -118,21 +129,29 @@ class S3Store:
     def stat(self, path: str) -> Entry:
         with self._faults(path, reading=True):
             head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + path)
-            return Entry(path, head["ContentLength"], head["ETag"], head["LastModified"].timestamp())
+            return _entry(path, head["ContentLength"], head["ETag"], head["LastModified"])
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, version: str | None = None) -> bytes:
         def read() -> bytes:
-            with self.open(path) as stream:
+            with self.open(path, version) as stream:
                 return stream.read()
 
         return read_again(read)
 
-    def open(self, path: str) -> IO[bytes]:
+    def open(self, path: str, version: str | None = None) -> IO[bytes]:
+        get: Callable[..., GetObjectOutputTypeDef] = self._client.get_object
+        condition = {} if version is None else {"IfMatch": version}
         with self._faults(path, reading=True):
-            found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
+            found = get(Bucket=self._bucket, Key=self._prefix + path, **condition)
+        if version is not None and found["ETag"] != version:  # the service ignores the condition
+            found["Body"].close()
+            raise self._changed(path)
         # Without a length the service sends the body in chunks, the last of which says that it is the last.
         whole = _Whole(found["Body"], found.get("ContentLength", -1), f"{self.uri}/{path}")
         return io.BufferedReader(whole, _BUFFER_BYTES)
+
+    def _changed(self, path: str) -> ChangedError:
+        return ChangedError(f"{self.uri}/{path} was written since it was looked at")
 
     def write(self, path: str, data: bytes) -> None:
         with self._faults(path):
@@ -213,6 +232,8 @@ class S3Store:
             code = error.response["Error"]["Code"]
             if code in _NOT_FOUND or (reading and self._is_impossible(path, code)):
                 raise NotFoundError(where) from error
+            if reading and code in _CHANGED:
+                raise self._changed(path) from error
             if code in _SETUP_FAULTS:
                 raise StorageError(f"{where}: {_SETUP_FAULTS[code]} (S3 said {code})") from error
             if code in _FORBIDDEN:
@@ -249,6 +270,10 @@ class S3Store:
         key = self._prefix + path
         odd = not {"", ".", ".."}.isdisjoint(key.split("/")) or not key.isprintable() or "\\" in key
         return code in _NOT_VALID and (odd or len(key.encode("utf-8", "replace")) > _MAX_KEY_BYTES)
+
+
+def _entry(path: str, size: int, etag: str, modified: datetime) -> Entry:
+    return Entry(path, size, etag, modified.timestamp(), checksum=etag.strip('"'))
 
 
 class _Whole(io.RawIOBase):

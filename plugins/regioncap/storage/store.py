@@ -24,20 +24,24 @@ class Entry:
     """A stored file.
 
     `version` changes whenever its content does: an ETag, or a size and a time. `modified` is when it was last written,
-    in seconds since 1970.
+    in seconds since 1970. `checksum` is what the service itself says of the content, so that a file that was damaged or
+    written anew is known without reading it: an ETag without its quotes; None in a folder. Equal contents may have
+    unequal ones, as where one was written in parts.
     """
 
     path: str
     size: int
     version: str
     modified: float
+    checksum: str | None = None
 
 
 class Store(Protocol):
     """Files below one root. Every method may raise StorageError, and what its transport raises when that fails.
 
     What reads one file (`stat`, `read`, `open`, and `copy`) raises NotFoundError, LinkError, ForbiddenError or
-    ArchivedError where the fault lies with this one file.
+    ArchivedError where the fault lies with this one file. `read` and `open` take the version of the file that is meant:
+    they give its bytes, or raise ChangedError where another one is there now.
     """
 
     @property
@@ -59,10 +63,10 @@ class Store(Protocol):
     def stat(self, path: str) -> Entry:
         """A file's entry."""
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, version: str | None = None) -> bytes:
         """A whole file. Raises BrokenReadError where it did not arrive whole a few times."""
 
-    def open(self, path: str) -> IO[bytes]:
+    def open(self, path: str, version: str | None = None) -> IO[bytes]:
         """A file as a stream, which cannot be sought in.
 
         It ends where the file ends: where bytes are missing, or are not those that were stored, reading raises

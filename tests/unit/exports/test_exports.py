@@ -24,12 +24,15 @@ from pydantic import ValidationError
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
+from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record
 from regioncap.storage.local import LocalStore
-from regioncap.storage.store import Store
+from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work import layout
+from regioncap.work.receipts import sha256
+from regioncap.work.shard import Shard, ValidatedShard
 from tests.builders import ROOT, Place, encoded, picture, planned
 
 HOSTILE = [
@@ -47,7 +50,9 @@ def record(number: int = 0, **changes: Any) -> Record:
             "image": f"{number}.jpg", "type": "with_bbox",
             "bbox": [[10, 10, 40, 30], [900, 0, 5, 5], [60, 20.5, 50, 50]],
             "normalized_bbox": [[0.083, 0.125, 0.417, 0.5], [0.5, 0.256, 0.917, 0.881], [0.0, 0.0, 0.0, 0.0]],
-            "result_file": ".", "image_with_bbox": f"images/{number}.jpg", "valid_bboxes_num": 2, "prompt": "What?",
+            "result_file": ".",
+            "image_with_bbox": image_path(content_name(marked_jpeg(f"id-{number}"))), "valid_bboxes_num": 2,
+            "prompt": "What?",
             "answer": "<region1>: a\n<region2>: b", "id": f"id-{number}", "image_uri": f"s3://drops/{number}.jpg",
             "image_sha256": "0" * 64, "width": 120, "height": 80,
             "regions": [
@@ -81,19 +86,6 @@ def hostile_records() -> list[Record]:
     ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Validated:
-    """A validated shard."""
-
-    store: Store
-
-    def read(self) -> bytes:
-        return self.store.read(layout.RECORDS)
-
-    def marked(self, path: str) -> bytes:
-        return self.store.read(path)
-
-
 @dataclass
 class Exported:
     """A build's exports, and the records that they are of, as the JSONL has them."""
@@ -120,17 +112,19 @@ class Writer:
 
     def __call__(self, records: Sequence[Record], *names: str, shard_size: int = 3, **changes: Any) -> Exported:
         work = LocalStore(self.folder / "work")
-        shards = [work.sub(f"shard-{start}") for start in range(0, len(records), shard_size)]
-        for number, shard in enumerate(shards):
-            held = records[number * shard_size : (number + 1) * shard_size]
-            shard.write(layout.RECORDS, b"".join(map(line, held)))
+        shards = []
+        for start in range(0, len(records), shard_size):
+            shard, held = Shard(work, planned(), f"shard-{start}"), records[start : start + shard_size]
+            data = b"".join(map(line, held))
+            shard.own.write(layout.RECORDS, data)
+            shards.append(ValidatedShard(shard, len(held), len(data), sha256(data)))
             for item in held:
-                shard.write(item.image_with_bbox, marked_jpeg(item))
+                shard.shared.write(item.image_with_bbox, marked_jpeg(item.id))
         messages: list[str] = []
         entries = write_exports(
             plan=planned(export_formats=list(names), **changes),
             drop=LocalStore(self.drop),
-            shards=list(map(Validated, shards)),
+            shards=shards,
             records=len(records),
             build=LocalStore(self.folder / "build"),
             progress=messages.append,
@@ -146,8 +140,8 @@ class Writer:
         return record(number, image=name, image_sha256=hashlib.sha256(data).hexdigest())
 
 
-def marked_jpeg(item: Record) -> bytes:
-    return b"\xff\xd8 marked " + item.image_with_bbox.encode()
+def marked_jpeg(identity: str) -> bytes:
+    return b"\xff\xd8 marked " + identity.encode()
 
 
 @pytest.fixture
@@ -408,7 +402,7 @@ def test_an_original_that_is_gone_or_changed_is_listed_and_its_record_stays(writ
 def test_marked_images_are_those_that_the_model_saw(write: Writer, tmp_path: Path) -> None:
     records = [record(number) for number in range(4)]
     done = write(records, "webdataset", "hf", "parquet", export_images="marked")
-    expected = [marked_jpeg(item) for item in records]
+    expected = [marked_jpeg(item.id) for item in records]
     assert [sample["jpg"] for sample in raw_samples(done)] == expected
     read = opened(done.folder / "exports/hf", tmp_path).cast_column("image", datasets.Image(decode=False))
     assert [image["bytes"] for image in read["image"]] == expected

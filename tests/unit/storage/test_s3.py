@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from regioncap.drop.drop import local_copy, read_image
 from regioncap.errors import (
     ArchivedError,
+    ChangedError,
     DropError,
     ForbiddenError,
     NotFoundError,
@@ -161,3 +164,18 @@ def test_where_many_objects_cannot_be_deleted_at_once_they_are_deleted_one_by_on
         service.stub.add_response("delete_object", {}, {"Bucket": "drops", "Key": key})
     service.store.sub("build=1").delete_folder()
     service.stub.assert_no_pending_responses()
+
+
+def test_an_object_of_another_version_has_changed_and_one_that_is_gone_is_missing(service: Service) -> None:
+    for code, status in (("PreconditionFailed", 412), ("412", 412)):
+        with pytest.raises(ChangedError, match=r"s3://drops/2026-11-02/a\.jpg was written since"):
+            service.refuse(code, status).read("a.jpg", '"1"')
+    with pytest.raises(NotFoundError):
+        service.refuse("NoSuchKey", 404).read("a.jpg", '"1"')
+
+
+def test_a_service_that_ignores_which_version_is_meant_is_not_believed(service: Service) -> None:
+    body = StreamingBody(BytesIO(b"new"), 3)
+    service.stub.add_response("get_object", {"Body": body, "ContentLength": 3, "ETag": '"2"'})
+    with pytest.raises(ChangedError):
+        service.store.read("a.jpg", '"1"')
