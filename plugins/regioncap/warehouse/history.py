@@ -5,8 +5,8 @@ collecting safe, without a lock and whatever crashes:
 
 - A build notes in its folder what it was begun under (`state_of` the manifest), before anything else. While that still
   holds it may become the current one, also after days of waiting for somebody's approval, and is left alone.
-- Any other build that the manifest does not list, and whose files are all older than the manifest, will never be listed:
-  its commit is refused. One that is newer may have been listed since the manifest was read.
+- Any other build that the manifest does not list, and whose files are all older than the manifest, will never be
+  listed: its commit is refused. One that is newer may have been listed since the manifest was read.
 - A build leaves the list only when another is published, and not before it has been superseded for `GRACE`: a reader
   that looked up the current build a moment ago can read it to its end.
 """
