@@ -14,6 +14,7 @@ from regioncap.errors import (
     ForbiddenError,
     LinkError,
     NotFoundError,
+    RunError,
     StepMissingError,
     TooManyRejectedError,
 )
@@ -95,8 +96,8 @@ def stage_build(
     `drop`, `work` and `partition` are rooted at the build's date; `before` are the figures of earlier dates' builds.
     `max_rejected_ratio` holds instead of the plan's own, so that it can be raised when all is done but this.
     Where nothing changed, nothing is written, and the build that is published is returned.
-    Raises StepMissingError where a shard is not done, TooManyRejectedError, StorageError where the warehouse has no
-    conditional writes, and BuildIncompleteError.
+    Raises StepMissingError where a shard is not done, TooManyRejectedError, RunError where what somebody went back to
+    is not whole any more, StorageError where the warehouse has no conditional writes, and BuildIncompleteError.
     """
     # Before the first file is written: `collect` relies on it.
     published, _ = current(partition)
@@ -104,6 +105,7 @@ def stage_build(
         if published is None or not published.is_up_to_date(plan.fingerprint):
             raise StepMissingError("the partition changed after the plan was made: clear the run's plan task")
         if published.fingerprint != plan.fingerprint:
+            _check_gone_back_to(partition, published)
             progress(
                 f"the build of this drop with these settings was withdrawn, and {published.build_id} stays: change the "
                 "drop or a setting, or set force_rebuild"
@@ -235,6 +237,7 @@ def _known(
         return Published(published, unchanged=earlier)
     for build in withdrawn_builds(partition, published):
         if _same_content(plan, build, shards, rejected):
+            _check_gone_back_to(partition, published)
             progress(
                 f"this is what {build.build_id} has, which was withdrawn, so {published.build_id} stays: change the "
                 "drop or a setting, or set force_rebuild"
@@ -242,6 +245,15 @@ def _known(
             note_fingerprint(partition, build.build_id, plan.fingerprint)
             return Published(published, unchanged=True)
     return None
+
+
+def _check_gone_back_to(partition: Store, published: Manifest) -> None:
+    # It cannot be mended from here: the plan has the rows of another build, which is not to be published.
+    if wrong := told(problems(partition, published)):
+        raise RunError(
+            f"{partition.uri}/{published.build} is not whole any more ({wrong}), and the build of this drop with these "
+            "settings was withdrawn: go back to a build that is whole (regioncap builds rollback), or set force_rebuild"
+        )
 
 
 def _is_there(drop: Store, image: str) -> bool:
