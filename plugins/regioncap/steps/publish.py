@@ -150,7 +150,8 @@ def stage_build(
         plan = plan.model_copy(update={"settings": settings})
         report = make_report(plan, work, statistics, build_id=build_id, started=now, unusual=unusual)
         sent.write("report.json", report.model_dump_json(indent=2).encode())
-        sent.write("report.html", render_page(report, statistics.samples, build.read).encode())
+        page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
+        sent.write("report.html", page.encode())
         sent.write("README.md", render_card(report).encode())
 
     def within(entry: FileEntry) -> FileEntry:
