@@ -41,8 +41,8 @@ _HEAD = """\
 
 Made by `make schemas` from the code that writes these files; change it there. The same as JSON Schemas:
 [include/schemas](../include/schemas). `schema_version` is the version of a file's form; records, rejected rows and the
-list of files have that of `_manifest.json`. Its first number changes when a field is renamed, removed or means something else, its second
-when one is added. Files are UTF-8; each line of a `.jsonl` file is one object.
+list of files have that of `_manifest.json`. Its first number changes when a field is renamed, removed or means
+something else, its second when one is added. Files are UTF-8; each line of a `.jsonl` file is one object.
 """
 
 
