@@ -201,8 +201,8 @@ def commit_build(
     if wrong is not None:
         Staged.discard(work, staged.manifest.plan_id)
         raise BuildIncompleteError(
-            f"{partition.uri}/{staged.manifest.build} is not any more what was written: {wrong}. It is not published, but "
-            "to be written anew, and where somebody has to agree, to be asked about anew"
+            f"{partition.uri}/{staged.manifest.build} is not any more what was written: {wrong}. It is not published, "
+            "but to be written anew, and where somebody has to agree, to be asked about anew"
         )
     check()
     history = succession(published, plan.settings.keep_builds, grace)
