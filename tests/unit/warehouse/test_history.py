@@ -212,3 +212,30 @@ def test_a_build_whose_own_manifest_says_something_else_of_a_file_is_not_gone_ba
     with pytest.raises(RollBackError, match="is not whole any more"):
         roll_back(place.partition, None)
     assert read_whole(place.partition) == b
+
+
+@pytest.mark.parametrize("what", ["a commit", "a roll-back"])
+def test_what_meets_a_fingerprint_that_is_being_noted_is_tried_again(place: Place, what: str) -> None:
+    a, b = publish_each(place, "a", "b")
+    noted: list[str] = []
+
+    class Noting(LocalStore):
+        """Another run notes a fingerprint just before the manifest is written."""
+
+        def replace(self, path: str, data: bytes, version: str | None) -> str:
+            if path == "_manifest.json" and not noted:
+                noted.append(b)
+                time.sleep(0.02)
+                note_fingerprint(place.partition, b, "another")
+            return super().replace(path, data, version)
+
+    plan = validated(place.work, "c")
+    staged = stage(place, plan)
+    place.partition = Noting(partition_folder(place))
+    if what == "a commit":
+        commit_staged(place, staged, plan)
+        assert kept_builds(place.partition) == [staged.manifest.build_id, b, a]
+    else:
+        roll_back(place.partition, None)
+        assert kept_builds(place.partition) == [a, b]
+    assert noted
