@@ -9,6 +9,7 @@ from airflow.sdk import Asset, Context
 from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval
 from regioncap.airflow.build import PlanHandle, claim_of
 from regioncap.airflow.openlineage import lineage
+from regioncap.airflow.params import settings_of
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
@@ -22,7 +23,7 @@ from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.store import Store
-from regioncap.warehouse.manifest import current
+from regioncap.warehouse.manifest import current, state_of
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
 
@@ -57,7 +58,7 @@ class PublishOperator(HITLOperator):
         claim, plan = claim_of(work, handle, context), Plan.load(work, handle["plan_id"])
         claim.check()
         approved = Staged.load(work, plan.plan_id)
-        if approved is not None and approved.approved and approved.version == current(partition)[1]:
+        if approved is not None and approved.approved and approved.begun_under == state_of(current(partition)[0]):
             return self._commit(context, approved)
 
         def progress(message: str) -> None:
@@ -70,6 +71,7 @@ class PublishOperator(HITLOperator):
             work=work,
             partition=partition,
             before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
+            max_rejected_ratio=settings_of(context["params"]).max_rejected_ratio,
             progress=progress,
         )
         if isinstance(staged, Published):
@@ -108,10 +110,14 @@ class PublishOperator(HITLOperator):
     def _commit(self, context: Context, staged: Staged) -> dict[str, Any]:
         work, partition = self._places()
         plan = Plan.load(work, staged.manifest.plan_id)
-        # The last look before what readers see.
-        claim_of(work, self.plan, context).check()
         published = commit_build(
-            staged, plan=plan, partition=partition, progress=lambda message: self.log.info("%s", message)
+            staged,
+            plan=plan,
+            work=work,
+            partition=partition,
+            progress=lambda message: self.log.info("%s", message),
+            # The last look before what readers see.
+            check=claim_of(work, self.plan, context).check,
         )
         return self._published(context, published)
 

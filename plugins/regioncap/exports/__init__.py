@@ -53,12 +53,14 @@ def write_exports(
     records: int,
     build: Store,
     progress: Callable[[str], None],
+    written: Callable[[str, int], object],
 ) -> list[FileEntry]:
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
     `drop` is rooted at the build's date, `shards` are the validated shards in their order, and `records` is how many
-    records they hold together. Memory does not grow with the build, and local disk holds one file at a time. An
-    original that is gone is noted, no error. Raises what the stores and shards raise.
+    records they hold together. `written` gets the path, relative to the build, and size of each loose image. Memory
+    does not grow with the build, and local disk holds one file at a time. An original that is gone is noted, no error.
+    Raises what the stores and shards raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
@@ -72,6 +74,7 @@ def write_exports(
             records=records,
             build=build,
             progress=progress,
+            written=written,
         )
         exporter(export)
         entries += export.finish()

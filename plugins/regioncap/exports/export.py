@@ -6,17 +6,19 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from regioncap.errors import NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
-from regioncap.warehouse.manifest import FileEntry
+from regioncap.warehouse.layout import IMAGES
+from regioncap.warehouse.manifest import FileEntry, Manifest
 
 # A file without images has so many records at most: a hundred megabytes or two.
 _RECORDS_PER_FILE = 100_000
@@ -113,6 +115,7 @@ class Export:
     records: int
     build: Store
     progress: Callable[[str], None]
+    written: Callable[[str, int], object]
     entries: list[FileEntry] = field(default_factory=list)
     _gone: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _gone_rows: int = 0
@@ -168,11 +171,13 @@ class Export:
     def write_images(self, images: Sequence[CarriedImage]) -> None:
         """Put images beside the export's files, as `images/<name>`."""
 
-        def write(image: CarriedImage) -> None:
-            self.build.write(f"{self.folder}images/{image.name}", image.data)
+        def write(image: CarriedImage) -> tuple[str, int]:
+            path = f"{self.folder}images/{image.name}"
+            self.build.write(path, image.data)
+            return path, len(image.data)
 
-        for _ in in_order(write, images, _THREADS):
-            pass
+        for path, size in in_order(write, images, _THREADS):
+            self.written(path, size)
 
     def finish(self) -> list[FileEntry]:
         """Write down which images are missing. Returns all files but loose images."""
@@ -205,14 +210,14 @@ class Export:
 
     def _note_gone(self, record: dict[str, Any], error: ImageGoneError) -> None:
         self._gone_rows += 1
-        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | {"reason": str(error)}))
+        told = {"reason": str(error), "is_there": error.is_there}
+        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | told))
 
     def _records_per_file(self) -> int:
         if self.images == "none":
             return _RECORDS_PER_FILE
-        sources = (
-            [(self.drop, "")] if self.images == "original" else [(shard.store, "images/") for shard in self.shards]
-        )
+        marked = [(shard.store, IMAGES) for shard in self.shards]
+        sources = [(self.drop, "")] if self.images == "original" else marked
         files = size = 0
         for store, prefix in sources:
             for entry in store.list(prefix):
@@ -238,6 +243,17 @@ def carried_by(exporter: Exporter) -> tuple[ExportImages, ...]:
     """The kinds of images that an exporter can carry."""
     images: tuple[ExportImages, ...] = getattr(exporter, "carries", ("original", "marked"))
     return images
+
+
+def back_again(partition: Store, published: Manifest, is_there: Callable[[str], bool]) -> list[str]:
+    """Images that a build's exports come without, and that are in the drop again; `is_there` gets an image's path."""
+    images: set[str] = set()
+    for entry in published.exports:
+        if entry.path.endswith(f"/{MISSING_IMAGES}"):
+            with suppress(NotFoundError):  # then the build is not whole, which is told elsewhere
+                rows = [json.loads(text) for text in partition.read(entry.path).split(b"\n") if text]
+                images.update(row["image"] for row in rows if not row.get("is_there"))
+    return sorted(filter(is_there, images))
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

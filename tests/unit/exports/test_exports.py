@@ -128,6 +128,7 @@ class Writer:
             records=len(records),
             build=LocalStore(self.folder / "build"),
             progress=messages.append,
+            written=lambda path, size: None,
         )
         lines = [json.loads(line(item)) for item in records]
         return Exported(self.folder / "build", entries, lines, messages)
