@@ -15,7 +15,7 @@ with a code and a reason; the picture of a build is its `report.html`.
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
+from airflow.sdk import DAG, Asset, task_group
 
 from regioncap.airflow.build import (
     RETRY_POLICY,
@@ -30,6 +30,7 @@ from regioncap.airflow.build import (
 from regioncap.airflow.notify import overdue_alert, tell_failure, tell_success
 from regioncap.airflow.params import form
 from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.timetable import DayBefore
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.config.deployment import Deployment
 
@@ -41,7 +42,7 @@ with DAG(
     description="From an image drop to a published region-caption dataset",
     doc_md=__doc__,
     # Each run builds the drop of the day before. There is no start date: the first run is tonight's.
-    schedule=CronPartitionTimetable(DEPLOYMENT.schedule, timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
+    schedule=DayBefore(DEPLOYMENT.schedule),
     catchup=False,
     # Runs share the slots by weight, not by who came first: so no run waits outside. A backfill has a limit of its own.
     max_active_runs=16,
