@@ -34,7 +34,8 @@ class DayBefore(CronPartitionTimetable):
         tick = self._align_to_next(self.localize_partition_datetime(earliest) + _A_DAY)
         key = ""
         while (date := self._get_partition_date(run_date=tick)) <= self.localize_partition_datetime(latest):
-            if (key_before := key) != (key := self._format_key(date)):
+            before, key = key, self._format_key(date)
+            if key != before:
                 yield DagRunInfo(run_after=date, data_interval=None, partition_date=date, partition_key=key)
             tick = self._get_next(tick)
 
