@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from regioncap.config.settings import ExportImages
+from regioncap.errors import BuildIncompleteError, StepMissingError
 from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
-from regioncap.work import layout
+from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
 
 # A file without images has so many records at most: a hundred megabytes or two.
