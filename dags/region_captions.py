@@ -29,7 +29,7 @@ from regioncap.airflow.build import (
 )
 from regioncap.airflow.notify import overdue_alert, tell_failure, tell_success
 from regioncap.airflow.params import form
-from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
 from regioncap.airflow.timetable import DayBefore
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.config.deployment import Deployment
@@ -108,17 +108,31 @@ with DAG(
         render >> caption >> validate
 
     shards = shard_steps.expand(shard=plan.output)
+    approvals = ApprovalsOperator(
+        task_id="approvals",
+        plan=plan.output["plan"],
+        doc_md="Says whether a person may have to be asked (*Ask before publishing*); mostly nobody is.",
+    )
+    approve = ApproveOperator.partial(
+        task_id="approve",
+        plan=plan.output["plan"],
+        # One task copies all of the date's images.
+        execution_timeout=timedelta(hours=12),
+        response_timeout=timedelta(days=7),
+        trigger_rule="none_failed_min_one_success",
+        doc_md="Writes the build, and asks a person whether it may be published.",
+    ).expand(asks=approvals.output)
     publish = PublishOperator(
         task_id="publish",
         plan=plan.output["plan"],
+        approved=approve.output,
         asset=REGION_CAPTIONS,
-        # One task copies all of the date's images.
+        # As above, where nobody is asked.
         execution_timeout=timedelta(hours=12),
-        # For an approval.
-        response_timeout=timedelta(days=7),
         # Runs with no shards too (all rows rejected, or nothing changed); a failed shard or a skipped plan stops it.
         trigger_rule="none_failed_min_one_success",
         doc_md="Publishes the build at once, and emits the asset event.",
     )
     wait_for_drop >> plan >> publish
-    propose >> shards >> publish
+    propose >> shards >> [approve, publish]
+    plan >> approve >> publish
