@@ -26,7 +26,7 @@ from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.store import Store
 from regioncap.storage.uri import parse_uri
-from regioncap.warehouse.manifest import current
+from regioncap.warehouse.manifest import current, state_of
 from regioncap.warehouse.whole import problems
 from regioncap.work.claim import Claim
 from regioncap.work.plan import Plan
@@ -99,7 +99,7 @@ class _LastStep(BaseOperator):
         claim.check()
         return claim, Plan.load(work, handle["plan_id"])
 
-    def _stage(self, claim: Claim, plan: Plan) -> Staged | Published:
+    def _stage(self, context: Context, claim: Claim, plan: Plan) -> Staged | Published:
         handle: PlanHandle = self.plan
         work, partition = self._places()
 
@@ -113,6 +113,8 @@ class _LastStep(BaseOperator):
             work=work,
             partition=partition,
             before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
+            # The run's, as it is now: the deployment's default may have been raised since it was planned.
+            max_rejected_ratio=settings_of(context["params"]).max_rejected_ratio,
             progress=progress,
         )
         if isinstance(staged, Staged):
@@ -138,11 +140,12 @@ class ApproveOperator(_LastStep, HITLOperator):
         self._check_that_it_asks()
         claim, plan = self._begin(context)
         work, partition = self._places()
-        staged = self._asked_about(context, plan) or self._stage(claim, plan)
+        staged = self._asked_about(context, plan) or self._stage(context, claim, plan)
         if isinstance(staged, Published):
             return Approved(build_id=staged.manifest.build_id, by=None)
-        staged.save(work)
-        if not asks_for_approval(plan.settings.approval, staged.warnings):
+        asked = asks_for_approval(plan.settings.approval, staged.warnings)
+        staged.model_copy(update={"asked": asked}).save(work)
+        if not asked:
             return Approved(build_id=staged.manifest.build_id, by=None)
         # Somebody may take days to decide. Should another run plan the date meanwhile, this build is not published.
         claim.release()
@@ -170,7 +173,9 @@ class ApproveOperator(_LastStep, HITLOperator):
             return None
         work, partition = self._places()
         staged = Staged.load(work, plan.plan_id)
-        return staged if staged is not None and not any(problems(partition, staged.manifest)) else None
+        if staged is None or staged.begun_under != state_of(current(partition)[0]):
+            return None
+        return None if any(problems(partition, staged.manifest)) else staged
 
     def _ask(self, context: Context, staged: Staged, subject: str, body: str) -> NoReturn:
         # A part of the worker, not there while DAGs are parsed.
@@ -207,13 +212,17 @@ class PublishOperator(_LastStep):
         if may_ask(plan.settings.approval, plan.unchanged):
             result = self._what_may_be_published(plan)
         else:
-            result = self._stage(claim, plan)
+            result = self._stage(context, claim, plan)
         if isinstance(result, Staged):
-            # The last look before what readers see.
-            claim.check()
-            _, partition = self._places()
+            work, partition = self._places()
             result = commit_build(
-                result, plan=plan, partition=partition, progress=lambda message: self.log.info("%s", message)
+                result,
+                plan=plan,
+                work=work,
+                partition=partition,
+                progress=lambda message: self.log.info("%s", message),
+                # The last look before what readers see.
+                check=claim.check,
             )
         return self._published(context, result, claim)
 

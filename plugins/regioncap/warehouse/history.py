@@ -5,8 +5,8 @@ collecting safe, without a lock and whatever crashes:
 
 - A build notes in its folder what it was begun under (`state_of` the manifest), before anything else. While that still
   holds it may become the current one, also after days of waiting for somebody's approval, and is left alone.
-- Any other build that the manifest does not list, and whose files are all older than the manifest, will never be listed:
-  its commit is refused. One that is newer may have been listed since the manifest was read.
+- Any other build that the manifest does not list, and whose files are all older than the manifest, will never be
+  listed: its commit is refused. One that is newer may have been listed since the manifest was read.
 - A build leaves the list only when another is published, and not before it has been superseded for `GRACE`: a reader
   that looked up the current build a moment ago can read it to its end.
 """
@@ -72,7 +72,7 @@ def roll_back(partition: Store, build_id: str | None) -> Manifest:
     if published is None:
         raise RollBackError(f"nothing is published at {partition.uri}")
     target = _target(published, build_id)
-    restored = _manifest_of(partition, published, target)
+    restored = earlier_manifest(partition, published, target)
     if missing := told(problems(partition, restored)):
         newest_first = sorted(published.history, key=lambda build: build.created_at, reverse=True)
         others = (build for build in newest_first if build.build_id != target.build_id)
@@ -96,7 +96,7 @@ def withdrawn_builds(partition: Store, published: Manifest) -> Iterator[Manifest
     for build in published.history:
         if build.withdrawn:
             with suppress(RollBackError):
-                yield _manifest_of(partition, published, build)
+                yield earlier_manifest(partition, published, build)
 
 
 def note_fingerprint(partition: Store, build_id: str, fingerprint: str) -> None:
@@ -153,7 +153,7 @@ def _begun_under(build: Store) -> str | None:
         return None
 
 
-def _manifest_of(partition: Store, published: Manifest, build: EarlierBuild) -> Manifest:
+def earlier_manifest(partition: Store, published: Manifest, build: EarlierBuild) -> Manifest:
     """What an earlier build's folder says of it. Raises RollBackError."""
     path = f"{layout.build_path(build.build_id)}/{layout.BUILD_MANIFEST}"
     try:
@@ -167,7 +167,7 @@ def _manifest_of(partition: Store, published: Manifest, build: EarlierBuild) -> 
 
 def _is_whole(partition: Store, published: Manifest, build: EarlierBuild) -> bool:
     try:
-        return next(problems(partition, _manifest_of(partition, published, build)), None) is None
+        return next(problems(partition, earlier_manifest(partition, published, build)), None) is None
     except RollBackError:
         return False
 

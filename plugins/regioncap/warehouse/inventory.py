@@ -26,7 +26,8 @@ class ListedFile(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 
     path: str = Field(
-        description="Where it is, relative to the build's folder.", examples=["images/c3fea574f07a574e6f58ade44bc46e7c.jpg"]
+        description="Where it is, relative to the build's folder.",
+        examples=["images/c3fea574f07a574e6f58ade44bc46e7c.jpg"],
     )
     bytes: int = Field(ge=0, description="Its size in bytes.", examples=[61234])
     checksum: str | None = Field(
@@ -47,10 +48,11 @@ def write_inventory(build: Store, files: Iterable[ListedFile]) -> FileEntry:
     with tempfile.TemporaryFile(prefix="regioncap-files-") as local:
         digest = hashlib.sha256()
         rows = 0
-        for rows, file in enumerate(files, start=1):
+        for file in files:
             text = line(file)
             digest.update(text)
             local.write(text)
+            rows += 1
         size = local.tell()
         local.seek(0)
         build.write_stream(local, FILES)

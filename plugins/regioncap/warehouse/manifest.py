@@ -143,6 +143,16 @@ def state_of(published: Manifest | None) -> str | None:
     return hashlib.sha256(canonical([published.build_id, kept])).hexdigest()
 
 
+def check_state(partition: Store, manifest: Manifest, published: Manifest | None, begun_under: str | None) -> None:
+    """Raise CommitRefusedError where `published` is not what `manifest`'s build was begun under."""
+    if state_of(published) != begun_under:
+        raise CommitRefusedError(
+            f"{partition.uri} was published by another run meanwhile: its current build is "
+            f"{published.build_id if published else 'gone'}. {manifest.build_id} is not made the current one; run it "
+            "again if it should be"
+        )
+
+
 def commit(partition: Store, manifest: Manifest, begun_under: str | None) -> None:
     """Make `manifest`'s build the current one, provided that what it was begun under (see `state_of`) still holds.
 
@@ -154,12 +164,7 @@ def commit(partition: Store, manifest: Manifest, begun_under: str | None) -> Non
         published, version = current(partition)
         if published is not None and published.build_id == manifest.build_id:
             return
-        if state_of(published) != begun_under:
-            raise CommitRefusedError(
-                f"{partition.uri} was published by another run meanwhile: its current build is "
-                f"{published.build_id if published else 'gone'}. {manifest.build_id} is not made the current one; run "
-                "it again if it should be"
-            )
+        check_state(partition, manifest, published, begun_under)
         with suppress(ConflictError):
             partition.replace(MANIFEST, data, version)
             return

@@ -1,8 +1,8 @@
 """Whether a build is whole: every file of it there, as it was when the build was published.
 
-One listing tells it: sizes, and the checksums that the service has of its own. Only a file whose checksum is another one
-is read, since a bucket that was copied may have other checksums of the same bytes. Whoever wants to know it byte for
-byte has all files read.
+One listing tells it: sizes, and the checksums that the service has of its own. Only a file whose checksum is another
+one is read, since a bucket that was copied may have other checksums of the same bytes. Whoever wants to know it byte
+for byte has all files read.
 """
 
 import hashlib
@@ -103,9 +103,7 @@ def _of_manifest(build: Store, manifest: Manifest) -> Iterator[Problem]:
             yield Problem(BUILD_MANIFEST, "does not say what was published")
 
 
-def _of_files(
-    build: Store, expected: Iterable[_Expected], read: bool, passed: Callable[[], None]
-) -> Iterator[Problem]:
+def _of_files(build: Store, expected: Iterable[_Expected], read: bool, passed: Callable[[], None]) -> Iterator[Problem]:
     def unclear() -> Iterator[tuple[_Expected, Problem | None, bool]]:
         """What the listing does not tell to be right: a file, its problem, and whether its checksum is another one."""
         for file, entry in _beside(expected, build.list()):
