@@ -184,7 +184,7 @@ class ApproveOperator(_LastStep, HITLOperator):
         request = CreateHITLDetailPayload(
             ti_id=context["ti"].id, options=self.options, subject=subject, body=body, multiple=False, params={}
         )
-        shown = SUPERVISOR_COMMS.send(request)
+        shown: Any = SUPERVISOR_COMMS.send(request)
         if (shown.subject, shown.body) != (subject, body):
             raise StepMissingError(f"Airflow shows what this task has asked about an earlier build: {_ASK_ANEW}")
         raise TaskAwaitingInput(
@@ -238,7 +238,9 @@ class PublishOperator(_LastStep):
         staged = Staged.load(work, plan.plan_id)
         if staged is None or staged.manifest.build_id not in passed:
             raise StepMissingError(f"the build that lies in {partition.uri} was approved by nobody: {_ASK_ANEW}")
-        self.log.info("%s is approved by %s", staged.manifest.build_id, passed[staged.manifest.build_id] or "nobody asked")
+        self.log.info(
+            "%s is approved by %s", staged.manifest.build_id, passed[staged.manifest.build_id] or "nobody asked"
+        )
         return staged
 
     def _published(self, context: Context, published: Published, claim: Claim) -> dict[str, Any]:
