@@ -61,7 +61,7 @@ def test_two_runs_of_a_date_with_other_settings_never_mix_whatever_is_cleared_or
     upload(rig, tmp_path / "drop", DATE, images=4)
     first = rig.trigger({**BUILD, "mark_style": "box"})
     rig.wait(lambda: task(rig, first, "plan")["state"] == "success", 120)
-    second = rig.trigger({**BUILD, "mark_style": "corner"})
+    second = rig.trigger({**BUILD, "mark_style": "corners"})
     # It waits for the first without holding a worker, and says so.
     rig.wait(lambda: task(rig, second, "plan")["state"] == "deferred", 120)
     assert f"is being built by the run {DAG}/{first}" in why(rig, second, "plan")
@@ -81,7 +81,7 @@ def test_two_runs_of_a_date_with_other_settings_never_mix_whatever_is_cleared_or
     assert whole(rig.store(DATE)) == of_second
 
     # A third run, of whose tasks one is marked as done that never ran.
-    third = rig.trigger({**BUILD, "mark_style": "fill"})
+    third = rig.trigger({**BUILD, "mark_style": "spotlight"})
     rig.wait(lambda: "shard.validate" in rig.tasks(third) and task(rig, third, "shard.validate", 1)["map_index"], 120)
     rig.api.mark_success(DAG, third, "shard.validate", 1)
     assert rig.finish(third) == "failed"
