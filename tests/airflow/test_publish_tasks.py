@@ -217,6 +217,23 @@ def test_a_task_that_asks_again_asks_about_the_same_build(tmp_path: Path, airflo
     assert run.publish()["build_id"] == asked["build_id"]
 
 
+def test_a_task_that_asks_again_never_asks_about_what_the_shards_do_not_hold_any_more(
+    tmp_path: Path, airflow: Requests
+) -> None:
+    """As where a shard is cleared with what follows, and comes out otherwise."""
+    run = Run(tmp_path)
+    run.plan("a")
+    run.count()
+    run.approve(0)
+    run.plan("b")
+    for work in (tmp_path / "warehouse" / "_work").glob("dt=*"):
+        (work / "plans" / "a" / "staged.json").rename(work / "plans" / "b" / "staged.json")
+    del run.awaiting[0]
+    with pytest.raises(StepMissingError, match="clear the run's task approvals"):
+        run.approve(0)
+    assert run.current() is None
+
+
 def test_where_airflow_shows_another_build_than_is_there_nothing_can_be_approved(
     tmp_path: Path, airflow: Requests
 ) -> None:
@@ -250,7 +267,7 @@ def test_an_approved_build_that_is_damaged_meanwhile_is_not_published(tmp_path: 
 
 
 def test_an_approval_counts_for_the_run_that_asked_alone(tmp_path: Path, airflow: Requests) -> None:
-    """Another run of the same plan has staged another build, or the task was marked as done by hand."""
+    """The task was marked as done by hand, or another build of the same plan is staged by now."""
     run = Run(tmp_path)
     run.plan("a")
     run.count()
@@ -259,6 +276,7 @@ def test_an_approval_counts_for_the_run_that_asked_alone(tmp_path: Path, airflow
     approved, run.approved = run.approved, []
     with pytest.raises(StepMissingError, match="approved by nobody"):
         run.publish()
+    next((tmp_path / "warehouse").glob("dt=*/build=*/report.html")).unlink()
     run.count()
     run.approve(1)
     run.approved = approved

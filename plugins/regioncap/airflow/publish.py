@@ -26,8 +26,7 @@ from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.store import Store
 from regioncap.storage.uri import parse_uri
-from regioncap.warehouse.manifest import current, state_of
-from regioncap.warehouse.whole import problems
+from regioncap.warehouse.manifest import current
 from regioncap.work.claim import Claim
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
@@ -99,7 +98,7 @@ class _LastStep(BaseOperator):
         claim.check()
         return claim, Plan.load(work, handle["plan_id"])
 
-    def _stage(self, context: Context, claim: Claim, plan: Plan) -> Staged | Published:
+    def _stage(self, context: Context, claim: Claim, plan: Plan, kept: Staged | None = None) -> Staged | Published:
         handle: PlanHandle = self.plan
         work, partition = self._places()
 
@@ -116,6 +115,7 @@ class _LastStep(BaseOperator):
             # The run's, as it is now: the deployment's default may have been raised since it was planned.
             max_rejected_ratio=settings_of(context["params"]).max_rejected_ratio,
             progress=progress,
+            kept=kept,
         )
         if isinstance(staged, Staged):
             for warning in staged.warnings:
@@ -140,7 +140,8 @@ class ApproveOperator(_LastStep, HITLOperator):
         self._check_that_it_asks()
         claim, plan = self._begin(context)
         work, partition = self._places()
-        staged = self._asked_about(context, plan) or self._stage(context, claim, plan)
+        # What was asked about before is asked about again, as long as it is the same and whole: Airflow shows it still.
+        staged = self._stage(context, claim, plan, kept=Staged.load(work, plan.plan_id))
         if isinstance(staged, Published):
             return Approved(build_id=staged.manifest.build_id, by=None)
         asked = asks_for_approval(plan.settings.approval, staged.warnings)
@@ -166,16 +167,6 @@ class ApproveOperator(_LastStep, HITLOperator):
     def _check_that_it_asks(self) -> None:
         if not self.asks:
             raise AirflowSkipException("another task of this name asks in its place")
-
-    def _asked_about(self, context: Context, plan: Plan) -> Staged | None:
-        """The build of an earlier try of this task, as long as it is whole: Airflow still shows that one."""
-        if context["ti"].try_number == 1:
-            return None
-        work, partition = self._places()
-        staged = Staged.load(work, plan.plan_id)
-        if staged is None or staged.begun_under != state_of(current(partition)[0]):
-            return None
-        return None if any(problems(partition, staged.manifest)) else staged
 
     def _ask(self, context: Context, staged: Staged, subject: str, body: str) -> NoReturn:
         # A part of the worker, not there while DAGs are parsed.

@@ -89,12 +89,14 @@ def stage_build(
     before: Sequence[Quality],
     max_rejected_ratio: float,
     progress: Callable[[str], None],
+    kept: Staged | None = None,
 ) -> Staged | Published:
     """Write all of a build but the manifest that makes it the current one; what the plan's shards hold is its content.
 
     `drop`, `work` and `partition` are rooted at the build's date; `before` are the figures of earlier dates' builds.
     `max_rejected_ratio` holds instead of the plan's own, so that it can be raised when all is done but this.
-    Where nothing changed, nothing is written, and the build that is published is returned.
+    Where nothing changed, nothing is written, and the build that is published is returned; so is `kept`, one that was
+    staged before, where it has the same content, is whole, and can still become the current one.
     Raises StepMissingError where a shard is not done, TooManyRejectedError, StorageError where the warehouse has no
     conditional writes, and BuildIncompleteError.
     """
@@ -121,6 +123,9 @@ def stage_build(
             if known is not None:
                 _collect(partition, progress)
                 return known
+
+        if kept is not None and _can_still_be_published(kept, plan, partition, published, shards, rejected):
+            return kept
 
         check_conditional_writes(partition)
         now = datetime.now(UTC)
@@ -242,6 +247,21 @@ def _known(
             note_fingerprint(partition, build.build_id, plan.fingerprint)
             return Published(published, unchanged=True)
     return None
+
+
+def _can_still_be_published(
+    kept: Staged,
+    plan: Plan,
+    partition: Store,
+    published: Manifest | None,
+    shards: Sequence[ValidatedShard],
+    rejected: FileEntry,
+) -> bool:
+    return (
+        kept.begun_under == state_of(published)
+        and _same_content(plan, kept.manifest, shards, rejected)
+        and not any(problems(partition, kept.manifest))
+    )
 
 
 def _is_there(drop: Store, image: str) -> bool:
