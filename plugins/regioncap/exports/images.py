@@ -40,15 +40,15 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
-def read_marked(shard: Store, path: str) -> bytes:
-    """A marked image in its shard's work area: the very bytes that it is named by. Raises StepMissingError."""
+def read_marked(place: Store, path: str) -> bytes:
+    """A marked image, of a shard or of a build: the very bytes that it is named by. Raises StepMissingError."""
     try:
-        data = shard.read(path)
+        data = place.read(path)
     except NotFoundError as error:
         raise StepMissingError(f"the marked image {error} is missing: clear the shard's render task") from error
     if not hashlib.sha256(data).hexdigest().startswith(content_of(path) or path):
         raise StepMissingError(
-            f"the marked image {shard.uri}/{path} is not what was rendered: clear the shard's render task"
+            f"the marked image {place.uri}/{path} is not what was rendered: clear the shard's render task"
         )
     return data
 

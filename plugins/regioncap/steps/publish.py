@@ -14,6 +14,7 @@ from regioncap.errors import (
     ForbiddenError,
     LinkError,
     NotFoundError,
+    RunError,
     StepMissingError,
     TooManyRejectedError,
 )
@@ -97,8 +98,8 @@ def stage_build(
     `max_rejected_ratio` holds instead of the plan's own, so that it can be raised when all is done but this.
     Where nothing changed, nothing is written, and the build that is published is returned; so is `kept`, one that was
     staged before, where it has the same content, is whole, and can still become the current one.
-    Raises StepMissingError where a shard is not done, TooManyRejectedError, StorageError where the warehouse has no
-    conditional writes, and BuildIncompleteError.
+    Raises StepMissingError where a shard is not done, TooManyRejectedError, RunError where what somebody went back to
+    is not whole any more, StorageError where the warehouse has no conditional writes, and BuildIncompleteError.
     """
     # Before the first file is written: `collect` relies on it.
     published, _ = current(partition)
@@ -106,6 +107,7 @@ def stage_build(
         if published is None or not published.is_up_to_date(plan.fingerprint):
             raise StepMissingError("the partition changed after the plan was made: clear the run's plan task")
         if published.fingerprint != plan.fingerprint:
+            _check_gone_back_to(partition, published)
             progress(
                 f"the build of this drop with these settings was withdrawn, and {published.build_id} stays: change the "
                 "drop or a setting, or set force_rebuild"
@@ -153,7 +155,8 @@ def stage_build(
         plan = plan.model_copy(update={"settings": settings})
         report = make_report(plan, work, statistics, build_id=build_id, started=now, unusual=unusual)
         sent.write("report.json", report.model_dump_json(indent=2).encode())
-        sent.write("report.html", render_page(report, statistics.samples, build.read).encode())
+        page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
+        sent.write("report.html", page.encode())
         sent.write("README.md", render_card(report).encode())
 
     def within(entry: FileEntry) -> FileEntry:
@@ -203,8 +206,8 @@ def commit_build(
     if wrong is not None:
         Staged.discard(work, staged.manifest.plan_id)
         raise BuildIncompleteError(
-            f"{partition.uri}/{staged.manifest.build} is not any more what was written: {wrong}. It is not published. "
-            "The next try of this task writes it anew; where a person has agreed, it says how to ask anew"
+            f"{partition.uri}/{staged.manifest.build} is not any more what was written: {wrong}. It is not published, "
+            "but to be written anew, and where somebody has to agree, to be asked about anew"
         )
     check()
     history = succession(published, plan.settings.keep_builds, grace)
@@ -240,6 +243,7 @@ def _known(
         return Published(published, unchanged=earlier)
     for build in withdrawn_builds(partition, published):
         if _same_content(plan, build, shards, rejected):
+            _check_gone_back_to(partition, published)
             progress(
                 f"this is what {build.build_id} has, which was withdrawn, so {published.build_id} stays: change the "
                 "drop or a setting, or set force_rebuild"
@@ -262,6 +266,15 @@ def _can_still_be_published(
         and _same_content(plan, kept.manifest, shards, rejected)
         and not any(problems(partition, kept.manifest))
     )
+
+
+def _check_gone_back_to(partition: Store, published: Manifest) -> None:
+    # It cannot be mended from here: the plan has the rows of another build, which is not to be published.
+    if wrong := told(problems(partition, published)):
+        raise RunError(
+            f"{partition.uri}/{published.build} is not whole any more ({wrong}), and the build of this drop with these "
+            "settings was withdrawn: go back to a build that is whole (regioncap builds rollback), or set force_rebuild"
+        )
 
 
 def _is_there(drop: Store, image: str) -> bool:
