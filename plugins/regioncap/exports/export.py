@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from regioncap.config.settings import ExportImages
-from regioncap.errors import BuildIncompleteError, NotFoundError
+from regioncap.errors import NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import IMAGES
 from regioncap.warehouse.manifest import FileEntry, Manifest
-from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
+from regioncap.work.shard import ValidatedShard
 
 # A file without images has so many records at most: a hundred megabytes or two.
 _RECORDS_PER_FILE = 100_000
@@ -34,23 +34,6 @@ _CHUNK_BYTES = 16 << 20
 _THREADS = 8
 
 MISSING_IMAGES = "missing_images.jsonl"
-
-
-@dataclass(frozen=True)
-class ValidatedShard:
-    """A validated shard: its work area, and what its records file was when the build's records were counted."""
-
-    store: Store
-    rows: int
-    size: int
-    sha256: str
-
-    def read(self) -> bytes:
-        """The records file, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
-        data = shard.read_bytes(self.store, layout.RECORDS)
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise BuildIncompleteError(f"{self.store.uri}/{layout.RECORDS} was written anew while it was published")
-        return data
 
 
 @dataclass(frozen=True)
@@ -176,7 +159,8 @@ class Export:
 
     def _note_gone(self, record: dict[str, Any], error: ImageGoneError) -> None:
         self._gone_rows += 1
-        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | {"reason": str(error)}))
+        told = {"reason": str(error), "is_there": error.is_there}
+        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | told))
 
     def _records_per_file(self) -> int:
         if self.images == "none":
@@ -197,7 +181,8 @@ def back_again(partition: Store, published: Manifest, is_there: Callable[[str], 
     for entry in published.exports:
         if entry.path.endswith(f"/{MISSING_IMAGES}"):
             with suppress(NotFoundError):  # then the build is not whole, which is told elsewhere
-                images.update(json.loads(text)["image"] for text in partition.read(entry.path).splitlines())
+                rows = [json.loads(text) for text in partition.read(entry.path).split(b"\n") if text]
+                images.update(row["image"] for row in rows if not row.get("is_there"))
     return sorted(filter(is_there, images))
 
 

@@ -10,11 +10,11 @@ import cv2
 
 from regioncap.drop.drop import read_image
 from regioncap.drop.images import open_image
-from regioncap.errors import NotFoundError, RowError, StepMissingError
+from regioncap.errors import RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.view import content_name, encode
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import content_of
+from regioncap.work.shard import read_marked
 
 # Of an original that has to be written anew: no loss that anybody sees.
 _QUALITY = 95
@@ -24,7 +24,14 @@ _writing_anew = threading.Semaphore(os.cpu_count() or 1)
 
 
 class ImageGoneError(Exception):
-    """The original is not what was marked any more. The message says why, as a sentence."""
+    """The original cannot be carried. The message says why, as a sentence.
+
+    `is_there` says that the file is what was marked: then no upload would help.
+    """
+
+    def __init__(self, reason: str, is_there: bool = False) -> None:
+        super().__init__(reason)
+        self.is_there = is_there
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,6 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
-def read_marked(place: Store, path: str) -> bytes:
-    """A marked image, of a shard or of a build: the very bytes that it is named by. Raises StepMissingError."""
-    try:
-        data = place.read(path)
-    except NotFoundError as error:
-        raise StepMissingError(f"the marked image {error} is missing: clear the shard's render task") from error
-    if not hashlib.sha256(data).hexdigest().startswith(content_of(path) or path):
-        raise StepMissingError(
-            f"the marked image {place.uri}/{path} is not what was rendered: clear the shard's render task"
-        )
-    return data
-
-
 def marked_image(shard: Store, path: str) -> CarriedImage:
     """The marked image, as the model saw it. Raises StepMissingError."""
     return CarriedImage(read_marked(shard, path), "jpg")
@@ -61,15 +55,18 @@ def marked_image(shard: Store, path: str) -> CarriedImage:
 def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
     """The unmarked original: its own bytes where every reader shows them as the boxes mean them, else written anew.
 
-    Raises ImageGoneError where it is not there any more, or is another one.
+    Raises ImageGoneError where it is not there any more, is another one, or cannot be written anew.
     """
     try:
         data = read_image(drop, path)
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ImageGoneError("the file has changed since it was marked")
-        return _portable(data)
     except RowError as fault:
         raise ImageGoneError(fault.reason) from fault
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ImageGoneError("the file has changed since it was marked")
+    try:
+        return _portable(data)
+    except RowError as fault:
+        raise ImageGoneError(fault.reason, is_there=True) from fault
 
 
 def _portable(data: bytes) -> CarriedImage:
