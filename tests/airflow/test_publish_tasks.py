@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
@@ -36,7 +37,8 @@ class Requests:
         self.kept: dict[int, Any] = {}
 
     def send(self, message: Any) -> Any:
-        return self.kept.setdefault(message.ti_id.int, message)
+        request = HITLDetailRequest.model_validate_json(message.model_dump_json(exclude={"type"}))
+        return self.kept.setdefault(request.ti_id.int, request)
 
 
 @pytest.fixture

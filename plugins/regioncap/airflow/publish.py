@@ -173,7 +173,12 @@ class ApproveOperator(_LastStep, HITLOperator):
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
         request = CreateHITLDetailPayload(
-            ti_id=context["ti"].id, options=self.options, subject=subject, body=body, multiple=False, params={}
+            ti_id=context["ti"].id,
+            options=self.options,
+            subject=subject,
+            body=body,
+            params={},
+            assigned_users=[],
         )
         shown: Any = SUPERVISOR_COMMS.send(request)
         if (shown.subject, shown.body) != (subject, body):
