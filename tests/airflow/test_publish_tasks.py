@@ -179,7 +179,7 @@ def test_a_build_that_is_rejected_is_not_published(tmp_path: Path, airflow: Requ
     run.approve(0)
     with pytest.raises(BuildRejectedError, match="Ann rejected the build"):
         run.answer(0, "Reject")
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     assert run.current() is None
 
@@ -199,7 +199,7 @@ def test_a_run_that_is_planned_anew_asks_anew_and_an_answer_to_what_it_asked_bef
     # Airflow takes up the first task with what was answered to it.
     with pytest.raises(AirflowSkipException):
         run.answer(0)
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     assert run.current() is None
     run.answer(1)
@@ -278,13 +278,13 @@ def test_an_approval_counts_for_the_run_that_asked_alone(tmp_path: Path, airflow
     run.approve(0)
     run.answer(0)
     approved, run.approved = run.approved, []
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     next((tmp_path / "warehouse").glob("dt=*/build=*/report.html")).unlink()
     run.count()
     run.approve(1)
     run.approved = approved
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     assert run.current() is None
 

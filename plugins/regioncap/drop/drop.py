@@ -246,4 +246,26 @@ def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
     return data
 
 
+def read_listed(drop: Store, path: str, version: str | None) -> bytes:
+    """An image's bytes as they were when the drop was listed; `version` is None where it was not there.
+
+    Raises RowError as `read_image` does, and DropChangedError.
+    """
+    try:
+        data = read_image(drop, path, version)
+    except RowError as error:
+        if version is not None and error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
+            raise changed(path, error) from error
+        raise
+    if version is not None:
+        return data
+    if any(entry.path == path for entry in drop.list(path)):
+        raise changed(path, NotFoundError("it was not there"))
+    # Some folders take one name for another.
+    raise RowError(
+        Code.IMAGE_NOT_FOUND,
+        "the drop has no file that is called exactly so: look at capital letters, and at how accents are written",
+    )
+
+
 READY_MARKER = "_READY"
