@@ -175,21 +175,25 @@ class World:
         if tasks:
             self._execute(run, tasks[which % len(tasks)])
 
-    def finish(self, number: int) -> None:
-        """All tasks of a run run that may."""
-        self._finish(self._run(number))
+    def go_on(self, number: int, tasks: int = 100) -> None:
+        """So many tasks of a run run, as long as there are any that may."""
+        run = self._run(number)
+        for _ in range(tasks):
+            if not run.runnable():
+                return
+            self._execute(run, run.runnable()[0])
 
-    def clear(self, number: int, which: int, *, downstream: bool, alike: bool = False) -> None:
+    def clear(self, number: int, which: int | Key, *, downstream: bool, alike: bool = False) -> None:
         """Somebody clears a task."""
         run = self._run(number)
-        key = sorted(run.tasks)[which % len(run.tasks)]
+        key = sorted(run.tasks)[which % len(run.tasks)] if isinstance(which, int) else which
         run.clear(key, downstream=downstream, alike=alike)
         run.schedule()
 
-    def mark_success(self, number: int, which: int) -> None:
+    def mark_success(self, number: int, which: int | Key) -> None:
         """Somebody marks a task as a success, whatever it has done."""
         run = self._run(number)
-        key = sorted(run.tasks)[which % len(run.tasks)]
+        key = sorted(run.tasks)[which % len(run.tasks)] if isinstance(which, int) else which
         if key != PUBLISH:
             run.tasks[key] = "success"
             run.state = "running"
@@ -238,9 +242,10 @@ class World:
         for run in self.runs:
             run.state = "failed"
         self.pause()
-        manifest, before = self._manifest(), self._current
+        manifest = self._manifest()
+        before = manifest["build_id"] if manifest else None
         run = self.trigger(kind)
-        self._finish(run)
+        self.go_on(-1)
         faults = [f"{key}: {error}" for key, error in run.xcoms.items() if key[1] == "error"]
         self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {faults or run.tasks}")
         wanted = (self._states[-1].key, kind)
@@ -257,7 +262,7 @@ class World:
         )
         gone = self._verify(after)
         self._demand(not gone, f"the images of {gone} are there, and the exports lack them")
-        if self._settled == (*wanted, before) and manifest is not None:
+        if self._settled == (*wanted, before):
             self._demand(unchanged, "nothing has changed since a run built the date, and the next one builds it again")
         self._settled = (*wanted, build)
 
@@ -297,7 +302,7 @@ class World:
             return
         path = files[which % len(files)]
         self._hurt.update(_BUILD_ID.findall(str(path)))
-        self._hurt_at = self._step
+        self._hurt_at = self._step = self._step + 1
         if how == "emptied":
             path.write_bytes(b"")
         else:
@@ -317,7 +322,7 @@ class World:
         partition = self.requests.watched(LocalStore(self._partition))
         with contextlib.suppress(RegionCapError):
             roll_back(partition, choices[which % len(choices)])
-            self._rolled_back_at = self._step
+            self._rolled_back_at = self._step = self._step + 1
 
     def collect(self) -> None:
         """What is not kept any more is deleted."""
@@ -460,17 +465,10 @@ class World:
     def _run(self, number: int) -> Run:
         return self.runs[number % len(self.runs)]
 
-    def _finish(self, run: Run) -> None:
-        for _ in range(100):
-            tasks = run.runnable()
-            if not tasks:
-                return
-            self._execute(run, tasks[0])
-        raise ViolationError(f"{run.run_id} comes to no end: {run.tasks}")
-
     def _execute(self, run: Run, key: Key, event: dict[str, Any] | None = None) -> None:
         """A try of a task, or, with an answer's event, the rest of one."""
         task, index = key
+        self._step += 1
         run.tasks[key] = "running"
         if event is None:
             run.xcoms = {name: value for name, value in run.xcoms.items() if name[0] != task}
@@ -491,6 +489,8 @@ class World:
             if key == PUBLISH:
                 self._after_publish(run, value, before, undisturbed=self.requests.struck == struck)
         self._live = was_live | self._live
+        # What follows is done by others: the scheduler, the process that runs callbacks.
+        self.requests.killed = False
         was_active = run.is_active
         run.schedule()
         if was_active and run.state == "failed":
@@ -597,7 +597,7 @@ class World:
         return BuildSettings(
             **{
                 "drops_uri": f"{self._folder}/drops", "warehouse_uri": f"{self._folder}/warehouse", "shard_size": 2,
-                "temperature": 0, "keep_builds": 2, "max_rejected_ratio": 1, **KINDS[kind], **changes,
+                "temperature": 0, "keep_builds": 3, "max_rejected_ratio": 1, **KINDS[kind], **changes,
             }  # fmt: skip
         )
 
