@@ -156,7 +156,8 @@ class LocalStore:
         with self._found(path) as (folder, name), self._faults(path):
             handle = os.open(name, _READ, dir_fd=folder)
         try:
-            status = os.fstat(handle)
+            with self._faults(path):
+                status = os.fstat(handle)
             self._check_kind(status, path)
             if version is not None and _entry(path, status).version != version:
                 raise ChangedError(f"{self._named(path)} was written since it was looked at")
@@ -408,7 +409,8 @@ class _Whole(io.FileIO):
         self._seen += count
         if not ended and self._seen < self._before.st_size:
             return
-        now = os.fstat(self.fileno())
+        with self._faults():
+            now = os.fstat(self.fileno())
         if (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
             raise BrokenReadError(f"{self._where} was written while it was read")
         if self._seen != now.st_size:
