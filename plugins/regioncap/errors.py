@@ -29,9 +29,11 @@
     ├── TransientError           nobody: it may pass by itself, so the task is tried again
     │   ├── BrokenReadError
     │   ├── BuildIncompleteError
+    │   ├── ChangedError
     │   ├── ConflictError
     │   ├── DropChangedError
     │   ├── PartitionBusyError
+    │   ├── StorageUnavailableError
     │   └── VlmUnavailableError
     ├── NotFoundError            whoever asked for the file knows what it means that there is none
     ├── NothingPublishedError    the reader of a dataset
@@ -170,6 +172,10 @@ class BuildIncompleteError(TransientError):
     """What lies in the build's folder is not what was to be published. Publishing again helps."""
 
 
+class ChangedError(TransientError):
+    """The file is not of the version that was asked for: it was written since."""
+
+
 class ConflictError(TransientError):
     """A conditional write was refused: somebody else wrote first."""
 
@@ -180,6 +186,10 @@ class DropChangedError(TransientError):
 
 class PartitionBusyError(TransientError):
     """Another run holds the partition. Trying again later helps."""
+
+
+class StorageUnavailableError(TransientError, OSError):
+    """A file could not be had, or put, for as long as it was tried. The message names it. Later it may be possible."""
 
 
 class VlmUnavailableError(TransientError):

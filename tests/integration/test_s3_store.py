@@ -1,5 +1,6 @@
 """The S3 store against a real S3 server: the same contract as the local one, and clear words when set up wrong."""
 
+import hashlib
 import io
 import threading
 import uuid
@@ -8,16 +9,16 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.drops import fetch_partition, upload_drop
-from regioncap.errors import ConflictError, NotFoundError, StorageError
+from regioncap.errors import ChangedError, ConflictError, NotFoundError, StorageError, StorageUnavailableError
 from regioncap.regions.jsonl import canonical
 from regioncap.storage.local import LocalStore
-from regioncap.storage.s3 import S3Store
+from regioncap.storage.s3 import CLIENT_CONFIG, S3Store
 from regioncap.storage.store import check_conditional_writes
+from tests.hurry import hurried
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,22 @@ def test_a_version_changes_with_the_content(store: S3Store) -> None:
     assert next(iter(store.list())).version == first
     store.write("a", b"2")
     assert store.stat("a").version != first
+
+
+def test_a_read_of_a_version_gives_its_bytes_or_says_that_the_object_has_changed(store: S3Store) -> None:
+    store.write("a", b"old")
+    entry = store.stat("a")
+    assert next(iter(store.list())) == entry
+    assert entry.checksum == hashlib.md5(b"old").hexdigest()
+    assert store.read("a", entry.version) == b"old"
+    store.write("a", b"new")
+    for read in (store.read, store.open):
+        with pytest.raises(ChangedError, match=r"/a was written since"):
+            read("a", entry.version)
+    assert store.read("a", store.stat("a").version) == b"new"
+    store.delete("a")
+    with pytest.raises(NotFoundError):
+        store.read("a", entry.version)
 
 
 def test_replace_writes_only_over_the_version_that_was_read(store: S3Store) -> None:
@@ -183,9 +200,12 @@ def test_wrong_keys_say_what_to_correct(s3_port: int, credentials: Credentials, 
 def test_a_service_that_is_not_there_may_come_back() -> None:
     client = boto3.client(
         "s3", endpoint_url="http://127.0.0.1:9", aws_access_key_id="x", aws_secret_access_key="y",
-        region_name="us-east-1", config=Config(retries={"max_attempts": 1}, connect_timeout=1),
+        region_name="us-east-1", config=CLIENT_CONFIG,
     )  # fmt: skip
-    with pytest.raises(ConnectionError, match="is it running"):
+    with (
+        hurried(),
+        pytest.raises(StorageUnavailableError, match=r"s3://warehouse/a: .* is it running.*tried \d+ times"),
+    ):
         S3Store(client, "warehouse").read("a")
 
 

@@ -26,7 +26,8 @@ from regioncap.errors import (
     RowError,
 )
 from regioncap.regions.codes import Code
-from regioncap.storage.store import Store, read_again
+from regioncap.storage.patience import persist
+from regioncap.storage.store import Store
 
 Readiness = Literal["marker", "unchanged"]
 
@@ -138,7 +139,7 @@ def local_copy(drop: Store, manifest: str) -> Iterator[Path]:
                 shutil.copyfileobj(stream, copy, 1 << 20)
             copy.flush()
 
-        read_again(fill)
+        persist(fill)
         yield Path(copy.name)
 
 
@@ -181,7 +182,7 @@ def read_image(drop: Store, path: str) -> bytes:
             return b"".join(pieces)
 
     try:
-        data = read_again(read)
+        data = persist(read)
     except NotFoundError:
         raise RowError(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
     except LinkError:

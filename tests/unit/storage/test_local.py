@@ -14,7 +14,16 @@ from typing import TypeVar
 import pytest
 
 from regioncap.drop.drop import not_ready, read_image
-from regioncap.errors import BrokenReadError, ConflictError, ForbiddenError, LinkError, NotFoundError, RowError
+from regioncap.errors import (
+    BrokenReadError,
+    ChangedError,
+    ConflictError,
+    ForbiddenError,
+    LinkError,
+    NotFoundError,
+    RowError,
+    StorageUnavailableError,
+)
 from regioncap.regions.codes import Code
 from regioncap.storage.local import LocalStore
 
@@ -174,9 +183,8 @@ def test_what_may_pass_by_itself_is_no_missing_file(
     store.write("images/a.jpg", b"a")
     break_the_system(monkeypatch, failing, code)
     for call in (store.read, store.stat, lambda path: read_image(store, path)):
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(StorageUnavailableError, match=r"images/a\.jpg cannot be read now: .* \(tried \d+ times in"):
             call("images/a.jpg")
-        assert caught.value.errno == code
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
@@ -398,3 +406,54 @@ def test_nothing_stays_open(store: LocalStore, secret: Path) -> None:
     assert store.folder_exists() and store.folders() and list(store.list("in/"))
     store.sub("in").delete_folder()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_read_of_a_version_gives_its_bytes_or_says_that_the_file_has_changed(store: LocalStore) -> None:
+    store.write("a.bin", b"old")
+    listed, looked_at = next(iter(store.list())), store.stat("a.bin")
+    assert listed == looked_at
+    assert looked_at.checksum is None
+    assert store.read("a.bin", looked_at.version) == b"old"
+    store.write("a.bin", b"new")  # as many bytes
+    for read in (store.read, store.open):
+        with pytest.raises(ChangedError, match=r"file://.*/root/a\.bin was written since"):
+            read("a.bin", looked_at.version)
+    assert store.read("a.bin", store.stat("a.bin").version) == b"new"
+    store.delete("a.bin")
+    with pytest.raises(NotFoundError):
+        store.read("a.bin", looked_at.version)
+
+
+def test_the_version_that_counts_is_that_of_the_file_that_was_opened(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a.bin", b"old")
+    version = store.stat("a.bin").version
+    real = os.open
+
+    def replaced_before(path: str, *args: int, **options: int) -> int:
+        if path == "a.bin":
+            monkeypatch.setattr(os, "open", real)
+            store.write("a.bin", b"new")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", replaced_before)
+    with pytest.raises(ChangedError):
+        store.read("a.bin", version)
+
+
+def test_a_read_that_ends_in_another_version_does_not_start_again_with_that_one(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a.bin", b"old")
+    version = store.stat("a.bin").version
+    real = os.fstat
+
+    def written_meanwhile(handle: int) -> os.stat_result:
+        status = real(handle)
+        (tmp_path / "root" / "a.bin").write_bytes(b"longer")
+        return status
+
+    monkeypatch.setattr(os, "fstat", written_meanwhile)
+    with pytest.raises(ChangedError):
+        store.read("a.bin", version)
