@@ -25,7 +25,7 @@ from regioncap.airflow.build import (
     RenderOperator,
     ShardsToProposeOperator,
     ValidateOperator,
-    release_lease,
+    release_claim,
 )
 from regioncap.airflow.notify import overdue_alert, tell_failure, tell_success
 from regioncap.airflow.params import form
@@ -57,8 +57,8 @@ with DAG(
         "execution_timeout": timedelta(hours=2),
         "weight_rule": "regioncap.airflow.priority.NightlyFirst",
     },
-    # In this order: a bucket that hangs holds up the lease's release until Airflow ends the callbacks.
-    on_failure_callback=[tell_failure, release_lease],
+    # In this order: a bucket that hangs holds up the claim's release until Airflow ends the callbacks.
+    on_failure_callback=[tell_failure, release_claim],
     on_success_callback=tell_success if DEPLOYMENT.notifier else None,
     deadline=overdue_alert(DEPLOYMENT),
 ):

@@ -14,7 +14,8 @@
     │   │   ├── ModelProfileError
     │   │   ├── ParamsError
     │   │   ├── RollBackError
-    │   │   └── StepMissingError
+    │   │   ├── StepMissingError
+    │   │   └── SupersededError
     │   ├── DeploymentError        who looks after Airflow, the stores and the VLM
     │   │   ├── AccessDeniedError
     │   │   ├── ExtensionError
@@ -116,6 +117,10 @@ class StepMissingError(RunError):
     """An earlier step left nothing behind, or nothing that can be read. The message says which one to run again."""
 
 
+class SupersededError(RunError):
+    """Another run has planned the date since, or this run has anew. The message says which, and what to clear."""
+
+
 class DeploymentError(PermanentError):
     """A part of the deployment is not as it has to be: the message says which, and what to change there."""
 
@@ -185,7 +190,7 @@ class DropChangedError(TransientError):
 
 
 class PartitionBusyError(TransientError):
-    """Another run holds the partition. Trying again later helps."""
+    """Another run builds the date. Trying again later helps."""
 
 
 class StorageUnavailableError(TransientError, OSError):

@@ -27,7 +27,7 @@ def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Pat
     place = Place(tmp_path)
     staged = stage_build(
         plan=validated(place.work, "a"), drop=place.drop, work=place.work, partition=place.partition, before=(),
-        progress=lambda message: None,
+        max_rejected_ratio=1, progress=lambda message: None,
     )  # fmt: skip
     assert isinstance(staged, Staged)
     odd = staged.model_copy(update={"warnings": ["31.0% rejected rows"]})

@@ -11,7 +11,10 @@ from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.state import DagRunState
 
+from regioncap.errors import SupersededError
+from regioncap.storage.local import LocalStore
 from regioncap.warehouse.manifest import Manifest
+from regioncap.work.claim import Claim, who_holds
 from tests.airflow.conftest import PLACES, ROOT
 from tests.builders import DATE, encoded, picture
 from tests.fake_vlm import MODEL, FakeVlm, completion
@@ -69,6 +72,15 @@ def test_a_second_run_publishes_nothing_new_and_asks_nothing(drop: Path, vlm: Fa
     assert manifest() == first
     assert len(vlm.requests) == asked
     assert {state for (task, _), state in states(again).items() if task.startswith("shard.")} == {"skipped"}
+
+
+def test_a_claim_of_a_run_that_airflow_does_not_know_keeps_nobody_waiting(drop: Path, vlm: FakeVlm) -> None:
+    work = LocalStore(PLACES / "warehouse" / "_work" / f"dt={DATE}")
+    deleted = Claim.take(work, "region_captions/deleted", lambda run: True)
+    assert run().state == DagRunState.SUCCESS
+    assert who_holds(work) is None
+    with pytest.raises(SupersededError):
+        deleted.check()
 
 
 def test_the_vlm_is_asked_for_boxes_before_marks_are_drawn(drop: Path, vlm: FakeVlm) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +14,8 @@ from regioncap.airflow.late import LateDropsOperator
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.layout import MANIFEST
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest
-from regioncap.work.layout import LEASE, staged_path
-from regioncap.work.lease import Lease
+from regioncap.work.claim import Claim
+from regioncap.work.layout import CLAIM, staged_path
 from tests.airflow.conftest import PLACES
 from tests.damage import DAMAGE, damage
 
@@ -48,9 +48,12 @@ def publish(date: str) -> None:
     LocalStore(PLACES / "warehouse" / f"dt={date}").write(MANIFEST, manifest.model_dump_json().encode())
 
 
-def found(days: int = 7, paused: bool = False) -> Any:
+def found(days: int = 7, paused: bool = False, alive: Collection[str] = ()) -> Any:
+    def count(dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        return len(set(run_ids) & set(alive)) if dag_id == "region_captions" else 0
+
     run = SimpleNamespace(run_type="scheduled", partition_key=TONIGHT, logical_date=None)
-    ti = SimpleNamespace(get_dag=lambda dag_id: SimpleNamespace(is_paused=paused))
+    ti = SimpleNamespace(get_dag=lambda dag_id: SimpleNamespace(is_paused=paused), get_dr_count=count)
     context: Any = {"dag_run": run, "run_id": "tonight", "params": {}, "ti": ti}
     return LateDropsOperator(task_id="late_drops", dag_to_run="region_captions", days=days).execute(context)
 
@@ -73,8 +76,11 @@ def test_what_is_published_or_not_ready_or_being_built_is_left_alone() -> None:
     publish("2026-11-20")
     drop("2026-11-21", ready=False)
     drop("2026-11-22")
-    Lease(LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-22"), "another run").take()
-    assert found() == []
+    work = LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-22")
+    Claim.take(work, "region_captions/another run", lambda run: True)
+    assert found(alive={"another run"}) == []
+    # Once that run is over, the date is nobody's.
+    assert [run["conf"]["drop_date"] for run in found()] == ["2026-11-22"]
 
 
 def test_a_date_about_which_a_person_was_asked_is_left_to_that_person() -> None:
@@ -101,7 +107,7 @@ def test_a_date_whose_manifest_is_damaged_is_told_and_the_others_are_found(
     assert "dt=2026-11-20/_manifest.json cannot be read" in capsys.readouterr().out
 
 
-def test_a_date_whose_lease_is_damaged_is_being_built_by_nobody() -> None:
+def test_a_date_whose_claim_is_damaged_is_being_built_by_nobody() -> None:
     drop("2026-11-20")
-    LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-20").write(LEASE, b"")
+    LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-20").write(CLAIM, b"")
     assert len(found()) == 1

@@ -19,7 +19,8 @@ from airflow.sdk.bases.notifier import BaseNotifier
 
 from regioncap.airflow.notify import tell_failure, tell_overdue, tell_success
 from regioncap.airflow.places import open_work
-from regioncap.work.lease import Lease
+from regioncap.storage.store import Store
+from regioncap.work.claim import Claim, who_holds
 from tests.airflow.conftest import PLACES, ROOT
 from tests.airflow.test_late_drops import publish
 from tests.builders import DATE
@@ -135,17 +136,17 @@ def a_run_failed() -> None:
     _execute_dag_callbacks(bag, request, structlog.get_logger())
 
 
-def lease_of_a_run() -> Lease:
-    lease = Lease(open_work(str(PLACES / "warehouse" / "_work"), DATE), "a run")
-    lease.take()
-    return lease
+def work_claimed_by_a_run() -> Store:
+    work = open_work(str(PLACES / "warehouse" / "_work"), DATE)
+    Claim.take(work, "region_captions/a run", lambda run: True)
+    return work
 
 
 def test_when_a_run_has_failed_people_are_told_and_the_next_run_need_not_wait() -> None:
-    lease = lease_of_a_run()
+    work = work_claimed_by_a_run()
     a_run_failed()
     assert told[0].startswith("<region_captions: run a run failed in plan: ")
-    assert not lease.is_held()
+    assert who_holds(work) is None
 
 
 def test_people_are_told_before_anything_is_asked_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,14 +164,14 @@ def test_people_are_told_before_anything_is_asked_of_a_bucket(monkeypatch: pytes
     assert told_by_then == [1]
 
 
-def test_a_notifier_that_fails_does_not_keep_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notifier_that_fails_does_not_keep_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise ConnectionError("the mail server is away")
 
     monkeypatch.setattr(Notebook, "notify", broken)
-    lease = lease_of_a_run()
+    work = work_claimed_by_a_run()
     a_run_failed()
-    assert not lease.is_held()
+    assert who_holds(work) is None
 
 
 def test_what_a_run_is_called_is_never_read_as_a_template() -> None:

@@ -21,7 +21,7 @@ from regioncap.errors import CommitRefusedError, NotFoundError
 from regioncap.steps.publish import publish_build
 from regioncap.storage.s3 import S3Store
 from regioncap.warehouse.history import collect
-from regioncap.warehouse.manifest import FileEntry, Manifest, commit, current
+from regioncap.warehouse.manifest import FileEntry, Manifest, commit, current, state_of
 from tests.builders import ROOT, kept_builds, read_whole, validated
 from tests.integration.publish_task import REFUSED, Task, publish_forever
 
@@ -168,12 +168,12 @@ def test_the_readers_of_the_docs_read_a_published_build(
 def test_of_twelve_commits_at_once_one_wins_each_time(rounds: int, room: S3Store) -> None:
     nothing = FileEntry(path="x", rows=0, bytes=0, sha256="")
     for turn in range(rounds):
-        _, version = current(room)
+        begun_under = state_of(current(room)[0])
         won: list[str] = []
         refused: list[str] = []
         gate = threading.Barrier(12)
 
-        def publish(build_id: str, version: str | None = version) -> None:
+        def publish(build_id: str, begun_under: str | None = begun_under) -> None:
             manifest = Manifest(
                 partition="dt=2026-10-05", build_id=build_id, build=f"build={build_id}", captions=[],
                 rejected=nothing, counts={"rows": 0, "captioned": 0, "rejected": 0, "regions": 0},  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def test_of_twelve_commits_at_once_one_wins_each_time(rounds: int, room: S3Store
             )  # fmt: skip
             gate.wait()  # noqa: B023
             try:
-                commit(room, manifest, version)
+                commit(room, manifest, begun_under)
                 won.append(build_id)  # noqa: B023
             except CommitRefusedError as error:
                 refused.append(str(error))  # noqa: B023

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from regioncap.ask.status import BuildStatus
-from regioncap.errors import PartitionBusyError
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
@@ -17,7 +16,7 @@ from regioncap.storage.store import Store
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.work import layout, shard
-from regioncap.work.lease import Lease
+from regioncap.work.claim import Claim
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
 from tests.builders import ROOT, Place, read_whole
@@ -158,16 +157,11 @@ def test_a_build_that_waits_since_then_can_be_approved(tmp_path: Path) -> None:
     staged = Staged.load(kept.work, plan_id)
     assert staged is not None and not staged.approved
     plan = Plan.load(kept.work, plan_id)
-    commit_build(staged, plan=plan, partition=kept.partition, progress=lambda message: None)
+    commit_build(staged, plan=plan, work=kept.work, partition=kept.partition, progress=lambda message: None)
     assert read_whole(kept.partition) == staged.manifest.build_id
 
 
-def test_the_lease_of_a_run_of_then_is_held_until_it_ends(tmp_path: Path) -> None:
+def test_the_lease_of_a_run_of_then_keeps_nobody_waiting(tmp_path: Path) -> None:
     work = Kept(tmp_path, FREE_TEXT).work
-    ends = json.loads(work.read(layout.LEASE))["expires_at"]
-    other = Lease(work, "another", lambda: ends - 1)
-    assert other.is_held()
-    with pytest.raises(PartitionBusyError, match="manual__2026-10-06"):
-        other.take()
-    Lease(work, "manual__2026-10-06", lambda: ends - 1).take()
-    Lease(work, "another", lambda: ends + 3600).take()
+    assert work.stat("_lease.json").size
+    assert Claim.take(work, "another", lambda run: True).number == 1

@@ -24,7 +24,7 @@ from regioncap.airflow.places import (
 from regioncap.airflow.progress import report_progress, told
 from regioncap.airflow.vlm import VLM_CONNECTION, vlm_from_connection
 from regioncap.ask.asking import AskProgress
-from regioncap.errors import PartitionBusyError, PermanentError
+from regioncap.errors import PartitionBusyError, PermanentError, StepMissingError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.plan import plan_build
 from regioncap.steps.propose import propose_shard
@@ -32,8 +32,8 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Vlm
+from regioncap.work.claim import Claim, release_of_run
 from regioncap.work.counts import AskCounts
-from regioncap.work.lease import LEASE_SECONDS, Lease
 from regioncap.work.plan import Plan
 
 # An error that says "trying again does not help" ends the task at once; every other one is tried again.
@@ -41,11 +41,10 @@ RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="trying again does not help"),
         RetryRule(exception=HITLTimeoutError, action=RetryAction.FAIL, reason="nobody answered"),
-        # Three tries outlast the lease of a run that died.
         RetryRule(
             exception=PartitionBusyError,
             action=RetryAction.RETRY,
-            retry_delay=timedelta(seconds=LEASE_SECONDS / 2.5),
+            retry_delay=timedelta(minutes=6),
             reason="another run builds this partition",
         ),
     ]
@@ -55,7 +54,10 @@ _LOG_EVERY_SECONDS = 5.0
 
 
 class PlanHandle(TypedDict):
-    """What `plan` hands to the tasks after it: where the plan lies, never what is in it."""
+    """What `plan` hands to the tasks after it: where the plan lies, never what is in it.
+
+    `claim` is the number of the run's claim.
+    """
 
     date: str
     plan_id: str
@@ -66,6 +68,7 @@ class PlanHandle(TypedDict):
     rejected: int
     shards: int
     unchanged: bool
+    claim: int
 
 
 class PlanOperator(BaseOperator):
@@ -91,12 +94,11 @@ class PlanOperator(BaseOperator):
         date, settings = drop_date_of(context), settings_of(context["params"])
         check_places(settings)
         work = open_work(settings.work_root, date, self.warehouse_conn_id)
-        lease = Lease(work, context["run_id"])
-        lease.take()
+        claim = Claim.take(work, claimant(context), lambda run: is_alive(context, run))
         say = _every(_LOG_EVERY_SECONDS)
 
         def progress(rows: int) -> None:
-            lease.keep()
+            claim.keep()
             if say():
                 self.log.info("%s rows read", f"{rows:,}")
 
@@ -126,6 +128,7 @@ class PlanOperator(BaseOperator):
             rejected=plan.rejected,
             shards=len(plan.shards),
             unchanged=plan.unchanged,
+            claim=claim.number,
         )
         context["ti"].xcom_push(key="plan", value=handle)
         return plan.shards
@@ -175,10 +178,11 @@ class RenderOperator(_ShardOperator):
     def execute(self, context: Context) -> dict[str, int]:
         handle: PlanHandle = self.plan
         work = self._work()
-        lease, say = take_lease(work, context), _every(_LOG_EVERY_SECONDS)
+        claim, say = claim_of(work, handle, context), _every(_LOG_EVERY_SECONDS)
+        claim.check()
 
         def progress(done: int, rows: int) -> None:
-            lease.keep()
+            claim.keep()
             if say() or done == rows:
                 self.log.info("%s of %s images marked", f"{done:,}", f"{rows:,}")
 
@@ -202,16 +206,17 @@ class _AskOperator(_ShardOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         handle: PlanHandle = self.plan
         work = self._work()
-        lease, say = take_lease(work, context), _every(_LOG_EVERY_SECONDS)
+        claim, say = claim_of(work, handle, context), _every(_LOG_EVERY_SECONDS)
+        claim.check()
 
         def progress(at: AskProgress) -> None:
-            lease.keep()
+            claim.keep()
             if say() or at.done == at.questions:
                 self.log.info("%s", told(at))
                 report_progress(at, task_id=self.task_id, map_index=context["ti"].map_index)
 
         def waiting(lines: Sequence[str]) -> None:
-            lease.keep()
+            claim.keep()
             for line in lines:
                 self.log.info("vLLM: %s", line)
 
@@ -264,24 +269,35 @@ class ValidateOperator(_ShardOperator):
     def execute(self, context: Context) -> dict[str, int]:
         handle: PlanHandle = self.plan
         work = self._work()
-        take_lease(work, context)
+        claim_of(work, handle, context).check()
         records, rejected = validate_shard(work=work, shard_id=self.shard, plan=Plan.load(work, handle["plan_id"]))
         self.log.info("%s records, %s rejected rows", records, rejected)
         return {"records": records, "rejected": rejected}
 
 
-def release_lease(context: Context, warehouse_conn_id: str = WAREHOUSE_CONNECTION) -> None:
-    """Failure callback of the DAG: a failed run does not keep the next one waiting for its lease to expire."""
+def release_claim(context: Context, warehouse_conn_id: str = WAREHOUSE_CONNECTION) -> None:
+    """Failure callback of the DAG: whoever comes next need not ask whether the failed run is over."""
     settings = settings_of(context["params"])
     work = open_work(settings.work_root, drop_date_of(context), warehouse_conn_id)
-    Lease(work, context["run_id"]).release()
+    release_of_run(work, claimant(context))
 
 
-def take_lease(work: Store, context: Context) -> Lease:
-    """The lease of the run's partition, taken or renewed. Raises PartitionBusyError."""
-    lease = Lease(work, context["run_id"])
-    lease.take()
-    return lease
+def claim_of(work: Store, handle: PlanHandle, context: Context) -> Claim:
+    """The claim that the run's plan task took. Raises StepMissingError where it was an earlier version's, without."""
+    if "claim" not in handle:
+        raise StepMissingError("the plan was made by an earlier version of RegionCap: clear the run's plan task")
+    return Claim(work, claimant(context), handle["claim"])
+
+
+def claimant(context: Context) -> str:
+    """In whose name a run claims its date: another DAG's runs may have the same ids."""
+    return f"{context['dag'].dag_id}/{context['run_id']}"
+
+
+def is_alive(context: Context, claimed_by: str) -> bool:
+    """Whether Airflow knows the run that claims in this name, and it is not over. No clock has a say in it."""
+    dag_id, _, run_id = claimed_by.partition("/")
+    return context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
 
 
 def _every(seconds: float) -> Callable[[], bool]:

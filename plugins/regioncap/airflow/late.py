@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from regioncap.airflow.build import is_alive
 from regioncap.airflow.late_dates import late_dates, run_id
 from regioncap.airflow.params import drop_date_of, nightly_settings
 from regioncap.airflow.places import (
@@ -18,7 +19,7 @@ from regioncap.airflow.places import (
 from regioncap.drop.drop import not_ready
 from regioncap.errors import ManifestError
 from regioncap.warehouse.manifest import current
-from regioncap.work.lease import Lease
+from regioncap.work.claim import who_holds
 from regioncap.work.staged import was_somebody_asked
 
 
@@ -65,7 +66,7 @@ class LateDropsOperator(BaseOperator):
             return (
                 not is_published(date)
                 and not_ready(drop, settings.readiness, time.time()) is None
-                and not Lease(work, context["run_id"]).is_held()
+                and not ((builder := who_holds(work)) and is_alive(context, builder))
                 and not was_somebody_asked(work)
             )
 

@@ -1,14 +1,15 @@
 """The last step of a build as an Airflow operator: publishing, and a person's approval before it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Asset, Context
 
 from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval
-from regioncap.airflow.build import PlanHandle, take_lease
+from regioncap.airflow.build import PlanHandle, claim_of
 from regioncap.airflow.openlineage import lineage
+from regioncap.airflow.params import settings_of
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
@@ -22,8 +23,7 @@ from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.store import Store
-from regioncap.warehouse.manifest import current
-from regioncap.work.lease import Lease
+from regioncap.warehouse.manifest import current, state_of
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
 
@@ -55,17 +55,24 @@ class PublishOperator(HITLOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         handle: PlanHandle = self.plan
         work, partition = self._places()
-        lease, plan = take_lease(work, context), Plan.load(work, handle["plan_id"])
+        claim, plan = claim_of(work, handle, context), Plan.load(work, handle["plan_id"])
+        claim.check()
         approved = Staged.load(work, plan.plan_id)
-        if approved is not None and approved.approved and approved.version == current(partition)[1]:
+        if approved is not None and approved.approved and approved.begun_under == state_of(current(partition)[0]):
             return self._commit(context, approved)
+
+        def progress(message: str) -> None:
+            claim.keep()
+            self.log.info("%s", message)
+
         staged = stage_build(
             plan=plan,
             drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
             work=work,
             partition=partition,
             before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
-            progress=self._progress(lease),
+            max_rejected_ratio=settings_of(context["params"]).max_rejected_ratio,
+            progress=progress,
         )
         if isinstance(staged, Published):
             return self._published(context, staged)
@@ -75,7 +82,7 @@ class PublishOperator(HITLOperator):
             return self._commit(context, staged)
         staged.save(work)
         # Somebody may take days to decide; should the date be built anew meanwhile, this build is refused.
-        lease.release()
+        claim.release()
         self.subject, self.body = approval_request(staged, partition.uri)
         super().execute(context)
         raise AssertionError("the task waits for an answer")
@@ -102,8 +109,16 @@ class PublishOperator(HITLOperator):
 
     def _commit(self, context: Context, staged: Staged) -> dict[str, Any]:
         work, partition = self._places()
-        lease, plan = take_lease(work, context), Plan.load(work, staged.manifest.plan_id)
-        published = commit_build(staged, plan=plan, partition=partition, progress=self._progress(lease))
+        plan = Plan.load(work, staged.manifest.plan_id)
+        published = commit_build(
+            staged,
+            plan=plan,
+            work=work,
+            partition=partition,
+            progress=lambda message: self.log.info("%s", message),
+            # The last look before what readers see.
+            check=claim_of(work, self.plan, context).check,
+        )
         return self._published(context, published)
 
     def _published(self, context: Context, published: Published) -> dict[str, Any]:
@@ -126,7 +141,7 @@ class PublishOperator(HITLOperator):
         self.log.info(
             "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, result
         )
-        Lease(work, context["run_id"]).release()
+        claim_of(work, self.plan, context).release()
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -142,10 +157,3 @@ class PublishOperator(HITLOperator):
         handle: PlanHandle = self.plan
         date, conn_id = handle["date"], self.warehouse_conn_id
         return open_work(handle["work_uri"], date, conn_id), open_partition(handle["warehouse_uri"], date, conn_id)
-
-    def _progress(self, lease: Lease) -> Callable[[str], None]:
-        def progress(message: str) -> None:
-            lease.keep()
-            self.log.info("%s", message)
-
-        return progress

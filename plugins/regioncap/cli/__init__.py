@@ -1,7 +1,9 @@
 """`regioncap` on the command line.
 
-`app`       all commands, and what `regioncap --help` says
-`builds`    published builds: listed, rolled back, collected
-`places`    how a command reaches a place: with Airflow's connections, or by the environment
-`terminal`  what is printed
+`app`         all commands, and what `regioncap --help` says
+`builds`      published builds: listed, rolled back, collected
+`verify`      published builds: are they whole, byte for byte?
+`partitions`  what commands about published dates have in common
+`places`      how a command reaches a place: with Airflow's connections, or by the environment
+`terminal`    what is printed
 """

@@ -2,7 +2,7 @@
 
 import typer
 
-from regioncap.cli import builds
+from regioncap.cli import builds, verify
 
 # Markdown, so that it is as wide as the terminal.
 _HELP = """What RegionCap published, on the command line.
@@ -31,3 +31,4 @@ def _regioncap() -> None:
 
 
 app.add_typer(builds.app, name="builds")
+app.command("verify")(verify.verify)

@@ -1,9 +1,12 @@
 """What is printed: results to stdout, errors to stderr, each line whole however narrow the terminal is."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 # What makes terminals do something, or show text in another order, or is no character at all; but for new lines, tabs.
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -21,6 +24,15 @@ def shown(text: str) -> str:
 def say(markup: str) -> None:
     """Print a line of the result; what others wrote in it has to be `shown`."""
     _results.print(markup)
+
+
+@contextmanager
+def counting(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show how many of `total` files are done, while a person looks on; what it yields counts one more."""
+    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal) as bar:
+        task = bar.add_task(shown(what), total=total)
+        yield lambda: bar.advance(task)
 
 
 def say_error(error: Exception) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from regioncap.config.settings import EXPORTERS_GROUP, WITHOUT_IMAGES
 from regioncap.exports.coco import coco
-from regioncap.exports.export import Export
+from regioncap.exports.export import Export, ValidatedShard
 from regioncap.exports.hf import hf
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
@@ -48,16 +48,19 @@ def write_exports(
     *,
     plan: Plan,
     drop: Store,
-    shards: Sequence[Store],
+    shards: Sequence[ValidatedShard],
     records: int,
     build: Store,
     progress: Callable[[str], None],
+    written: Callable[[str, int], object],
 ) -> list[FileEntry]:
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
-    `drop` is rooted at the build's date, `shards` are the validated shards' work areas in their order, and `records` is
-    how many records they hold together. Memory does not grow with the build, and local disk holds one file at a time.
-    An original that is gone is noted, no error. Raises what the stores raise.
+    `drop` is rooted at the build's date, `shards` are the validated shards in their order, and `records` is how many
+    records they hold together. `written` gets the path, relative to the build, and size of each loose image. Memory
+    does not grow with the build, and local disk holds one file at a time.
+    An original that is gone is noted, no error.
+    Raises BuildIncompleteError, StepMissingError, and what the stores raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
@@ -70,6 +73,7 @@ def write_exports(
             records=records,
             build=build,
             progress=progress,
+            written=written,
         )
         EXPORTERS[name](export)
         entries += export.finish()

@@ -6,19 +6,21 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from regioncap.config.settings import ExportImages
+from regioncap.errors import BuildIncompleteError, NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
-from regioncap.warehouse.manifest import FileEntry
-from regioncap.work import layout
+from regioncap.warehouse.layout import IMAGES
+from regioncap.warehouse.manifest import FileEntry, Manifest
+from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
 
 # A file without images has so many records at most: a hundred megabytes or two.
@@ -32,6 +34,23 @@ _CHUNK_BYTES = 16 << 20
 _THREADS = 8
 
 MISSING_IMAGES = "missing_images.jsonl"
+
+
+@dataclass(frozen=True)
+class ValidatedShard:
+    """A validated shard: its work area, and what its records file was when the build's records were counted."""
+
+    store: Store
+    rows: int
+    size: int
+    sha256: str
+
+    def read(self) -> bytes:
+        """The records file, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
+        data = shard.read_bytes(self.store, layout.RECORDS)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise BuildIncompleteError(f"{self.store.uri}/{layout.RECORDS} was written anew while it was published")
+        return data
 
 
 @dataclass(frozen=True)
@@ -60,10 +79,11 @@ class Export:
     images: ExportImages
     plan: Plan
     drop: Store
-    shards: Sequence[Store]
+    shards: Sequence[ValidatedShard]
     records: int
     build: Store
     progress: Callable[[str], None]
+    written: Callable[[str, int], object]
     entries: list[FileEntry] = field(default_factory=list)
     _gone: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _gone_rows: int = 0
@@ -106,7 +126,7 @@ class Export:
 
     def rows(self) -> Iterator[Row]:
         """All records in order, with their images where the export carries them."""
-        lines = ((place, text) for place in self.shards for text in io.BytesIO(place.read(layout.RECORDS)))
+        lines = ((held.store, text) for held in self.shards for text in io.BytesIO(held.read()))
         # Without images there is nothing to wait for.
         loaded = map(self._load, lines) if self.images == "none" else in_order(self._load, lines, _THREADS)
         for number, (text, record, image) in enumerate(loaded):
@@ -119,11 +139,13 @@ class Export:
     def write_images(self, images: Sequence[CarriedImage]) -> None:
         """Put images beside the export's files, as `images/<name>`."""
 
-        def write(image: CarriedImage) -> None:
-            self.build.write(f"{self.folder}images/{image.name}", image.data)
+        def write(image: CarriedImage) -> tuple[str, int]:
+            path = f"{self.folder}images/{image.name}"
+            self.build.write(path, image.data)
+            return path, len(image.data)
 
-        for _ in in_order(write, images, _THREADS):
-            pass
+        for path, size in in_order(write, images, _THREADS):
+            self.written(path, size)
 
     def finish(self) -> list[FileEntry]:
         """Write down which images are missing. Returns all files but loose images."""
@@ -159,13 +181,24 @@ class Export:
     def _records_per_file(self) -> int:
         if self.images == "none":
             return _RECORDS_PER_FILE
-        sources = [(self.drop, "")] if self.images == "original" else [(place, "images/") for place in self.shards]
+        marked = [(held.store, IMAGES) for held in self.shards]
+        sources = [(self.drop, "")] if self.images == "original" else marked
         files = size = 0
         for store, prefix in sources:
             for entry in store.list(prefix):
                 files += 1
                 size += entry.size
         return max(100, min(10_000, _BYTES_PER_FILE * files // max(1, size)))
+
+
+def back_again(partition: Store, published: Manifest, is_there: Callable[[str], bool]) -> list[str]:
+    """Images that a build's exports come without, and that are in the drop again; `is_there` gets an image's path."""
+    images: set[str] = set()
+    for entry in published.exports:
+        if entry.path.endswith(f"/{MISSING_IMAGES}"):
+            with suppress(NotFoundError):  # then the build is not whole, which is told elsewhere
+                images.update(json.loads(text)["image"] for text in partition.read(entry.path).splitlines())
+    return sorted(filter(is_there, images))
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -10,10 +10,11 @@ import cv2
 
 from regioncap.drop.drop import read_image
 from regioncap.drop.images import open_image
-from regioncap.errors import RowError
+from regioncap.errors import NotFoundError, RowError, StepMissingError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.view import content_name, encode
 from regioncap.storage.store import Store
+from regioncap.warehouse.layout import content_of
 
 # Of an original that has to be written anew: no loss that anybody sees.
 _QUALITY = 95
@@ -39,9 +40,22 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
+def read_marked(place: Store, path: str) -> bytes:
+    """A marked image, of a shard or of a build: the very bytes that it is named by. Raises StepMissingError."""
+    try:
+        data = place.read(path)
+    except NotFoundError as error:
+        raise StepMissingError(f"the marked image {error} is missing: clear the shard's render task") from error
+    if not hashlib.sha256(data).hexdigest().startswith(content_of(path) or path):
+        raise StepMissingError(
+            f"the marked image {place.uri}/{path} is not what was rendered: clear the shard's render task"
+        )
+    return data
+
+
 def marked_image(shard: Store, path: str) -> CarriedImage:
-    """The marked image, as the model saw it."""
-    return CarriedImage(shard.read(path), "jpg")
+    """The marked image, as the model saw it. Raises StepMissingError."""
+    return CarriedImage(read_marked(shard, path), "jpg")
 
 
 def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:

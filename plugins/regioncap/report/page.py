@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
+from regioncap.errors import StepMissingError
 from regioncap.gates import all_gates
 from regioncap.marks.palette import PALETTE, RGB, contrast
 from regioncap.regions.codes import Code
@@ -102,7 +103,7 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
     """The whole page. `read_image` reads a record's `image_with_bbox`, in several threads."""
     shown = [*samples.warned, *samples.clean]
     with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
-        pictures = list(pool.map(lambda record: _thumbnail(read_image(record.image_with_bbox)), shown))
+        pictures = list(pool.map(lambda record: _thumbnail(record.image_with_bbox, read_image), shown))
     style = Markup(_TEMPLATES.get_template("report.css").render(marks=_mark_colours()))
     return _TEMPLATES.get_template("report.html").render(
         report=report,
@@ -191,9 +192,15 @@ def _css(colour: RGB) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _thumbnail(jpeg: bytes) -> str:
-    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
-        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=80, optimize=True)
+def _thumbnail(path: str, read_image: Callable[[str], bytes]) -> str:
+    jpeg = io.BytesIO(read_image(path))
+    try:
+        with Image.open(jpeg, formats=("JPEG",)) as image:
+            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            out = io.BytesIO()
+            image.save(out, "JPEG", quality=80, optimize=True)
+    except (OSError, SyntaxError) as error:  # what Pillow says of a file that is cut or none
+        raise StepMissingError(
+            f"the marked image {path} is damaged ({error}): clear the run's render tasks, so that it is written anew"
+        ) from error
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.figures import REPORT_VERSION, Report
+from regioncap.warehouse.inventory import ListedFile
 from regioncap.warehouse.manifest import SCHEMA_VERSION, Manifest
 
 
@@ -31,6 +32,7 @@ SCHEMAS = {
     "record": PublishedFile("captions-*.jsonl", Record, SCHEMA_VERSION),
     "rejected": PublishedFile("rejected.jsonl", Rejected, SCHEMA_VERSION),
     "manifest": PublishedFile("_manifest.json", Manifest, SCHEMA_VERSION),
+    "files": PublishedFile("_files.jsonl", ListedFile, SCHEMA_VERSION),
     "report": PublishedFile("report.json", Report, REPORT_VERSION),
 }
 
@@ -38,9 +40,9 @@ _HEAD = """\
 # What every field means
 
 Made by `make schemas` from the code that writes these files; change it there. The same as JSON Schemas:
-[include/schemas](../include/schemas). `schema_version` is the version of a file's form; records and rejected rows have
-that of `_manifest.json`. Its first number changes when a field is renamed, removed or means something else, its second
-when one is added. Files are UTF-8; each line of a `.jsonl` file is one object.
+[include/schemas](../include/schemas). `schema_version` is the version of a file's form; records, rejected rows and the
+list of files have that of `_manifest.json`. Its first number changes when a field is renamed, removed or means
+something else, its second when one is added. Files are UTF-8; each line of a `.jsonl` file is one object.
 """
 
 

@@ -6,4 +6,6 @@
 `caption`   asks the VLM about every marked image that has no answer yet
 `validate`  makes records of the answers, or rejects their rows
 `publish`   writes a whole build, then swaps it in
+
+`anew`      why a date is built anew though nothing has changed
 """

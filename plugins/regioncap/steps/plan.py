@@ -1,6 +1,7 @@
 """`plan`: from a drop's manifests to shards of checked rows."""
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,12 +17,15 @@ from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
+from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
 from regioncap.work.identity import extensions, identity_of
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import NO_ROW_INDEX, RowIndex, RowIndexWriter, load_row_index
+
+_log = logging.getLogger(__name__)
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -62,8 +66,7 @@ def plan_build(
         published is not None
         and published.is_up_to_date(fingerprint)
         and not settings.force_rebuild
-        # The server may take today what it refused then.
-        and not (published.fingerprint == fingerprint and _was_refused_some(partition, published))
+        and not (published.fingerprint == fingerprint and _is_to_be_mended(partition, published, contents))
     )
     plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
     shards: list[str] = []
@@ -96,6 +99,15 @@ def plan_build(
     )
     plan.save(work)
     return plan
+
+
+def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: drops.Contents) -> bool:
+    """Whether the date is built anew though nothing has changed; the log says why."""
+    reason = why_anew(partition, published, contents.files.__contains__)
+    if reason is not None:
+        _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
+    # The server may take today what it refused then.
+    return reason is not None or _was_refused_some(partition, published)
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:

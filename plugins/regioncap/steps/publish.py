@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from regioncap.errors import BuildIncompleteError, StepMissingError, TooManyRejectedError
+from regioncap.errors import (
+    BuildIncompleteError,
+    ForbiddenError,
+    LinkError,
+    NotFoundError,
+    RunError,
+    StepMissingError,
+    TooManyRejectedError,
+)
 from regioncap.exports import write_exports
+from regioncap.exports.export import ValidatedShard
+from regioncap.exports.images import read_marked
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
@@ -19,15 +28,16 @@ from regioncap.report.card import render_card
 from regioncap.report.drift import drift
 from regioncap.report.figures import Quality, Statistics, make_report
 from regioncap.report.page import render_page
+from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Entry, Store, check_conditional_writes
-from regioncap.warehouse.history import GRACE, collect, succession
-from regioncap.warehouse.layout import BUILD_MANIFEST, IMAGES, build_path, partition_path
-from regioncap.warehouse.manifest import FileEntry, Manifest, commit, current
+from regioncap.warehouse.history import GRACE, Begun, collect, note_fingerprint, succession, withdrawn_builds
+from regioncap.warehouse.inventory import ListedFile, write_inventory
+from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, build_path, partition_path
+from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
+from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
-
-_log = logging.getLogger(__name__)
 
 # Copies within a bucket wait for the service, not for us.
 COPIES_AT_ONCE = 32
@@ -47,16 +57,6 @@ class Published:
     unchanged: bool
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """A validated shard: its work area, and what its records file is."""
-
-    store: Store
-    rows: int
-    bytes: int
-    sha256: str
-
-
 def publish_build(
     *,
     plan: Plan,
@@ -67,10 +67,18 @@ def publish_build(
     grace: timedelta = GRACE,
 ) -> Published:
     """Stage a build and publish it at once: see `stage_build` and `commit_build`."""
-    staged = stage_build(plan=plan, drop=drop, work=work, partition=partition, before=(), progress=progress)
+    staged = stage_build(
+        plan=plan,
+        drop=drop,
+        work=work,
+        partition=partition,
+        before=(),
+        max_rejected_ratio=plan.settings.max_rejected_ratio,
+        progress=progress,
+    )
     if isinstance(staged, Published):
         return staged
-    return commit_build(staged, plan=plan, partition=partition, progress=progress, grace=grace)
+    return commit_build(staged, plan=plan, work=work, partition=partition, progress=progress, grace=grace)
 
 
 def stage_build(
@@ -80,21 +88,24 @@ def stage_build(
     work: Store,
     partition: Store,
     before: Sequence[Quality],
+    max_rejected_ratio: float,
     progress: Callable[[str], None],
 ) -> Staged | Published:
     """Write all of a build but the manifest that makes it the current one; what the plan's shards hold is its content.
 
     `drop`, `work` and `partition` are rooted at the build's date; `before` are the figures of earlier dates' builds.
+    `max_rejected_ratio` holds instead of the plan's own, so that it can be raised when all is done but this.
     Where nothing changed, nothing is written, and the build that is published is returned.
-    Raises StepMissingError where a shard is not done, TooManyRejectedError, StorageError where the warehouse has no
-    conditional writes, and BuildIncompleteError.
+    Raises StepMissingError where a shard is not done, TooManyRejectedError, RunError where what somebody went back to
+    is not whole any more, StorageError where the warehouse has no conditional writes, and BuildIncompleteError.
     """
     # Before the first file is written: `collect` relies on it.
-    published, version = current(partition)
+    published, _ = current(partition)
     if plan.unchanged:
         if published is None or not published.is_up_to_date(plan.fingerprint):
             raise StepMissingError("the partition changed after the plan was made: clear the run's plan task")
         if published.fingerprint != plan.fingerprint:
+            _check_gone_back_to(partition, published)
             progress(
                 f"the build of this drop with these settings was withdrawn, and {published.build_id} stays: change the "
                 "drop or a setting, or set force_rebuild"
@@ -105,43 +116,55 @@ def stage_build(
     with tempfile.TemporaryDirectory(prefix="regioncap-publish-") as folder:
         rejected_file = Path(folder, "rejected.jsonl")
         statistics, shards = _gather(plan, work, rejected_file, progress)
-        _check_rejected(plan, statistics)
+        _check_rejected(statistics, max_rejected_ratio)
         rejected = _entry(rejected_file, "rejected.jsonl", statistics.rejected)
-        if published is not None and _same_content(plan, published, shards, rejected):
-            _collect(partition, progress)
-            # Where the same plan made it later, an earlier try of this task published it, and could not say so.
-            earlier = published.plan_id != plan.plan_id or published.build_id == plan.current_build
-            return Published(published, unchanged=earlier)
+        if published is not None:
+            known = _known(plan, published, partition, drop, shards, rejected, progress)
+            if known is not None:
+                _collect(partition, progress)
+                return known
 
         check_conditional_writes(partition)
         now = datetime.now(UTC)
         build_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         build = partition.sub(f"{build_path(build_id)}/")
         progress(f"{statistics.counts.captioned:,} records, {statistics.rejected:,} rejected rows: writing {build.uri}")
-        captions, sent = _upload(build, shards, plan.settings.file_name_prefix, progress)
+        begun_under = state_of(published)
+        sent = _Sent(build)
+        sent.write(BEGUN, Begun(begun_under=begun_under).model_dump_json().encode())
+        captions = _upload(build, shards, plan.settings.file_name_prefix, sent, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
         exports = write_exports(
             plan=plan,
             drop=drop,
-            shards=[item.store for item in shards],
+            shards=shards,
             records=statistics.counts.captioned,
             build=build,
             progress=progress,
+            written=sent.note,
         )
+        for entry in (rejected, *exports):
+            sent.note(entry.path, entry.bytes, entry.sha256)
         unusual = drift(statistics.quality(), before)
+        settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
+        plan = plan.model_copy(update={"settings": settings})
         report = make_report(plan, work, statistics, build_id=build_id, started=now, unusual=unusual)
-        build.write("report.json", report.model_dump_json(indent=2).encode())
-        build.write("report.html", render_page(report, statistics.samples, build.read).encode())
-        build.write("README.md", render_card(report).encode())
+        sent.write("report.json", report.model_dump_json(indent=2).encode())
+        page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
+        sent.write("report.html", page.encode())
+        sent.write("README.md", render_card(report).encode())
 
-    prefix = f"{build_path(build_id)}/"
+    def within(entry: FileEntry) -> FileEntry:
+        return entry.model_copy(update={"path": f"{build_path(build_id)}/{entry.path}"})
+
     manifest = Manifest(
         partition=partition_path(plan.date),
         build_id=build_id,
         build=build_path(build_id),
-        captions=[entry.model_copy(update={"path": prefix + entry.path}) for entry in captions],
-        rejected=rejected.model_copy(update={"path": prefix + rejected.path}),
-        exports=[entry.model_copy(update={"path": prefix + entry.path}) for entry in exports],
+        captions=[within(entry) for entry in captions],
+        rejected=within(rejected),
+        exports=[within(entry) for entry in exports],
+        files=within(sent.inventory()),
         counts=statistics.counts,
         created_at=now.isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
@@ -149,23 +172,97 @@ def stage_build(
         identity=plan.identity,
     )
     build.write(BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
-    _check_arrived(build, sent | {_file_key(entry.path, entry.bytes) for entry in (rejected, *exports)})
-    return Staged(manifest=manifest, version=version, warnings=report.warnings)
+    return Staged(manifest=manifest, begun_under=begun_under, warnings=report.warnings)
 
 
 def commit_build(
-    staged: Staged, *, plan: Plan, partition: Store, progress: Callable[[str], None], grace: timedelta = GRACE
+    staged: Staged,
+    *,
+    plan: Plan,
+    work: Store,
+    partition: Store,
+    progress: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
+    grace: timedelta = GRACE,
 ) -> Published:
-    """Make a staged build the current one; one that it supersedes stays for `grace` in any case.
+    """Make a staged build the current one, after a look at all of its files; `check` may still raise after that.
 
-    Raises CommitRefusedError where another build of the partition was published since this one was begun.
+    What it supersedes stays for `grace` in any case.
+    Raises CommitRefusedError where another build of the partition was published since this one was begun, and
+    BuildIncompleteError where it is not whole any more: then it waits for nobody, and is to be staged anew.
     """
     published, _ = current(partition)
+    if published is not None and published.build_id == staged.manifest.build_id:
+        return Published(published, unchanged=False)  # by an earlier try, which could not say so
+    wrong = "the whole partition was deleted" if published is None and staged.begun_under is not None else None
+    if wrong is None:
+        check_state(partition, staged.manifest, published, staged.begun_under)
+        wrong = told(problems(partition, staged.manifest))
+    if wrong is not None:
+        Staged.discard(work, staged.manifest.plan_id)
+        raise BuildIncompleteError(
+            f"{partition.uri}/{staged.manifest.build} is not any more what was written: {wrong}. It is not published, "
+            "but to be written anew, and where somebody has to agree, to be asked about anew"
+        )
+    check()
     history = succession(published, plan.settings.keep_builds, grace)
     manifest = staged.manifest.model_copy(update={"history": history})
-    commit(partition, manifest, staged.version)
+    commit(partition, manifest, staged.begun_under)
+    Staged.discard(work, staged.manifest.plan_id)
     _collect(partition, progress)
     return Published(manifest, unchanged=False)
+
+
+def _known(
+    plan: Plan,
+    published: Manifest,
+    partition: Store,
+    drop: Store,
+    shards: Sequence[ValidatedShard],
+    rejected: FileEntry,
+    progress: Callable[[str], None],
+) -> Published | None:
+    """What is published where that is as it should be, though another drop or plan was built; None where it is not.
+
+    The next run of the same drop has nothing to do then: its fingerprint is noted.
+    """
+    if _same_content(plan, published, shards, rejected):
+        if reason := why_anew(partition, published, lambda image: _is_there(drop, image)):
+            progress(f"{published.build_id} is published anew: {reason}")
+            return None
+        if published.fingerprint != plan.fingerprint:
+            note_fingerprint(partition, published.build_id, plan.fingerprint)
+            published = published.model_copy(update={"fingerprint": plan.fingerprint})
+        # Where the same plan made it later, an earlier try of this task published it, and could not say so.
+        earlier = published.plan_id != plan.plan_id or published.build_id == plan.current_build
+        return Published(published, unchanged=earlier)
+    for build in withdrawn_builds(partition, published):
+        if _same_content(plan, build, shards, rejected):
+            _check_gone_back_to(partition, published)
+            progress(
+                f"this is what {build.build_id} has, which was withdrawn, so {published.build_id} stays: change the "
+                "drop or a setting, or set force_rebuild"
+            )
+            note_fingerprint(partition, build.build_id, plan.fingerprint)
+            return Published(published, unchanged=True)
+    return None
+
+
+def _check_gone_back_to(partition: Store, published: Manifest) -> None:
+    # It cannot be mended from here: the plan has the rows of another build, which is not to be published.
+    if wrong := told(problems(partition, published)):
+        raise RunError(
+            f"{partition.uri}/{published.build} is not whole any more ({wrong}), and the build of this drop with these "
+            "settings was withdrawn: go back to a build that is whole (regioncap builds rollback), or set force_rebuild"
+        )
+
+
+def _is_there(drop: Store, image: str) -> bool:
+    try:
+        drop.stat(image)
+    except (NotFoundError, LinkError, ForbiddenError):
+        return False
+    return True
 
 
 def _collect(partition: Store, progress: Callable[[str], None]) -> None:
@@ -180,10 +277,10 @@ def _collect(partition: Store, progress: Callable[[str], None]) -> None:
 
 def _gather(
     plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]
-) -> tuple[Statistics, list[_Shard]]:
+) -> tuple[Statistics, list[ValidatedShard]]:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
-    shards: list[_Shard] = []
+    shards: list[ValidatedShard] = []
 
     def load(shard_id: str) -> tuple[Store, bytes, dict[str, bytes]]:
         store = work.sub(layout.shard_path(shard_id))
@@ -202,7 +299,7 @@ def _gather(
         for done, (store, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
             for record in shard.parse_lines(data, Record, store, layout.RECORDS):
                 statistics.add(record)
-            shards.append(_Shard(store, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
+            shards.append(ValidatedShard(store, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
             for path, rejected in refused.items():
                 note(store, path, rejected)
             if done % _SHARDS_PER_MESSAGE == 0:
@@ -215,8 +312,8 @@ def _gather(
     return statistics, [item for item in shards if item.rows]
 
 
-def _check_rejected(plan: Plan, statistics: Statistics) -> None:
-    counts, limit = statistics.counts, plan.settings.max_rejected_ratio
+def _check_rejected(statistics: Statistics, limit: float) -> None:
+    counts = statistics.counts
     if counts.rejected > limit * counts.rows:
         leading = ", ".join(f"{code} ({rows})" for code, rows in statistics.rejected_by_code.most_common(5))
         raise TooManyRejectedError(
@@ -226,65 +323,104 @@ def _check_rejected(plan: Plan, statistics: Statistics) -> None:
         )
 
 
-def _same_content(plan: Plan, published: Manifest, shards: Sequence[_Shard], rejected: FileEntry) -> bool:
-    """Whether the current build already says just this (its drop may have been uploaded once more, say)."""
+def _same_content(plan: Plan, build: Manifest, shards: Sequence[ValidatedShard], rejected: FileEntry) -> bool:
+    """Whether a build already says just this (its drop may have been uploaded once more, say)."""
     return (
-        (published.plan_id == plan.plan_id or not plan.settings.force_rebuild)
-        and published.identity == plan.identity
-        and [entry.sha256 for entry in published.captions] == [item.sha256 for item in shards]
-        and published.rejected.sha256 == rejected.sha256
+        (build.plan_id == plan.plan_id or not plan.settings.force_rebuild)
+        and build.identity == plan.identity
+        and [entry.sha256 for entry in build.captions] == [item.sha256 for item in shards]
+        and build.rejected.sha256 == rejected.sha256
     )
 
 
-def _upload(
-    build: Store, shards: Sequence[_Shard], prefix: str, progress: Callable[[str], None]
-) -> tuple[list[FileEntry], set[int]]:
-    """Write the records and copy their images; returns the record files, and the keys of all files that it sent."""
-    entries: list[FileEntry] = []
-    keys: set[int] = set()
+class _Sent:
+    """What was sent to a build's folder, so that it can be told whether it has arrived.
 
-    def write_records(numbered: tuple[int, _Shard]) -> tuple[FileEntry, Store, list[Entry]]:
+    Of a million images no objects are held: a number stands for each, and what is known of a few files is their hash.
+    """
+
+    def __init__(self, build: Store) -> None:
+        self._build = build
+        self._keys: set[int] = set()
+        self._hashes: dict[str, str] = {}
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file."""
+        self._build.write(path, data)
+        self.note(path, len(data), hashlib.sha256(data).hexdigest())
+
+    def note(self, path: str, size: int, sha256: str | None = None) -> bool:
+        """Note that a file is written; an image is named by its hash. Returns whether it was not noted before."""
+        key = _file_key(path, size)
+        new = key not in self._keys
+        self._keys.add(key)
+        if sha256 is not None:
+            self._hashes[path] = sha256
+        return new
+
+    def inventory(self) -> FileEntry:
+        """Write the build's inventory, from one listing.
+
+        Raises BuildIncompleteError where not every file is there, at its size. What is in it was checked when it was
+        uploaded or copied.
+        """
+        left = set(self._keys)
+
+        def listed() -> Iterator[ListedFile]:
+            for entry in self._build.list():
+                left.discard(_file_key(entry.path, entry.size))
+                yield ListedFile(
+                    path=entry.path, bytes=entry.size, checksum=entry.checksum, sha256=self._hashes.get(entry.path)
+                )
+
+        inventory = write_inventory(self._build, listed())
+        if left:
+            raise BuildIncompleteError(
+                f"{len(left)} of {len(self._keys)} files are not in {self._build.uri} as they were sent: was something "
+                "deleted?"
+            )
+        return inventory
+
+
+def _upload(
+    build: Store, shards: Sequence[ValidatedShard], prefix: str, sent: _Sent, progress: Callable[[str], None]
+) -> list[FileEntry]:
+    """Write the records and copy their images; returns the record files."""
+    entries: list[FileEntry] = []
+
+    def write_records(numbered: tuple[int, ValidatedShard]) -> tuple[FileEntry, Store, list[Entry]]:
         number, item = numbered
-        data = shard.read_bytes(item.store, layout.RECORDS)
-        if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise BuildIncompleteError(f"{item.store.uri}/{layout.RECORDS} was written anew while it was published")
+        data = item.read()
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
         build.write(name, data)
         wanted = {json.loads(text)["image_with_bbox"] for text in data.splitlines()}
-        images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted]
+        images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted and entry.size]
         if missing := len(wanted) - len(images):
             raise StepMissingError(
-                f"{missing} marked images of {item.store.uri} are missing: clear the shard's render task"
+                f"{missing} marked images of {item.store.uri} are missing or empty: clear the shard's render task"
             )
-        return FileEntry(path=name, rows=item.rows, bytes=item.bytes, sha256=item.sha256), item.store, images
+        return FileEntry(path=name, rows=item.rows, bytes=item.size, sha256=item.sha256), item.store, images
 
-    def images() -> Iterator[tuple[Store, str]]:
+    def images() -> Iterator[tuple[Store, Entry]]:
         for entry, store, found in in_order(write_records, enumerate(shards), _READS_AT_ONCE):
             entries.append(entry)
-            keys.add(_file_key(entry.path, entry.bytes))
+            sent.note(entry.path, entry.bytes, entry.sha256)
             for image in found:
-                key = _file_key(image.path, image.size)
-                if key not in keys:
-                    keys.add(key)
-                    yield store, image.path
+                if sent.note(image.path, image.size):
+                    yield store, image
 
-    def copy(image: tuple[Store, str]) -> None:
-        store, path = image
-        build.copy(store, path, path)
+    def copy(item: tuple[Store, Entry]) -> None:
+        store, image = item
+        if image.checksum is None:
+            # From a folder it passes through here, so it can be looked at on its way.
+            build.write(image.path, read_marked(store, image.path))
+        else:
+            build.copy(store, image.path, image.path)
 
     for copied, _ in enumerate(in_order(copy, images(), COPIES_AT_ONCE), start=1):
         if copied % _COPIES_PER_MESSAGE == 0:
             progress(f"{copied:,} marked images copied")
-    return entries, keys
-
-
-def _check_arrived(build: Store, sent: set[int]) -> None:
-    """Every file must be there, at its size. What is in it was checked when it was uploaded or copied."""
-    missing = sent.difference(_file_key(entry.path, entry.size) for entry in build.list())
-    if missing:
-        raise BuildIncompleteError(
-            f"{len(missing)} of {len(sent)} files are not in {build.uri} as they were sent: was something deleted?"
-        )
+    return entries
 
 
 def _file_key(path: str, size: int) -> int:

@@ -1,7 +1,9 @@
 """What is published, and how it is read.
 
-`layout`    the names of all that is published
-`manifest`  which build of a partition is the current one, and how another takes its place
-`history`   which earlier builds are kept, rolled back to, collected
-`reader`    a published build as a user reads it: `regioncap.read`
+`layout`     the names of all that is published
+`manifest`   which build of a partition is the current one, and how another takes its place
+`inventory`  every file of a build
+`whole`      whether they are all there, as they were published
+`history`    which earlier builds are kept, rolled back to, collected
+`reader`     a published build as a user reads it: `regioncap.read`
 """

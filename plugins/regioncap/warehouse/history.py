@@ -3,23 +3,28 @@
 `_manifest.json` lists every build that is kept, and only a conditional write changes it. From that follows what makes
 collecting safe, without a lock and whatever crashes:
 
-- A build that the manifest does not list, and whose files are all older than the manifest, will never be listed: it was
-  begun under an earlier manifest, so its commit is refused. A build that may still win is newer than the manifest.
+- A build notes in its folder what it was begun under (`state_of` the manifest), before anything else. While that still
+  holds it may become the current one, also after days of waiting for somebody's approval, and is left alone.
+- Any other build that the manifest does not list, and whose files are all older than the manifest, will never be
+  listed: its commit is refused. One that is newer may have been listed since the manifest was read.
 - A build leaves the list only when another is published, and not before it has been superseded for `GRACE`: a reader
   that looked up the current build a moment ago can read it to its end.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from regioncap.errors import NotFoundError, RollBackError
+from regioncap.errors import ConflictError, NotFoundError, RollBackError
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse import layout
-from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current
+from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current, state_of
+from regioncap.warehouse.whole import problems, told
 
 # How long a build stays readable, at least, after another took its place.
 GRACE = timedelta(hours=24)
@@ -28,6 +33,16 @@ CLOCK_SKEW = timedelta(seconds=5)
 
 # Only folders that can be ours are ever deleted.
 _BUILD_FOLDER = re.compile(r"build=\d{8}T\d{6}Z-[0-9a-f]{8}")
+
+_NOTE_TRIES = 3
+
+
+class Begun(BaseModel):
+    """What a build's folder says first of all: the state of the manifest (see `state_of`) that it was begun under."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    begun_under: str | None
 
 
 def succession(published: Manifest | None, keep_builds: int, grace: timedelta) -> list[EarlierBuild]:
@@ -50,26 +65,57 @@ def roll_back(partition: Store, build_id: str | None) -> Manifest:
     """Make a build of the history the current one again: `build_id`, or the last one that was not withdrawn.
 
     The build that was current is marked as withdrawn, unless the one that takes its place is newer.
-    Raises RollBackError, ManifestError, and CommitRefusedError where a build was published meanwhile.
+    Raises RollBackError where there is no such build, or it is not whole any more; ManifestError; and
+    CommitRefusedError where a build was published meanwhile.
     """
-    published, version = current(partition)
+    published, _ = current(partition)
     if published is None:
         raise RollBackError(f"nothing is published at {partition.uri}")
     target = _target(published, build_id)
-    path = f"{layout.build_path(target.build_id)}/{layout.BUILD_MANIFEST}"
-    try:
-        restored = Manifest.model_validate_json(partition.read(path))
-    except NotFoundError as error:
-        raise RollBackError(f"{error} is gone: somebody deleted it. Choose another build") from None
-    except ValidationError as error:
-        remedy = f"choose another build; kept beside {published.build_id}: {_listed(published.history)}"
-        raise RollBackError(unreadable(f"{partition.uri}/{path}", error, remedy)) from error
+    restored = earlier_manifest(partition, published, target)
+    if missing := told(problems(partition, restored)):
+        newest_first = sorted(published.history, key=lambda build: build.created_at, reverse=True)
+        others = (build for build in newest_first if build.build_id != target.build_id)
+        whole = next((build.build_id for build in others if _is_whole(partition, published, build)), None)
+        raise RollBackError(
+            f"{partition.uri}/{restored.build} is not whole any more: {missing}. "
+            + (f"Go back to {whole}, the newest other one that is" if whole else "Nor is any other that is kept")
+            + f"; {published.build_id} stays the current one"
+        )
     withdrawn = published.created_at >= target.created_at
     history = [_as_earlier(published, datetime.now(UTC), withdrawn)]
     history += [build for build in published.history if build.build_id != target.build_id]
-    manifest = restored.model_copy(update={"history": history})
-    commit(partition, manifest, version)
+    # Its drop may have been noted to have another fingerprint since.
+    manifest = restored.model_copy(update={"history": history, "fingerprint": target.fingerprint})
+    commit(partition, manifest, state_of(published))
     return manifest
+
+
+def withdrawn_builds(partition: Store, published: Manifest) -> Iterator[Manifest]:
+    """The manifests of builds that were rolled back from, as far as they can be read."""
+    for build in published.history:
+        if build.withdrawn:
+            with suppress(RollBackError):
+                yield earlier_manifest(partition, published, build)
+
+
+def note_fingerprint(partition: Store, build_id: str, fingerprint: str) -> None:
+    """Note that a drop with this fingerprint gives just what a build has, the current one or one withdrawn.
+
+    Nothing else of the manifest changes. Where others write it all the time, it is not noted: the next run finds out.
+    """
+    for _ in range(_NOTE_TRIES):
+        published, version = current(partition)
+        if published is None:
+            return
+        # As it stands there, so that fields that a newer version has added stay.
+        manifest = json.loads(partition.read(layout.MANIFEST))
+        for build in (manifest, *manifest.get("history", ())):
+            if build["build_id"] == build_id:
+                build["fingerprint"] = fingerprint
+        with suppress(ConflictError):
+            partition.replace(layout.MANIFEST, json.dumps(manifest, indent=2).encode(), version)
+            return
 
 
 def collect(partition: Store, skew: timedelta = CLOCK_SKEW) -> list[str]:
@@ -86,10 +132,11 @@ def collect(partition: Store, skew: timedelta = CLOCK_SKEW) -> list[str]:
     if published is None:
         return []
     kept = {published.build, *(layout.build_path(build.build_id) for build in published.history)}
+    state = state_of(published)
     collected = []
     for folder in partition.folders():
         build = partition.sub(f"{folder}/")
-        if not _BUILD_FOLDER.fullmatch(folder) or folder in kept:
+        if not _BUILD_FOLDER.fullmatch(folder) or folder in kept or _begun_under(build) == state:
             continue
         # Some services go on listing a folder when it is empty.
         newest = max((entry.modified for entry in build.list()), default=limit)
@@ -97,6 +144,32 @@ def collect(partition: Store, skew: timedelta = CLOCK_SKEW) -> list[str]:
             build.delete_folder()
             collected.append(folder)
     return collected
+
+
+def _begun_under(build: Store) -> str | None:
+    try:
+        return Begun.model_validate_json(build.read(layout.BEGUN)).begun_under
+    except (NotFoundError, ValidationError):  # of before it was noted, or half deleted
+        return None
+
+
+def earlier_manifest(partition: Store, published: Manifest, build: EarlierBuild) -> Manifest:
+    """What an earlier build's folder says of it. Raises RollBackError."""
+    path = f"{layout.build_path(build.build_id)}/{layout.BUILD_MANIFEST}"
+    try:
+        return Manifest.model_validate_json(partition.read(path))
+    except NotFoundError as error:
+        raise RollBackError(f"{error} is gone: somebody deleted it. Choose another build") from None
+    except ValidationError as error:
+        remedy = f"choose another build; kept beside {published.build_id}: {_listed(published.history)}"
+        raise RollBackError(unreadable(f"{partition.uri}/{path}", error, remedy)) from error
+
+
+def _is_whole(partition: Store, published: Manifest, build: EarlierBuild) -> bool:
+    try:
+        return next(problems(partition, earlier_manifest(partition, published, build)), None) is None
+    except RollBackError:
+        return False
 
 
 def _as_earlier(manifest: Manifest, now: datetime, withdrawn: bool) -> EarlierBuild:

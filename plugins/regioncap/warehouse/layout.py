@@ -1,12 +1,24 @@
 """Names of all that is published."""
 
+import re
+
 MANIFEST = "_manifest.json"
 
 
+# In a build's folder.
 BUILD_MANIFEST = "manifest.json"
 
 
+FILES = "_files.jsonl"
+
+
+BEGUN = "_begun.json"
+
+
 IMAGES = "images/"
+
+# An image, of a build or of one of its exports, is named by the beginning of its own SHA-256.
+_NAMED_BY_CONTENT = re.compile(r"(?:.*/)?images/([0-9a-f]{32})\.[a-z]+")
 
 
 def partition_path(date: str) -> str:
@@ -17,6 +29,12 @@ def partition_path(date: str) -> str:
 def image_path(marked: str) -> str:
     """A marked image, relative to its shard's or its build's folder."""
     return f"{IMAGES}{marked}.jpg"
+
+
+def content_of(path: str) -> str | None:
+    """What the SHA-256 of an image's file begins with, in hex, by its path; None of a file that is not named by it."""
+    named = _NAMED_BY_CONTENT.fullmatch(path)
+    return named[1] if named else None
 
 
 def build_path(build_id: str) -> str:

@@ -1,16 +1,19 @@
 """`_manifest.json`: which build of a partition is the current one. Whoever follows it sees one whole build."""
 
+import hashlib
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from regioncap.errors import CommitRefusedError, ConflictError, ManifestError, NotFoundError
+from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.storage.readback import no_newer_than, unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import MANIFEST
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 _COMMIT_TRIES = 3
 
@@ -77,6 +80,18 @@ class Manifest(_Model):
     captions: list[FileEntry] = Field(description="The record files, in order.")
     rejected: FileEntry = Field(description="The file of the rows that did not become records.")
     exports: list[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
+    files: FileEntry | None = Field(
+        default=None,
+        description="The list of all files of the build, images too; builds of version 1.0 have none.",
+        examples=[
+            {
+                "path": "build=20261123T161543Z-024ffe44/_files.jsonl",
+                "rows": 52,
+                "bytes": 6890,
+                "sha256": EXAMPLE_SHA256,
+            }
+        ],
+    )
     counts: Counts = Field(description="How many rows became what.")
     created_at: str = Field(description="When the build was published, in UTC.", examples=["2026-11-23T16:15:43+00:00"])
     plan_id: str = Field(
@@ -117,25 +132,40 @@ def current(partition: Store) -> tuple[Manifest | None, str | None]:
         raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, remedy)) from error
 
 
-def commit(partition: Store, manifest: Manifest, version: str | None) -> None:
-    """Make `manifest`'s build the current one, provided that the manifest still has `version`.
+def state_of(published: Manifest | None) -> str | None:
+    """What a build is begun under: a hash of which build is the current one and which are kept; None without any.
+
+    It is another one after each commit and roll-back, and the same after all else that is done to the manifest.
+    """
+    if published is None:
+        return None
+    kept = [[build.build_id, build.current_until, build.withdrawn] for build in published.history]
+    return hashlib.sha256(canonical([published.build_id, kept])).hexdigest()
+
+
+def check_state(partition: Store, manifest: Manifest, published: Manifest | None, begun_under: str | None) -> None:
+    """Raise CommitRefusedError where `published` is not what `manifest`'s build was begun under."""
+    if state_of(published) != begun_under:
+        raise CommitRefusedError(
+            f"{partition.uri} was published by another run meanwhile: its current build is "
+            f"{published.build_id if published else 'gone'}. {manifest.build_id} is not made the current one; run it "
+            "again if it should be"
+        )
+
+
+def commit(partition: Store, manifest: Manifest, begun_under: str | None) -> None:
+    """Make `manifest`'s build the current one, provided that what it was begun under (see `state_of`) still holds.
 
     Raises CommitRefusedError where another build won. A refusal after our own write got through (its answer was lost
     on the way) is a success; one that nobody won (a service may refuse all who come at once) is tried again.
     """
     data = manifest.model_dump_json(indent=2).encode()
     for _ in range(_COMMIT_TRIES):
-        try:
+        published, version = current(partition)
+        if published is not None and published.build_id == manifest.build_id:
+            return
+        check_state(partition, manifest, published, begun_under)
+        with suppress(ConflictError):
             partition.replace(MANIFEST, data, version)
             return
-        except ConflictError:
-            winner, there = current(partition)
-            if winner is not None and winner.build_id == manifest.build_id:
-                return
-            if there != version:
-                raise CommitRefusedError(
-                    f"{partition.uri} was published by another run meanwhile: its current build is "
-                    f"{winner.build_id if winner else 'gone'}. {manifest.build_id} is not made the current one; run it "
-                    "again if it should be"
-                ) from None
-    raise ConflictError(f"{partition.uri}/{MANIFEST} cannot be written, though nobody else writes it")
+    raise ConflictError(f"{partition.uri}/{MANIFEST} cannot be written, though nobody else publishes")

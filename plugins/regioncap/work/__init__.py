@@ -7,6 +7,6 @@
 `completions`  what the VLM returned; what was paid for is found again
 `counts`       what tasks counted, for the report
 `row_index`    which row is in which shard
-`lease`        one run at a time works on a partition
+`claim`        one run at a time builds a date
 `staged`       a build that waits for somebody's approval
 """

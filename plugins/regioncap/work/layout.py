@@ -1,7 +1,7 @@
 """Names and places of everything a build writes.
 
 <work_uri>/dt=<date>/
-    _lease.json                     who is building this partition
+    _claim.json                     who builds this date, under which number
     plans/<plan>/plan.json          settings, counts, shards
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     plans/<plan>/lineage.parquet    which row is in which shard
@@ -22,7 +22,7 @@
     build=<id>/...
 """
 
-LEASE = "_lease.json"
+CLAIM = "_claim.json"
 
 ROWS = "rows.jsonl"
 RENDERED = "rendered.jsonl"

@@ -1,8 +1,10 @@
 """A build that is written and checked, and waits for somebody's approval."""
 
 import logging
+from contextlib import suppress
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from regioncap.errors import NotFoundError
 from regioncap.storage.readback import unreadable
@@ -16,15 +18,23 @@ _log = logging.getLogger(__name__)
 class Staged(BaseModel):
     """A build that is written and checked, and that nobody sees yet.
 
-    `version` is that of the partition's manifest when it was begun; `warnings` are what is unusual about the build.
+    `begun_under` is the state of the partition's manifest when it was begun (see `state_of`): while it holds, the build
+    can become the current one. `warnings` are what is unusual about the build.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     manifest: Manifest
-    version: str | None
+    begun_under: str | None
     warnings: list[str]
     approved: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1_0(cls, data: Any) -> Any:
+        # It noted the version of the manifest's file instead. Without one, nothing was published yet; with one, the
+        # state cannot be told, so the build is written anew.
+        return {"begun_under": None} | data if isinstance(data, dict) and data.get("version", "") is None else data
 
     def save(self, work: Store) -> None:
         """Keep it in the work area, rooted at the build's date, until somebody has decided."""
@@ -42,7 +52,16 @@ class Staged(BaseModel):
             _log.warning("%s", unreadable(f"{work.uri}/{path}", error, "the build is written and asked about anew"))
             return None
 
+    @staticmethod
+    def discard(work: Store, plan_id: str) -> None:
+        """Nobody has to decide any more."""
+        work.delete(layout.staged_path(plan_id))
+
 
 def was_somebody_asked(work: Store) -> bool:
     """Whether a build of the date, in whose work area this is, waits for a person's approval or was refused it."""
-    return any(entry.path.endswith("/staged.json") for entry in work.list("plans/"))
+    for plan_id in work.sub("plans/").folders():
+        with suppress(NotFoundError):
+            work.stat(layout.staged_path(plan_id))
+            return True
+    return False

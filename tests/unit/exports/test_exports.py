@@ -23,9 +23,12 @@ from pycocotools.coco import COCO
 from regioncap.config.settings import OWN_EXPORTS
 from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
+from regioncap.exports.export import ValidatedShard
+from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record
 from regioncap.storage.local import LocalStore
+from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work import layout
 from tests.builders import ROOT, Place, encoded, picture, planned
@@ -38,6 +41,9 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+_MARKED: dict[str, bytes] = {}
+
+
 def record(number: int = 0, **changes: Any) -> Record:
     """A record with two regions."""
     return Record(
@@ -45,7 +51,7 @@ def record(number: int = 0, **changes: Any) -> Record:
             "image": f"{number}.jpg", "type": "with_bbox",
             "bbox": [[10, 10, 40, 30], [900, 0, 5, 5], [60, 20.5, 50, 50]],
             "normalized_bbox": [[0.083, 0.125, 0.417, 0.5], [0.5, 0.256, 0.917, 0.881], [0.0, 0.0, 0.0, 0.0]],
-            "result_file": ".", "image_with_bbox": f"images/{number}.jpg", "valid_bboxes_num": 2, "prompt": "What?",
+            "result_file": ".", "image_with_bbox": marked_path(number), "valid_bboxes_num": 2, "prompt": "What?",
             "answer": "<region1>: a\n<region2>: b", "id": f"id-{number}", "image_uri": f"s3://drops/{number}.jpg",
             "image_sha256": "0" * 64, "width": 120, "height": 80,
             "regions": [
@@ -105,12 +111,14 @@ class Writer:
 
     def __call__(self, records: Sequence[Record], *names: str, shard_size: int = 3, **changes: Any) -> Exported:
         work = LocalStore(self.folder / "work")
-        shards = [work.sub(f"shard-{start}") for start in range(0, len(records), shard_size)]
-        for number, shard in enumerate(shards):
-            held = records[number * shard_size : (number + 1) * shard_size]
-            shard.write(layout.RECORDS, b"".join(map(line, held)))
+        shards = []
+        for start in range(0, len(records), shard_size):
+            held = records[start : start + shard_size]
+            shard, data = work.sub(f"shard-{start}"), b"".join(map(line, held))
+            shard.write(layout.RECORDS, data)
             for item in held:
                 shard.write(item.image_with_bbox, marked_jpeg(item))
+            shards.append(ValidatedShard(shard, len(held), len(data), hashlib.sha256(data).hexdigest()))
         messages: list[str] = []
         entries = write_exports(
             plan=planned(export_formats=list(names), **changes),
@@ -119,6 +127,7 @@ class Writer:
             records=len(records),
             build=LocalStore(self.folder / "build"),
             progress=messages.append,
+            written=lambda path, size: None,
         )
         lines = [json.loads(line(item)) for item in records]
         return Exported(self.folder / "build", entries, lines, messages)
@@ -131,8 +140,16 @@ class Writer:
         return record(number, image=name, image_sha256=hashlib.sha256(data).hexdigest())
 
 
+def marked_path(number: int) -> str:
+    """Where the marked image of a record is: it is named by its content."""
+    data = b"\xff\xd8 marked %d" % number
+    path = image_path(content_name(data))
+    _MARKED[path] = data
+    return path
+
+
 def marked_jpeg(item: Record) -> bytes:
-    return b"\xff\xd8 marked " + item.image_with_bbox.encode()
+    return _MARKED[item.image_with_bbox]
 
 
 @pytest.fixture

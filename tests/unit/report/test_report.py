@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from regioncap.errors import StepMissingError
 from regioncap.gates import OWN_GATES
 from regioncap.regions.codes import Code
 from regioncap.report.card import code_block, code_span, render_card
@@ -21,7 +22,7 @@ from regioncap.report.licences import licence_of
 from regioncap.report.page import bars, meaning, percent, render_page
 from regioncap.report.shown import excerpt, legible
 from regioncap.report.words import count_words
-from tests.builders import Place, describe
+from tests.builders import Place, describe, encoded, picture
 from tests.hostile import HOSTILE
 from tests.pages import EXPORTED, RECORD, page_of, record, rejected, report_of, rows_that_say
 
@@ -234,6 +235,23 @@ def test_a_page_allows_no_script_and_no_style_but_its_own() -> None:
     attributes = {name for _, names in _Elements(page).elements for name in names}
     assert "style" not in attributes and not any(name.startswith("on") for name in attributes)
     assert set(re.findall(r'href="(.)', page)) == {"#"}
+
+
+@pytest.mark.parametrize("length", [0, 2, 40, 300, -200])
+def test_a_marked_image_that_is_cut_says_which_tasks_to_clear(length: int) -> None:
+    statistics = rows_that_say("harmless")
+    jpeg = encoded(picture())
+    with pytest.raises(StepMissingError, match=r"images/\w+\.jpg is damaged .*: clear the run's render tasks"):
+        render_page(report_of(statistics), statistics.samples, lambda path: jpeg[:length])
+
+
+def test_a_store_that_fails_while_the_page_is_made_is_no_damaged_image() -> None:
+    def unreachable(path: str) -> bytes:
+        raise ConnectionError("the bucket is away")
+
+    statistics = rows_that_say("harmless")
+    with pytest.raises(ConnectionError):
+        render_page(report_of(statistics), statistics.samples, unreachable)
 
 
 def test_long_texts_are_cut_in_the_page() -> None:

@@ -62,6 +62,7 @@ def test_what_a_build_publishes_follows_the_schemas(place: Place) -> None:
         "record": [line for entry in manifest.captions for line in place.partition.read(entry.path).splitlines()],
         "rejected": place.partition.read(manifest.rejected.path).splitlines(),
         "manifest": [place.partition.read("_manifest.json")],
+        "files": place.published("_files.jsonl").encode().splitlines(),
         "report": [place.published("report.json").encode()],
     }
     for name, texts in lines.items():

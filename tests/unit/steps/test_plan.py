@@ -1,5 +1,6 @@
 """`plan`: rows into shards that are known by what is in them."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +38,17 @@ def rejected_of(place: Place, plan: Plan) -> list[Rejected]:
 
 
 def published(place: Place, plan: Plan) -> None:
-    """Pretend that the plan was published."""
-    entry = FileEntry(path="build=x/rejected.jsonl", rows=0, bytes=0, sha256="")
+    """Pretend that the plan was published, by a version that knew of no inventory."""
+    entry = FileEntry(path="build=x/rejected.jsonl", rows=0, bytes=0, sha256=hashlib.sha256().hexdigest())
     manifest = Manifest(
         partition=f"dt={DATE}", build_id="x", build="build=x", captions=[], rejected=entry,
         counts=Counts(rows=1, captioned=1, rejected=0, regions=1), created_at="", plan_id=plan.plan_id,
         fingerprint=plan.fingerprint, identity=plan.identity,
     )  # fmt: skip
+    place.partition.write(entry.path, b"")
+    for name in ("report.json", "report.html", "README.md"):
+        place.partition.write(f"build=x/{name}", b"x")
+    place.partition.write("build=x/manifest.json", manifest.model_dump_json().encode())
     commit(place.partition, manifest, None)
 
 

@@ -1,6 +1,8 @@
 """Publishing at its worst: storage that fails, builds that lose, builds that are kept, taken back and collected."""
 
+import hashlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,15 +23,16 @@ from regioncap.errors import (
     RollBackError,
     StepMissingError,
     StorageError,
+    TooManyRejectedError,
 )
 from regioncap.report.figures import Quality, load_report
 from regioncap.steps.publish import Published, commit_build, publish_build, stage_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Entry, Store
 from regioncap.warehouse.history import collect, roll_back
-from regioncap.warehouse.manifest import Manifest, commit, current
+from regioncap.warehouse.manifest import Manifest, commit, current, state_of
 from regioncap.work.plan import Plan
-from regioncap.work.staged import Staged
+from regioncap.work.staged import Staged, was_somebody_asked
 from tests.builders import Place, kept_builds, publish_each, read_whole, validated
 from tests.damage import DAMAGE, change, change_lines, damage
 
@@ -171,8 +174,9 @@ def test_whichever_operation_fails_a_reader_sees_the_old_build_or_the_new_one(pl
 
 def test_a_build_that_was_deleted_from_while_it_was_written_is_not_published(place: Place) -> None:
     class Losing(LocalStore):
-        def copy(self, source: Store, source_path: str, path: str) -> None:
-            """Says that it is done."""
+        def write(self, path: str, data: bytes) -> None:
+            if not path.startswith("images/"):  # says that it is done
+                super().write(path, data)
 
         def sub(self, path: str) -> "Losing":
             return Losing(self._path(path))
@@ -182,7 +186,7 @@ def test_a_build_that_was_deleted_from_while_it_was_written_is_not_published(pla
             return place.work.read(f"shards/a-0/{path}") if path.startswith("images/") else super().read(path)
 
     plan = validated(place.work, "a", shards=1)
-    with pytest.raises(BuildIncompleteError, match="3 of 5 files are not in"):
+    with pytest.raises(BuildIncompleteError, match="3 of 9 files are not in"):
         publish(place, plan, Losing(place.folder / "warehouse" / "dt=2026-10-05"))
     assert current(place.partition) == (None, None)
     assert publish(place, plan).manifest.plan_id == "a"
@@ -250,7 +254,7 @@ def test_old_builds_that_cannot_be_deleted_do_not_fail_the_run(place: Place) -> 
 def stage(place: Place, plan: Plan, before: Sequence[Quality] = ()) -> Staged:
     staged = stage_build(
         plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=before,
-        progress=lambda message: None,
+        max_rejected_ratio=plan.settings.max_rejected_ratio, progress=lambda message: None,
     )  # fmt: skip
     assert isinstance(staged, Staged)
     return staged
@@ -266,7 +270,7 @@ def test_a_staged_build_is_whole_and_nobody_sees_it_until_it_is_committed(place:
     assert collect(place.partition, NO_TIME) == []
     kept = Staged.load(place.work, plan.plan_id)
     assert kept == staged
-    commit_build(staged, plan=plan, partition=place.partition, progress=lambda message: None)
+    commit_build(staged, plan=plan, work=place.work, partition=place.partition, progress=lambda message: None)
     assert read_whole(place.partition) == staged.manifest.build_id
 
 
@@ -276,7 +280,7 @@ def test_a_staged_build_is_refused_when_the_date_was_built_anew_meanwhile(place:
     staged = stage(place, plan)
     (other,) = publish_each(place, "c")
     with pytest.raises(CommitRefusedError, match=other):
-        commit_build(staged, plan=plan, partition=place.partition, progress=lambda message: None)
+        commit_build(staged, plan=plan, work=place.work, partition=place.partition, progress=lambda message: None)
     assert read_whole(place.partition) == other
 
 
@@ -363,10 +367,10 @@ def test_a_build_that_loses_while_another_is_published_is_refused_and_collected_
 
 def test_manifests_from_before_there_was_a_history_are_read(place: Place) -> None:
     publish_each(place, "a")
-    manifest, version = current(place.partition)
+    manifest, _ = current(place.partition)
     assert manifest is not None
     old = Manifest.model_validate_json(manifest.model_dump_json(exclude={"history"}))
-    commit(place.partition, old.model_copy(update={"build_id": "other"}), version)
+    commit(place.partition, old.model_copy(update={"build_id": "other"}), state_of(manifest))
     publish_each(place, "b")
     assert kept_builds(place.partition)[1:] == ["other"]
 
@@ -633,3 +637,237 @@ def test_a_report_that_cannot_be_fetched_is_none_and_is_told(place: Place, caplo
     partition = Unreadable(place.folder / "warehouse" / f"dt={place.date}")
     assert load_report(partition, published.manifest) is None
     assert len(caplog.messages) == 1 and "report.json" in caplog.messages[0] and "gone" in caplog.messages[0]
+
+
+# ---- what is looked at right before the swap
+
+
+def build_folder(place: Place, staged: Staged) -> Path:
+    return place.folder / "warehouse" / f"dt={place.date}" / staged.manifest.build
+
+
+def commit_staged(place: Place, staged: Staged, plan: Plan, check: Callable[[], None] = lambda: None) -> Published:
+    return commit_build(
+        staged, plan=plan, work=place.work, partition=place.partition, progress=lambda message: None, check=check
+    )
+
+
+def nothing_of_it(build: Path) -> None:
+    shutil.rmtree(build)
+
+
+def an_image(build: Path) -> None:
+    next((build / "images").iterdir()).unlink()
+
+
+def an_image_cut_short(build: Path) -> None:
+    image = next((build / "images").iterdir())
+    image.write_bytes(image.read_bytes()[:-1])
+
+
+def its_report(build: Path) -> None:
+    (build / "report.json").unlink()
+
+
+def its_manifest(build: Path) -> None:
+    (build / "manifest.json").unlink()
+
+
+def its_inventory(build: Path) -> None:
+    (build / "_files.jsonl").write_bytes(b"")
+
+
+@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize(
+    "lose",
+    [nothing_of_it, an_image, an_image_cut_short, its_report, its_manifest, its_inventory],
+    ids=lambda lose: lose.__name__,
+)
+@pytest.mark.parametrize("over_another", [False, True])
+def test_a_staged_build_that_is_not_whole_any_more_is_not_published_but_staged_anew(
+    place: Place, lose: Callable[[Path], None], approved: bool, over_another: bool
+) -> None:
+    if over_another:
+        publish_each(place, "z")
+    before = current(place.partition)
+    plan = validated(place.work, "a")
+    staged = stage(place, plan).model_copy(update={"approved": approved})
+    staged.save(place.work)
+    lose(build_folder(place, staged))
+    with pytest.raises(BuildIncompleteError, match=rf"{staged.manifest.build} is not any more what was written: "):
+        commit_staged(place, staged, plan)
+    assert current(place.partition) == before
+    # It waits for nobody, so what is written anew is asked about anew.
+    assert Staged.load(place.work, plan.plan_id) is None
+    anew = stage(place, plan)
+    assert commit_staged(place, anew, plan).manifest.build_id == anew.manifest.build_id
+    assert read_whole(place.partition) == anew.manifest.build_id != staged.manifest.build_id
+
+
+@pytest.mark.parametrize("over_another", [False, True])
+def test_an_approved_build_of_a_partition_that_was_deleted_is_staged_anew(place: Place, over_another: bool) -> None:
+    if over_another:
+        publish_each(place, "z")
+    plan = validated(place.work, "a")
+    staged = stage(place, plan).model_copy(update={"approved": True})
+    staged.save(place.work)
+    shutil.rmtree(place.folder / "warehouse" / f"dt={place.date}")
+    with pytest.raises(BuildIncompleteError):
+        commit_staged(place, staged, plan)
+    assert current(place.partition) == (None, None)
+    assert not was_somebody_asked(place.work)
+    published = publish(place, plan)
+    assert kept_builds(place.partition) == [published.manifest.build_id]
+    assert read_whole(place.partition) == published.manifest.build_id
+
+
+@pytest.mark.parametrize("field", ["counts", "captions", "created_at", "identity"])
+def test_a_staged_build_of_which_something_else_is_kept_than_was_written_is_not_published(
+    place: Place, field: str
+) -> None:
+    plan = validated(place.work, "a")
+    staged = stage(place, plan)
+    staged.save(place.work)
+    path = place.work.local_path(f"plans/{plan.plan_id}/staged.json")
+    kept = json.loads(path.read_bytes())
+    kept["manifest"][field] = {
+        "counts": kept["manifest"]["counts"] | {"captioned": 5},
+        "captions": kept["manifest"]["captions"][:1],
+    }.get(field, "another")
+    path.write_text(json.dumps(kept))
+    damaged = Staged.load(place.work, plan.plan_id)
+    assert damaged is not None
+    with pytest.raises(BuildIncompleteError, match=r"manifest\.json does not say what was published"):
+        commit_staged(place, damaged, plan)
+    assert current(place.partition) == (None, None)
+
+
+def test_whoever_commits_is_asked_once_more_after_the_files_were_looked_at(place: Place) -> None:
+    plan = validated(place.work, "a")
+    staged = stage(place, plan)
+
+    def superseded() -> None:
+        raise PermanentError("another run has planned this date")
+
+    with pytest.raises(PermanentError, match="another run"):
+        commit_staged(place, staged, plan, superseded)
+    assert current(place.partition) == (None, None)
+
+
+def test_nobody_waits_any_more_for_what_is_published(place: Place) -> None:
+    plan = validated(place.work, "a")
+    staged = stage(place, plan).model_copy(update={"approved": True})
+    staged.save(place.work)
+    assert was_somebody_asked(place.work)
+    first = commit_staged(place, staged, plan)
+    assert not was_somebody_asked(place.work)
+    # A later try of the same task.
+    assert commit_staged(place, staged, plan) == first
+    assert publish(place, plan).manifest == first.manifest
+
+
+def test_a_staged_build_of_the_first_version_is_taken_where_it_was_the_dates_first(place: Place) -> None:
+    plan = validated(place.work, "a")
+    stage(place, plan).save(place.work)
+    path = place.work.local_path(f"plans/{plan.plan_id}/staged.json")
+    written = json.loads(path.read_bytes())
+    del written["begun_under"]
+    path.write_text(json.dumps(written | {"version": None}))
+    staged = Staged.load(place.work, plan.plan_id)
+    assert staged is not None and staged.begun_under is None
+    # Of a later one, nobody can tell what was published then: it is written anew.
+    path.write_text(json.dumps(written | {"version": "1-2-3"}))
+    assert Staged.load(place.work, plan.plan_id) is None
+
+
+# ---- what is marked, and what is rejected
+
+
+@pytest.mark.parametrize("harm", [b"", b"\xff\xd8 cut", None], ids=["empty", "cut", "altered"])
+def test_a_marked_image_that_is_not_what_was_rendered_is_never_published(place: Place, harm: bytes | None) -> None:
+    plan = validated(place.work, "a", shards=1)
+    image = next(iter(place.work.list("shards/a-0/images/")))
+    path = place.work.local_path(image.path)
+    path.write_bytes(harm if harm is not None else path.read_bytes()[:-2] + b"xx")
+    with pytest.raises(StepMissingError, match=r"clear the shard's render task"):
+        publish(place, plan)
+    assert current(place.partition) == (None, None)
+
+
+@pytest.mark.parametrize("harm", [b"", b"\xff\xd8 cut"], ids=["empty", "cut"])
+def test_an_export_never_carries_a_marked_image_that_is_not_what_was_rendered(place: Place, harm: bytes) -> None:
+    plan = validated(place.work, "a", shards=1, export_formats=["webdataset"], export_images="marked")
+    image = next(iter(place.work.list("shards/a-0/images/")))
+
+    class Late(LocalStore):
+        """Somebody alters an image after the build's own copy was made."""
+
+        def sub(self, path: str) -> "Late":
+            return Late(self._path(path))
+
+        def write_stream(self, stream: IO[bytes], path: str) -> None:
+            if path == "rejected.jsonl":
+                place.work.local_path(image.path).write_bytes(harm)
+            super().write_stream(stream, path)
+
+    with pytest.raises(StepMissingError, match=rf"{image.path} is not what was rendered: clear the shard's render"):
+        publish(place, plan, Late(place.folder / "warehouse" / f"dt={place.date}"))
+
+
+def test_exports_say_what_the_record_files_say_or_nothing_is_published(place: Place) -> None:
+    plan = validated(place.work, "a", shards=1, export_formats=["parquet"])
+    other = place.work.read("shards/a-0/records.jsonl").replace(b"a 0", b"b 0")
+
+    class Late(LocalStore):
+        """A task of another run writes the records anew after they were published."""
+
+        def sub(self, path: str) -> "Late":
+            return Late(self._path(path))
+
+        def write_stream(self, stream: IO[bytes], path: str) -> None:
+            if path == "rejected.jsonl":
+                place.work.write("shards/a-0/records.jsonl", other)
+            super().write_stream(stream, path)
+
+    with pytest.raises(BuildIncompleteError, match=r"records\.jsonl was written anew while it was published"):
+        publish(place, plan, Late(place.folder / "warehouse" / f"dt={place.date}"))
+    assert current(place.partition) == (None, None)
+
+
+def test_the_share_of_rejected_rows_is_the_one_that_publish_is_told(place: Place) -> None:
+    plan = validated(place.work, "a", shards=2, rows=1, max_rejected_ratio=0.1)
+    with pytest.raises(TooManyRejectedError, match=r"2 of 4 rows .* max_rejected_ratio = 0\.1"):
+        stage_with(place, plan, 0.1)
+    staged = stage_with(place, plan, 0.5)
+    report = load_report(place.partition, staged.manifest)
+    assert report is not None and report.settings["max_rejected_ratio"] == 0.5
+
+
+def stage_with(place: Place, plan: Plan, ratio: float) -> Staged:
+    staged = stage_build(
+        plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=(), max_rejected_ratio=ratio,
+        progress=lambda message: None,
+    )  # fmt: skip
+    assert isinstance(staged, Staged)
+    return staged
+
+
+# ---- the inventory
+
+
+def test_the_inventory_lists_every_file_of_a_build_and_its_hash(place: Place) -> None:
+    plan = validated(place.work, "a", export_formats=["csv", "webdataset"], export_images="marked", shards=2, rows=2)
+    manifest = publish(place, plan).manifest
+    build = place.partition.sub(f"{manifest.build}/")
+    assert manifest.files is not None
+    data = place.partition.read(manifest.files.path)
+    files = [json.loads(text) for text in data.splitlines()]
+    assert (manifest.files.bytes, manifest.files.rows) == (len(data), len(files))
+    assert manifest.files.sha256 == hashlib.sha256(data).hexdigest()
+    there = {entry.path: entry.size for entry in build.list() if entry.path not in ("_files.jsonl", "manifest.json")}
+    assert {file["path"]: file["bytes"] for file in files} == there
+    for file in files:
+        digest = hashlib.sha256(build.read(file["path"])).hexdigest()
+        named = "images/" in file["path"]
+        assert file["sha256"] == (None if named else digest)
+        assert not named or Path(file["path"]).stem == digest[:32]

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 import regioncap
-from regioncap.errors import BuildGoneError, NothingPublishedError
+from regioncap.errors import BuildGoneError, ManifestError, NothingPublishedError
 from regioncap.warehouse.reader import open_build
 from tests.builders import DATE, Place, publish_each
+from tests.damage import change
 
 
 def read(place: Place) -> regioncap.Build:
@@ -82,3 +83,16 @@ def test_importing_regioncap_alone_loads_no_s3_client() -> None:
     code = "import sys, regioncap; print('boto3' in sys.modules or 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_build_of_a_newer_kind_is_refused_with_what_to_do(place: Place) -> None:
+    publish_each(place, "a")
+    change(place.folder / f"warehouse/dt={DATE}/_manifest.json", schema_version="2.0", captions="of another form")
+    with pytest.raises(ManifestError, match=r"is of version 2\.0, .* reads 1\.x: use the RegionCap that wrote it"):
+        read(place)
+
+
+def test_a_build_of_a_kind_that_only_says_more_is_read(place: Place) -> None:
+    publish_each(place, "a")
+    change(place.folder / f"warehouse/dt={DATE}/_manifest.json", schema_version="1.9", signed_by="somebody")
+    assert len(list(read(place).records())) == 1

@@ -1,0 +1,50 @@
+"""What commands about published dates have in common: which date, in which warehouse, and what an error costs."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from regioncap.cli.places import open_warehouse
+from regioncap.cli.terminal import say, say_error
+from regioncap.config.deployment import Deployment
+from regioncap.drop.dates import resolve_drop_date
+from regioncap.errors import RegionCapError
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import partition_path
+
+Warehouse = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="Where builds are published.",
+        show_default="REGIONCAP_WAREHOUSE_URI, or s3://warehouse/region_captions",
+    ),
+]
+
+
+def for_each(date: str | None, warehouse_uri: str | None, lines: Callable[[Store], Iterator[str]]) -> None:
+    """Print what there is to say of a date's partition, or of each. Ends with 1 where one failed: others go on."""
+    failed = False
+    try:
+        for place in _places(date, open_warehouse(warehouse_uri or Deployment.from_environment().warehouse_uri)):
+            try:
+                for line in lines(place):
+                    say(line)
+            except RegionCapError as error:
+                say_error(error)
+                failed = True
+    except (RegionCapError, ConnectionError) as error:
+        say_error(error)
+        failed = True
+    if failed:
+        raise typer.Exit(1)
+
+
+def _places(date: str | None, warehouse: Store) -> Iterator[Store]:
+    if date is None:
+        names = [name for name in warehouse.folders() if name.startswith(partition_path(""))]
+    else:
+        names = [partition_path(resolve_drop_date(date, None, None))]
+    for name in names:
+        yield warehouse.sub(f"{name}/")

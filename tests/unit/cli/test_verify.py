@@ -1,0 +1,199 @@
+"""`regioncap verify`, on a warehouse in a folder."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from regioncap.cli.app import app
+from regioncap.warehouse.manifest import current
+from tests.builders import DATE, ROOT, Place, describe, publish_each
+from tests.damage import damage
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def verify(place: Place, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["verify", "--warehouse-uri", str(place.folder / "warehouse"), *arguments])
+
+
+def exported(place: Place) -> Path:
+    """Publish a build with exports; returns its folder."""
+    place.good_rows(3)
+    place.put_rows(*({"image": f"{k}.jpg", "bbox": [[10, 10, 40, 30]]} for k in range(3)), "no row")
+    manifest = place.build(describe, export_formats=["parquet", "coco"], export_images="original").manifest
+    return place.folder / "warehouse" / f"dt={place.date}" / manifest.build
+
+
+FILES = {
+    "records": "captions-*.jsonl", "rejected rows": "rejected.jsonl", "an image": "images/*.jpg",
+    "the report": "report.json", "the page": "report.html", "the card": "README.md",
+    "an export": "exports/parquet/*.parquet", "a loose image": "exports/coco/images/*",
+}  # fmt: skip
+
+
+def flipped(path: Path) -> None:
+    """One bit in the middle: at the same size, and in a folder nothing else tells."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def longer(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+def linked(path: Path) -> None:
+    """The same bytes, but where the link leads somebody may write others."""
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def test_a_whole_build_is_one_line(place: Place) -> None:
+    build = exported(place)
+    done = verify(place, DATE)
+    assert (done.exit_code, done.stderr) == (0, "")
+    listed = sum(1 for path in build.rglob("*") if path.is_file()) - 2
+    assert done.stdout == f"{place.partition.uri}  {build.name[6:]}  current  whole, {listed} files\n"
+
+
+@pytest.mark.parametrize("harm", [flipped, gone, cut, longer, linked], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("which", FILES)
+def test_a_file_that_is_not_as_it_was_published_is_named_and_there_is_something_to_do(
+    place: Place, which: str, harm: Callable[[Path], None]
+) -> None:
+    build = exported(place)
+    path = next(build.glob(FILES[which]))
+    harm(path)
+    done = verify(place, DATE)
+    assert done.exit_code == 1
+    (line,) = done.stdout.splitlines()
+    said = {
+        "flipped": "is not what was published", "gone": "is gone", "cut": "bytes instead of",
+        "longer": "bytes instead of", "linked": "is gone",
+    }[harm.__name__]  # fmt: skip
+    assert f"{build.name[6:]}  current  not whole: {path.relative_to(build)} " in line and said in line
+    assert "run the date again" in done.stderr and "regioncap builds rollback" in done.stderr
+
+
+@pytest.mark.parametrize("which", FILES)
+def test_what_is_advised_mends_it(place: Place, which: str) -> None:
+    build = exported(place)
+    path = next(build.glob(FILES[which]))
+    flipped(path)
+    assert verify(place, DATE).exit_code == 1
+    path.unlink()
+    place.build(describe, export_formats=["parquet", "coco"], export_images="original")
+    assert verify(place, DATE).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "zeros", "not-an-object"])
+@pytest.mark.parametrize("name", ["manifest.json", "_files.jsonl"])
+def test_what_a_build_says_of_itself_is_looked_at_too(place: Place, name: str, kind: str) -> None:
+    build = exported(place)
+    damage(build / name, kind)
+    done = verify(place, DATE)
+    assert done.exit_code == 1
+    assert f"not whole: {name} " in done.stdout
+
+
+def test_many_problems_are_one_line_too(place: Place) -> None:
+    build = exported(place)
+    shutil.rmtree(build / "images")
+    shutil.rmtree(build / "exports")
+    done = verify(place, DATE)
+    (line,) = done.stdout.splitlines()
+    assert done.exit_code == 1 and "and 5 more" in line
+
+
+def test_every_date_and_every_earlier_build_is_looked_at_with_all(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    other = Place(place.folder, "2026-10-06")
+    (c,) = publish_each(other, "c")
+    done = verify(place, "--all")
+    assert done.exit_code == 0
+    assert [text.split("  ")[1:3] for text in done.stdout.splitlines()] == [
+        [b, "current"], [a, "earlier"], [c, "current"],
+    ]  # fmt: skip
+    (image,) = (place.folder / f"warehouse/dt={DATE}/build={a}/images").iterdir()
+    flipped(image)
+    assert verify(place, DATE).exit_code == 0  # the current build
+    broken = verify(place, "--all")
+    assert broken.exit_code == 1
+    assert [("not whole" in text) for text in broken.stdout.splitlines()] == [False, True, False]
+    assert "cannot be gone back to" in broken.stderr and "run the date again" not in broken.stderr
+
+
+def test_an_earlier_build_of_which_nothing_is_left_costs_its_own_line(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    place.partition.sub(f"build={a}").delete_folder()
+    done = verify(place, "--all")
+    assert done.exit_code == 1
+    current_line, earlier_line = done.stdout.splitlines()
+    assert b in current_line and "  whole" in current_line
+    assert f"{a}  earlier  not whole" in earlier_line and "gone" in earlier_line
+
+
+def test_a_damaged_date_costs_the_others_nothing(place: Place) -> None:
+    publish_each(place, "a")
+    other = Place(place.folder, "2026-10-06")
+    (b,) = publish_each(other, "b")
+    damage(place.folder / f"warehouse/dt={DATE}/_manifest.json", "cut")
+    done = verify(place, "--all")
+    assert done.exit_code == 1
+    assert b in done.stdout and "_manifest.json cannot be read" in done.stderr
+
+
+def test_builds_of_the_first_version_are_verified(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tests" / "data" / "v0.1", tmp_path, dirs_exist_ok=True)
+    warehouse = tmp_path / "warehouse"
+    done = CliRunner().invoke(app, ["verify", "--all", "--warehouse-uri", str(warehouse)])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert [text.split("  ")[2:3] for text in done.stdout.splitlines()[:3]] == [["current"], ["earlier"], ["current"]]
+    assert "dt=2026-10-07: nothing is published" in done.stdout
+    manifest = json.loads((warehouse / "dt=2026-10-06" / "_manifest.json").read_bytes())
+    flipped(next((warehouse / "dt=2026-10-06" / manifest["build"] / "images").iterdir()))
+    flipped(next((warehouse / "dt=2026-10-05").glob("build=*-3dd8b487/captions-*")))
+    broken = CliRunner().invoke(app, ["verify", "--all", "--warehouse-uri", str(warehouse)])
+    assert broken.exit_code == 1
+    assert [("not whole" in text) for text in broken.stdout.splitlines()] == [False, True, True, False]
+
+
+def test_a_build_of_a_newer_kind_is_not_judged(place: Place) -> None:
+    publish_each(place, "a")
+    path = place.folder / f"warehouse/dt={DATE}/_manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"schema_version": "2.0"}))
+    done = verify(place, DATE)
+    assert done.exit_code == 1 and done.stdout == ""
+    assert "is of version 2.0" in done.stderr and "use the RegionCap that wrote it" in done.stderr
+
+
+def test_a_date_without_a_build_and_a_command_that_makes_no_sense(place: Place) -> None:
+    nothing = verify(place, DATE)
+    assert nothing.exit_code == 1 and "nothing is published at" in nothing.stderr
+    assert verify(place).exit_code == verify(place, DATE, "--all").exit_code == 2
+    assert verify(place, "yesterday").exit_code == 1
+
+
+def test_what_a_manifest_says_is_shown_as_it_is_written(place: Place) -> None:
+    publish_each(place, "a")
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    path = place.folder / f"warehouse/dt={DATE}/_manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"build_id": "\x1b[2J[red]x"}))
+    done = verify(place, DATE)
+    assert done.exit_code == 1 and r"\x1b[2J[red]x" in done.stdout

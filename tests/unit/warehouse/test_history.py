@@ -1,0 +1,196 @@
+"""Which builds are gone back to, and which are deleted: what may still become the current one is never touched."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from regioncap.errors import RollBackError
+from regioncap.steps.publish import Published, commit_build, stage_build
+from regioncap.storage.local import LocalStore
+from regioncap.storage.store import Entry
+from regioncap.warehouse.history import collect, note_fingerprint, roll_back
+from regioncap.warehouse.manifest import Manifest, current
+from regioncap.work.plan import Plan
+from regioncap.work.staged import Staged
+from tests.builders import Place, kept_builds, publish_each, read_whole, validated
+
+NO_TIME = timedelta(0)
+
+
+def partition_folder(place: Place) -> Path:
+    return place.folder / "warehouse" / f"dt={place.date}"
+
+
+def stage(place: Place, plan: Plan) -> Staged:
+    staged = stage_build(
+        plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=(), max_rejected_ratio=1,
+        progress=lambda message: None,
+    )  # fmt: skip
+    assert isinstance(staged, Staged)
+    return staged
+
+
+def commit_staged(place: Place, staged: Staged, plan: Plan) -> Published:
+    return commit_build(
+        staged, plan=plan, work=place.work, partition=place.partition, progress=lambda message: None, grace=NO_TIME
+    )
+
+
+def touch_manifest(place: Place, how: str) -> None:
+    """Write the manifest anew in ways that change nothing of what is published."""
+    time.sleep(0.02)
+    path = partition_folder(place) / "_manifest.json"
+    if how == "touched":
+        os.utime(path)
+    elif how == "written again":
+        path.write_bytes(path.read_bytes())
+    elif how == "put back from a copy":
+        shutil.copy(path, path.with_name("copy"))
+        path.unlink()
+        path.with_name("copy").rename(path)
+    else:
+        manifest, _ = current(place.partition)
+        assert manifest is not None
+        note_fingerprint(place.partition, manifest.build_id, "another")
+
+
+WAYS = ["touched", "written again", "put back from a copy", "another fingerprint noted"]
+
+
+# ---- what waits
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_build_that_waits_is_kept_and_published_though_the_manifest_was_written_again(place: Place, how: str) -> None:
+    (first,) = publish_each(place, "a")
+    plan = validated(place.work, "b")
+    staged = stage(place, plan)
+    staged.save(place.work)
+    touch_manifest(place, how)
+    assert collect(place.partition, NO_TIME) == []
+    waiting = Staged.load(place.work, plan.plan_id)
+    assert waiting == staged
+    assert commit_staged(place, staged, plan).manifest.build_id == staged.manifest.build_id
+    assert read_whole(place.partition) == staged.manifest.build_id
+    assert kept_builds(place.partition) == [staged.manifest.build_id, first]
+
+
+def test_a_build_that_waits_is_deleted_once_another_was_published(place: Place) -> None:
+    publish_each(place, "a")
+    staged = stage(place, validated(place.work, "b"))
+    time.sleep(0.02)
+    publish_each(place, "c")
+    assert collect(place.partition, NO_TIME) == [staged.manifest.build]
+
+
+def test_a_build_that_waits_is_deleted_once_a_build_was_gone_back_to(place: Place) -> None:
+    publish_each(place, "a", "b")
+    staged = stage(place, validated(place.work, "c"))
+    time.sleep(0.02)
+    roll_back(place.partition, None)
+    assert collect(place.partition, NO_TIME) == [staged.manifest.build]
+
+
+def test_what_is_published_while_leftovers_are_looked_for_is_not_deleted(place: Place) -> None:
+    """A build that was begun after the manifest was looked at is known by its files: they are newer."""
+
+    class Slow(LocalStore):
+        def folders(self) -> list[str]:
+            publish_each(place, "c")
+            plan = validated(place.work, "d", keep_builds=1)
+            commit_staged(place, stage(place, plan), plan)
+            return [*super().folders()]
+
+    publish_each(place, "a")
+    assert collect(Slow(partition_folder(place)), NO_TIME) == []
+    manifest, _ = current(place.partition)
+    assert manifest is not None and manifest.plan_id == "d"
+    assert read_whole(place.partition) == manifest.build_id
+
+
+# ---- what is gone back to
+
+
+def damage(build: Path, how: str) -> None:
+    image = next((build / "images").iterdir())
+    if how == "all but its manifest":
+        for path in build.iterdir():
+            if path.name != "manifest.json":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif how == "an image":
+        image.unlink()
+    elif how == "an empty image":
+        image.write_bytes(b"")
+    else:
+        next(build.glob("captions-*")).unlink()
+
+
+@pytest.mark.parametrize("how", ["all but its manifest", "an image", "an empty image", "its records"])
+def test_a_build_that_is_not_whole_is_not_gone_back_to_and_the_newest_whole_one_is_named(
+    place: Place, how: str
+) -> None:
+    a, b, c, d = publish_each(place, "a", "b", "c", "d", keep_builds=4)
+    for build in (b, c):
+        damage(partition_folder(place) / f"build={build}", how)
+    said = rf"build={c} is not whole any more: \S+ (is gone|has 0 bytes instead of \d+).*[Gg]o back to {a}.*{d} stays"
+    for wanted in (None, c):
+        with pytest.raises(RollBackError, match=said):
+            roll_back(place.partition, wanted)
+    assert kept_builds(place.partition) == [d, c, b, a]
+    assert roll_back(place.partition, a).build_id == a
+    assert read_whole(place.partition) == a
+
+
+def test_where_no_earlier_build_is_whole_that_is_said(place: Place) -> None:
+    a, b, c = publish_each(place, "a", "b", "c")
+    damage(partition_folder(place) / f"build={b}", "an image")
+    shutil.rmtree(partition_folder(place) / f"build={a}")
+    with pytest.raises(RollBackError, match=f"Nor is any other that is kept; {c} stays the current one"):
+        roll_back(place.partition, b)
+
+
+def test_bytes_that_were_copied_to_another_service_are_whole_though_its_checksums_are_others(place: Place) -> None:
+    """Parts of another size or other keys of encryption make another ETag of the same bytes."""
+
+    class Service(LocalStore):
+        kind = "first"
+
+        def sub(self, path: str) -> "Service":
+            return Service(self._path(path))
+
+        def list(self, prefix: str = "") -> Iterator[Entry]:
+            for entry in super().list(prefix):
+                checksum = f"{Service.kind} {hash(self._path(entry.path).read_bytes())}"
+                yield Entry(entry.path, entry.size, entry.version, entry.modified, checksum)
+
+        def copy(self, source: object, source_path: str, path: str) -> None:
+            raise AssertionError("nothing is copied")
+
+    place.partition = Service(partition_folder(place))
+    a, b, _ = publish_each(place, "a", "b", "c")
+    Service.kind = "second"
+    assert roll_back(place.partition, b).build_id == b
+    (image,) = (partition_folder(place) / f"build={a}" / "images").iterdir()
+    image.write_bytes(bytes(image.stat().st_size))
+    with pytest.raises(RollBackError, match=rf"images/{image.name} is not what was published"):
+        roll_back(place.partition, a)
+
+
+def test_a_noted_fingerprint_is_that_of_the_build_wherever_it_stands(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    note_fingerprint(place.partition, a, "of a")
+    note_fingerprint(place.partition, b, "of b")
+
+    def noted() -> dict[str, str]:
+        manifest, _ = current(place.partition)
+        assert isinstance(manifest, Manifest)
+        return {build.build_id: build.fingerprint for build in (manifest, *manifest.history)}
+
+    assert noted() == {a: "of a", b: "of b"}
+    roll_back(place.partition, None)
+    assert noted() == {a: "of a", b: "of b"}
