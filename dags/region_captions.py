@@ -15,7 +15,7 @@ with a code and a reason; the picture of a build is its `report.html`.
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, task_group
+from airflow.sdk import DAG, Asset, task_group
 
 from regioncap.airflow.build import (
     RETRY_POLICY,
@@ -29,7 +29,8 @@ from regioncap.airflow.build import (
 )
 from regioncap.airflow.notify import overdue_alert, tell_failure, tell_success
 from regioncap.airflow.params import form
-from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
+from regioncap.airflow.timetable import DayBefore
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.config.deployment import Deployment
 
@@ -41,7 +42,7 @@ with DAG(
     description="From an image drop to a published region-caption dataset",
     doc_md=__doc__,
     # Each run builds the drop of the day before. There is no start date: the first run is tonight's.
-    schedule=CronPartitionTimetable(DEPLOYMENT.schedule, timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
+    schedule=DayBefore(DEPLOYMENT.schedule),
     catchup=False,
     # Runs share the slots by weight, not by who came first: so no run waits outside. A backfill has a limit of its own.
     max_active_runs=16,
@@ -107,17 +108,31 @@ with DAG(
         render >> caption >> validate
 
     shards = shard_steps.expand(shard=plan.output)
+    approvals = ApprovalsOperator(
+        task_id="approvals",
+        plan=plan.output["plan"],
+        doc_md="Says whether a person may have to be asked (*Ask before publishing*); mostly nobody is.",
+    )
+    approve = ApproveOperator.partial(
+        task_id="approve",
+        plan=plan.output["plan"],
+        # One task copies all of the date's images.
+        execution_timeout=timedelta(hours=12),
+        response_timeout=timedelta(days=7),
+        trigger_rule="none_failed_min_one_success",
+        doc_md="Writes the build, and asks a person whether it may be published.",
+    ).expand(asks=approvals.output)
     publish = PublishOperator(
         task_id="publish",
         plan=plan.output["plan"],
+        approved=approve.output,
         asset=REGION_CAPTIONS,
-        # One task copies all of the date's images.
+        # As above, where nobody is asked.
         execution_timeout=timedelta(hours=12),
-        # For an approval.
-        response_timeout=timedelta(days=7),
         # Runs with no shards too (all rows rejected, or nothing changed); a failed shard or a skipped plan stops it.
         trigger_rule="none_failed_min_one_success",
         doc_md="Publishes the build at once, and emits the asset event.",
     )
     wait_for_drop >> plan >> publish
-    propose >> shards >> publish
+    propose >> shards >> [approve, publish]
+    plan >> approve >> publish

@@ -10,11 +10,12 @@ go after nightly and manual ones.
 from datetime import timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, CronPartitionTimetable
+from airflow.sdk import DAG
 
 from regioncap.airflow.build import RETRY_POLICY
 from regioncap.airflow.late import LateDropsOperator
 from regioncap.airflow.notify import tell_failure
+from regioncap.airflow.timetable import DayBefore
 from regioncap.config.deployment import Deployment
 
 DEPLOYMENT = Deployment.from_environment()
@@ -24,7 +25,7 @@ with DAG(
     description="Builds drops that came after their own night",
     doc_md=__doc__,
     # The dates of `region_captions`: a run looks back from that day's.
-    schedule=CronPartitionTimetable(DEPLOYMENT.schedule, timezone="UTC", key_format="%Y-%m-%d", run_offset=-1),
+    schedule=DayBefore(DEPLOYMENT.schedule),
     catchup=False,
     max_active_runs=1,
     # It does nothing while `region_captions` is paused, so that there is one switch only.

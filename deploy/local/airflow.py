@@ -206,10 +206,29 @@ class AirflowApi:
         """All task instances of a run."""
         return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
 
-    def decide(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+    def request(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
+        """What a task asks a person."""
+        return self.get(f"{self._task(dag_id, run_id, task_id)}/{map_index}/hitlDetails")
+
+    def decide(self, dag_id: str, run_id: str, task_id: str, map_index: int, option: str) -> None:
         """Answer what a task asks a person."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        path = f"{self._task(dag_id, run_id, task_id)}/{map_index}/hitlDetails"
         self._checked(self._http.patch(path, json={"chosen_options": [option], "params_input": {}}))
+
+    def clear(self, dag_id: str, run_id: str, task: str | tuple[str, int], *, downstream: bool) -> None:
+        """Have a task (or one of a mapped task) run again, and what follows it if that is said."""
+        body = {"dag_run_id": run_id, "task_ids": [task], "include_downstream": downstream}
+        body |= {"dry_run": False, "only_failed": False}
+        self._checked(self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body))
+
+    def mark_success(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
+        """Take a task for done."""
+        path = f"{self._task(dag_id, run_id, task_id)}/{map_index}"
+        self._checked(self._http.patch(path, json={"new_state": "success"}))
+
+    @staticmethod
+    def _task(dag_id: str, run_id: str, task_id: str) -> str:
+        return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """An XCom of an unmapped task, or None."""

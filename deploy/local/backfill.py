@@ -116,10 +116,13 @@ def _runs(api: AirflowApi, dates: list[str]) -> list[dict[str, Any]]:
 
 
 def outlook(dates: Iterable[str], planned: list[str], runs: Iterable[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """For each date: how its last run ended, and what will become of it. `runs` are in the order of their start."""
+    """For each date: how its last run ended, and what will become of it. `runs` are in the order of their start.
+
+    A date without a run for which none is planned is no date of the schedule.
+    """
     last = {run["partition_key"]: f"{run['run_type']}, {run['state']}" for run in runs}
     turn = {day: f"runs as number {number} of {len(planned)}" for number, day in enumerate(planned, start=1)}
-    return [(day, last.get(day, "-"), turn.get(day, "left alone")) for day in dates]
+    return [(day, last.get(day, "-"), turn.get(day, "left alone" if day in last else "not scheduled")) for day in dates]
 
 
 def _follow(api: AirflowApi, dates: list[str], planned: list[str], created_at: str) -> bool:

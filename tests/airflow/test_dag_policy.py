@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.models.taskinstance import TaskInstance
-from airflow.sdk import DAG, CronPartitionTimetable
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from regioncap.airflow.params import settings_of
+from regioncap.airflow.timetable import DayBefore
 from regioncap.config.settings import BuildSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,9 +68,8 @@ def test_only_tasks_that_ask_the_vlm_take_a_gpu_slot(dag: DAG) -> None:
 
 
 def test_runs_are_nightly_for_the_day_before_and_nothing_is_caught_up_unasked(dag: DAG) -> None:
-    timetable = dag.timetable
-    assert isinstance(timetable, CronPartitionTimetable)
-    assert (timetable.expression, timetable.run_offset, timetable.key_format) == ("0 0 * * *", -1, "%Y-%m-%d")
+    assert isinstance(dag.timetable, DayBefore)
+    assert dag.timetable.summary == "0 0 * * *"
     assert dag.catchup is False
 
 

@@ -288,15 +288,15 @@ def test_a_build_waits_for_a_person_where_the_run_asks_for_that(rig: Rig, tmp_pa
     date = "2026-03-01" if decision == "Approve" else "2026-03-02"
     rig.upload(small_drop(tmp_path / "drop", seed=27), date)
     run_id = rig.trigger({"drop_date": date, "approval": "always"})
-    rig.wait(lambda: rig.tasks(run_id).get("publish") == ["awaiting_input"], 240)
+    rig.wait(lambda: rig.tasks(run_id).get("approve") == ["awaiting_input"], 240)
     assert current(rig.store(date)) == (None, None)
     (report,) = (entry.path for entry in rig.store(date).list() if entry.path.endswith("report.html"))
-    question = rig.api.get(f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/publish/-1/hitlDetails")
+    question = rig.api.request(DAG, run_id, "approve", 0)
     assert report in question["body"] and date in question["subject"]
     # As long as a person takes at least: Airflow notices up to five seconds late that the task that asked has ended,
     # and takes an answer before that for a task gone astray, which is tried again and asks anew.
     time.sleep(15)
-    rig.api.decide(DAG, run_id, "publish", decision)
+    rig.api.decide(DAG, run_id, "approve", 0, decision)
     if decision == "Approve":
         assert rig.finish(run_id) == "success"
         assert f"{rig.manifest(date).build}/report.html" == report

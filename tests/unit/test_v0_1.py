@@ -155,7 +155,7 @@ def test_a_build_that_waits_since_then_can_be_approved(tmp_path: Path) -> None:
     kept = Kept(tmp_path, WAITING)
     (plan_id,) = (path.name for path in (tmp_path / "work" / f"dt={WAITING}" / "plans").iterdir())
     staged = Staged.load(kept.work, plan_id)
-    assert staged is not None and not staged.approved
+    assert staged is not None and staged.asked
     plan = Plan.load(kept.work, plan_id)
     commit_build(staged, plan=plan, work=kept.work, partition=kept.partition, progress=lambda message: None)
     assert read_whole(kept.partition) == staged.manifest.build_id

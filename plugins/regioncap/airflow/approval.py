@@ -9,6 +9,11 @@ APPROVE = "Approve"
 REJECT = "Reject"
 
 
+def may_ask(approval: Approval, unchanged: bool) -> bool:
+    """Whether it is open, before the build is there, that a person is asked about it."""
+    return approval != "never" and not unchanged
+
+
 def asks_for_approval(approval: Approval, warnings: Sequence[str]) -> bool:
     """Whether a build with these warnings waits for a person."""
     return approval == "always" or (approval == "on_warning" and bool(warnings))

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypedDict
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
@@ -41,16 +42,13 @@ RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="trying again does not help"),
         RetryRule(exception=HITLTimeoutError, action=RetryAction.FAIL, reason="nobody answered"),
-        RetryRule(
-            exception=PartitionBusyError,
-            action=RetryAction.RETRY,
-            retry_delay=timedelta(minutes=6),
-            reason="another run builds this partition",
-        ),
     ]
 )
 
 _LOG_EVERY_SECONDS = 5.0
+
+# So often a run that waits for another one looks whether that is over.
+_LOOK_AGAIN = timedelta(minutes=1)
 
 
 class PlanHandle(TypedDict):
@@ -72,8 +70,9 @@ class PlanHandle(TypedDict):
 
 
 class PlanOperator(BaseOperator):
-    """Reads the drop's manifests and writes shards.
+    """Claims the date, reads the drop's manifests and writes shards.
 
+    While another run builds the date, it waits: deferred, for as long as that run lives, without using up a try.
     Returns the list of shard ids, to be mapped over, and pushes a PlanHandle as the XCom `plan`.
     """
 
@@ -94,7 +93,11 @@ class PlanOperator(BaseOperator):
         date, settings = drop_date_of(context), settings_of(context["params"])
         check_places(settings)
         work = open_work(settings.work_root, date, self.warehouse_conn_id)
-        claim = Claim.take(work, claimant(context), lambda run: is_alive(context, run))
+        try:
+            claim = Claim.take(work, claimant(context), lambda run: is_alive(context, run))
+        except PartitionBusyError as busy:
+            self.log.info("%s; looking again in a minute", busy)
+            self.defer(trigger=TimeDeltaTrigger(_LOOK_AGAIN), method_name="resume")
         say = _every(_LOG_EVERY_SECONDS)
 
         def progress(rows: int) -> None:
@@ -132,6 +135,10 @@ class PlanOperator(BaseOperator):
         )
         context["ti"].xcom_push(key="plan", value=handle)
         return plan.shards
+
+    def resume(self, context: Context, event: Any) -> list[str]:
+        """Called when it has waited for a while."""
+        return self.execute(context)
 
 
 class ShardsToProposeOperator(BaseOperator):

@@ -31,7 +31,8 @@ def form(deployment: Deployment) -> dict[str, Param]:
             format="date",
             title="Drop date",
             description_md="Which drop to build. Empty: the run's partition key, else its logical date. Leave it empty "
-            "in a backfill, which takes its dates from the range.",
+            "in a backfill, which takes its dates from the range, and the other params only where *Override parameters "
+            "on existing runs* is ticked.",
             # In no group of ours: Airflow opens the group of its own by itself, and most runs need nothing else.
         )
     }

@@ -8,6 +8,7 @@ import regioncap.airflow.publish
 import regioncap.airflow.wait_for_drop  # noqa: F401
 from regioncap.airflow.deadline import NightlyStart
 from regioncap.airflow.priority import NightlyFirst
+from regioncap.airflow.timetable import DayBefore
 
 
 class RegionCapPlugin(AirflowPlugin):
@@ -17,3 +18,4 @@ class RegionCapPlugin(AirflowPlugin):
     # As Airflow declares them.
     priority_weight_strategies = [NightlyFirst]  # noqa: RUF012
     deadline_references = [NightlyStart]  # noqa: RUF012
+    timetables = [DayBefore]  # noqa: RUF012

@@ -1,12 +1,14 @@
-"""The last step of a build as an Airflow operator: publishing, and a person's approval before it."""
+"""The end of a build as Airflow operators: a person's approval, where the run asks for it, and publishing."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, TypedDict
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Asset, Context
+from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
-from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval
+from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval, may_ask
 from regioncap.airflow.build import PlanHandle, claim_of
 from regioncap.airflow.openlineage import lineage
 from regioncap.airflow.params import settings_of
@@ -18,21 +20,54 @@ from regioncap.airflow.places import (
     open_warehouse,
     open_work,
 )
-from regioncap.errors import BuildRejectedError, NotFoundError
+from regioncap.errors import BuildRejectedError, StepMissingError
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.store import Store
-from regioncap.warehouse.manifest import current, state_of
+from regioncap.storage.uri import parse_uri
+from regioncap.warehouse.manifest import current
+from regioncap.work.claim import Claim
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
 
+_ASK_ANEW = "clear the run's task approvals with what follows it: then the build is written anew and asked about"
 
-class PublishOperator(HITLOperator):
-    """Publishes the build, after a person has agreed where the run asks for that, and emits the asset event.
 
-    Returns the build's id and place, its counts and its quality figures.
+class Approved(TypedDict):
+    """What `approve` hands to `publish`: the build that may be published, and who said so (None: nobody was asked)."""
+
+    build_id: str
+    by: str | None
+
+
+class ApprovalsOperator(BaseOperator):
+    """Returns what `approve` is mapped over: True for the task that is to look after the build; nothing where nobody is
+    asked.
+
+    Airflow keeps what a task has asked, word for word, for as long as the run lives. So whenever this task runs again,
+    there is one `approve` more, which has asked nothing yet, and those before it (False) stand aside.
     """
+
+    template_fields: Sequence[str] = ("plan",)
+
+    def __init__(self, *, plan: Any, warehouse_conn_id: str = WAREHOUSE_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.warehouse_conn_id = warehouse_conn_id
+
+    def execute(self, context: Context) -> list[bool]:
+        handle: PlanHandle = self.plan
+        work = open_work(handle["work_uri"], handle["date"], self.warehouse_conn_id)
+        if not may_ask(Plan.load(work, handle["plan_id"]).settings.approval, handle["unchanged"]):
+            return []
+        # It goes up with every try, and Airflow never sets it back.
+        tries = context["ti"].try_number
+        return [number == tries for number in range(1, tries + 1)]
+
+
+class _LastStep(BaseOperator):
+    """A step on the whole build. `plan` is the plan's handle."""
 
     template_fields: Sequence[str] = ("plan",)
 
@@ -40,26 +75,32 @@ class PublishOperator(HITLOperator):
         self,
         *,
         plan: Any,
-        asset: Asset,
         drops_conn_id: str = DROPS_CONNECTION,
         warehouse_conn_id: str = WAREHOUSE_CONNECTION,
         **kwargs: Any,
     ) -> None:
-        # What is asked is known when the build is there.
-        super().__init__(subject="", options=[APPROVE, REJECT], outlets=[asset], **kwargs)
+        super().__init__(**kwargs)
         self.plan = plan
-        self.asset = asset
         self.drops_conn_id = drops_conn_id
         self.warehouse_conn_id = warehouse_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def _places(self) -> tuple[Store, Store]:
+        """The date's work area and its published partition."""
+        handle: PlanHandle = self.plan
+        date, conn_id = handle["date"], self.warehouse_conn_id
+        return open_work(handle["work_uri"], date, conn_id), open_partition(handle["warehouse_uri"], date, conn_id)
+
+    def _begin(self, context: Context) -> tuple[Claim, Plan]:
+        """The run's claim, which is the latest one of the date, and its plan."""
+        handle: PlanHandle = self.plan
+        work, _ = self._places()
+        claim = claim_of(work, handle, context)
+        claim.check()
+        return claim, Plan.load(work, handle["plan_id"])
+
+    def _stage(self, context: Context, claim: Claim, plan: Plan, kept: Staged | None = None) -> Staged | Published:
         handle: PlanHandle = self.plan
         work, partition = self._places()
-        claim, plan = claim_of(work, handle, context), Plan.load(work, handle["plan_id"])
-        claim.check()
-        approved = Staged.load(work, plan.plan_id)
-        if approved is not None and approved.approved and approved.begun_under == state_of(current(partition)[0]):
-            return self._commit(context, approved)
 
         def progress(message: str) -> None:
             claim.keep()
@@ -71,59 +112,131 @@ class PublishOperator(HITLOperator):
             work=work,
             partition=partition,
             before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
+            # The run's, as it is now: the deployment's default may have been raised since it was planned.
             max_rejected_ratio=settings_of(context["params"]).max_rejected_ratio,
             progress=progress,
+            kept=kept,
         )
-        if isinstance(staged, Published):
-            return self._published(context, staged)
-        for warning in staged.warnings:
-            self.log.warning("%s", warning)
-        if not asks_for_approval(plan.settings.approval, staged.warnings):
-            return self._commit(context, staged)
-        staged.save(work)
-        # Somebody may take days to decide; should the date be built anew meanwhile, this build is refused.
-        claim.release()
-        self.subject, self.body = approval_request(staged, partition.uri)
-        super().execute(context)
-        raise AssertionError("the task waits for an answer")
+        if isinstance(staged, Staged):
+            for warning in staged.warnings:
+                self.log.warning("%s", warning)
+        return staged
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Called when a person has answered. Raises BuildRejectedError, and NotFoundError where the build is gone."""
+
+class ApproveOperator(_LastStep, HITLOperator):
+    """Writes the build, and asks a person whether it may be published, where the run wants that.
+
+    Returns which build may be published. `asks` is False for a task in whose place another one asks by now.
+    """
+
+    template_fields: Sequence[str] = ("plan", "asks")
+
+    def __init__(self, *, asks: Any, **kwargs: Any) -> None:
+        # What is asked is known when the build is there.
+        super().__init__(subject="", options=[APPROVE, REJECT], **kwargs)
+        self.asks = asks
+
+    def execute(self, context: Context) -> Approved:
+        self._check_that_it_asks()
+        claim, plan = self._begin(context)
+        work, partition = self._places()
+        # What was asked about before is asked about again, as long as it is the same and whole: Airflow shows it still.
+        staged = self._stage(context, claim, plan, kept=Staged.load(work, plan.plan_id))
+        if isinstance(staged, Published):
+            return Approved(build_id=staged.manifest.build_id, by=None)
+        asked = asks_for_approval(plan.settings.approval, staged.warnings)
+        staged.model_copy(update={"asked": asked}).save(work)
+        if not asked:
+            return Approved(build_id=staged.manifest.build_id, by=None)
+        # Somebody may take days to decide. Should another run plan the date meanwhile, this build is not published.
+        claim.release()
+        self._ask(context, staged, *approval_request(staged, partition.uri))
+
+    def execute_complete(self, context: Context, event: dict[str, Any], build_id: str) -> Approved:  # type: ignore[override]
+        """Called when a person has answered what was asked about this build. Raises BuildRejectedError."""
+        self._check_that_it_asks()
         answer = super().execute_complete(context, event)
+        who = (answer["responded_by_user"] or {}).get("name", "somebody")
         if answer["chosen_options"] != [APPROVE]:
-            who = (answer["responded_by_user"] or {}).get("name", "somebody")
             raise BuildRejectedError(
                 f"{who} rejected the build: it is not published. Its answers are kept, so a run with other settings "
                 "asks only what is new"
             )
-        work, _ = self._places()
-        staged = Staged.load(work, self.plan["plan_id"])
-        if staged is None:
-            raise NotFoundError(
-                f"the approved build is no longer in the work area at {work.uri}: the next try writes it anew, and asks"
-            )
-        # Another try of this task need not ask again.
-        staged = staged.model_copy(update={"approved": True})
-        staged.save(work)
-        return self._commit(context, staged)
+        return Approved(build_id=build_id, by=who)
 
-    def _commit(self, context: Context, staged: Staged) -> dict[str, Any]:
-        work, partition = self._places()
-        plan = Plan.load(work, staged.manifest.plan_id)
-        published = commit_build(
-            staged,
-            plan=plan,
-            work=work,
-            partition=partition,
-            progress=lambda message: self.log.info("%s", message),
-            # The last look before what readers see.
-            check=claim_of(work, self.plan, context).check,
+    def _check_that_it_asks(self) -> None:
+        if not self.asks:
+            raise AirflowSkipException("another task of this name asks in its place")
+
+    def _ask(self, context: Context, staged: Staged, subject: str, body: str) -> NoReturn:
+        # A part of the worker, not there while DAGs are parsed.
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        request = CreateHITLDetailPayload(
+            ti_id=context["ti"].id, options=self.options, subject=subject, body=body, multiple=False, params={}
         )
-        return self._published(context, published)
+        shown: Any = SUPERVISOR_COMMS.send(request)
+        if (shown.subject, shown.body) != (subject, body):
+            raise StepMissingError(f"Airflow shows what this task has asked about an earlier build: {_ASK_ANEW}")
+        raise TaskAwaitingInput(
+            method_name="execute_complete",
+            kwargs={"build_id": staged.manifest.build_id},
+            timeout=self.response_timeout,
+        )
 
-    def _published(self, context: Context, published: Published) -> dict[str, Any]:
-        """Emit the asset event of what is published now."""
+
+class PublishOperator(_LastStep):
+    """Publishes the build, after `approve` has let it pass where the run may ask a person, and emits the asset event.
+
+    Returns the build's id and place, its counts and its quality figures. `approved` is what `approve` returned.
+    """
+
+    template_fields: Sequence[str] = ("plan", "approved")
+
+    def __init__(self, *, asset: Asset, approved: Any = (), **kwargs: Any) -> None:
+        super().__init__(outlets=[asset], **kwargs)
+        self.asset = asset
+        self.approved = approved
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        claim, plan = self._begin(context)
+        if may_ask(plan.settings.approval, plan.unchanged):
+            result = self._what_may_be_published(plan)
+        else:
+            result = self._stage(context, claim, plan)
+        if isinstance(result, Staged):
+            work, partition = self._places()
+            result = commit_build(
+                result,
+                plan=plan,
+                work=work,
+                partition=partition,
+                progress=lambda message: self.log.info("%s", message),
+                # The last look before what readers see.
+                check=claim.check,
+            )
+        return self._published(context, result, claim)
+
+    def _what_may_be_published(self, plan: Plan) -> Staged | Published:
+        """The build that `approve` has let pass; another one is never published. Raises StepMissingError."""
+        answers: Iterable[Approved] = self.approved
+        passed = {answer["build_id"]: answer["by"] for answer in answers}
         work, partition = self._places()
+        published, _ = current(partition)
+        if published is not None and published.build_id in passed:
+            # It was the current one before, or an earlier try of this task published it, and could not say so.
+            return Published(published, unchanged=published.build_id == plan.current_build)
+        staged = Staged.load(work, plan.plan_id)
+        if staged is None or staged.manifest.build_id not in passed:
+            raise StepMissingError(f"the build that lies in {partition.uri} was approved by nobody: {_ASK_ANEW}")
+        self.log.info(
+            "%s is approved by %s", staged.manifest.build_id, passed[staged.manifest.build_id] or "nobody asked"
+        )
+        return staged
+
+    def _published(self, context: Context, published: Published, claim: Claim) -> dict[str, Any]:
+        """Emit the asset event of what is published now."""
+        _, partition = self._places()
         manifest, report = published.manifest, load_report(partition, published.manifest)
         result = {
             "uri": partition.uri,
@@ -133,15 +246,20 @@ class PublishOperator(HITLOperator):
             "quality": report.quality.model_dump() if report else None,
             "warnings": report.warnings if report else None,
         }
-        event = context["outlet_events"][self.asset]
-        event.extra = result
-        # A run with a partition key passes it on to its events by itself.
-        if context["dag_run"].partition_key is None:
-            event.add_partitions(self.plan["date"])
+        if parse_uri(self.plan["warehouse_uri"]) == parse_uri(self.asset.uri):
+            event = context["outlet_events"][self.asset]
+            event.extra = result
+            # A run with a partition key passes it on to its events by itself.
+            if context["dag_run"].partition_key is None:
+                event.add_partitions(self.plan["date"])
+        else:
+            # Airflow emits an event for every outlet that a task has when it ends.
+            self.outlets = []
+            self.log.info("%s is not the place of the asset %s: no event", partition.uri, self.asset.name)
         self.log.info(
             "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, result
         )
-        claim_of(work, self.plan, context).release()
+        claim.release()
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -151,9 +269,3 @@ class PublishOperator(HITLOperator):
         _, partition = self._places()
         manifest, _ = current(partition)
         return lineage(drop_uri, partition.uri, manifest) if manifest is not None else None
-
-    def _places(self) -> tuple[Store, Store]:
-        """The date's work area and its published partition."""
-        handle: PlanHandle = self.plan
-        date, conn_id = handle["date"], self.warehouse_conn_id
-        return open_work(handle["work_uri"], date, conn_id), open_partition(handle["warehouse_uri"], date, conn_id)

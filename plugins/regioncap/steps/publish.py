@@ -90,12 +90,14 @@ def stage_build(
     before: Sequence[Quality],
     max_rejected_ratio: float,
     progress: Callable[[str], None],
+    kept: Staged | None = None,
 ) -> Staged | Published:
     """Write all of a build but the manifest that makes it the current one; what the plan's shards hold is its content.
 
     `drop`, `work` and `partition` are rooted at the build's date; `before` are the figures of earlier dates' builds.
     `max_rejected_ratio` holds instead of the plan's own, so that it can be raised when all is done but this.
-    Where nothing changed, nothing is written, and the build that is published is returned.
+    Where nothing changed, nothing is written, and the build that is published is returned; so is `kept`, one that was
+    staged before, where it has the same content, is whole, and can still become the current one.
     Raises StepMissingError where a shard is not done, TooManyRejectedError, RunError where what somebody went back to
     is not whole any more, StorageError where the warehouse has no conditional writes, and BuildIncompleteError.
     """
@@ -123,6 +125,9 @@ def stage_build(
             if known is not None:
                 _collect(partition, progress)
                 return known
+
+        if kept is not None and _can_still_be_published(kept, plan, partition, published, shards, rejected):
+            return kept
 
         check_conditional_writes(partition)
         now = datetime.now(UTC)
@@ -248,6 +253,21 @@ def _known(
     return None
 
 
+def _can_still_be_published(
+    kept: Staged,
+    plan: Plan,
+    partition: Store,
+    published: Manifest | None,
+    shards: Sequence[ValidatedShard],
+    rejected: FileEntry,
+) -> bool:
+    return (
+        kept.begun_under == state_of(published)
+        and _same_content(plan, kept.manifest, shards, rejected)
+        and not any(problems(partition, kept.manifest))
+    )
+
+
 def _check_gone_back_to(partition: Store, published: Manifest) -> None:
     # It cannot be mended from here: the plan has the rows of another build, which is not to be published.
     if wrong := told(problems(partition, published)):
@@ -318,8 +338,8 @@ def _check_rejected(statistics: Statistics, limit: float) -> None:
         leading = ", ".join(f"{code} ({rows})" for code, rows in statistics.rejected_by_code.most_common(5))
         raise TooManyRejectedError(
             f"{counts.rejected} of {counts.rows} rows are rejected, more than max_rejected_ratio = {limit} allows; "
-            f"most often: {leading}. Mend the drop, or raise max_rejected_ratio and clear this task: nothing is asked "
-            "again"
+            f"most often: {leading}. Mend the drop, or start a run of this date with a higher max_rejected_ratio: "
+            "nothing is asked again"
         )
 
 

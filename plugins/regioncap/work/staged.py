@@ -1,7 +1,6 @@
-"""A build that is written and checked, and waits for somebody's approval."""
+"""A build that is written and checked, and waits to be published, mostly for somebody's approval."""
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -19,7 +18,8 @@ class Staged(BaseModel):
     """A build that is written and checked, and that nobody sees yet.
 
     `begun_under` is the state of the partition's manifest when it was begun (see `state_of`): while it holds, the build
-    can become the current one. `warnings` are what is unusual about the build.
+    can become the current one. `warnings` are what is unusual about the build; `asked` says whether a person is asked
+    about it, as was always so in version 1.0.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -27,7 +27,7 @@ class Staged(BaseModel):
     manifest: Manifest
     begun_under: str | None
     warnings: list[str]
-    approved: bool = False
+    asked: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -58,10 +58,19 @@ class Staged(BaseModel):
         work.delete(layout.staged_path(plan_id))
 
 
+class _Asked(BaseModel):
+    asked: bool = True
+
+
 def was_somebody_asked(work: Store) -> bool:
     """Whether a build of the date, in whose work area this is, waits for a person's approval or was refused it."""
-    for plan_id in work.sub("plans/").folders():
-        with suppress(NotFoundError):
-            work.stat(layout.staged_path(plan_id))
-            return True
-    return False
+    return any(_is_asked_about(work, plan_id) for plan_id in work.sub("plans/").folders())
+
+
+def _is_asked_about(work: Store, plan_id: str) -> bool:
+    try:
+        return _Asked.model_validate_json(work.read(layout.staged_path(plan_id))).asked
+    except NotFoundError:
+        return False
+    except ValidationError:
+        return True  # by whom, that person may tell

@@ -542,7 +542,7 @@ def test_a_staged_build_that_cannot_be_read_is_none_and_is_told(
     place: Place, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     plan = validated(place.work, "a")
-    stage(place, plan).model_copy(update={"approved": True}).save(place.work)
+    stage(place, plan).save(place.work)
     damage(place.work.local_path(f"plans/{plan.plan_id}/staged.json"), kind)
     assert Staged.load(place.work, plan.plan_id) is None
     assert len(caplog.messages) == 1 and "staged.json" in caplog.messages[0]
