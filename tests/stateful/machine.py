@@ -120,12 +120,12 @@ class Builds(RuleBasedStateMachine):
         self._done()
         self.world.end(run, how)
 
-    @precondition(lambda self: any(run.tasks["publish", -1] == "awaiting" for run in self.world.runs))
+    @precondition(lambda self: any(run.awaiting() for run in self.world.runs))
     @rule(run=_NUMBERS, approve=st.sampled_from([True, True, False]))
     def answer(self, run: int, approve: bool) -> None:
         """A request is answered."""
         self._done()
-        waiting = [place for place, each in enumerate(self.world.runs) if each.tasks["publish", -1] == "awaiting"]
+        waiting = [place for place, each in enumerate(self.world.runs) if each.awaiting()]
         self.world.answer(waiting[run % len(waiting)], approve)
 
     @rule()

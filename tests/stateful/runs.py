@@ -9,8 +9,10 @@ Key = tuple[str, int]
 # None: it has to run yet, or again.
 State = str | None
 
-PLAN, WITHOUT_BOXES, PUBLISH = ("plan", -1), ("without_boxes", -1), ("publish", -1)
+PLAN, WITHOUT_BOXES, APPROVALS, PUBLISH = ("plan", -1), ("without_boxes", -1), ("approvals", -1), ("publish", -1)
 TRIES = 4
+
+_ORDER = ("plan", "without_boxes", "propose", "render", "caption", "validate", "approvals", "approve", "publish")
 
 _SHARD_TASKS = ("render", "caption", "validate")
 _DONE_WELL = ("success", "skipped")
@@ -18,8 +20,10 @@ _DONE_WELL = ("success", "skipped")
 
 @dataclass
 class Run:
-    """A run of the DAG. `xcoms` are by task and key; `asked` is the text of its request for approval, as Airflow keeps
-    it: once written, it is never changed.
+    """A run of the DAG. `xcoms` are by task and key, for mapped tasks by their map index too.
+
+    `asked` are the texts of requests for approval, as Airflow keeps them: once written, they are never changed.
+    `resumed_by` says how a task goes on that waits, `deferred` whether the last one that ran waits for others.
     """
 
     run_id: str
@@ -28,10 +32,15 @@ class Run:
     force: bool
     first_question: int
     state: str = "running"
-    tasks: dict[Key, State] = field(default_factory=lambda: {PLAN: None, WITHOUT_BOXES: None, PUBLISH: None})
-    tries: dict[Key, int] = field(default_factory=dict)
-    xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
-    asked: str | None = None
+    tasks: dict[Key, State] = field(default_factory=lambda: dict.fromkeys((PLAN, WITHOUT_BOXES, APPROVALS, PUBLISH)))
+    # Those that may still be used up, and the number of the latest one: Airflow never sets that back.
+    failures: dict[Key, int] = field(default_factory=dict)
+    try_numbers: dict[Key, int] = field(default_factory=dict)
+    xcoms: dict[tuple[str, Any], Any] = field(default_factory=dict)
+    asked: dict[Key, tuple[str, str | None]] = field(default_factory=dict)
+    resumed_by: dict[Key, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    deferred: bool = False
+    errors: list[str] = field(default_factory=list)
     # When its plan was made last, and the states that the drop was in meanwhile.
     planned_at: int = -1
     planned_states: frozenset[str] = frozenset()
@@ -51,9 +60,10 @@ class Run:
         if self.tasks[PLAN] == "success" and self.shards is not None:
             for task in _SHARD_TASKS:
                 self._expand(task, len(self.shards))
-        proposed = self.xcoms.get(("without_boxes", "return_value"))
-        if self.tasks[WITHOUT_BOXES] == "success" and proposed is not None:
-            self._expand("propose", len(proposed))
+        for task, mapped in {"without_boxes": "propose", "approvals": "approve"}.items():
+            over = self.xcoms.get((task, "return_value"))
+            if self.tasks[task, -1] == "success" and over is not None:
+                self._expand(mapped, len(over))
         if self.is_active and not self.runnable() and "awaiting" not in self.tasks.values():
             self.state = "success" if set(self.tasks.values()) <= {*_DONE_WELL} else "failed"
 
@@ -61,9 +71,12 @@ class Run:
         """Which tasks could run now, in the order of the DAG."""
         if not self.is_active:
             return []
-        order = ("plan", "without_boxes", "propose", *_SHARD_TASKS, "publish")
         waiting = [key for key, state in self.tasks.items() if state is None and self._may_run(key)]
-        return sorted(waiting, key=lambda key: (order.index(key[0]), key[1]))
+        return sorted(waiting, key=lambda key: (_ORDER.index(key[0]), key[1]))
+
+    def awaiting(self) -> list[Key]:
+        """Which tasks wait for a person."""
+        return [key for key, state in self.tasks.items() if state == "awaiting" and self.is_active]
 
     def clear(self, key: Key, *, downstream: bool, alike: bool) -> None:
         """Clear a task, with what follows; `alike`: all of its map indexes, and of those that follow."""
@@ -71,12 +84,11 @@ class Run:
             same = other == key or (alike and other[0] == key[0])
             if same or (downstream and self._follows(other, key, alike)):
                 self.tasks[other] = None
-                self.tries.pop(other, None)
+                self.failures.pop(other, None)
         self.state = "running"
 
     def _follows(self, other: Key, key: Key, alike: bool) -> bool:
-        order = {"plan": 0, "without_boxes": 1, "propose": 2, "render": 3, "caption": 4, "validate": 5, "publish": 6}
-        if order[other[0]] <= order[key[0]]:
+        if _ORDER.index(other[0]) <= _ORDER.index(key[0]) or (other == APPROVALS and key != PLAN):
             return False
         within_a_shard = key[0] in _SHARD_TASKS and other[0] in _SHARD_TASKS
         return not within_a_shard or alike or other[1] == key[1]
@@ -99,16 +111,20 @@ class Run:
             return True
         if self.tasks[PLAN] != "success":
             return False
-        proposed = [state for (name, _), state in self.tasks.items() if name == "propose"]
-        if task == "without_boxes":
+        if task in ("without_boxes", "approvals"):
             return True
         if task == "propose":
             return index >= 0 and self.tasks[WITHOUT_BOXES] == "success"
-        proposed_well = bool(proposed) and set(proposed) <= {*_DONE_WELL}
         if task == "render":
-            return index >= 0 and proposed_well
+            return index >= 0 and self._none_failed("propose")
         if task in ("caption", "validate"):
             before = {"caption": "render", "validate": "caption"}[task]
             return index >= 0 and self.tasks.get((before, index)) == "success"
-        validated = [state for (name, _), state in self.tasks.items() if name == "validate"]
-        return proposed_well and bool(validated) and set(validated) <= {*_DONE_WELL}
+        done = self._none_failed("propose") and self._none_failed("validate")
+        if task == "approve":
+            return index >= 0 and done and self.tasks[APPROVALS] == "success"
+        return done and self._none_failed("approve")
+
+    def _none_failed(self, task: str) -> bool:
+        states = {state for (name, _), state in self.tasks.items() if name == task}
+        return bool(states) and states <= {*_DONE_WELL}

@@ -8,11 +8,11 @@ import os
 import re
 import shutil
 import tarfile
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +21,11 @@ from unittest import mock
 import pyarrow.parquet as pq
 from airflow.sdk import Asset
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import TaskAwaitingInput, TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput, TaskDeferred
 
 from regioncap.airflow import build as operators
 from regioncap.airflow.approval import APPROVE, REJECT
-from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import PermanentError, RegionCapError
 from regioncap.marks.view import content_name
@@ -34,7 +34,6 @@ from regioncap.storage.uri import open_store
 from regioncap.steps.publish import commit_build
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.work.identity import identity_of
-from regioncap.work.lease import LEASE_SECONDS, Lease
 from tests.builders import DATE, encoded, picture
 from tests.fake_vlm import MODEL
 from tests.stateful.expected import DropState, ExpectedBuild, differs, expected_build
@@ -143,14 +142,13 @@ class World:
                 "regioncap.airflow.places.open_store": self._open_store,
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
-                "regioncap.airflow.build.Lease": partial(Lease, clock=lambda: requests.now),
                 "regioncap.ask.asking.connect": self.vlm.connect,
                 "regioncap.parallel.ThreadPoolExecutor": _AtOnce,
                 "regioncap.steps.publish.datetime": Clock,
                 "regioncap.warehouse.history.datetime": Clock,
-                "airflow.providers.standard.operators.hitl.upsert_hitl_detail": self._ask,
+                "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS": SimpleNamespace(send=self._ask),
             }.items():
-                stack.enter_context(mock.patch(name, value))
+                stack.enter_context(mock.patch(name, value, create=name.endswith("COMMS")))
             stack.enter_context(mock.patch.dict(os.environ, environment))
             # Superseded builds are not kept for readers' sake: what is collected wrongly shows.
             no_grace = {"grace": operators.timedelta(0)}
@@ -178,8 +176,9 @@ class World:
     def go_on(self, number: int, tasks: int = 100) -> None:
         """So many tasks of a run run, as long as there are any that may."""
         run = self._run(number)
+        run.deferred = False
         for _ in range(tasks):
-            if not run.runnable():
+            if run.deferred or not run.runnable():
                 return
             self._execute(run, run.runnable()[0])
 
@@ -209,19 +208,22 @@ class World:
     def answer(self, number: int, approve: bool) -> None:
         """Somebody answers a run's request, by what it shows."""
         run = self._run(number)
-        if run.tasks[PUBLISH] != "awaiting" or not run.is_active:
+        if not run.awaiting():
             return
-        shown = set(_BUILD_ID.findall(run.asked or ""))
-        (self._approved if approve else self._rejected).update(shown)
+        key = run.awaiting()[0]
+        shown = set(_BUILD_ID.findall(f"{run.asked[key]}"))
+        chosen, others = (self._approved, self._rejected) if approve else (self._rejected, self._approved)
+        chosen |= shown
+        others -= shown
         event = {
             "chosen_options": [APPROVE if approve else REJECT], "params_input": {},
             "responded_at": datetime.now(UTC), "responded_by_user": {"id": "1", "name": "Ada"},
         }  # fmt: skip
-        self._execute(run, PUBLISH, event)
+        self._execute(run, key, event)
 
     def pause(self) -> None:
-        """Nothing happens for longer than a lease lasts."""
-        self.requests.now += LEASE_SECONDS + 60
+        """Nothing happens for hours."""
+        self.requests.now += 5 * 3600
 
     def struck(self, number: int, which: int, at: int, how: str) -> None:
         """A task runs, and a request of it fails, loses its answer, or is its last, since the worker is killed."""
@@ -246,8 +248,7 @@ class World:
         before = manifest["build_id"] if manifest else None
         run = self.trigger(kind)
         self.go_on(-1)
-        faults = [f"{key}: {error}" for key, error in run.xcoms.items() if key[1] == "error"]
-        self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {faults or run.tasks}")
+        self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {run.errors or run.tasks}")
         wanted = (self._states[-1].key, kind)
         unchanged = bool(run.xcoms["plan", "plan"]["unchanged"])
         after = self._manifest()
@@ -471,19 +472,24 @@ class World:
         self._step += 1
         run.tasks[key] = "running"
         if event is None:
-            run.xcoms = {name: value for name, value in run.xcoms.items() if name[0] != task}
+            run.xcoms = {name: value for name, value in run.xcoms.items() if name[0] != task or name[1] == -1 - index}
+            run.try_numbers[key] = run.try_numbers.get(key, 0) + 1
         was_live, self._live = self._live, {self._states[-1].key}
         began, struck = self._step, self.requests.struck
         before = self._manifest()
         try:
             value = self._call(run, key, event)
-        except (TaskAwaitingInput, TaskDeferred) as waits:
-            run.tasks[key] = "awaiting" if isinstance(waits, TaskAwaitingInput) else None
+        except TaskAwaitingInput as waits:
+            run.tasks[key], run.resumed_by[key] = "awaiting", (waits.method_name, waits.kwargs or {})
+        except TaskDeferred:
+            run.tasks[key], run.deferred = None, True
+        except AirflowSkipException:
+            run.tasks[key] = "skipped"
         except BaseException as error:
             self._note_error(run, key, error, struck)
         else:
             run.tasks[key] = "success"
-            run.xcoms[task, "return_value"] = value
+            run.xcoms[task, "return_value" if index < 0 else index] = value
             if key == PLAN:
                 run.planned_at, run.planned_states = began, frozenset(self._live)
             if key == PUBLISH:
@@ -496,7 +502,7 @@ class World:
         if was_active and run.state == "failed":
             # The DAG's failure callback; it may fail too.
             with contextlib.suppress(Exception):
-                operators.release_lease(self._context(run, PLAN))  # type: ignore[arg-type]
+                operators.release_claim(self._context(run, PLAN))  # type: ignore[arg-type]
 
     def _note_error(self, run: Run, key: Key, error: BaseException, struck: int) -> None:
         if isinstance(error, ViolationError) or (not isinstance(error, Exception) and not self.requests.killed):
@@ -504,9 +510,9 @@ class World:
         clear = isinstance(error, RegionCapError | OSError) or self.requests.killed
         missing = run.xcoms.get(("plan", "plan")) is None and key != PLAN
         self._demand(clear or missing or self.requests.struck > struck, f"{key} of {run.run_id} ends in {error!r}")
-        run.xcoms[f"{key[0]}[{key[1]}]", "error"] = repr(error)
-        run.tries[key] = run.tries.get(key, 0) + 1
-        again = not isinstance(error, PermanentError) and run.tries[key] < TRIES and not missing
+        run.errors.append(f"{key}: {error!r}")
+        run.failures[key] = run.failures.get(key, 0) + 1
+        again = not isinstance(error, PermanentError) and run.failures[key] < TRIES and not missing
         run.tasks[key] = None if again else "failed"
 
     def _call(self, run: Run, key: Key, event: dict[str, Any] | None) -> Any:
@@ -517,22 +523,32 @@ class World:
             return operators.PlanOperator(task_id=task).execute(context)
         if task == "without_boxes":
             return operators.ShardsToProposeOperator(task_id=task, plan=handle).execute(context)
+        if task == "approvals":
+            return ApprovalsOperator(task_id=task, plan=handle).execute(context)
         if task == "publish":
-            publish = PublishOperator(task_id=task, plan=handle, asset=_ASSET)
-            return publish.execute(context) if event is None else publish.execute_complete(context, event)
+            approved = [value for (name, index), value in sorted(run.xcoms.items(), key=str) if name == "approve"]
+            return PublishOperator(task_id=task, plan=handle, approved=approved, asset=_ASSET).execute(context)
         kind = {
             "propose": operators.ProposeOperator, "render": operators.RenderOperator,
             "caption": operators.CaptionOperator, "validate": operators.ValidateOperator,
-        }[task]  # fmt: skip
-        over = run.xcoms.get(("without_boxes" if task == "propose" else "plan", "return_value"))
+        }.get(task)  # fmt: skip
+        mapped_over = {"propose": "without_boxes", "approve": "approvals"}.get(task, "plan")
+        over = run.xcoms.get((mapped_over, "return_value"))
         if over is None or index >= len(over):
             # Airflow ends the task before its own code begins.
             raise PermanentError("nothing to be mapped over")
+        if kind is None:
+            approve = ApproveOperator(task_id=task, plan=handle, asks=over[index])
+            if event is None:
+                return approve.execute(context)
+            method, arguments = run.resumed_by[key]
+            return getattr(approve, method)(context, event, **arguments)
         return kind(task_id=task, plan=handle, shard=over[index]).execute(context)
 
     def _context(self, run: Run, key: Key) -> dict[str, Any]:
         task = SimpleNamespace(
-            id=run.run_id, map_index=key[1], run_id=run.run_id,
+            id=_task_id(run, key), map_index=key[1], run_id=run.run_id,
+            try_number=run.try_numbers.get(key, 1), get_dr_count=self._alive,
             xcom_push=lambda key, value: run.xcoms.update({("plan", key): value}),
         )  # fmt: skip
         event = SimpleNamespace(extra=None, add_partitions=lambda *_: None)
@@ -540,7 +556,7 @@ class World:
         return {
             "params": {**params, "drop_date": DATE}, "run_id": run.run_id, "ti": task, "task_instance": task,
             "dag_run": SimpleNamespace(partition_key=None, logical_date=None, run_id=run.run_id),
-            "outlet_events": {_ASSET: event},
+            "dag": SimpleNamespace(dag_id="region_captions"), "outlet_events": {_ASSET: event},
         }  # fmt: skip
 
     def _after_publish(
@@ -581,10 +597,14 @@ class World:
             again = [each for each in withdrawn if self._content.get(each) == self._content[build]]
             self._demand(not again, f"{run.run_id} has published anew what was withdrawn as {again}")
 
-    def _ask(self, *, subject: str, body: str | None = None, ti_id: str, **_: Any) -> None:
+    def _alive(self, *, run_ids: list[str], **_: Any) -> int:
+        return sum(run.is_active for run in self.runs if run.run_id in run_ids)
+
+    def _ask(self, request: Any) -> Any:
         """What Airflow does with a request: the text of an older one of the same task stays."""
-        run = next(run for run in self.runs if run.run_id == ti_id)
-        run.asked = run.asked or f"{subject}\n{body}"
+        run, key = next((run, key) for run in self.runs for key in run.tasks if _task_id(run, key) == request.ti_id)
+        subject, body = run.asked.setdefault(key, (request.subject, request.body))
+        return SimpleNamespace(subject=subject, body=body)
 
     def _strikes(self) -> dict[str, tuple[Moment, Callable[[], None]]]:
         def fail() -> None:
@@ -692,6 +712,10 @@ class World:
 
 
 _ASSET = Asset(name="region_captions", uri="file:///warehouse")
+
+
+def _task_id(run: Run, key: Key) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"{run.run_id}/{key[0]}/{key[1]}")
 
 
 class _AtOnce:
