@@ -176,7 +176,8 @@ class Export:
 
     def _note_gone(self, record: dict[str, Any], error: ImageGoneError) -> None:
         self._gone_rows += 1
-        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | {"reason": str(error)}))
+        told = {"reason": str(error), "is_there": error.is_there}
+        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | told))
 
     def _records_per_file(self) -> int:
         if self.images == "none":
@@ -197,7 +198,8 @@ def back_again(partition: Store, published: Manifest, is_there: Callable[[str], 
     for entry in published.exports:
         if entry.path.endswith(f"/{MISSING_IMAGES}"):
             with suppress(NotFoundError):  # then the build is not whole, which is told elsewhere
-                images.update(json.loads(text)["image"] for text in partition.read(entry.path).splitlines())
+                rows = [json.loads(text) for text in partition.read(entry.path).split(b"\n") if text]
+                images.update(row["image"] for row in rows if not row.get("is_there"))
     return sorted(filter(is_there, images))
 
 

@@ -24,7 +24,14 @@ _writing_anew = threading.Semaphore(os.cpu_count() or 1)
 
 
 class ImageGoneError(Exception):
-    """The original is not what was marked any more. The message says why, as a sentence."""
+    """The original cannot be carried. The message says why, as a sentence.
+
+    `is_there` says that the file is what was marked: then no upload would help.
+    """
+
+    def __init__(self, reason: str, is_there: bool = False) -> None:
+        super().__init__(reason)
+        self.is_there = is_there
 
 
 @dataclass(frozen=True)
@@ -61,15 +68,18 @@ def marked_image(shard: Store, path: str) -> CarriedImage:
 def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
     """The unmarked original: its own bytes where every reader shows them as the boxes mean them, else written anew.
 
-    Raises ImageGoneError where it is not there any more, or is another one.
+    Raises ImageGoneError where it is not there any more, is another one, or cannot be written anew.
     """
     try:
         data = read_image(drop, path)
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ImageGoneError("the file has changed since it was marked")
-        return _portable(data)
     except RowError as fault:
         raise ImageGoneError(fault.reason) from fault
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ImageGoneError("the file has changed since it was marked")
+    try:
+        return _portable(data)
+    except RowError as fault:
+        raise ImageGoneError(fault.reason, is_there=True) from fault
 
 
 def _portable(data: bytes) -> CarriedImage:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from regioncap.errors import ArchivedError, ForbiddenError, LinkError, NotFoundError
 from regioncap.parallel import in_order
 from regioncap.storage.store import Entry, Store, read_again
-from regioncap.warehouse.inventory import read_inventory
+from regioncap.warehouse.inventory import ListedFile, read_inventory
 from regioncap.warehouse.layout import BUILD_MANIFEST, FILES, content_of
-from regioncap.warehouse.manifest import Manifest
+from regioncap.warehouse.manifest import FileEntry, Manifest
 
 # Files that are read at once; they mostly wait for the store.
 _READS_AT_ONCE = 16
@@ -72,8 +72,10 @@ def problems(
         try:
             with read_inventory(build, manifest.files) as files:
                 if files is not None:
-                    expected = (_Expected(file.path, file.bytes, file.checksum, file.sha256) for file in files)
+                    named = _named(manifest)
+                    expected = (_by_inventory(file, named) for file in files)
                     yield from _of_files(build, expected, read, passed)
+                    yield from (Problem(path, "is not in the list of files") for path in named)
                     return
                 yield Problem(FILES, "is not what was published")
         except NotFoundError:
@@ -175,13 +177,11 @@ def _without_inventory(build: Store, manifest: Manifest) -> Iterator[_Expected]:
 
     Record files are read for it.
     """
-    prefix = f"{manifest.build}/"
     found = {name: _Expected(name, None, None, None) for name in _ALWAYS}
-    for entry in (*manifest.captions, manifest.rejected, *manifest.exports):
-        path = entry.path.removeprefix(prefix)
+    named = _named(manifest)
+    for path, entry in named.items():
         found[path] = _Expected(path, entry.bytes, None, entry.sha256)
-    for entry in manifest.captions:
-        path = entry.path.removeprefix(prefix)
+    for path, entry in list(named.items())[: len(manifest.captions)]:
         data = _bytes(build, path)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             found[path] = _Expected(path, entry.bytes, None, entry.sha256, suspect=True)
@@ -189,6 +189,23 @@ def _without_inventory(build: Store, manifest: Manifest) -> Iterator[_Expected]:
         for name in {json.loads(text)["image_with_bbox"] for text in data.splitlines()}:
             found.setdefault(name, _Expected(name, None, None, None))
     return iter(sorted(found.values(), key=lambda file: _order(file.path)))
+
+
+def _by_inventory(file: ListedFile, named: dict[str, FileEntry]) -> _Expected:
+    """What is known of a file; what the manifest says of it, which is taken out of `named`, goes first."""
+    entry = named.pop(file.path, None)
+    if entry is None:
+        return _Expected(file.path, file.bytes, file.checksum, file.sha256)
+    # Where the two say different things, one of them is damaged: the bytes tell.
+    suspect = entry.sha256 != file.sha256
+    return _Expected(file.path, entry.bytes, file.checksum, entry.sha256, suspect)
+
+
+def _named(manifest: Manifest) -> dict[str, FileEntry]:
+    """The files that a manifest names, by their path relative to the build."""
+    prefix = f"{manifest.build}/"
+    entries = (*manifest.captions, manifest.rejected, *manifest.exports)
+    return {entry.path.removeprefix(prefix): entry for entry in entries}
 
 
 def _bytes(build: Store, path: str) -> bytes:
