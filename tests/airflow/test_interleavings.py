@@ -84,6 +84,7 @@ def test_what_is_approved_is_what_was_shown(world: World) -> None:
     world.clear(0, PLAN, downstream=True)
     world.go_on(0)
     world.answer(0, approve=True)
+    world.go_on(0)
     world.check()
 
 
@@ -91,6 +92,7 @@ def test_what_was_deleted_while_it_waited_for_approval_is_not_made_current(world
     build(world, "plain", approval="always")
     world.delete_partition()
     world.answer(0, approve=True)
+    world.go_on(0)
     world.check()
     world.settle("plain")
     world.check()
@@ -110,6 +112,7 @@ def test_a_build_that_waits_is_published_though_the_manifest_was_touched(world: 
     world.touch_manifest()
     world.collect()
     world.answer(1, approve=True)
+    world.go_on(1)
     world.check()
     assert world.published == 2
 
