@@ -45,7 +45,7 @@ from deploy.local.paths import DEMO_MODEL, VLLM_PYTHON
 from deploy.local.stack import demo_server
 from regioncap.ask.requests import first_requests
 from regioncap.config.settings import BuildSettings
-from regioncap.marks.view import encode
+from regioncap.marks.view import content_name, encode
 from regioncap.processes import Service, free_ports
 from regioncap.regions.records import RegionBox, RenderedRow
 from regioncap.steps.caption import caption_shard
@@ -56,8 +56,9 @@ from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint
 from regioncap.vlm.requests import data_url
 from regioncap.warehouse.layout import image_path
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard
 
 SEED = 4242
 REPEATS = 3
@@ -94,7 +95,7 @@ def large_images(folder: Path, images: int) -> None:
         ask_again="",
     )  # fmt: skip
     (folder / "plan.json").write_text(plan.model_dump_json())
-    place = LocalStore(folder / "work").sub(layout.shard_path("x"))
+    shard = Shard(LocalStore(folder / "work"), plan, "x")
     originals = []
     for number in range(8):
         noise = np.random.default_rng(number).normal(128, 14, (300, 400, 3)).clip(0, 255).astype(np.uint8)
@@ -102,8 +103,10 @@ def large_images(folder: Path, images: int) -> None:
         originals.append(data + b"\0" * max(0, FEED_BYTES - len(data)))
     rows = []
     for number in range(images):
-        name = f"{number:032x}"
-        place.write(image_path(name), originals[number % 8])
+        # What comes after a JPEG's end makes each a different file.
+        data = originals[number % 8] + number.to_bytes(8)
+        name = content_name(data)
+        shard.shared.write(image_path(name), data)
         rows.append(
             RenderedRow(
                 manifest="m", line=number + 1, id=name, image=name, type="with_bbox", bbox=[[1, 1, 9, 9]],
@@ -111,21 +114,21 @@ def large_images(folder: Path, images: int) -> None:
                 warnings=[], image_sha256="", width=640, height=480, marked=name, crops=[],
             )
         )  # fmt: skip
-    shard.write_lines(place, layout.RENDERED, rows)
+    shard.write_rendered(rows, [], images={}, inputs={}, seconds=0.0)
 
 
-def load(folder: Path) -> tuple[Plan, LocalStore]:
-    """The plan, and the shard's place."""
+def load(folder: Path) -> tuple[Plan, Shard]:
+    """The plan, and its shard."""
     plan = Plan.model_validate_json((folder / "plan.json").read_text())
-    return plan, LocalStore(folder / "work").sub(layout.shard_path(plan.shards[0]))
+    return plan, Shard(LocalStore(folder / "work"), plan, plan.shards[0])
 
 
 def bodies(folder: Path) -> Iterator[bytes]:
     """The requests that the caption step would send, ready to be sent."""
-    plan, place = load(folder)
-    for row in shard.rendered(place):
+    plan, shard = load(folder)
+    for row in shard.rendered().rows:
         for request in first_requests(row, plan):
-            urls = {name: data_url(place.read(image_path(name))) for name in request.images}
+            urls = {name: data_url(shard.shared.read(image_path(name))) for name in request.images}
             yield json.dumps(request.body(urls)).encode()
 
 
@@ -253,10 +256,10 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
 
 def offline_seconds(folder: Path, tuned: bool) -> float:
     """The seconds of the original's way, with vLLM as it is, or `tuned` to a CPU as RegionCap's launcher does it."""
-    plan, place = load(folder)
+    plan, shard = load(folder)
     rows = folder / "offline.jsonl"
     with rows.open("w") as out:
-        for row in shard.rendered(place):
+        for row in shard.rendered().rows:
             for request in first_requests(row, plan):
                 options = {name: value for name, value in request.options.items() if name != "model"}
                 image = folder / "work" / layout.shard_path(plan.shards[0]) / image_path(row.marked)

@@ -29,9 +29,11 @@ from regioncap.marks.view import content_name
 from regioncap.steps.publish import COPIES_AT_ONCE, publish_build
 from regioncap.storage.s3 import S3Store
 from regioncap.warehouse.layout import IMAGES, image_path
-from regioncap.work import layout, shard
-from regioncap.work.counts import AskCounts, RenderCounts
+from regioncap.work import layout
+from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import StoredImage, sha256
+from regioncap.work.shard import Shard
 from tests.builders import encoded, picture, planned, record
 
 if TYPE_CHECKING:
@@ -55,30 +57,34 @@ def plant(s3: "S3Client", records: int, images: int) -> None:
         seconds=0.0, schema_ignored=False,
     )  # fmt: skip
 
-    def plant_shard(number: int) -> str:
-        place = work.sub(layout.shard_path(f"{number:06d}"))
+    number_of_shards = records // ROWS_PER_SHARD
+    plans = []
+    for name, part in {"all": number_of_shards, "tenth": max(1, number_of_shards // 10)}.items():
+        ids = [f"{number:06d}" for number in range(part)]
+        changes = {"plan_id": name, "fingerprint": name, "shards": ids, "rows": part * ROWS_PER_SHARD}
+        plans.append(planned().model_copy(update={**changes, "rejected_rows": sha256(b"")}))
+
+    def plant_shard(number: int) -> None:
         rows = range(number * ROWS_PER_SHARD, (number + 1) * ROWS_PER_SHARD)
         files = {row: jpeg + (row % images).to_bytes(8) for row in rows}
-        for name, data in {content_name(data): data for data in files.values()}.items():
-            place.write(image_path(name), data)
         made = [record(row, content_name(files[row]), f"a red door with the number {row}") for row in rows]
-        shard.write_lines(
-            place, layout.RECORDS, (one.model_copy(update={"regions": one.regions * REGIONS}) for one in made)
-        )
-        shard.write_lines(place, layout.RENDER_REJECTED, [])
-        shard.write_lines(place, layout.VALIDATE_REJECTED, [])
-        rendered = RenderCounts(marked=ROWS_PER_SHARD, rejected=0, seconds=0.0)
-        place.write(layout.RENDER_COUNTS, rendered.model_dump_json().encode())
-        place.write(layout.CAPTION_COUNTS, asked.model_dump_json().encode())
-        return f"{number:06d}"
+        made = [one.model_copy(update={"regions": one.regions * REGIONS}) for one in made]
+        shared = work.sub(layout.shard_path(f"{number:06d}"))
+        for name, data in {content_name(data): data for data in files.values()}.items():
+            shared.write(image_path(name), data)
+        stored = {one.path: StoredImage(bytes=one.size, checksum=one.checksum) for one in shared.list(IMAGES)}
+        for plan in plans:
+            if number < len(plan.shards):
+                shard = Shard(work, plan, f"{number:06d}")
+                shard.write_rendered([], [], images=stored, inputs={}, seconds=0.0)
+                shard.write_validated(made, [], inputs=shard.rendered().inputs, seconds=0.0)
+                shard.own.write(layout.CAPTION_COUNTS, asked.model_dump_json().encode())
 
     with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-        shards = list(pool.map(plant_shard, range(records // ROWS_PER_SHARD)))
-    for name, part in {"all": shards, "tenth": shards[: max(1, len(shards) // 10)]}.items():
-        shard.write_lines(work, layout.plan_rejected_path(name), [])
-        planned().model_copy(
-            update={"plan_id": name, "fingerprint": name, "shards": part, "rows": len(part) * ROWS_PER_SHARD}
-        ).save(work)
+        list(pool.map(plant_shard, range(number_of_shards)))
+    for plan in plans:
+        work.write(layout.plan_rejected_path(plan.plan_id), b"")
+        plan.save(work)
 
 
 def bare_copies(s3: "S3Client") -> float:

@@ -104,7 +104,7 @@ def regioncap_one_thread(case: Case, files: list[bytes]) -> float:
     with set_up_for_pictures():
         started = time.perf_counter()
         for number, planned in enumerate(rows):
-            render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS, lambda data: [])
+            render_row(planned, files[number % DIFFERENT_IMAGES], SETTINGS, lambda row, data: [])
         return time.perf_counter() - started
 
 

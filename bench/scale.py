@@ -191,9 +191,11 @@ def work_seconds(stack: Stack) -> dict[tuple[str, int], float]:
     work = S3Store(stack.s3, "warehouse", f"region_captions/_work/{partition_path(DATE)}")
     (plan_file,) = (entry.path for entry in work.list("plans/") if entry.path.endswith("/plan.json"))
     seconds: dict[tuple[str, int], float] = {}
-    for index, shard_id in enumerate(json.loads(work.read(plan_file))["shards"]):
-        for step, counts in (("render", layout.RENDER_COUNTS), ("caption", layout.CAPTION_COUNTS)):
-            seconds[f"shard.{step}", index] = json.loads(work.read(layout.shard_path(shard_id) + counts))["seconds"]
+    plan = json.loads(work.read(plan_file))
+    for index, shard_id in enumerate(plan["shards"]):
+        for step, counts in (("render", layout.RECEIPTS["render"]), ("caption", layout.CAPTION_COUNTS)):
+            file = layout.plan_shard_path(plan["plan_id"], shard_id) + counts
+            seconds[f"shard.{step}", index] = json.loads(work.read(file))["seconds"]
     published = S3Store(stack.s3, "warehouse", f"region_captions/{partition_path(DATE)}")
     build = json.loads(published.read("_manifest.json"))["build"]
     report = json.loads(published.read(f"{build}/report.json"))

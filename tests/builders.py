@@ -4,18 +4,20 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image, ImageDraw
+from pydantic import BaseModel
 
 from regioncap.ask.requests import first_requests
 from regioncap.config.settings import BuildSettings
 from regioncap.marks.view import content_name
 from regioncap.regions.codes import Code
+from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
 from regioncap.steps.plan import plan_build
 from regioncap.steps.publish import Published, publish_build
@@ -26,9 +28,13 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import current
-from regioncap.work import layout, shard
-from regioncap.work.counts import AskCounts, RenderCounts
+from regioncap.work import layout
+from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import StoredImage, sha256
+from regioncap.work.shard import Shard, parse_lines
+
+Model = TypeVar("Model", bound=BaseModel)
 
 ROOT = Path(__file__).resolve().parents[1]
 DATE = "2026-10-05"
@@ -193,7 +199,7 @@ class Place:
         plan = self.plan(model=model, **{"max_attempts": 1, "max_rejected_ratio": 1, **changes})
         for shard_id in plan.shards:
             render_shard(drop=self.drop, work=self.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
-            self._answer(plan, self.work.sub(layout.shard_path(shard_id)), say)
+            self._answer(plan, Shard(self.work, plan, shard_id), say)
             validate_shard(work=self.work, shard_id=shard_id, plan=plan)
         return publish_build(
             plan=plan, drop=self.drop, work=self.work, partition=self.partition, progress=lambda message: None
@@ -205,24 +211,39 @@ class Place:
         assert manifest is not None
         return self.partition.read(f"{manifest.build}/{name}").decode()
 
-    def _answer(self, plan: Plan, place: Store, say: Callable[[RenderedRow], str]) -> None:
+    def _answer(self, plan: Plan, shard: Shard, say: Callable[[RenderedRow], str]) -> None:
         answers = [
             Completion(key=request.key, text=say(row), finish_reason="stop", prompt_tokens=250, completion_tokens=50)
-            for row in shard.rendered(place)
+            for row in shard.rendered().rows
             for request in first_requests(row, plan)
         ]
-        shard.write_lines(place, f"{layout.ANSWERS}1.jsonl", answers)
+        write_lines(shard.shared, f"{layout.ANSWERS}1.jsonl", answers)
         counts = AskCounts(
             questions=len(answers), kept=0, taken_over=0, asked=len(answers), prompt_tokens=250 * len(answers),
             completion_tokens=50 * len(answers), seconds=0.4 * len(answers), schema_ignored=False,
         )  # fmt: skip
-        place.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
+        shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
 
 
-def rejected_rows(place: Store) -> list[Rejected]:
+def write_lines(store: Store, path: str, rows: Iterable[BaseModel]) -> None:
+    """Write a JSONL file at once."""
+    store.write(path, b"".join(map(line, rows)))
+
+
+def read_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
+    """All rows of a JSONL file."""
+    return list(parse_lines(store.read(path), model, path, ""))
+
+
+def records(shard: Shard) -> list[Record]:
+    """The records of a validated shard."""
+    return list(parse_lines(shard.validated().records, Record, "records", ""))
+
+
+def rejected_rows(shard: Shard) -> list[Rejected]:
     """What a shard's steps rejected."""
     steps = (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)
-    return [row for path in steps for row in shard.read_lines(place, path, Rejected)]
+    return [row for path in steps for row in read_lines(shard.own, path, Rejected)]
 
 
 def planned(model: str = "fake-model", **changes: Any) -> Plan:
@@ -252,25 +273,30 @@ def validated(work: Store, name: str, shards: int = 2, rows: int = 3, **changes:
     The plan's `name` is in every caption, so each name makes another build.
     """
     ids = [f"{name}-{number}" for number in range(shards)]
+    plan = (
+        planned(**{"max_rejected_ratio": 1.0, **changes})
+        .model_copy(
+            update={"fingerprint": name, "rows": shards * (rows + 1), "rejected": 0, "shards": ids}
+            | {"rejected_rows": sha256(b"")}
+        )
+        .with_id()
+    )
     nothing = AskCounts(questions=rows, kept=0, taken_over=0, asked=rows, prompt_tokens=0, completion_tokens=0,
                         seconds=0.0, schema_ignored=False)  # fmt: skip
     for number, shard_id in enumerate(ids):
-        place = work.sub(layout.shard_path(shard_id))
+        shard = Shard(work, plan, shard_id)
         pictures = [encoded(picture(colour=(number % 256, row % 256, 90))) for row in range(rows)]
         for jpeg in pictures:
-            place.write(image_path(content_name(jpeg)), jpeg)
+            shard.shared.write(image_path(content_name(jpeg)), jpeg)
         names = [content_name(jpeg) for jpeg in pictures]
         bad = Rejected(manifest="manifest.jsonl", line=number + 1, id=None, code=Code.NOT_JSON, reason=name, row="x")
-        shard.write_lines(place, layout.RECORDS, [record(row, names[row], f"{name} {row}") for row in range(rows)])
-        shard.write_lines(place, layout.RENDER_REJECTED, [bad])
-        shard.write_lines(place, layout.VALIDATE_REJECTED, [])
-        rendered = RenderCounts(marked=rows, rejected=1, seconds=0.0)
-        place.write(layout.RENDER_COUNTS, rendered.model_dump_json().encode())
-        place.write(layout.CAPTION_COUNTS, nothing.model_dump_json().encode())
-    shard.write_lines(work, layout.plan_rejected_path(name), [])
-    plan = planned(**{"max_rejected_ratio": 1.0, **changes}).model_copy(
-        update={"plan_id": name, "fingerprint": name, "rows": shards * (rows + 1), "rejected": 0, "shards": ids}
-    )
+        stored = shard.shared.list("images/")
+        images = {entry.path: StoredImage(bytes=entry.size, checksum=entry.checksum) for entry in stored}
+        shard.write_rendered([], [bad], images=images, inputs={}, seconds=0.0)
+        made = [record(row, names[row], f"{name} {row}") for row in range(rows)]
+        shard.write_validated(made, [], inputs=shard.rendered().inputs, seconds=0.0)
+        shard.own.write(layout.CAPTION_COUNTS, nothing.model_dump_json().encode())
+    work.write(layout.plan_rejected_path(plan.plan_id), b"")
     plan.save(work)
     return plan
 

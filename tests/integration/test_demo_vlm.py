@@ -17,10 +17,9 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import Endpoint, connect
 from regioncap.work.counts import AskCounts
-from regioncap.work.layout import shard_path
 from regioncap.work.plan import Plan
-from regioncap.work.shard import records
-from tests.builders import Place, rejected_rows
+from regioncap.work.shard import Shard
+from tests.builders import Place, records, rejected_rows
 
 SCENES = 40
 
@@ -44,7 +43,7 @@ def build(place: Place, endpoint: Endpoint, **changes: Any) -> tuple[Plan, AskCo
 
 def scored(place: Place, plan: Plan, truth: dict[str, list[str]]) -> Score:
     """The score over all scenes."""
-    made = records(place.work.sub(shard_path(plan.shards[0])))
+    made = records(Shard(place.work, plan, plan.shards[0]))
     groups = score(truth, [record.model_dump() for record in made]).values()
     total = Score()
     for group in groups:
@@ -73,10 +72,10 @@ def test_at_temperature_zero_the_answers_are_the_same_again(
 ) -> None:
     place, _ = scenes
     first, _ = build(place, demo_vlm)
-    before = records(place.work.sub(shard_path(first.shards[0])))
+    before = records(Shard(place.work, first, first.shards[0]))
     again, counts = build(place, demo_vlm, run_id="again", force_rebuild=True)
     assert counts.asked == SCENES
-    assert records(place.work.sub(shard_path(again.shards[0]))) == before
+    assert records(Shard(place.work, again, again.shards[0])) == before
 
 
 def test_sampling_with_a_seed_works_too(scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint) -> None:
@@ -90,7 +89,7 @@ def test_a_cut_off_answer_is_rejected_with_its_code(
 ) -> None:
     place, _ = scenes
     plan, _ = build(place, demo_vlm, max_tokens=16, answer_format="free_text")
-    codes = {row.code for row in rejected_rows(place.work.sub(shard_path(plan.shards[0])))}
+    codes = {row.code for row in rejected_rows(Shard(place.work, plan, plan.shards[0]))}
     assert codes == {"cut_off"}
 
 

@@ -29,11 +29,11 @@ from regioncap.steps.validate import validate_shard
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm import server
 from regioncap.vlm.client import Completion, Endpoint
-from regioncap.work.layout import ANSWERS, RECORDS, shard_path
+from regioncap.work.layout import ANSWERS, shard_path
 from regioncap.work.plan import Plan
-from regioncap.work.shard import read_lines
+from regioncap.work.shard import Shard
 from tests import processes
-from tests.builders import DATE, ROOT, Place, settings
+from tests.builders import DATE, ROOT, Place, read_lines, settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -161,7 +161,7 @@ def parts(work: S3Store, plan: Plan) -> list[str]:
 
 def record_lines(work: S3Store, plan: Plan) -> list[bytes]:
     validate_shard(work=work, shard_id=plan.shards[0], plan=plan)
-    return work.read(shard_path(plan.shards[0]) + RECORDS).splitlines()
+    return Shard(work, plan, plan.shards[0]).validated().records.splitlines()
 
 
 def wait(condition: Callable[[], object], seconds: float) -> None:

@@ -12,9 +12,8 @@ from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import Endpoint
-from regioncap.work.layout import shard_path
-from regioncap.work.shard import records
-from tests.builders import Place, rejected_rows
+from regioncap.work.shard import Shard
+from tests.builders import Place, records, rejected_rows
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
 
 ROWS = 6
@@ -75,7 +74,7 @@ def test_the_row_ends_in_the_right_place(vlm: FakeVlm, tmp_path: Path, name: str
     plan = place.plan()
     (shard_id,) = plan.shards
     render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
-    shard = place.work.sub(shard_path(shard_id))
+    shard = Shard(place.work, plan, shard_id)
     victim: list[str] = []
     seen: list[None] = []
 

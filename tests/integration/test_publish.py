@@ -105,7 +105,7 @@ def test_a_reader_never_sees_a_torn_mixed_or_missing_build(
     plans = [validated(work, name, shards=2, rows=6, keep_builds=2) for name in names]
     publish_build(plan=plans[0], drop=work, work=work, partition=partition, progress=lambda message: None)
     place = room.uri.removeprefix("s3://warehouse/")
-    task = Task(s3_port, credentials, f"{place}/work", f"{place}/partition", names, GRACE)
+    task = Task(s3_port, credentials, f"{place}/work", f"{place}/partition", [plan.plan_id for plan in plans], GRACE)
     seen: Counter[str] = Counter()
     folders: set[str] = set()
     slowest, too_slow = 0.0, 0

@@ -22,10 +22,10 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm.client import Completion, Endpoint
-from regioncap.work.layout import RECORDS, shard_path
+from regioncap.work.layout import shard_path
 from regioncap.work.plan import Plan
-from regioncap.work.shard import read_lines
-from tests.builders import DATE, ROOT, Place, settings
+from regioncap.work.shard import Shard
+from tests.builders import DATE, ROOT, Place, read_lines, settings
 from tests.fake_vlm import MODEL, Reply, completion, fake_vlm
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def record_lines(work: S3Store, plan: Plan) -> list[bytes]:
     """The records of the plan's only shard, as published."""
     (shard,) = plan.shards
     validate_shard(work=work, shard_id=shard, plan=plan)
-    return work.read(shard_path(shard) + RECORDS).splitlines()
+    return Shard(work, plan, shard).validated().records.splitlines()
 
 
 @pytest.mark.parametrize(

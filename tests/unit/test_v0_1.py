@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.ask.status import BuildStatus
+from regioncap.errors import StepMissingError
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
@@ -15,11 +15,11 @@ from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.warehouse.manifest import Manifest, current
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.claim import Claim
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
-from tests.builders import ROOT, Place, read_whole
+from tests.builders import ROOT, Place, read_lines, read_whole
 from tests.fake_vlm import FakeVlm
 from tests.steps import caption, propose, publish, render, validate
 
@@ -63,11 +63,11 @@ class Kept(Place):
 
 
 def records(partition: Store, manifest: Manifest) -> list[Record]:
-    return [record for entry in manifest.captions for record in shard.read_lines(partition, entry.path, Record)]
+    return [record for entry in manifest.captions for record in read_lines(partition, entry.path, Record)]
 
 
 def rejected(partition: Store, manifest: Manifest) -> list[Rejected]:
-    return shard.read_lines(partition, manifest.rejected.path, Rejected)
+    return read_lines(partition, manifest.rejected.path, Rejected)
 
 
 def captions(found: list[Record]) -> dict[str, list[str]]:
@@ -128,17 +128,18 @@ def test_a_drop_of_then_is_built_anew_whatever_is_asked_again(tmp_path: Path, vl
     assert [row.id for row in rejected(kept.partition, kept.manifest)][:2] == [None, "missing-4"]
 
 
-def test_the_work_of_a_run_of_then_is_gone_on_with(tmp_path: Path, vlm: FakeVlm) -> None:
+def test_a_run_of_then_is_planned_anew_and_nothing_is_asked_again(tmp_path: Path, vlm: FakeVlm) -> None:
     """Between `caption` and `publish` of one run, RegionCap was brought up to date."""
     kept = Kept(tmp_path, FREE_TEXT)
     before = kept.manifest
     plan = Plan.load(kept.work, before.plan_id)
-    at = BuildStatus(kept.work).update(plan.plan_id)
-    assert (at.images, at.questions, at.answers) == (3, 3, 3)
-    caption(kept, plan, vlm)
-    validate(kept, plan)
+    with pytest.raises(StepMissingError, match="clear the shard's render task"):
+        validate(kept, plan)
+    with pytest.raises(StepMissingError, match="clear the run's plan task"):
+        render(kept, plan)
+    now = kept.build_again(vlm, kept.plan_again())
     assert vlm.requests == []
-    assert publish(kept, plan).manifest == before
+    assert captions(now) == captions(records(kept.partition, before))
 
 
 def test_the_build_before_is_gone_back_to_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from regioncap.captions.prompts import AnswerFormat
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Endpoint, Vlm, connect
 from regioncap.vlm.flow import PreparedRequest, ask_all, refuses_all
-from regioncap.work import shard
+from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
 _log = logging.getLogger(__name__)
@@ -100,10 +99,15 @@ async def _ask(
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
         except* Exception as errors:
-            raise errors.exceptions[0] from None
+            raise _first(errors) from None
         finally:
             # On an error too: answers that were paid for are kept.
             await sink.close()
+
+
+def _first(error: Exception) -> Exception:
+    """The first error of groups in groups: what it says of trying again is its own."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _flush_regularly(sink: "CompletionSink") -> None:
@@ -199,10 +203,8 @@ class CompletionSink:
 
     def _write(self, completions: list[Completion]) -> None:
         if completions:
-            # Named by time, so that a person sees the order; the random part keeps two tries apart.
-            part = f"{self._folder}{time.time_ns()}-{uuid.uuid4().hex[:8]}.jsonl"
             try:
-                shard.write_lines(self._store, part, completions)
+                write_part(self._store, self._folder, completions)
             except Exception:
                 self._unwritten += completions
                 raise

@@ -7,9 +7,10 @@ from regioncap.ask.pace import Pace
 from regioncap.ask.requests import first_requests
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
-from regioncap.work import layout, shard
+from regioncap.work import layout
+from regioncap.work.completions import read_part
 from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,14 @@ class BuildStatus:
                 self._read(shard_id, plan)
 
     def _read(self, shard_id: str, plan: Plan) -> None:
-        store = self._work.sub(layout.shard_path(shard_id))
-        version = store.stat(layout.RENDERED).version
+        shard = Shard(self._work, plan, shard_id)
+        version = shard.own.stat(layout.RECEIPTS["render"]).version
         if version != self._versions.get(shard_id):
             self._versions[shard_id] = version
-            # Until this build has marked its images, the rows may be those of one with another caption mode.
-            per_region = plan.settings.caption_mode == "per_region"
-            rows = [row for row in shard.rendered(store) if bool(row.crops) == per_region]
+            rows = list(shard.rendered().rows)
             self._marked[shard_id] = {row.marked for row in rows}
             self._questions[shard_id] = {request.key for row in rows for request in first_requests(row, plan)}
-        for part in store.list(layout.ANSWERS):
+        for part in shard.shared.list(layout.ANSWERS):
             name = f"{shard_id}/{part.path}"
             if name not in self._answers:
-                self._answers[name] = {answer.key for answer in shard.readable_lines(store, part.path, Completion)}
+                self._answers[name] = {answer.key for answer in read_part(shard.shared, part.path)}

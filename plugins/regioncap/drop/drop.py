@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from regioncap.drop.readers.reader import is_utf8
 from regioncap.drop.rows import MAX_PATH_BYTES
 from regioncap.errors import (
     ArchivedError,
+    ChangedError,
+    DropChangedError,
     DropError,
     ForbiddenError,
     LinkError,
@@ -27,7 +29,7 @@ from regioncap.errors import (
 )
 from regioncap.regions.codes import Code
 from regioncap.storage.patience import persist
-from regioncap.storage.store import Store
+from regioncap.storage.store import Entry, Store
 
 Readiness = Literal["marker", "unchanged"]
 
@@ -62,15 +64,30 @@ def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
 
 
 class Files:
-    """The paths of files, as 64-bit hashes: a million take 8 MB."""
+    """The paths of files, as 64-bit hashes, and the files' versions: a million take some 60 MB."""
 
-    def __init__(self, hashes: "array[int]") -> None:
-        self._hashes = array("Q", np.sort(np.frombuffer(hashes, np.uint64)).tobytes())
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        hashes, ends, versions = array("Q"), array("Q"), bytearray()
+        for entry in entries:
+            hashes.append(_path_hash(entry.path))
+            versions += entry.version.encode()
+            ends.append(len(versions))
+        order = np.argsort(np.frombuffer(hashes, np.uint64))
+        self._hashes = array("Q", np.frombuffer(hashes, np.uint64)[order].tobytes())
+        self._places = order.astype(np.uint32)
+        self._ends, self._versions = ends, bytes(versions)
 
     def __contains__(self, path: object) -> bool:
-        wanted = _path_hash(str(path))
-        place = bisect_left(self._hashes, wanted)
-        return place < len(self._hashes) and self._hashes[place] == wanted
+        return self.version(str(path)) is not None
+
+    def version(self, path: str) -> str | None:
+        """The version of the file of this path; None where there is none."""
+        wanted = _path_hash(path)
+        found = bisect_left(self._hashes, wanted)
+        if found == len(self._hashes) or self._hashes[found] != wanted:
+            return None
+        place = int(self._places[found])
+        return self._versions[self._ends[place - 1] if place else 0 : self._ends[place]].decode()
 
 
 def _path_hash(path: str) -> int:
@@ -98,20 +115,23 @@ def contents(drop: Store, input_format: str) -> Contents:
     """
     suffixes = READERS[input_format].suffixes
     manifests: list[str] = []
-    hashes = array("Q")
     digest = hashlib.sha256()
-    for entry in drop.list():
-        hashes.append(_path_hash(entry.path))
-        if entry.path != READY_MARKER:
-            digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
-        if "/" not in entry.path and entry.path.endswith(suffixes):
-            manifests.append(entry.path)
+
+    def noted() -> Iterator[Entry]:
+        for entry in drop.list():
+            if entry.path != READY_MARKER:
+                digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
+            if "/" not in entry.path and entry.path.endswith(suffixes):
+                manifests.append(entry.path)
+            yield entry
+
+    files = Files(noted())
     for name in manifests:
         if not is_utf8(name):
             shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
     if manifests:
-        return Contents(manifests, Files(hashes), digest.hexdigest())
+        return Contents(manifests, files, digest.hexdigest())
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
     names = " or ".join(f"*{suffix}" for suffix in suffixes)
@@ -128,18 +148,24 @@ def path_bytes(drop: Store) -> int:
 
 
 @contextmanager
-def local_copy(drop: Store, manifest: str) -> Iterator[Path]:
-    """The manifest as a temporary local file: it is read twice, and Parquet needs to seek."""
+def local_copy(drop: Store, manifest: str, version: str | None = None) -> Iterator[Path]:
+    """The manifest, in the version that was listed, as a temporary local file: it is read twice, and Parquet seeks.
+
+    Raises DropChangedError.
+    """
     with tempfile.NamedTemporaryFile(prefix="regioncap-manifest-") as copy:
 
         def fill() -> None:
             copy.seek(0)
             copy.truncate()
-            with drop.open(manifest) as stream:
+            with drop.open(manifest, version) as stream:
                 shutil.copyfileobj(stream, copy, 1 << 20)
             copy.flush()
 
-        persist(fill)
+        try:
+            persist(fill)
+        except (ChangedError, NotFoundError) as error:
+            raise changed(manifest, error) from error
         yield Path(copy.name)
 
 
@@ -164,15 +190,23 @@ def read_rows(
         ) from error
 
 
-def read_image(drop: Store, path: str) -> bytes:
-    """An image's bytes.
+def changed(path: str, error: Exception) -> DropChangedError:
+    """The error where a file of the drop is not any more what `plan` has listed."""
+    return DropChangedError(
+        f"the drop changed while it was built: {path} is not as it was when plan listed it ({error}). Put it back as "
+        "it was, or clear the run's plan task and those after it"
+    )
 
-    Raises RowError (image_not_found, image_is_link, image_forbidden, image_archived, image_too_large). What may pass
-    by itself goes up as it is.
+
+def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
+    """An image's bytes, in this version where one is given.
+
+    Raises RowError (image_not_found, image_is_link, image_forbidden, image_archived, image_too_large), and
+    DropChangedError. What may pass by itself goes up as it is.
     """
 
     def read() -> bytes:
-        with drop.open(path) as stream:
+        with drop.open(path, version) as stream:
             # In pieces: room for the largest one, made for each image, costs more than reading it.
             pieces = [stream.read(_PIECE_BYTES)]
             left = MAX_BYTES + 1 - len(pieces[0])
@@ -183,6 +217,8 @@ def read_image(drop: Store, path: str) -> bytes:
 
     try:
         data = persist(read)
+    except ChangedError as error:
+        raise changed(path, error) from error
     except NotFoundError:
         raise RowError(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
     except LinkError:

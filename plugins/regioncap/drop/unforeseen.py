@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from regioncap.errors import PermanentError, RowError, UnforeseenError
+from regioncap.errors import PermanentError, RowError, TransientError, UnforeseenError
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import clean
 from regioncap.regions.records import Rejected, Source
@@ -17,7 +17,7 @@ _ODD_ROWS = 0.01
 _REASON_CHARACTERS = 500
 
 # Passing faults: memory, disks, connections; and what somebody has to change in the set-up.
-_NO_ROWS_FAULT = (MemoryError, OSError, EOFError, PermanentError, sqlite3.Error)
+_NO_ROWS_FAULT = (MemoryError, OSError, EOFError, PermanentError, TransientError, sqlite3.Error)
 # The packages that talk to other machines have errors of their own beside OSError.
 _TRANSPORTS = frozenset(
     {"aiohttp", "boto3", "botocore", "http", "httpcore", "httpx", "httpx2", "s3transfer", "urllib3"}

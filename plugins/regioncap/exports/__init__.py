@@ -10,7 +10,7 @@ from typing import Any
 
 from regioncap.config.settings import EXPORTERS_GROUP, WITHOUT_IMAGES
 from regioncap.exports.coco import coco
-from regioncap.exports.export import Export, ValidatedShard
+from regioncap.exports.export import Export
 from regioncap.exports.hf import hf
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
@@ -19,6 +19,7 @@ from regioncap.extend import Registry, not_callable
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work.plan import Plan
+from regioncap.work.shard import ValidatedShard
 
 Exporter = Callable[[Export], None]
 

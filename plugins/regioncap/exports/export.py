@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from regioncap.config.settings import ExportImages
-from regioncap.errors import BuildIncompleteError, NotFoundError
+from regioncap.errors import NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, marked_image, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import IMAGES
 from regioncap.warehouse.manifest import FileEntry, Manifest
-from regioncap.work import layout, shard
 from regioncap.work.plan import Plan
+from regioncap.work.shard import ValidatedShard
 
 # A file without images has so many records at most: a hundred megabytes or two.
 _RECORDS_PER_FILE = 100_000
@@ -34,23 +34,6 @@ _CHUNK_BYTES = 16 << 20
 _THREADS = 8
 
 MISSING_IMAGES = "missing_images.jsonl"
-
-
-@dataclass(frozen=True)
-class ValidatedShard:
-    """A validated shard: its work area, and what its records file was when the build's records were counted."""
-
-    store: Store
-    rows: int
-    size: int
-    sha256: str
-
-    def read(self) -> bytes:
-        """The records file, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
-        data = shard.read_bytes(self.store, layout.RECORDS)
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise BuildIncompleteError(f"{self.store.uri}/{layout.RECORDS} was written anew while it was published")
-        return data
 
 
 @dataclass(frozen=True)

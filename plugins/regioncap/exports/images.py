@@ -10,11 +10,11 @@ import cv2
 
 from regioncap.drop.drop import read_image
 from regioncap.drop.images import open_image
-from regioncap.errors import NotFoundError, RowError, StepMissingError
+from regioncap.errors import RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.view import content_name, encode
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import content_of
+from regioncap.work.shard import read_marked
 
 # Of an original that has to be written anew: no loss that anybody sees.
 _QUALITY = 95
@@ -45,19 +45,6 @@ class CarriedImage:
     def name(self) -> str:
         """A file name of its own for each content."""
         return f"{content_name(self.data)}.{self.ending}"
-
-
-def read_marked(place: Store, path: str) -> bytes:
-    """A marked image, of a shard or of a build: the very bytes that it is named by. Raises StepMissingError."""
-    try:
-        data = place.read(path)
-    except NotFoundError as error:
-        raise StepMissingError(f"the marked image {error} is missing: clear the shard's render task") from error
-    if not hashlib.sha256(data).hexdigest().startswith(content_of(path) or path):
-        raise StepMissingError(
-            f"the marked image {place.uri}/{path} is not what was rendered: clear the shard's render task"
-        )
-    return data
 
 
 def marked_image(shard: Store, path: str) -> CarriedImage:

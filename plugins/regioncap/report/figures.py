@@ -22,8 +22,9 @@ from regioncap.storage.store import Store
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import Counts, Manifest
 from regioncap.work import layout
-from regioncap.work.counts import load_counts, load_render_counts
+from regioncap.work.counts import load_counts
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import Receipt
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
 REPORT_VERSION = "2.0"
@@ -297,8 +298,8 @@ def make_report(
 
     `work` is rooted at the build's date.
     """
-    stores = [work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
-    render_counts = [item for item in in_order(load_render_counts, stores, _READS_AT_ONCE) if item is not None]
+    stores = [work.sub(layout.plan_shard_path(plan.plan_id, shard_id)) for shard_id in plan.shards]
+    rendered = [item for item in in_order(_render_receipt, stores, _READS_AT_ONCE) if item is not None]
     ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
     warnings = [*unusual]
     if any(item.schema_ignored for item in ask_counts):
@@ -327,7 +328,7 @@ def make_report(
             asked=sum(item.asked for item in ask_counts),
             prompt_tokens=sum(item.prompt_tokens for item in ask_counts),
             completion_tokens=sum(item.completion_tokens for item in ask_counts),
-            rendering_seconds=_seconds(item.seconds for item in render_counts),
+            rendering_seconds=_seconds(item.seconds for item in rendered),
             asking_seconds=_seconds(item.seconds for item in ask_counts),
             publishing_seconds=_seconds([max(0.0, (datetime.now(UTC) - started).total_seconds())]),
             schema_ignored=any(item.schema_ignored for item in ask_counts),
@@ -340,6 +341,10 @@ def make_report(
             **{name: importlib.metadata.version(name) for name in _LIBRARIES},
         },
     )
+
+
+def _render_receipt(store: Store) -> Receipt | None:
+    return informing(store, layout.RECEIPTS["render"], Receipt)
 
 
 def _leading(counts: Counter[str]) -> dict[str, int]:

@@ -13,10 +13,11 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.warehouse.layout import image_path
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.completions import load_completions, published_completions, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard, read_marked
 
 # Requests about the regions of one image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64
@@ -27,17 +28,18 @@ def caption_shard(
 ) -> AskCounts:
     """Ask what has no answer yet. `work` is rooted at the build's date; `progress` is called at each flush.
 
-    Raises VlmSetupError or VlmUnavailableError; the answers that came before are kept.
+    Raises VlmSetupError or VlmUnavailableError, and StepMissingError where rows or marked images are not as `render`
+    wrote them; the answers that came before are kept.
     """
-    store = work.sub(layout.shard_path(shard_id))
-    own = without_refusals(load_completions(store, layout.ANSWERS))
+    shard = Shard(work, plan, shard_id)
+    own = without_refusals(load_completions(shard.shared, layout.ANSWERS))
     published = published_completions(work, plan, shard_id, layout.ANSWERS)
     known = {**published, **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
     taken: dict[str, Completion] = {}
     left: set[str] = set()
-    for item in _items(store, plan):
+    for item in _items(shard, plan):
         questions += 1
         images += item.row is not latest
         latest = item.row
@@ -51,7 +53,9 @@ def caption_shard(
     @lru_cache(_IMAGES_KEPT)
     def image(name: str) -> bytes | Path:
         path = image_path(name)
-        return store.local_path(path) or store.read(path)
+        # A server on this machine may read the file itself: it is looked at here in any case.
+        data = read_marked(shard.shared, path)
+        return shard.shared.local_path(path) or data
 
     def prepare(item: _Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
         request = follow_attempts(
@@ -62,12 +66,14 @@ def caption_shard(
         return PreparedRequest(request, {name: image(name) for name in request.images})
 
     # Made anew, so that of a whole shard only keys are kept.
-    waiting = (item for item in _items(store, plan) if item.key in left) if left else ()
-    sink = CompletionSink(store, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress)
+    waiting = (item for item in _items(shard, plan) if item.key in left) if left else ()
+    sink = CompletionSink(
+        shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress
+    )
     sink.take_over(taken.values(), questions - kept - len(left))
     ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
     counts = sink.counts()
-    store.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
+    shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
 
 
@@ -80,10 +86,10 @@ class _Item:
     key: str
 
 
-def _items(store: Store, plan: Plan) -> Iterator[_Item]:
+def _items(shard: Shard, plan: Plan) -> Iterator[_Item]:
     """All that is to be asked about; of what asks the very same, the first."""
     seen: set[str] = set()
-    for row in shard.rendered(store):
+    for row in shard.rendered().rows:
         for regions in asked_together(row, plan):
             key = caption_request(row, plan, regions, regions).key
             if key not in seen:

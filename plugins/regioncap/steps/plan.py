@@ -5,7 +5,9 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
@@ -46,10 +48,10 @@ def plan_build(
 
     `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
     rows read so far. With nothing to change the plan has no shards and `unchanged` set.
-    Raises DropError where the drop as a whole cannot be built, StorageError where the warehouse cannot be published to,
-    ManifestError where what is published cannot be told, ExtensionError where what a package adds cannot be used,
-    ModelProfileError where the model counts in another way, and UnforeseenError where RegionCap itself seems to be at
-    fault.
+    Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
+    StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
+    ExtensionError where what a package adds cannot be used, ModelProfileError where the model counts in another way,
+    and UnforeseenError where RegionCap itself seems to be at fault.
     """
     for registry, name in extensions(settings):
         registry.get(name)  # what cannot be used stops the run here, before anything is paid for
@@ -68,36 +70,40 @@ def plan_build(
         and not settings.force_rebuild
         and not (published.fingerprint == fingerprint and _is_to_be_mended(partition, published, contents))
     )
-    plan_id = hashlib.sha256(canonical([fingerprint, ask_again])).hexdigest()[:16]
-    shards: list[str] = []
-    sources: dict[str, list[str]] = {}
-    rows = rejected = 0
-    if not unchanged:
-        # Before anything is paid for that could not be published.
-        check_conditional_writes(partition)
-        # With `force_rebuild` no earlier answer is to be found, so none is looked for.
-        looked_for = published is not None and not settings.force_rebuild
-        earlier = load_row_index(work, published.plan_id) if published and looked_for else NO_ROW_INDEX
-        rows, rejected, shards, sources = _write_shards(drop, contents, work, plan_id, settings, earlier, progress)
-    to_propose = [name for name in shards if settings.when_no_boxes == "ask_model" and _lacks_boxes(work, name)]
-    plan = Plan(
-        plan_id=plan_id,
-        date=date,
-        drop_uri=drop.uri,
-        settings=settings,
-        model=model,
-        fingerprint=fingerprint,
-        identity=identity,
-        rows=rows,
-        rejected=rejected,
-        shards=shards,
-        shards_to_propose=to_propose,
-        sources=sources,
-        unchanged=unchanged,
-        ask_again=ask_again,
-        current_build=published.build_id if published else None,
-    )
-    plan.save(work)
+    with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects:
+        if unchanged:
+            written = _Written()
+        else:
+            # Before anything is paid for that could not be published.
+            check_conditional_writes(partition)
+            # With `force_rebuild` no earlier answer is to be found, so none is looked for.
+            looked_for = published is not None and not settings.force_rebuild
+            earlier = load_row_index(work, published.plan_id) if published and looked_for else NO_ROW_INDEX
+            written = _write_shards(drop, contents, work, settings, earlier, rejects, progress)
+        plan = Plan(
+            date=date,
+            drop_uri=drop.uri,
+            settings=settings,
+            model=model,
+            fingerprint=fingerprint,
+            identity=identity,
+            rows=written.rows,
+            rejected=written.rejected,
+            shards=written.shards,
+            shards_to_propose=written.without_boxes if settings.when_no_boxes == "ask_model" else [],
+            sources=written.sources,
+            unchanged=unchanged,
+            ask_again=ask_again,
+            current_build=published.build_id if published else None,
+            rejected_rows=written.rejected_rows.hexdigest(),
+            versions=written.versions,
+        ).with_id()
+        # A plan is there last.
+        if not unchanged:
+            rejects.seek(0)
+            work.write_stream(rejects, layout.plan_rejected_path(plan.plan_id))
+            written.index.save(work, plan.plan_id)
+        plan.save(work)
     return plan
 
 
@@ -108,6 +114,20 @@ def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: d
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
     # The server may take today what it refused then.
     return reason is not None or _was_refused_some(partition, published)
+
+
+@dataclass
+class _Written:
+    """What came of a drop's rows, by shard where it is a shard's."""
+
+    rows: int = 0
+    rejected: int = 0
+    shards: list[str] = field(default_factory=list)
+    without_boxes: list[str] = field(default_factory=list)
+    sources: dict[str, list[str]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    rejected_rows: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    index: RowIndexWriter = field(default_factory=RowIndexWriter)
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
@@ -124,61 +144,59 @@ def _write_shards(
     drop: Store,
     contents: drops.Contents,
     work: Store,
-    plan_id: str,
     settings: BuildSettings,
     earlier: RowIndex,
+    rejects: IO[bytes],
     progress: Callable[[int], None],
-) -> tuple[int, int, list[str], dict[str, list[str]]]:
-    """Returns the number of rows, of rejected rows, the shards' ids in order, and their sources."""
-    rows = rejected = 0
-    shards: list[str] = []
-    sources: dict[str, list[str]] = {}
-    index = RowIndexWriter()
+) -> _Written:
+    """Read the manifests and write the shards, and rejected rows into `rejects`."""
+    written = _Written()
     unforeseen_rows = UnforeseenRows()
     pending: list[PlannedRow] = []
     lines: list[bytes] = []
 
     def finish_shard() -> None:
         shard_id = _write_shard(work, lines)
-        shards.append(shard_id)
-        index.add(shard_id, pending)
-        sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
+        written.shards.append(shard_id)
+        written.index.add(shard_id, pending)
+        written.sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
+        written.versions[shard_id] = shard.write_versions(
+            work.sub(layout.shard_path(shard_id)), [contents.files.version(row.image) for row in pending]
+        )
+        if any(row.bbox is None for row in pending):
+            written.without_boxes.append(shard_id)
         pending.clear()
         lines.clear()
 
     with ExitStack() as stack:
-        copies = {name: stack.enter_context(drops.local_copy(drop, name)) for name in contents.manifests}
+        copies = {
+            name: stack.enter_context(drops.local_copy(drop, name, contents.files.version(name)))
+            for name in contents.manifests
+        }
         shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
-        rejects = stack.enter_context(tempfile.TemporaryFile(prefix="regioncap-rejected-"))
         reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
         for row, text in _checked_rows(copies, settings, reader):
-            rows += 1
+            written.rows += 1
             if isinstance(row, Rejected):
-                rejected += 1
                 unforeseen_rows.note(row)
+                written.rejected += 1
+                written.rejected_rows.update(text)
                 rejects.write(text)
             else:
                 pending.append(row)
                 lines.append(text)
                 if len(pending) == shard_size:
                     finish_shard()
-            progress(rows)
+            progress(written.rows)
         if pending:
             finish_shard()
-        unforeseen_rows.check(rows)
-        if rows == 0:
+        unforeseen_rows.check(written.rows)
+        if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
                 "upload manifests with rows"
             )
-        rejects.seek(0)
-        work.write_stream(rejects, layout.plan_rejected_path(plan_id))
-    index.save(work, plan_id)
-    return rows, rejected, shards, sources
-
-
-def _lacks_boxes(work: Store, shard_id: str) -> bool:
-    return any(row.bbox is None for row in shard.planned(work.sub(layout.shard_path(shard_id))))
+    return written
 
 
 def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:

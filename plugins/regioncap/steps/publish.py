@@ -19,8 +19,6 @@ from regioncap.errors import (
     TooManyRejectedError,
 )
 from regioncap.exports import write_exports
-from regioncap.exports.export import ValidatedShard
-from regioncap.exports.images import read_marked
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
@@ -35,8 +33,9 @@ from regioncap.warehouse.inventory import ListedFile, write_inventory
 from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, build_path, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
 from regioncap.warehouse.whole import problems, told
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
 
 # Copies within a bucket wait for the service, not for us.
@@ -47,6 +46,10 @@ _READS_AT_ONCE = 4
 # Each message is also a sign of life.
 _COPIES_PER_MESSAGE = 2_000
 _SHARDS_PER_MESSAGE = 100
+
+# So many shards whose tasks are to be cleared are named.
+_TOLD = 20
+_CLEAR_ALL = "clear the run's tasks from render on"
 
 
 @dataclass(frozen=True)
@@ -302,32 +305,40 @@ def _gather(
     statistics = Statistics()
     shards: list[ValidatedShard] = []
 
-    def load(shard_id: str) -> tuple[Store, bytes, dict[str, bytes]]:
-        store = work.sub(layout.shard_path(shard_id))
-        refused = {path: shard.read_bytes(store, path) for path in (layout.RENDER_REJECTED, layout.VALIDATE_REJECTED)}
-        return store, shard.read_bytes(store, layout.RECORDS), refused
+    def load(shard_id: str) -> Validated | StepMissingError:
+        try:
+            return Shard(work, plan, shard_id).validated()
+        except StepMissingError as error:
+            return error
 
+    missing: list[StepMissingError] = []
     with rejected_file.open("wb") as rejects:
 
-        def note(store: Store, path: str, data: bytes) -> None:
-            for row in shard.parse_lines(data, Rejected, store, path):
+        def note(data: bytes, where: str) -> None:
+            for row in parse_lines(data, Rejected, where, _CLEAR_ALL):
                 statistics.add_rejected(row)
                 rejects.write(line(row))
 
-        path = layout.plan_rejected_path(plan.plan_id)
-        note(work, path, shard.read_bytes(work, path))
-        for done, (store, data, refused) in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
-            for record in shard.parse_lines(data, Record, store, layout.RECORDS):
+        note(plan_rejected(work, plan), layout.plan_rejected_path(plan.plan_id))
+        for done, loaded in enumerate(in_order(load, plan.shards, _READS_AT_ONCE), start=1):
+            if isinstance(loaded, StepMissingError):
+                missing.append(loaded)
+                continue
+            for record in parse_lines(
+                loaded.records, Record, f"{loaded.held.shard.own.uri}/{layout.RECORDS}", _CLEAR_ALL
+            ):
                 statistics.add(record)
-            shards.append(ValidatedShard(store, data.count(b"\n"), len(data), hashlib.sha256(data).hexdigest()))
-            for path, rejected in refused.items():
-                note(store, path, rejected)
+            shards.append(loaded.held)
+            for path, rejected in loaded.rejected.items():
+                note(rejected, path)
             if done % _SHARDS_PER_MESSAGE == 0:
                 progress(f"{done:,} of {len(plan.shards):,} shards counted")
+    if missing:
+        more = f"; and so for {len(missing) - _TOLD} more shards" if len(missing) > _TOLD else ""
+        raise StepMissingError("; ".join(map(str, missing[:_TOLD])) + more)
     if statistics.counts.rows != plan.rows:
         raise StepMissingError(
-            f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: clear the run's tasks "
-            "from render on"
+            f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: {_CLEAR_ALL}"
         )
     return statistics, [item for item in shards if item.rows]
 
@@ -413,12 +424,18 @@ def _upload(
         data = item.read()
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
         build.write(name, data)
+        noted = item.shard.render_receipt().images
         wanted = {json.loads(text)["image_with_bbox"] for text in data.splitlines()}
-        images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted and entry.size]
+        images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted]
         if missing := len(wanted) - len(images):
             raise StepMissingError(
-                f"{missing} marked images of {item.store.uri} are missing or empty: clear the shard's render task"
+                f"{missing} marked images of {item.store.uri} are missing: {item.shard.clear('render')}"
             )
+        for image in images:
+            # From a folder they pass through here when they are copied.
+            written = noted.get(image.path)
+            if image.checksum is not None and (written is None or not written.is_still(image)):
+                read_marked(item.store, image.path)
         return FileEntry(path=name, rows=item.rows, bytes=item.size, sha256=item.sha256), item.store, images
 
     def images() -> Iterator[tuple[Store, Entry]]:

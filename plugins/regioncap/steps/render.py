@@ -3,34 +3,46 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from regioncap.ask.attempts import refusal_error
+from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
-from regioncap.drop.drop import read_image
-from regioncap.drop.images import open_image, set_up_for_pictures
+from regioncap.drop.detectors import DETECTORS
+from regioncap.drop.drop import changed, read_image
+from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
     AccessDeniedError,
     BoxFormatError,
+    BuildIncompleteError,
     DropChangedError,
     NoRegionError,
+    NotFoundError,
     RowError,
+    StepMissingError,
 )
 from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import content_name, crop_view, decoded_size, encode, mark, seen_scale
 from regioncap.parallel import in_order
 from regioncap.regions import boxes as region_boxes
-from regioncap.regions.boxes import BoxFormat, DroppedBox, GivenBox, suspect_format
+from regioncap.regions.boxes import Box, BoxFormat, DroppedBox, GivenBox, suspect_format
 from regioncap.regions.codes import Code
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
-from regioncap.steps.propose import FindBoxes, proposals
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import image_path
-from regioncap.work import layout, shard
-from regioncap.work.counts import RenderCounts
+from regioncap.vlm.client import Completion
+from regioncap.warehouse.layout import IMAGES, image_path
+from regioncap.work import layout
+from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import StoredImage
+from regioncap.work.shard import ProposedRow, Shard
+
+# From a row that gives no boxes, and its image file's bytes, to boxes in pixels of the image as displayed. Raises
+# RowError.
+FindBoxes = Callable[[PlannedRow, bytes], list[Box]]
 
 # Pillow and OpenCV let go of the interpreter while they work, so threads use all cores. Two per core, since each spends
 # about as long waiting for storage.
@@ -46,21 +58,28 @@ def render_shard(
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
     `drop` and `work` are rooted at the build's date. `progress` gets (rows done, rows in all).
-    Raises BoxFormatError; DropChangedError where an image is gone that was there when the drop was planned;
-    AccessDeniedError where none may be read; StepMissingError where boxes were to be asked for and were not; and
-    UnforeseenError where RegionCap itself seems to be at fault.
+    Raises BoxFormatError; DropChangedError where an image is not as it was when the drop was planned;
+    AccessDeniedError where none may be read; StepMissingError where boxes were to be asked for and were not;
+    BuildIncompleteError where somebody deletes what is written; and UnforeseenError where RegionCap itself seems to be
+    at fault.
     """
     started = time.monotonic()
-    store = work.sub(layout.shard_path(shard_id))
-    rows = shard.planned(store)
-    propose = proposals(plan, store)
+    shard = Shard(work, plan, shard_id)
+    rows, versions = shard.planned(), shard.versions()
+    proposed = shard.proposed()
+    find_boxes = _boxes_found(shard, plan, proposed.rows)
+    sizes: dict[str, int] = {}
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     given: list[GivenBox] = []
     unforeseen_rows = UnforeseenRows()
     with set_up_for_pictures():
-        outcomes = in_order(lambda row: _outcome(drop, store, row, plan.settings, propose), rows, _THREADS)
-        for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
+        versioned = zip(rows, versions, strict=True)
+        outcomes = in_order(
+            lambda item: _outcome(drop, shard.shared, *item, plan.settings, find_boxes), versioned, _THREADS
+        )
+        for done, (row, (outcome, size, written)) in enumerate(zip(rows, outcomes, strict=True), start=1):
+            sizes |= written
             if done <= _SAMPLED_ROWS and size is not None:
                 given += [GivenBox(raw, size) for raw in row.bbox or ()]
             if isinstance(outcome, Rejected):
@@ -72,11 +91,61 @@ def render_shard(
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
     _check_format(given, plan.settings.box_format)
-    shard.write_lines(store, layout.RENDER_REJECTED, rejected)
-    shard.write_lines(store, layout.RENDERED, marked)
-    counts = RenderCounts(marked=len(marked), rejected=len(rejected), seconds=round(time.monotonic() - started, 3))
-    store.write(layout.RENDER_COUNTS, counts.model_dump_json().encode())
+    images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
+    seconds = round(time.monotonic() - started, 3)
+    shard.write_rendered(marked, rejected, images=images, inputs=proposed.inputs, seconds=seconds)
     return len(marked), len(rejected)
+
+
+def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
+    """The marked images that were written with these sizes, as the store lists them. Raises BuildIncompleteError."""
+    found = {entry.path: entry for entry in shared.list(IMAGES) if sizes.get(entry.path) == entry.size}
+    if missing := len(sizes) - len(found):
+        raise BuildIncompleteError(
+            f"{missing} of {len(sizes)} marked images are not in {shared.uri} as they were written: was something "
+            "deleted?"
+        )
+    return {path: StoredImage(bytes=entry.size, checksum=entry.checksum) for path, entry in found.items()}
+
+
+def _boxes_found(shard: Shard, plan: Plan, proposed: Mapping[str, ProposedRow]) -> FindBoxes:
+    """How boxes are found for the rows that give none, by the plan's settings.
+
+    `proposed` says what the model was asked about which row, by the row's id.
+    """
+    settings = plan.settings
+    if settings.when_no_boxes == "reject":
+        return _none_wanted
+    if settings.when_no_boxes == "ask_model":
+        completions = load_completions(shard.shared, layout.PROPOSALS)
+
+        def grounded(row: PlannedRow, data: bytes) -> list[Box]:
+            asked = proposed.get(row.id)
+            if asked is not None and asked.request is None:
+                raise RowError(asked.code, asked.reason)
+            completion = None if asked is None else completions.get(str(asked.request))
+            if completion is None:
+                raise StepMissingError(
+                    f"the model has not been asked for the boxes of row {row.id} yet: {shard.clear('propose')}"
+                )
+            return _grounded(open_image(data, heic=settings.read_heic), completion, settings)
+
+        return grounded
+    detect = DETECTORS[settings.when_no_boxes]
+    # Without colour management: the contours are those of the original pipeline, which knows none.
+    return lambda _, data: detect(open_image(data, heic=settings.read_heic).decode(colour_managed=False))
+
+
+def _none_wanted(row: PlannedRow, data: bytes) -> list[Box]:
+    raise RowError(Code.NO_BOXES, "the row gives no boxes, and when_no_boxes is 'reject'")
+
+
+def _grounded(picture: Picture, completion: Completion, settings: BuildSettings) -> list[Box]:
+    if completion.refused is not None:
+        raise refusal_error(completion)
+    profile, displayed = PROFILES[settings.model_profile], (picture.width, picture.height)
+    assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
+    return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
 
 def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
@@ -108,36 +177,48 @@ def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
 
 
 def _outcome(
-    drop: Store, store: Store, row: PlannedRow, settings: BuildSettings, propose: FindBoxes
-) -> tuple[RenderedRow | Rejected, tuple[int, int] | None]:
-    """What becomes of a row, and its image's size where it is known."""
+    drop: Store, shared: Store, row: PlannedRow, version: str | None, settings: BuildSettings, find_boxes: FindBoxes
+) -> tuple[RenderedRow | Rejected, tuple[int, int] | None, dict[str, int]]:
+    """What becomes of a row, its image's size where it is known, and the bytes of the images that were written."""
     try:
-        rendered, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
+        data = read_image(drop, row.image, version)
+        if version is None:
+            raise _not_listed(drop, row.image)
+        rendered, jpegs = render_row(row, data, settings, find_boxes)
     except Exception as error:
         row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
         if row.listed and row_error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
-            raise DropChangedError(
-                f"the drop changed while it was built: {row.image} was there when plan listed it ({row_error.reason}). "
-                "Put it back, or clear the run's plan task and those after it"
-            ) from error
+            raise changed(row.image, row_error) from error
         if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
             row_error.reason += "; the path has backslashes: write / between folders"
         size = row_error.size if isinstance(row_error, NoRegionError) else None
-        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), size
+        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), size, {}
     for name, jpeg in jpegs.items():
-        store.write(image_path(name), jpeg)
-    return rendered, (rendered.width, rendered.height)
+        shared.write(image_path(name), jpeg)
+    written = {image_path(name): len(jpeg) for name, jpeg in jpegs.items()}
+    return rendered, (rendered.width, rendered.height), written
+
+
+def _not_listed(drop: Store, path: str) -> RowError | DropChangedError:
+    """The error about an image that can be read, and was not there when the drop was planned."""
+    if any(entry.path == path for entry in drop.list(path)):
+        return changed(path, NotFoundError("it was not there"))
+    # Some folders take one name for another.
+    return RowError(
+        Code.IMAGE_NOT_FOUND,
+        "the drop has no file that is called exactly so: look at capital letters, and at how accents are written",
+    )
 
 
 def render_row(
-    row: PlannedRow, data: bytes, settings: BuildSettings, propose: FindBoxes
+    row: PlannedRow, data: bytes, settings: BuildSettings, find_boxes: FindBoxes
 ) -> tuple[RenderedRow, dict[str, bytes]]:
     """Mark one image, given its bytes; returns the row, and the JPEGs for the model by name. Raises RowError."""
     profile, style = PROFILES[settings.model_profile], STYLES[settings.mark_style]
     given, box_format = row.bbox, settings.box_format
     if given is None:
         # Proposals are pixels of the image as displayed, whatever the declared format of given boxes.
-        given, box_format = [region_boxes.as_xywh(box) for box in propose(data)], "xywh"
+        given, box_format = [region_boxes.as_xywh(box) for box in find_boxes(row, data)], "xywh"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
     picture = open_image(data, heic=settings.read_heic)

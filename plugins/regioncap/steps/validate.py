@@ -1,5 +1,6 @@
 """`validate`: take the answers apart, put them through the gates, make records of what passes."""
 
+import time
 from collections.abc import Sequence
 
 from regioncap.ask.attempts import Attempts, follow_attempts
@@ -13,9 +14,10 @@ from regioncap.gates import Answer, run_gates
 from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import image_path
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard
 
 
 def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
@@ -24,17 +26,19 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     Raises StepMissingError where a request has no answer yet, and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
-    store = work.sub(layout.shard_path(shard_id))
-    completions = load_completions(store, layout.ANSWERS)
+    started = time.monotonic()
+    shard = Shard(work, plan, shard_id)
+    rendered = shard.rendered()
+    completions = load_completions(shard.shared, layout.ANSWERS)
     records: list[Record] = []
     rejected: list[Rejected] = []
     unforeseen_rows = UnforeseenRows()
-    for row in shard.rendered(store):
+    for row in rendered.rows:
         all_attempts: list[Attempts] = []
         try:
             all_attempts += (follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan))
             if any(attempts.request is not None for attempts in all_attempts):
-                raise StepMissingError(f"row {row.id} has no answer yet: clear the shard's caption task")
+                raise StepMissingError(f"row {row.id} has no answer yet: {shard.clear('caption')}")
             records.append(make_record(row, all_attempts, plan))
         except Exception as error:
             row_error = error if isinstance(error, RowError) else unforeseen(error, named(row))
@@ -43,8 +47,8 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
             rejected.append(reject(row, row_error, row.id, echoed))
             unforeseen_rows.note(rejected[-1])
     unforeseen_rows.check(len(records) + len(rejected))
-    shard.write_lines(store, layout.VALIDATE_REJECTED, rejected)
-    shard.write_lines(store, layout.RECORDS, records)
+    seconds = round(time.monotonic() - started, 3)
+    shard.write_validated(records, rejected, inputs=rendered.inputs, seconds=seconds)
     return len(records), len(rejected)
 
 

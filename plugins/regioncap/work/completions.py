@@ -1,11 +1,22 @@
 """What the VLM's servers returned for a shard's requests, as it is kept in the work area."""
 
-from collections.abc import Mapping
+import logging
+import re
+import time
+from collections.abc import Iterable, Mapping
 
+from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import sha256
+from regioncap.work.shard import readable_lines
+
+_log = logging.getLogger(__name__)
+
+_HASH_CHARACTERS = 32
+_HASH = re.compile(rf"-([0-9a-f]{{{_HASH_CHARACTERS}}})\.jsonl$")
 
 
 def load_completions(store: Store, folder: str) -> dict[str, Completion]:
@@ -15,11 +26,28 @@ def load_completions(store: Store, folder: str) -> dict[str, Completion]:
     """
     completions: dict[str, Completion] = {}
     for part in list(store.list(folder)):
-        for completion in shard.readable_lines(store, part.path, Completion):
+        for completion in read_part(store, part.path):
             before = completions.get(completion.key)
             if before is None or before.refused is not None or completion.refused is None:
                 completions[completion.key] = completion
     return completions
+
+
+def write_part(store: Store, folder: str, completions: Iterable[Completion]) -> None:
+    """Write completions as a part of its own, named by time, so that a person sees the order, and by what is in it."""
+    data = b"".join(map(line, completions))
+    store.write(f"{folder}{time.time_ns()}-{sha256(data)[:_HASH_CHARACTERS]}.jsonl", data)
+
+
+def read_part(store: Store, path: str) -> list[Completion]:
+    """The completions of a part. What cannot be read, or is not what was written, is not there, and the log says so."""
+    data = store.read(path)
+    named = _HASH.search(path)
+    # 0.1 named its parts by time alone.
+    if named and sha256(data)[:_HASH_CHARACTERS] != named[1]:
+        _log.warning("%s/%s is not what was written: what it answers is asked again", store.uri, path)
+        return []
+    return readable_lines(data, Completion, f"{store.uri}/{path}")
 
 
 def without_refusals(completions: Mapping[str, Completion]) -> dict[str, Completion]:

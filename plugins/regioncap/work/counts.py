@@ -1,25 +1,10 @@
-"""What a shard's tasks counted and how long they took, for the report."""
+"""What a shard's caption task counted and how long it took, for the report; of other tasks their receipts say it."""
 
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.storage.readback import informing
 from regioncap.storage.store import Store
 from regioncap.work import layout
-
-
-class RenderCounts(BaseModel):
-    """What the shard's last render task did, and in how many seconds."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    marked: int
-    rejected: int
-    seconds: float
-
-
-def load_render_counts(store: Store) -> RenderCounts | None:
-    """What the shard's last render task counted; None where that cannot be had."""
-    return informing(store, layout.RENDER_COUNTS, RenderCounts)
 
 
 class AskCounts(BaseModel):

@@ -2,20 +2,26 @@
 
 <work_uri>/dt=<date>/
     _claim.json                     who builds this date, under which number
-    plans/<plan>/plan.json          settings, counts, shards
+    plans/<plan>/plan.json          settings, counts, shards; <plan> is a hash of all that it says
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     plans/<plan>/lineage.parquet    which row is in which shard
     plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
-    shards/<shard>/rows.jsonl       rows to do; <shard> is a hash of this file
-    shards/<shard>/proposals/*.jsonl  raw answers to where things are, for rows without boxes
-    shards/<shard>/images/*.jpg     marked images and crops, named by their content's hash
-    shards/<shard>/rendered.jsonl   what `render` did with each row ...
-    shards/<shard>/render_rejected.jsonl
-    shards/<shard>/render.json      ... and how long it took
-    shards/<shard>/answers/*.jsonl  raw answers, in small parts, named by time
-    shards/<shard>/caption.json     how many questions there were, and how long they took
-    shards/<shard>/records.jsonl    what `validate` made of them ...
-    shards/<shard>/validate_rejected.jsonl
+    plans/<plan>/shards/<shard>/    what this plan's steps made of a shard, and nobody else's
+        proposed.jsonl              which request was about which row without boxes ...
+        propose.json                ... and its receipt
+        rendered.jsonl              what `render` did with each row ...
+        render_rejected.jsonl
+        render.json                 ... and its receipt
+        caption.json                how many questions there were, and how long they took
+        records.jsonl               what `validate` made of the answers ...
+        validate_rejected.jsonl
+        validate.json               ... and its receipt
+    shards/<shard>/                 what all plans with these rows share; all of it is named by what is in it
+        rows.jsonl                  rows to do; <shard> is a hash of this file
+        versions/<hash>.json        the versions of the rows' images, as a plan has listed them
+        proposals/*.jsonl           raw answers to where things are, for rows without boxes
+        images/*.jpg                marked images and crops, named by their content's hash
+        answers/*.jsonl             raw answers, in small parts, named by time and by a hash of what is in them
 <warehouse_uri>/dt=<date>/
     _manifest.json                  the commit point
     build=<id>/manifest.json        what _manifest.json says of this build, for a roll-back
@@ -25,14 +31,18 @@
 CLAIM = "_claim.json"
 
 ROWS = "rows.jsonl"
-RENDERED = "rendered.jsonl"
-RENDER_REJECTED = "render_rejected.jsonl"
-RENDER_COUNTS = "render.json"
 PROPOSALS = "proposals/"
 ANSWERS = "answers/"
+
+PROPOSED = "proposed.jsonl"
+RENDERED = "rendered.jsonl"
+RENDER_REJECTED = "render_rejected.jsonl"
 CAPTION_COUNTS = "caption.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
+
+# Receipts, by the task that writes them last.
+RECEIPTS = {"propose": "propose.json", "render": "render.json", "validate": "validate.json"}
 
 
 def plan_path(plan_id: str) -> str:
@@ -55,6 +65,16 @@ def row_index_path(plan_id: str) -> str:
     return f"plans/{plan_id}/lineage.parquet"
 
 
+def plan_shard_path(plan_id: str, shard_id: str) -> str:
+    """Where a plan's steps write what they make of a shard; relative to the partition's work area."""
+    return f"plans/{plan_id}/shards/{shard_id}/"
+
+
 def shard_path(shard_id: str) -> str:
-    """Relative to the partition's work area."""
+    """What plans share of a shard; relative to the partition's work area."""
     return f"shards/{shard_id}/"
+
+
+def versions_path(digest: str) -> str:
+    """Relative to what plans share of a shard."""
+    return f"versions/{digest}.json"

@@ -1,26 +1,36 @@
 """The plan of a build: what a run is going to do, as every later step reads it."""
 
+import hashlib
+import json
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import StepMissingError
+from regioncap.regions.jsonl import canonical
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.work import layout
+
+# 0.1's ids have 16 characters, and say nothing of what is in a plan.
+_ID_CHARACTERS = 32
 
 
 class Plan(BaseModel):
     """What a run is going to do, as every later step reads it from the work area.
 
-    `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes. `current_build` is
-    the one that was published when the plan was made. `sources` names for a shard those of this build that hold its
-    rows: their answers are taken over.
+    `plan_id` is a hash of all the rest (`with_id`), so a plan never changes: what would be done otherwise is another
+    one. `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes.
+    `rejected_rows` is a hash of the plan's rejected rows, `versions` names for each shard the file with the versions of
+    its images. `current_build` is the build that was published when the plan was made. `sources` names for a shard
+    those of this build that hold its rows: their answers are taken over.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    plan_id: str
+    plan_id: str = ""
     date: str
     drop_uri: str
     settings: BuildSettings
@@ -35,6 +45,13 @@ class Plan(BaseModel):
     unchanged: bool
     ask_again: str
     current_build: str | None = None
+    # Not known to plans of 0.1.
+    rejected_rows: str = ""
+    versions: dict[str, str] = {}
+
+    def with_id(self) -> "Plan":
+        """The plan under the id that belongs to it."""
+        return self.model_copy(update={"plan_id": _hash_of(self.model_dump(mode="json"))})
 
     def save(self, work: Store) -> None:
         """Write the plan into the partition's work area."""
@@ -44,8 +61,18 @@ class Plan(BaseModel):
     def load(cls, work: Store, plan_id: str) -> "Plan":
         """Read the plan back. Raises NotFoundError, and StepMissingError where it is damaged or another version's."""
         path = layout.plan_path(plan_id)
+        remedy = "it is damaged, or was made by another version of RegionCap: clear the run's plan task"
         try:
-            return cls.model_validate_json(work.read(path))
+            data = work.read(path)
+            plan = cls.model_validate_json(data)
         except ValidationError as error:
-            remedy = "it is damaged, or was made by another version of RegionCap: clear the run's plan task"
             raise StepMissingError(unreadable(f"{work.uri}/{path}", error, remedy)) from error
+        if len(plan_id) == _ID_CHARACTERS and not plan.plan_id == plan_id == _hash_of(json.loads(data)):
+            raise StepMissingError(f"{work.uri}/{path} is not what was planned under this id: {remedy}")
+        return plan
+
+
+def _hash_of(content: dict[str, Any]) -> str:
+    """A hash of all that a plan's file says but the id."""
+    said = {name: value for name, value in content.items() if name != "plan_id"}
+    return hashlib.sha256(canonical(said)).hexdigest()[:_ID_CHARACTERS]

@@ -1,103 +1,304 @@
-"""A shard's files in the work area, as rows."""
+"""A shard's files in the work area: what plans share of it, and what this plan's steps have made of it.
+
+What is read is checked: rows by the shard's id, which is a hash of them, all else by the receipt of the step that wrote
+it. What is missing, damaged or of another plan is a StepMissingError, which names the task to clear.
+"""
 
 import io
+import json
 import logging
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from regioncap.errors import NotFoundError, StepMissingError
+from regioncap.errors import BuildIncompleteError, NotFoundError, StepMissingError
+from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import PlannedRow, Record, RenderedRow
+from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
 from regioncap.storage.readback import first_problem, unreadable
 from regioncap.storage.store import Store
 from regioncap.work import layout
+from regioncap.work.plan import Plan
+from regioncap.work.receipts import (
+    AnyReceipt,
+    Receipt,
+    RenderReceipt,
+    StoredImage,
+    ValidateReceipt,
+    load_receipt,
+    sha256,
+    write_all,
+)
 
 _log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Which task writes a file anew.
-_PLAN = "the run's plan task"
-_WRITERS = {
-    layout.RENDERED: "the shard's render task",
-    layout.RENDER_REJECTED: "the shard's render task",
-    layout.RECORDS: "the shard's validate task",
-    layout.VALIDATE_REJECTED: "the shard's validate task",
-}
+_CLEAR_PLAN = "clear the run's plan task, so that it is written anew"
+_VERSIONS = TypeAdapter(list[str | None])
 
 
-def read_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
-    """All rows of a JSONL file. Raises StepMissingError."""
-    return list(iterate_lines(store, path, model))
+class ProposedRow(BaseModel):
+    """The key of the request that asks where things are in a row's image, or a code and a reason why there is none."""
+
+    id: str
+    request: str | None = None
+    code: str = ""
+    reason: str = ""
 
 
-def iterate_lines(store: Store, path: str, model: type[Model]) -> Iterator[Model]:
-    """The rows of a JSONL file, each made when it is asked for: as text they are small. Raises StepMissingError."""
-    return parse_lines(read_bytes(store, path), model, store, path)
+class Proposed(NamedTuple):
+    """What was asked about each row without boxes, by the row's id, and the hash of the file that says so."""
+
+    rows: dict[str, ProposedRow]
+    inputs: dict[str, str]
 
 
-def readable_lines(store: Store, path: str, model: type[Model]) -> list[Model]:
-    """The rows of a JSONL file that can be read, for what can be asked again; the log says where there are others.
-
-    Raises StepMissingError where there is no such file.
+class Rendered(NamedTuple):
+    """The marked rows, and the hash of the file that they are in. Each is made when it is asked for: as text they are
+    small.
     """
+
+    rows: Iterator[RenderedRow]
+    inputs: dict[str, str]
+
+
+class Shard:
+    """A shard of a plan. `shared` is what plans share of it, `own` what this plan's steps make of it."""
+
+    def __init__(self, work: Store, plan: Plan, shard_id: str) -> None:
+        self.shared = work.sub(layout.shard_path(shard_id))
+        self.own = work.sub(layout.plan_shard_path(plan.plan_id, shard_id))
+        self._plan = plan
+        self._id = shard_id
+
+    def planned(self) -> list[PlannedRow]:
+        """The rows as `plan` wrote them. Raises StepMissingError."""
+        data = read_bytes(self.shared, layout.ROWS, _CLEAR_PLAN)
+        if sha256(data)[: len(self._id)] != self._id:
+            raise StepMissingError(f"{self.shared.uri}/{layout.ROWS} is not what was planned: {_CLEAR_PLAN}")
+        return list(parse_lines(data, PlannedRow, f"{self.shared.uri}/{layout.ROWS}", _CLEAR_PLAN))
+
+    def versions(self) -> list[str | None]:
+        """The version of each row's image when the drop was planned; None where it was not there.
+
+        Raises StepMissingError.
+        """
+        digest = self._plan.versions.get(self._id)
+        if digest is None:
+            raise StepMissingError(f"the plan was made by an earlier version of RegionCap: {_CLEAR_PLAN}")
+        path = layout.versions_path(digest)
+        data = read_bytes(self.shared, path, _CLEAR_PLAN)
+        if sha256(data)[: len(digest)] != digest:
+            raise StepMissingError(f"{self.shared.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
+        return _VERSIONS.validate_json(data)
+
+    def proposed(self) -> Proposed:
+        """What `propose` asked. Raises StepMissingError."""
+        if self._id not in self._plan.shards_to_propose:
+            return Proposed({}, {})
+        receipt = self._receipt("propose", Receipt)
+        data = self._checked(receipt, layout.PROPOSED, "propose")
+        rows = parse_lines(data, ProposedRow, f"{self.own.uri}/{layout.PROPOSED}", self.clear("propose"))
+        return Proposed({row.id: row for row in rows}, _noted(receipt, layout.PROPOSED))
+
+    def rendered(self) -> Rendered:
+        """What `render` marked. Raises StepMissingError."""
+        receipt = self.render_receipt()
+        data = self._checked(receipt, layout.RENDERED, "render")
+        return Rendered(
+            parse_lines(data, RenderedRow, f"{self.own.uri}/{layout.RENDERED}", self.clear("render")),
+            _noted(receipt, layout.RENDERED),
+        )
+
+    def validated(self) -> "Validated":
+        """What `publish` reads. Raises StepMissingError where any of it is not this plan's, or not whole."""
+        rendered, validated = self.render_receipt(), self._receipt("validate", ValidateReceipt)
+        if validated.inputs != _noted(rendered, layout.RENDERED):
+            raise StepMissingError(
+                f"{self.own.uri}: validate has read other rows than render wrote: {self.clear('validate')}"
+            )
+        records = self._checked(validated, layout.RECORDS, "validate")
+        rejected = {
+            f"{self.own.uri}/{path}": self._checked(receipt, path, task)
+            for receipt, path, task in (
+                (rendered, layout.RENDER_REJECTED, "render"),
+                (validated, layout.VALIDATE_REJECTED, "validate"),
+            )
+        }
+        held = ValidatedShard(self, records.count(b"\n"), len(records), sha256(records))
+        return Validated(held, records, rejected)
+
+    def render_receipt(self) -> RenderReceipt:
+        """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
+        receipt = self._receipt("render", RenderReceipt)
+        proposed = (
+            _noted(self._receipt("propose", Receipt), layout.PROPOSED)
+            if self._id in self._plan.shards_to_propose
+            else {}
+        )
+        if receipt.inputs != proposed:
+            raise StepMissingError(
+                f"{self.own.uri}: render has read other proposals than propose wrote: {self.clear('render')}"
+            )
+        return receipt
+
+    def write_proposed(self, rows: Iterable[ProposedRow], *, seconds: float) -> None:
+        """Write down what `propose` did."""
+        receipt = Receipt(**self._named(), inputs={}, outputs={}, seconds=seconds)
+        write_all(self.own, layout.RECEIPTS["propose"], receipt, {layout.PROPOSED: _lines(rows)})
+
+    def write_rendered(
+        self,
+        marked: Sequence[RenderedRow],
+        rejected: Sequence[Rejected],
+        *,
+        images: Mapping[str, StoredImage],
+        inputs: dict[str, str],
+        seconds: float,
+    ) -> None:
+        """Write down what `render` did."""
+        receipt = RenderReceipt(
+            **self._named(), inputs=inputs, outputs={}, seconds=seconds, marked=len(marked), rejected=len(rejected),
+            images=dict(images),
+        )  # fmt: skip
+        files = {layout.RENDER_REJECTED: _lines(rejected), layout.RENDERED: _lines(marked)}
+        write_all(self.own, layout.RECEIPTS["render"], receipt, files)
+
+    def write_validated(
+        self, records: Sequence[Record], rejected: Sequence[Rejected], *, inputs: dict[str, str], seconds: float
+    ) -> None:
+        """Write down what `validate` did."""
+        receipt = ValidateReceipt(
+            **self._named(), inputs=inputs, outputs={}, seconds=seconds, records=len(records), rejected=len(rejected)
+        )
+        files = {layout.VALIDATE_REJECTED: _lines(rejected), layout.RECORDS: _lines(records)}
+        write_all(self.own, layout.RECEIPTS["validate"], receipt, files)
+
+    def _named(self) -> dict[str, str]:
+        return {"plan_id": self._plan.plan_id, "identity": self._plan.identity}
+
+    def _receipt(self, task: str, model: type[AnyReceipt]) -> AnyReceipt:
+        return load_receipt(self.own, layout.RECEIPTS[task], model, self._plan, self.clear(task))
+
+    def _checked(self, receipt: Receipt, path: str, task: str) -> bytes:
+        data = read_bytes(self.own, path, self.clear(task))
+        if sha256(data) != receipt.outputs.get(path):
+            raise StepMissingError(f"{self.own.uri}/{path} is not what {task} wrote: {self.clear(task)}")
+        return data
+
+    def clear(self, task: str) -> str:
+        """What to do where something of this shard has to be made anew."""
+        shards = self._plan.shards_to_propose if task == "propose" else self._plan.shards
+        # As Airflow numbers the tasks of shards.
+        number = f" (map index {shards.index(self._id)})" if self._id in shards else ""
+        return f"clear the shard's {task} task{number}, with those after it"
+
+
+@dataclass(frozen=True)
+class ValidatedShard:
+    """A validated shard, and how many records it had, in a file of which size and hash, when it was looked at.
+
+    `store` is where its marked images are, by the paths that the records name.
+    """
+
+    shard: Shard
+    rows: int
+    size: int
+    sha256: str
+
+    @property
+    def store(self) -> Store:
+        """What plans share of the shard."""
+        return self.shard.shared
+
+    def read(self) -> bytes:
+        """The records, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
+        data = read_bytes(self.shard.own, layout.RECORDS, self.shard.clear("validate"))
+        if sha256(data) != self.sha256:
+            raise BuildIncompleteError(f"{self.shard.own.uri}: records were written anew while they were published")
+        return data
+
+
+class Validated(NamedTuple):
+    """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file."""
+
+    held: ValidatedShard
+    records: bytes
+    rejected: dict[str, bytes]
+
+
+def read_marked(shared: Store, path: str) -> bytes:
+    """A marked image, which is named by a hash of it. Raises StepMissingError."""
+    remedy = "clear the shard's render task, with those after it"
+    data = read_bytes(shared, path, remedy)
+    if content_name(data) != PurePosixPath(path).stem:
+        raise StepMissingError(f"{shared.uri}/{path} is not what was marked: {remedy}")
+    return data
+
+
+def plan_rejected(work: Store, plan: Plan) -> bytes:
+    """The rows that `plan` rejected, as JSON lines. Raises StepMissingError."""
+    path = layout.plan_rejected_path(plan.plan_id)
+    data = read_bytes(work, path, _CLEAR_PLAN)
+    if sha256(data) != plan.rejected_rows:
+        raise StepMissingError(f"{work.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
+    return data
+
+
+def readable_lines(data: bytes, model: type[Model], where: str) -> list[Model]:
+    """The rows of a JSONL file's bytes that can be read, for what can be asked again; the log names others."""
     rows: list[Model] = []
     problems: list[str] = []
-    for number, text in _numbered(read_bytes(store, path)):
+    for number, text in _numbered(data):
         try:
             rows.append(model.model_validate_json(text))
         except ValidationError as error:
             problems.append(f"line {number} ({first_problem(error)})")
     if problems:
         _log.warning(
-            "%s/%s: %d of %d lines cannot be read, the first is %s: what they answer is asked again",
-            *(store.uri, path, len(problems), len(problems) + len(rows), problems[0]),
+            "%s: %d of %d lines cannot be read, the first is %s: what they answer is asked again",
+            *(where, len(problems), len(problems) + len(rows), problems[0]),
         )
     return rows
 
 
-def read_bytes(store: Store, path: str) -> bytes:
-    """A whole file of the shard. Raises StepMissingError."""
+def read_bytes(store: Store, path: str, remedy: str) -> bytes:
+    """A whole file. Raises StepMissingError, which ends with `remedy`."""
     try:
         return store.read(path)
-    except NotFoundError as error:
-        raise StepMissingError(
-            f"{error} is missing: clear the shard's earlier tasks, so that they run again"
-        ) from error
+    except NotFoundError:
+        raise StepMissingError(f"{store.uri}/{path} is missing: {remedy}") from None
 
 
-def parse_lines(data: bytes, model: type[Model], store: Store, path: str) -> Iterator[Model]:
-    """The rows of a JSONL file's bytes, which are those of `path` in `store`. Raises StepMissingError."""
+def parse_lines(data: bytes, model: type[Model], where: str, remedy: str) -> Iterator[Model]:
+    """The rows of a JSONL file's bytes. Raises StepMissingError, which ends with `remedy`."""
     for number, text in _numbered(data):
         try:
             row = model.model_validate_json(text)
         except ValidationError as error:
-            remedy = f"clear {_WRITERS.get(path, _PLAN)}, so that it is written anew"
-            raise StepMissingError(unreadable(f"{store.uri}/{path}, line {number},", error, remedy)) from error
+            raise StepMissingError(unreadable(f"{where}, line {number},", error, remedy)) from error
         yield row
+
+
+def write_versions(shared: Store, versions: list[str | None]) -> str:
+    """Write the versions of a shard's images; returns the hash that names the file."""
+    data = json.dumps(versions, separators=(",", ":")).encode()
+    digest = sha256(data)[:32]
+    shared.write(layout.versions_path(digest), data)
+    return digest
+
+
+def _noted(receipt: Receipt, path: str) -> dict[str, str]:
+    return {path: receipt.outputs.get(path, "")}
+
+
+def _lines(rows: Iterable[BaseModel]) -> bytes:
+    return b"".join(map(line, rows))
 
 
 def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
     return ((number, text) for number, text in enumerate(io.BytesIO(data), start=1) if text.strip())
-
-
-def write_lines(store: Store, path: str, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
-    """Write a JSONL file at once."""
-    store.write(path, b"".join(map(line, rows)))
-
-
-def planned(shard: Store) -> list[PlannedRow]:
-    """The shard's rows as `plan` wrote them."""
-    return read_lines(shard, layout.ROWS, PlannedRow)
-
-
-def rendered(shard: Store) -> Iterator[RenderedRow]:
-    """The shard's marked rows as `render` wrote them."""
-    return iterate_lines(shard, layout.RENDERED, RenderedRow)
-
-
-def records(shard: Store) -> list[Record]:
-    """The shard's records as `validate` wrote them."""
-    return read_lines(shard, layout.RECORDS, Record)

@@ -23,7 +23,6 @@ from pycocotools.coco import COCO
 from regioncap.config.settings import OWN_EXPORTS
 from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
-from regioncap.exports.export import ValidatedShard
 from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record
@@ -31,6 +30,8 @@ from regioncap.storage.local import LocalStore
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import FileEntry
 from regioncap.work import layout
+from regioncap.work.receipts import sha256
+from regioncap.work.shard import Shard, ValidatedShard
 from tests.builders import ROOT, Place, encoded, picture, planned
 
 HOSTILE = [
@@ -41,9 +42,6 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-_MARKED: dict[str, bytes] = {}
-
-
 def record(number: int = 0, **changes: Any) -> Record:
     """A record with two regions."""
     return Record(
@@ -51,7 +49,9 @@ def record(number: int = 0, **changes: Any) -> Record:
             "image": f"{number}.jpg", "type": "with_bbox",
             "bbox": [[10, 10, 40, 30], [900, 0, 5, 5], [60, 20.5, 50, 50]],
             "normalized_bbox": [[0.083, 0.125, 0.417, 0.5], [0.5, 0.256, 0.917, 0.881], [0.0, 0.0, 0.0, 0.0]],
-            "result_file": ".", "image_with_bbox": marked_path(number), "valid_bboxes_num": 2, "prompt": "What?",
+            "result_file": ".",
+            "image_with_bbox": image_path(content_name(marked_jpeg(f"id-{number}"))), "valid_bboxes_num": 2,
+            "prompt": "What?",
             "answer": "<region1>: a\n<region2>: b", "id": f"id-{number}", "image_uri": f"s3://drops/{number}.jpg",
             "image_sha256": "0" * 64, "width": 120, "height": 80,
             "regions": [
@@ -113,12 +113,12 @@ class Writer:
         work = LocalStore(self.folder / "work")
         shards = []
         for start in range(0, len(records), shard_size):
-            held = records[start : start + shard_size]
-            shard, data = work.sub(f"shard-{start}"), b"".join(map(line, held))
-            shard.write(layout.RECORDS, data)
+            shard, held = Shard(work, planned(), f"shard-{start}"), records[start : start + shard_size]
+            data = b"".join(map(line, held))
+            shard.own.write(layout.RECORDS, data)
+            shards.append(ValidatedShard(shard, len(held), len(data), sha256(data)))
             for item in held:
-                shard.write(item.image_with_bbox, marked_jpeg(item))
-            shards.append(ValidatedShard(shard, len(held), len(data), hashlib.sha256(data).hexdigest()))
+                shard.shared.write(item.image_with_bbox, marked_jpeg(item.id))
         messages: list[str] = []
         entries = write_exports(
             plan=planned(export_formats=list(names), **changes),
@@ -140,16 +140,8 @@ class Writer:
         return record(number, image=name, image_sha256=hashlib.sha256(data).hexdigest())
 
 
-def marked_path(number: int) -> str:
-    """Where the marked image of a record is: it is named by its content."""
-    data = b"\xff\xd8 marked %d" % number
-    path = image_path(content_name(data))
-    _MARKED[path] = data
-    return path
-
-
-def marked_jpeg(item: Record) -> bytes:
-    return _MARKED[item.image_with_bbox]
+def marked_jpeg(identity: str) -> bytes:
+    return b"\xff\xd8 marked " + identity.encode()
 
 
 @pytest.fixture
@@ -410,7 +402,7 @@ def test_an_original_that_is_gone_or_changed_is_listed_and_its_record_stays(writ
 def test_marked_images_are_those_that_the_model_saw(write: Writer, tmp_path: Path) -> None:
     records = [record(number) for number in range(4)]
     done = write(records, "webdataset", "hf", "parquet", export_images="marked")
-    expected = [marked_jpeg(item) for item in records]
+    expected = [marked_jpeg(item.id) for item in records]
     assert [sample["jpg"] for sample in raw_samples(done)] == expected
     read = opened(done.folder / "exports/hf", tmp_path).cast_column("image", datasets.Image(decode=False))
     assert [image["bytes"] for image in read["image"]] == expected

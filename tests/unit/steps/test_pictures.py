@@ -16,9 +16,10 @@ from regioncap.regions.records import Rejected, RenderedRow
 from regioncap.steps.render import render_shard
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import image_path
-from regioncap.work import layout, shard
+from regioncap.work import layout
 from regioncap.work.plan import Plan
-from tests.builders import ROOT, Place, encoded, picture
+from regioncap.work.shard import Shard
+from tests.builders import ROOT, Place, encoded, picture, read_lines
 
 HEIC = ROOT / "tests" / "data" / "two_colours.heic"
 
@@ -32,9 +33,9 @@ def render(place: Place, plan: Plan) -> tuple[Store, dict[str, RenderedRow], dic
     """The only shard's folder, and its marked and rejected rows by their images."""
     (shard_id,) = plan.shards
     render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
-    folder = place.work.sub(layout.shard_path(shard_id))
-    rejected = {row.row["image"]: row for row in shard.read_lines(folder, layout.RENDER_REJECTED, Rejected)}
-    return folder, {row.image: row for row in shard.rendered(folder)}, rejected
+    shard = Shard(place.work, plan, shard_id)
+    rejected = {row.row["image"]: row for row in read_lines(shard.own, layout.RENDER_REJECTED, Rejected)}
+    return shard.shared, {row.image: row for row in shard.rendered().rows}, rejected
 
 
 @pytest.mark.parametrize("profile", PROFILES)

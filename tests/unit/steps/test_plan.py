@@ -16,10 +16,10 @@ from regioncap.errors import DropError, ExtensionError, UnforeseenError
 from regioncap.regions.records import PlannedRow, Rejected
 from regioncap.steps.plan import MAX_SHARDS
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest, commit
-from regioncap.work import shard
-from regioncap.work.layout import plan_rejected_path, shard_path
+from regioncap.work.layout import plan_rejected_path
 from regioncap.work.plan import Plan
-from tests.builders import DATE, Place
+from regioncap.work.shard import Shard
+from tests.builders import DATE, Place, read_lines
 
 BOXES = [[1, 2, 30, 40]]
 
@@ -30,11 +30,11 @@ def place(tmp_path: Path) -> Place:
 
 
 def rows_of(place: Place, plan: Plan) -> list[list[PlannedRow]]:
-    return [shard.planned(place.work.sub(shard_path(shard_id))) for shard_id in plan.shards]
+    return [Shard(place.work, plan, shard_id).planned() for shard_id in plan.shards]
 
 
 def rejected_of(place: Place, plan: Plan) -> list[Rejected]:
-    return shard.read_lines(place.work, plan_rejected_path(plan.plan_id), Rejected)
+    return read_lines(place.work, plan_rejected_path(plan.plan_id), Rejected)
 
 
 def published(place: Place, plan: Plan) -> None:
@@ -72,7 +72,7 @@ def test_the_plan_knows_which_images_are_there(place: Place) -> None:
 def test_rows_of_a_work_area_that_did_not_know_what_was_listed_are_read(place: Place) -> None:
     old = {"manifest": "m.jsonl", "line": 1, "id": "x", "image": "a.jpg", "type": "with_bbox", "bbox": BOXES}
     place.work.write("rows.jsonl", json.dumps(old).encode())
-    assert [row.listed for row in shard.read_lines(place.work, "rows.jsonl", PlannedRow)] == [False]
+    assert [row.listed for row in read_lines(place.work, "rows.jsonl", PlannedRow)] == [False]
 
 
 @pytest.mark.parametrize("levels", [200, 250, 300, 900, 5000])

@@ -31,10 +31,11 @@ from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Entry, Store
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.warehouse.manifest import Manifest, commit, current, state_of
+from regioncap.work import layout
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged, was_somebody_asked
 from tests.builders import Place, kept_builds, publish_each, read_whole, validated
-from tests.damage import DAMAGE, change, change_lines, damage
+from tests.damage import DAMAGE, change, change_lines, damage, sign_again
 
 NO_TIME = timedelta(0)
 
@@ -159,7 +160,7 @@ def test_whichever_operation_fails_a_reader_sees_the_old_build_or_the_new_one(pl
         except ConnectionError:
             after = read_whole(place.partition)
             manifest, _ = current(place.partition)
-            assert manifest is not None and manifest.plan_id in {"a", "b"}
+            assert manifest is not None and manifest.plan_id in {one.plan_id for one in plans}
             # Only a commit whose answer was lost has published what failed.
             assert after == before or (done and manifest.plan_id == plan.plan_id)
             published = publish(place, plan)
@@ -189,7 +190,7 @@ def test_a_build_that_was_deleted_from_while_it_was_written_is_not_published(pla
     with pytest.raises(BuildIncompleteError, match="3 of 9 files are not in"):
         publish(place, plan, Losing(place.folder / "warehouse" / "dt=2026-10-05"))
     assert current(place.partition) == (None, None)
-    assert publish(place, plan).manifest.plan_id == "a"
+    assert publish(place, plan).manifest.plan_id == plan.plan_id
 
 
 def test_a_marked_image_that_is_gone_from_the_work_area_is_missed_before_the_commit(place: Place) -> None:
@@ -414,7 +415,7 @@ def test_a_roll_back_that_meets_a_publish_is_refused(place: Place) -> None:
     with pytest.raises(CommitRefusedError):
         roll_back(Overtaken(place.folder / "warehouse" / "dt=2026-10-05"), None)
     manifest, _ = current(place.partition)
-    assert manifest is not None and manifest.plan_id == "c"
+    assert manifest is not None and manifest.fingerprint == "c"
 
 
 def test_the_next_run_does_not_build_again_what_was_withdrawn(place: Place) -> None:
@@ -568,28 +569,72 @@ def test_a_staged_build_with_more_fields_is_read(place: Place) -> None:
 
 
 @pytest.mark.parametrize("kind", [*DAMAGE, "missing"])
-@pytest.mark.parametrize("name", ["render.json", "caption.json"])
 def test_what_a_shard_took_is_left_out_of_the_report_where_nobody_knows(
-    place: Place, caplog: pytest.LogCaptureFixture, name: str, kind: str
+    place: Place, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     plan = validated(place.work, "a", shards=2, rows=3)
-    path = place.work.local_path(f"shards/{plan.shards[0]}/{name}")
+    path = place.work.local_path(own_file(plan, "caption.json"))
     if kind == "missing":
         path.unlink()
     else:
         damage(path, kind)
     report = load_report(place.partition, publish(place, plan).manifest)
-    assert report is not None and report.counts.captioned == 6
-    assert report.timings.questions == (3 if name == "caption.json" else 6)
-    assert len([text for text in caplog.messages if f"{plan.shards[0]}/{name}" in text]) == 1
+    assert report is not None and report.counts.captioned == 6 and report.timings.questions == 3
+    assert len([text for text in caplog.messages if f"{plan.shards[0]}/caption.json" in text]) == 1
     # Whether answers could be structured is a part of what is not known: a person may be asked for that.
-    assert bool(report.warnings) == (name == "caption.json")
+    assert report.warnings
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "missing", "of another plan", "of another identity"])
+@pytest.mark.parametrize("task", ["render", "validate"])
+def test_a_receipt_that_does_not_fit_says_which_task_to_clear(place: Place, task: str, kind: str) -> None:
+    plan = validated(place.work, "a", shards=2)
+    path = place.work.local_path(own_file(plan, f"{task}.json"))
+    if kind == "missing":
+        path.unlink()
+    elif kind == "of another plan":
+        change(path, plan_id="b")
+    elif kind == "of another identity":
+        change(path, identity="b")
+    else:
+        damage(path, kind)
+    with pytest.raises(StepMissingError, match=rf"clear the shard's {task} task \(map index 0\)") as said:
+        publish(place, plan)
+    assert "\n" not in str(said.value)
+    assert current(place.partition) == (None, None)
+
+
+def test_all_shards_whose_tasks_are_to_be_cleared_are_named(place: Place) -> None:
+    plan = validated(place.work, "a", shards=30, rows=1)
+    for number in (3, 5, *range(7, 28)):
+        place.work.delete(layout.plan_shard_path(plan.plan_id, plan.shards[number]) + "records.jsonl")
+    with pytest.raises(StepMissingError) as said:
+        publish(place, plan)
+    for number in (3, 5, 7):
+        assert f"clear the shard's validate task (map index {number})" in str(said.value)
+    assert str(said.value).endswith("and so for 3 more shards")
+
+
+@pytest.mark.parametrize("change_of", ["size", "content"])
+def test_a_marked_image_that_is_damaged_is_never_published(place: Place, change_of: str) -> None:
+    plan = validated(place.work, "a", shards=1)
+    damaged = next(iter(place.work.list("shards/a-0/images/")))
+    data = place.work.read(damaged.path)
+    place.work.write(damaged.path, b"" if change_of == "size" else data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(StepMissingError, match=r"images/.*\.jpg is not what was marked: clear the shard's render task"):
+        publish(place, plan)
+    assert current(place.partition) == (None, None)
+
+
+def own_file(plan: Plan, name: str) -> str:
+    """A file that the plan's steps wrote for its first shard."""
+    return layout.plan_shard_path(plan.plan_id, plan.shards[0]) + name
 
 
 def test_what_a_shard_took_with_more_fields_is_read(place: Place) -> None:
     plan = validated(place.work, "a", shards=1, rows=3)
     for name in ("render.json", "caption.json"):
-        change(place.work.local_path(f"shards/{plan.shards[0]}/{name}"), watts=250)
+        change(place.work.local_path(own_file(plan, name)), watts=250)
     report = load_report(place.partition, publish(place, plan).manifest)
     assert report is not None and report.timings.questions == 3 and report.warnings == []
 
@@ -602,20 +647,22 @@ def test_what_a_shard_took_with_more_fields_is_read(place: Place) -> None:
 )  # fmt: skip
 def test_a_damaged_step_says_which_task_to_clear(place: Place, name: str, task: str, kind: str) -> None:
     plan = validated(place.work, "a", shards=1)
-    path = f"plans/{plan.plan_id}/{name}" if name == "rejected.jsonl" else f"shards/{plan.shards[0]}/{name}"
+    path = f"plans/{plan.plan_id}/{name}" if name == "rejected.jsonl" else own_file(plan, name)
     if not place.work.read(path):
-        place.work.write(path, place.work.read(f"shards/{plan.shards[0]}/render_rejected.jsonl"))
+        place.work.write(path, place.work.read(own_file(plan, "render_rejected.jsonl")))
     damage(place.work.local_path(path), kind)
-    with pytest.raises(StepMissingError, match=rf"{path}, line \d+, cannot be read .*: clear the {task} task") as said:
+    with pytest.raises(StepMissingError, match=rf"{path} is not what .*: clear the {task} task") as said:
         publish(place, plan)
     assert "\n" not in str(said.value)
     assert current(place.partition) == (None, None)
 
 
 def test_rows_with_more_fields_are_published_without_them(place: Place) -> None:
+    """Of a newer version that wrote them so, and its receipt too."""
     plan = validated(place.work, "a", shards=1)
-    path = place.work.local_path(f"shards/{plan.shards[0]}/render_rejected.jsonl")
+    path = place.work.local_path(own_file(plan, "render_rejected.jsonl"))
     change_lines(path, seen="twice")
+    sign_again(path)
     manifest = publish(place, plan).manifest
     assert "seen" not in json.loads(place.partition.read(manifest.rejected.path))
 
@@ -783,17 +830,6 @@ def test_a_staged_build_of_the_first_version_is_taken_where_it_was_the_dates_fir
 # ---- what is marked, and what is rejected
 
 
-@pytest.mark.parametrize("harm", [b"", b"\xff\xd8 cut", None], ids=["empty", "cut", "altered"])
-def test_a_marked_image_that_is_not_what_was_rendered_is_never_published(place: Place, harm: bytes | None) -> None:
-    plan = validated(place.work, "a", shards=1)
-    image = next(iter(place.work.list("shards/a-0/images/")))
-    path = place.work.local_path(image.path)
-    path.write_bytes(harm if harm is not None else path.read_bytes()[:-2] + b"xx")
-    with pytest.raises(StepMissingError, match=r"clear the shard's render task"):
-        publish(place, plan)
-    assert current(place.partition) == (None, None)
-
-
 @pytest.mark.parametrize("harm", [b"", b"\xff\xd8 cut"], ids=["empty", "cut"])
 def test_an_export_never_carries_a_marked_image_that_is_not_what_was_rendered(place: Place, harm: bytes) -> None:
     plan = validated(place.work, "a", shards=1, export_formats=["webdataset"], export_images="marked")
@@ -810,13 +846,14 @@ def test_an_export_never_carries_a_marked_image_that_is_not_what_was_rendered(pl
                 place.work.local_path(image.path).write_bytes(harm)
             super().write_stream(stream, path)
 
-    with pytest.raises(StepMissingError, match=rf"{image.path} is not what was rendered: clear the shard's render"):
+    with pytest.raises(StepMissingError, match=rf"{image.path} is not what was marked: clear the shard's render"):
         publish(place, plan, Late(place.folder / "warehouse" / f"dt={place.date}"))
 
 
 def test_exports_say_what_the_record_files_say_or_nothing_is_published(place: Place) -> None:
     plan = validated(place.work, "a", shards=1, export_formats=["parquet"])
-    other = place.work.read("shards/a-0/records.jsonl").replace(b"a 0", b"b 0")
+    path_of_records = f"plans/{plan.plan_id}/shards/a-0/records.jsonl"
+    other = place.work.read(path_of_records).replace(b"a 0", b"b 0")
 
     class Late(LocalStore):
         """A task of another run writes the records anew after they were published."""
@@ -826,10 +863,10 @@ def test_exports_say_what_the_record_files_say_or_nothing_is_published(place: Pl
 
         def write_stream(self, stream: IO[bytes], path: str) -> None:
             if path == "rejected.jsonl":
-                place.work.write("shards/a-0/records.jsonl", other)
+                place.work.write(path_of_records, other)
             super().write_stream(stream, path)
 
-    with pytest.raises(BuildIncompleteError, match=r"records\.jsonl was written anew while it was published"):
+    with pytest.raises(BuildIncompleteError, match="records were written anew while they were published"):
         publish(place, plan, Late(place.folder / "warehouse" / f"dt={place.date}"))
     assert current(place.partition) == (None, None)
 

@@ -23,13 +23,14 @@ from regioncap.errors import (
 )
 from regioncap.regions.codes import Code
 from regioncap.regions.records import PlannedRow, Rejected
+from regioncap.steps import plan as plan_step
 from regioncap.steps import render as render_step
 from regioncap.steps import validate as validate_step
 from regioncap.storage.local import LocalStore
 from regioncap.work import layout
 from regioncap.work.plan import Plan
-from regioncap.work.shard import read_lines
-from tests.builders import Place, broken_rows, encoded, picture
+from regioncap.work.shard import Shard
+from tests.builders import Place, broken_rows, encoded, picture, read_lines
 from tests.fake_vlm import FakeVlm, Reply, answer_well, completion, error
 from tests.steps import ASKING, BOXES, build, caption, jpeg_of, propose, publish, records, rejected, render, validate
 
@@ -120,15 +121,77 @@ def test_rows_nested_too_deep_cost_themselves_and_are_published_as_rejected(plac
 def test_an_image_that_goes_after_it_was_listed_is_never_a_rejected_row(place: Place, gone: list[str]) -> None:
     place.good_rows(10)
     plan = place.plan()
-    kept = {name: (place.drop_folder / name).read_bytes() for name in gone}
+    away = place.folder / "away"
+    away.mkdir()
     for name in gone:
-        (place.drop_folder / name).unlink()
-    with pytest.raises(DropChangedError, match=rf"{gone[0]} was there when plan listed it.*clear") as error:
+        (place.drop_folder / name).rename(away / name)
+    with pytest.raises(DropChangedError, match=rf"{gone[0]} is not as it was when plan listed it.*clear") as error:
         render(place, plan)
     assert not isinstance(error.value, PermanentError)
-    for name, data in kept.items():
-        place.put(name, data)
+    for name in gone:
+        (away / name).rename(place.drop_folder / name)
     render(place, plan)
+
+
+@pytest.mark.parametrize(
+    ("settings", "before"), [({}, "render"), (ASKING, "propose"), (ASKING, "render")], ids=["given", "asking", "asked"]
+)
+def test_an_image_that_changes_after_it_was_listed_is_noticed(
+    place: Place, vlm: FakeVlm, settings: dict[str, Any], before: str
+) -> None:
+    place.good_rows(3)
+    if settings:
+        place.put_rows(*({"image": f"{number}.jpg"} for number in range(3)))
+    plan = place.plan(**settings)
+    if before == "render":
+        propose(place, plan, vlm)
+    place.put("1.jpg", encoded(picture(colour=(1, 2, 3))))
+    with pytest.raises(DropChangedError, match=r"1\.jpg is not as it was .*clear the run's plan task") as error:
+        render(place, plan) if before == "render" else propose(place, plan, vlm)
+    assert not isinstance(error.value, PermanentError)
+    plan = place.plan(**settings)
+    propose(place, plan, vlm)
+    render(place, plan)
+
+
+def test_a_manifest_that_changes_while_it_is_read_is_noticed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.good_rows(3)
+    place.put_rows({"image": "0.jpg", "bbox": BOXES}, name="second.jsonl")
+    counted = plan_step._count_rows
+
+    def late(*arguments: Any) -> int:
+        place.put_rows({"image": "1.jpg", "bbox": BOXES}, name="second.jsonl")
+        return counted(*arguments)
+
+    # What was copied already is one state.
+    monkeypatch.setattr(plan_step, "_count_rows", late)
+    plan = place.plan()
+    monkeypatch.setattr(plan_step, "_count_rows", counted)
+    assert plan.rows == 4
+    listed = plan_step.drops.contents
+
+    def listed_before(drop: Any, form: str) -> Any:
+        contents = listed(drop, form)
+        place.put_rows({"image": "2.jpg", "bbox": [*BOXES, *BOXES]}, name="second.jsonl")
+        return contents
+
+    monkeypatch.setattr(plan_step.drops, "contents", listed_before)
+    with pytest.raises(DropChangedError, match=r"second\.jsonl is not as it was"):
+        place.plan()
+
+
+def test_an_image_whose_name_is_only_taken_for_another_is_not_found(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some folders do not tell capital letters from small ones; a bucket does."""
+    place.good_rows(1)
+    place.put_rows({"image": "0.jpg", "bbox": BOXES}, {"image": "0.JPG", "bbox": BOXES})
+    plan = place.plan()
+    read = render_step.read_image
+    monkeypatch.setattr(render_step, "read_image", lambda drop, path, version: read(drop, path.lower(), version))
+    render(place, plan)
+    (row,) = shard_rejected(place, plan).values()
+    assert (row.code, row.row["image"]) == ("image_not_found", "0.JPG") and "capital letters" in row.reason
 
 
 def test_an_image_that_becomes_a_link_after_it_was_listed_is_never_a_rejected_row(place: Place) -> None:
@@ -150,18 +213,21 @@ def test_a_drop_that_goes_while_it_is_built_is_never_published(place: Place, vlm
         publish(place, plan)
 
 
-def test_an_image_that_comes_after_it_was_planned_is_used(place: Place, vlm: FakeVlm) -> None:
+def test_an_image_that_comes_after_it_was_planned_is_noticed(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     place.put_rows({"image": "0.jpg", "bbox": BOXES}, {"image": "late.jpg", "bbox": BOXES})
     plan = place.plan()
     place.put("late.jpg", encoded(picture()))
+    with pytest.raises(DropChangedError, match=r"late\.jpg .*clear the run's plan task"):
+        render(place, plan)
+    plan = place.plan()
     render(place, plan)
     assert not shard_rejected(place, plan)
 
 
 def shard_rejected(place: Place, plan: Plan) -> dict[str, Rejected]:
     """What `render` rejected, by the row's image."""
-    folders = [place.work.sub(layout.shard_path(shard_id)) for shard_id in plan.shards]
+    folders = [Shard(place.work, plan, shard_id).own for shard_id in plan.shards]
     rows = [row for folder in folders for row in read_lines(folder, layout.RENDER_REJECTED, Rejected)]
     return {row.row["image"]: row for row in rows}
 
@@ -170,10 +236,10 @@ def reading(monkeypatch: pytest.MonkeyPatch, faults: dict[str, Exception]) -> No
     """Reading the image of one of these names raises the error."""
     read = render_step.read_image
 
-    def read_or_fail(drop: LocalStore, path: str) -> bytes:
+    def read_or_fail(drop: LocalStore, path: str, version: str | None) -> bytes:
         if path in faults:
             raise faults[path]
-        return read(drop, path)
+        return read(drop, path, version)
 
     monkeypatch.setattr(render_step, "read_image", read_or_fail)
 
@@ -474,5 +540,5 @@ def test_boxes_of_larger_copies_stop_the_run_without_advice(place: Place) -> Non
 def test_a_shard_whose_marks_are_missing_says_which_task_to_clear(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     plan = place.plan()
-    with pytest.raises(StepMissingError, match="clear the shard's earlier tasks"):
+    with pytest.raises(StepMissingError, match="clear the shard's render task"):
         caption(place, plan, vlm)

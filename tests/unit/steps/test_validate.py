@@ -9,8 +9,8 @@ import pytest
 from regioncap.regions.records import Rejected
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout
-from regioncap.work.shard import read_lines
-from tests.builders import Place, encoded, picture
+from regioncap.work.shard import Shard
+from tests.builders import Place, encoded, picture, read_lines
 from tests.fake_vlm import FakeVlm, Reply, answer_well, completion
 from tests.steps import BOXES, build, caption, jpeg_of, publish, records, rejected, render, validate
 
@@ -153,7 +153,7 @@ def test_ones_own_gate_that_rejects_names_the_rejected_row(
     render(place, plan)
     caption(place, plan, vlm)
     validate(place, plan)
-    (row,) = read_lines(place.work.sub(layout.shard_path(plan.shards[0])), layout.VALIDATE_REJECTED, Rejected)
+    (row,) = read_lines(Shard(place.work, plan, plan.shards[0]).own, layout.VALIDATE_REJECTED, Rejected)
     assert (row.code, row.reason) == ("no_doors", "<region1> is a door")
     assert len(vlm.requests) == 3
     # Only about the door.

@@ -109,7 +109,7 @@ def test_what_is_published_while_leftovers_are_looked_for_is_not_deleted(place: 
     publish_each(place, "a")
     assert collect(Slow(partition_folder(place)), NO_TIME) == []
     manifest, _ = current(place.partition)
-    assert manifest is not None and manifest.plan_id == "d"
+    assert manifest is not None and manifest.fingerprint == "d"
     assert read_whole(place.partition) == manifest.build_id
 
 
