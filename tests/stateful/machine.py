@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.stateful.world import KINDS, ViolationError, World
 
@@ -22,7 +22,9 @@ _TASKS = st.integers(0, 12)
 _REQUESTS = st.one_of(st.integers(0, 9), st.integers(0, 90))
 _KINDS = st.sampled_from(sorted(KINDS))
 _FLAGS = st.sampled_from([True, False])
-_ALL = 100
+_SO_MANY = st.sampled_from([100, 0, 1, 3, 6, 8, 100])
+_APPROVALS = st.sampled_from(["never", "always"])
+_FILES = st.integers(0, 30)
 _HOW = st.sampled_from(["fails", "answer lost", "killed", "killed after"])
 
 
@@ -52,153 +54,115 @@ class Builds(RuleBasedStateMachine):
         self._open.close()
         shutil.rmtree(self._folder)
 
-    @property
-    def _has_runs(self) -> bool:
-        return bool(self.world.runs)
-
-    @property
-    def _has_tasks(self) -> bool:
-        return any(run.runnable() for run in self.world.runs)
-
-    def _waiting(self, number: int) -> int:
-        """A run with tasks that may run."""
-        waiting = [place for place, run in enumerate(self.world.runs) if run.runnable()]
-        return waiting[number % len(waiting)]
-
     @invariant()
     def all_is_as_it_must_be(self) -> None:
         """After every step."""
         self.world.check()
 
-    @rule(
-        kind=_KINDS,
-        approval=st.sampled_from(["never", "never", "always"]),
-        force=st.sampled_from([False, False, True]),
-        tasks=st.sampled_from([_ALL, 0, 2, 5, _ALL]),
-    )
-    def trigger(self, kind: str, approval: str, force: bool, tasks: int) -> None:
-        """A run begins, and so many of its tasks run; the first of three runs is forgotten."""
+    @initialize(kinds=st.permutations(sorted(KINDS)), approval=_APPROVALS, tasks=_SO_MANY)
+    def begin(self, kinds: list[str], approval: str, tasks: int) -> None:
+        """One kind of build is published, and a run of another kind is under way."""
         self._done()
-        if len(self.world.runs) == 3:
-            self.world.runs.pop(0)
-        self.world.trigger(kind, approval, force)
+        self.world.trigger(kinds[0])
+        self.world.go_on(-1)
+        self.world.trigger(kinds[1], approval)
         self.world.go_on(-1, tasks)
 
-    @precondition(lambda self: self._has_tasks)
+    @rule(kind=_KINDS, approval=_APPROVALS, force=st.sampled_from([False, False, True]), tasks=_SO_MANY)
+    def trigger(self, kind: str, approval: str, force: bool, tasks: int) -> None:
+        """A run begins, and so many of its tasks run."""
+        self._done()
+        self._trigger(kind, approval, force)
+        self.world.go_on(-1, tasks)
+
+    @rule(run=_NUMBERS, tasks=_SO_MANY)
+    def go_on(self, run: int, tasks: int) -> None:
+        """So many tasks of a run that may run."""
+        self._done()
+        self.world.go_on(self._waiting(run), tasks)
+
     @rule(run=_NUMBERS, task=_TASKS)
     def a_task(self, run: int, task: int) -> None:
-        """One task of a run."""
+        """One task of a run, not always the first that may run."""
         self._done()
         self.world.step(self._waiting(run), task)
 
-    @precondition(lambda self: self._has_tasks)
-    @rule(run=_NUMBERS)
-    def all_tasks(self, run: int) -> None:
-        """All tasks of a run that may run."""
+    @rule(run=_NUMBERS, task=_TASKS, downstream=_FLAGS, alike=_FLAGS, tasks=_SO_MANY)
+    def clear(self, run: int, task: int, downstream: bool, alike: bool, tasks: int) -> None:
+        """A task is cleared, and so many tasks of the run run then."""
         self._done()
-        self.world.go_on(self._waiting(run))
+        if self.world.runs:
+            self.world.clear(run, task, downstream=downstream, alike=alike)
+            self.world.go_on(run, tasks)
 
-    @precondition(lambda self: self._has_runs)
-    @rule(run=_NUMBERS, task=_TASKS, downstream=_FLAGS, alike=_FLAGS, go_on=_FLAGS)
-    def clear(self, run: int, task: int, downstream: bool, alike: bool, go_on: bool) -> None:
-        """A task is cleared, and the run may go on."""
+    @rule(run=_NUMBERS, task=_TASKS, what=st.sampled_from(["task is success", "run has failed", "run is deleted"]))
+    def by_hand(self, run: int, task: int, what: str) -> None:
+        """A task or a run is marked by hand, whatever it has done."""
         self._done()
-        self.world.clear(run, task, downstream=downstream, alike=alike)
-        self.world.go_on(run, _ALL if go_on else 0)
-
-    @precondition(lambda self: self._has_runs)
-    @rule(run=_NUMBERS, task=_TASKS)
-    def mark_success(self, run: int, task: int) -> None:
-        """A task is marked as a success."""
-        self._done()
-        self.world.mark_success(run, task)
-
-    @precondition(lambda self: self._has_runs)
-    @rule(run=_NUMBERS, how=st.sampled_from(["marked", "deleted"]))
-    def end(self, run: int, how: str) -> None:
-        """A run ends by hand."""
-        self._done()
-        self.world.end(run, how)
+        if not self.world.runs:
+            return
+        if what == "task is success":
+            self.world.mark_success(run, task)
+        else:
+            self.world.end(run, deleted=what == "run is deleted")
 
     @precondition(lambda self: any(run.awaiting() for run in self.world.runs))
-    @rule(run=_NUMBERS, approve=st.sampled_from([True, True, False]))
-    def answer(self, run: int, approve: bool) -> None:
-        """A request is answered."""
+    @rule(run=_NUMBERS, approve=st.sampled_from([True, True, False]), tasks=_SO_MANY)
+    def answer(self, run: int, approve: bool, tasks: int) -> None:
+        """A request is answered, and so many tasks run then."""
         self._done()
         waiting = [place for place, each in enumerate(self.world.runs) if each.awaiting()]
-        self.world.answer(waiting[run % len(waiting)], approve)
+        place = waiting[run % len(waiting)]
+        self.world.answer(place, approve)
+        self.world.go_on(place, tasks)
 
-    @rule()
-    def pause(self) -> None:
-        """A long pause."""
-        self._done()
-        self.world.pause()
-
-    @precondition(lambda self: self._has_tasks)
     @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, how=_HOW)
     def fault(self, run: int, task: int, at: int, how: str) -> None:
         """A request of a task fails, or its worker is killed there."""
         self._done()
         self.world.struck(self._waiting(run), task, at, how)
 
-    @precondition(lambda self: self._has_tasks)
     @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, what=st.integers(0, 6), other=_NUMBERS)
     def meanwhile(self, run: int, task: int, at: int, what: int, other: int) -> None:
         """Something else happens in the middle of a task."""
         self._done()
-        world = self.world
+        world, place = self.world, self._waiting(run)
         happening: Callable[[], None] = [
             lambda: world.go_on(other),
             lambda: world.go_on(other, 1),
             lambda: world.change_image(other, what + other),
             lambda: world.delete_image(other),
             lambda: world.change_manifest(other),
-            world.pause,
-            lambda: world.roll_back(0),
+            lambda: world.end(place, deleted=False),
+            lambda: world.roll_back(other),
         ][what]
-        world.interrupted(self._waiting(run), task, at, happening)
+        world.interrupted(place, task, at, happening)
 
-    @rule(image=_NUMBERS, content=_NUMBERS)
-    def change_image(self, image: int, content: int) -> None:
-        """An image changes."""
+    @rule(what=st.sampled_from(["image", "image", "deleted", "manifest", "again"]), which=_NUMBERS, content=_NUMBERS)
+    def drop_changes(self, what: str, which: int, content: int) -> None:
+        """Something is uploaded, or deleted."""
         self._done()
-        self.world.change_image(image, content)
+        if what == "image":
+            self.world.change_image(which, content)
+        elif what == "deleted":
+            self.world.delete_image(which)
+        elif what == "manifest":
+            self.world.change_manifest(content)
+        else:
+            self.world.upload_again()
 
-    @rule(image=_NUMBERS)
-    def delete_image(self, image: int) -> None:
-        """An image is deleted."""
+    @rule(what=st.sampled_from(["partition deleted", "deleted", "emptied", "touched", "collected"]), file=_FILES)
+    def warehouse_changes(self, what: str, file: int) -> None:
+        """Something is done to what is published."""
         self._done()
-        self.world.delete_image(image)
-
-    @rule(number=st.integers(0, 1))
-    def change_manifest(self, number: int) -> None:
-        """The manifest changes."""
-        self._done()
-        self.world.change_manifest(number)
-
-    @rule()
-    def upload_again(self) -> None:
-        """The same drop, once more."""
-        self._done()
-        self.world.upload_again()
-
-    @rule()
-    def delete_partition(self) -> None:
-        """The partition is deleted."""
-        self._done()
-        self.world.delete_partition()
-
-    @rule(file=st.integers(0, 30), how=st.sampled_from(["deleted", "emptied"]))
-    def delete_published(self, file: int, how: str) -> None:
-        """A published file goes."""
-        self._done()
-        self.world.delete_published(file, how)
-
-    @rule()
-    def touch_manifest(self) -> None:
-        """The manifest is written as it is."""
-        self._done()
-        self.world.touch_manifest()
+        if what == "partition deleted":
+            self.world.delete_partition()
+        elif what == "touched":
+            self.world.touch_manifest()
+        elif what == "collected":
+            self.world.collect()
+        else:
+            self.world.delete_published(file, what)
 
     @rule(which=_NUMBERS)
     def roll_back(self, which: int) -> None:
@@ -206,17 +170,24 @@ class Builds(RuleBasedStateMachine):
         self._done()
         self.world.roll_back(which)
 
-    @rule()
-    def collect(self) -> None:
-        """Old builds are collected."""
-        self._done()
-        self.world.collect()
-
     @rule(kind=_KINDS)
     def settle(self, kind: str) -> None:
         """An undisturbed run puts everything right."""
         self._done()
         self.world.settle(kind)
+
+    def _trigger(self, kind: str, approval: str = "never", force: bool = False) -> None:
+        # The first of three is forgotten, as if it were deleted.
+        del self.world.runs[:-2]
+        self.world.trigger(kind, approval, force)
+
+    def _waiting(self, number: int) -> int:
+        """A run with tasks that may run; a new one where there is none."""
+        waiting = [place for place, run in enumerate(self.world.runs) if run.runnable()]
+        if waiting:
+            return waiting[number % len(waiting)]
+        self._trigger(sorted(KINDS)[number % len(KINDS)])
+        return len(self.world.runs) - 1
 
     def _done(self) -> None:
         self.count.steps += 1

@@ -198,11 +198,11 @@ class World:
             run.state = "running"
             run.schedule()
 
-    def end(self, number: int, how: str) -> None:
+    def end(self, number: int, *, deleted: bool) -> None:
         """A run ends without its tasks' doing: marked as failed by hand, or deleted; no callback is called."""
         run = self._run(number)
         run.state = "failed"
-        if how == "deleted":
+        if deleted:
             self.runs.remove(run)
 
     def answer(self, number: int, approve: bool) -> None:
@@ -304,6 +304,7 @@ class World:
         path = files[which % len(files)]
         self._hurt.update(_BUILD_ID.findall(str(path)))
         self._hurt_at = self._step = self._step + 1
+        self._settled = None
         if how == "emptied":
             path.write_bytes(b"")
         else:
@@ -645,6 +646,7 @@ class World:
         self._images[name] = content
         if content is None:
             (self._drop / name).unlink(missing_ok=True)
+            self._settled = None
         else:
             self._write(self._drop / name, PICTURES[content])
         self._note_state()
@@ -655,6 +657,8 @@ class World:
     def _write(self, path: Path, data: bytes) -> None:
         """A file that is written now, by the world's clock: on a disk, two writes may fall into the same moment."""
         self.requests.now += 1
+        if self._drop in path.parents:
+            self._settled = None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         os.utime(path, (self.requests.now, self.requests.now))
