@@ -60,7 +60,9 @@ def main() -> None:
     seconds = time.perf_counter() - started
     reads = measure_reads(arguments.reads, arguments.seed)
     figures |= {name: reads[name] for name in ("reads", "short_reads", "wrong_rejections")}
-    table = Table(title=f"Safety, seed {arguments.seed}: {figures['steps']:,} steps in {seconds:.0f} s", title_justify="left")
+    table = Table(
+        title=f"Safety, seed {arguments.seed}: {figures['steps']:,} steps in {seconds:.0f} s", title_justify="left"
+    )
     for name in figures:
         table.add_column(name.replace("_", " "), justify="right")
     table.add_row(*(f"{number:,}" for number in figures.values()))

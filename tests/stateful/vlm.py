@@ -1,4 +1,4 @@
-"""A VLM within the process: what it says names the request that it answers, so that every caption can be traced back."""
+"""A VLM within the process: what it says names the request that it answers, so that a caption can be traced back."""
 
 import base64
 import contextlib

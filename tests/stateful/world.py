@@ -29,9 +29,9 @@ from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, Publis
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import PermanentError, RegionCapError
 from regioncap.marks.view import content_name
+from regioncap.steps.publish import commit_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.uri import open_store
-from regioncap.steps.publish import commit_build
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.work.identity import identity_of
 from tests.builders import DATE, encoded, picture
@@ -259,7 +259,7 @@ class World:
             return
         self._demand(
             self._content.get(build) == wanted,
-            f"after an undisturbed run of kind {kind} the current build is of {self._content.get(build)}, not of {wanted}",
+            f"after an undisturbed run of kind {kind}, of {wanted}, the current build is of {self._content.get(build)}",
         )
         gone = self._verify(after)
         self._demand(not gone, f"the images of {gone} are there, and the exports lack them")
@@ -298,7 +298,9 @@ class World:
 
     def delete_published(self, which: int, how: str) -> None:
         """Somebody, or a rule of the bucket, deletes a published file, or leaves it empty."""
-        files = [path for path in sorted(self._partition.rglob("*")) if path.is_file() and path.parent != self._partition]
+        files = [
+            path for path in sorted(self._partition.rglob("*")) if path.is_file() and path.parent != self._partition
+        ]
         if not files:
             return
         path = files[which % len(files)]
@@ -417,8 +419,11 @@ class World:
                 assert question is not None
                 numbers.append(question[0])
                 body = wanted.asked[region["region"]]
-                self._demand(question[1] == body, f"region {region['region']} of {record['id']} has the answer to another "
-                             f"question: {question[1]}, and should have that to {body}")  # fmt: skip
+                self._demand(
+                    question[1] == body,
+                    f"region {region['region']} of {record['id']} has the answer to another question: {question[1]}, "
+                    f"and should have that to {body}",
+                )
         return numbers
 
     def _check_exports(self, manifest: dict[str, Any], kind: str, records: list[dict[str, Any]]) -> list[str]:
@@ -441,9 +446,7 @@ class World:
                 self._check_samples(data, records, missing, KINDS[kind]["export_images"])
         return gone
 
-    def _check_samples(
-        self, data: list[bytes], records: list[dict[str, Any]], missing: list[str], images: str
-    ) -> None:
+    def _check_samples(self, data: list[bytes], records: list[dict[str, Any]], missing: list[str], images: str) -> None:
         members: dict[str, bytes] = {}
         for part in data:
             with tarfile.open(fileobj=io.BytesIO(part)) as tar:
@@ -567,7 +570,9 @@ class World:
     ) -> None:
         manifest = self._manifest()
         if manifest is None or manifest["build_id"] != result["build_id"]:
-            self._demand(not undisturbed, f"{run.run_id} says that it has published {result['build_id']}, which is not current")
+            self._demand(
+                not undisturbed, f"{run.run_id} says that it has published {result['build_id']}, which is not current"
+            )
             return
         build = manifest["build_id"]
         if self._hurt_at < run.planned_at or not result["unchanged"]:
@@ -578,7 +583,10 @@ class World:
         if result["unchanged"]:
             contents = [self._content.get(each) for each in (build, *withdrawn)]
             self._demand(
-                any(content is None or (content[1] == run.kind and content[0] in run.planned_states) for content in contents),
+                any(
+                    content is None or (content[1] == run.kind and content[0] in run.planned_states)
+                    for content in contents
+                ),
                 f"{run.run_id} of kind {run.kind} says that nothing has changed; the current build is of kind {kind}, "
                 f"and of {'the same drop' if state in run.planned_states else 'another drop'}",
             )
@@ -586,7 +594,9 @@ class World:
         if before is None or build != before["build_id"]:
             self.published += 1
         self._demand(kind == run.kind, f"{run.run_id} of kind {run.kind} has published a build of kind {kind}")
-        self._demand(state in run.planned_states, f"{run.run_id} has published a state of the drop that it has not planned")
+        self._demand(
+            state in run.planned_states, f"{run.run_id} has published a state of the drop that it has not planned"
+        )
         settings = self._report(manifest)["settings"]
         self._demand(
             (settings["approval"], settings["force_rebuild"]) == (run.approval, run.force),
@@ -594,8 +604,12 @@ class World:
             f"published says {settings['approval']} and {settings['force_rebuild']}",
         )
         if run.approval == "always":
-            self._demand(build in self._approved, f"{run.run_id} has published {build}, and nobody has approved that one")
-            self._demand(build not in self._rejected, f"{run.run_id} has published {build}, which somebody has rejected")
+            self._demand(
+                build in self._approved, f"{run.run_id} has published {build}, and nobody has approved that one"
+            )
+            self._demand(
+                build not in self._rejected, f"{run.run_id} has published {build}, which somebody has rejected"
+            )
         if not run.force and self._rolled_back_at < run.planned_at:
             again = [each for each in withdrawn if self._content.get(each) == self._content[build]]
             self._demand(not again, f"{run.run_id} has published anew what was withdrawn as {again}")
@@ -619,9 +633,15 @@ class World:
     def _settings(self, kind: str, **changes: Any) -> BuildSettings:
         return BuildSettings(
             **{
-                "drops_uri": f"{self._folder}/drops", "warehouse_uri": f"{self._folder}/warehouse", "shard_size": 2,
-                "temperature": 0, "keep_builds": 3, "max_rejected_ratio": 1, **KINDS[kind], **changes,
-            }  # fmt: skip
+                "drops_uri": f"{self._folder}/drops",
+                "warehouse_uri": f"{self._folder}/warehouse",
+                "shard_size": 2,
+                "temperature": 0,
+                "keep_builds": 3,
+                "max_rejected_ratio": 1,
+                **KINDS[kind],
+                **changes,
+            }
         )
 
     def _plan_id(self, run: Run) -> str | None:
