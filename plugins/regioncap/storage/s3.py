@@ -411,17 +411,17 @@ class _Whole(io.RawIOBase):
         self._body = body
         self._left = size
         self._where = where
+        self._asked_for_more = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        if self._left == 0:
-            return 0
         with self._faults():
-            count: int = self._body.readinto(buffer)  # type: ignore[arg-type]
+            count: int = self._body.readinto(buffer) if self._left else 0  # type: ignore[arg-type]
             self._left -= count
-            if count and self._left == 0:
+            if self._left == 0 and not self._asked_for_more:
+                self._asked_for_more = True
                 self._body.read(1)
         return count
 
