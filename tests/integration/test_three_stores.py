@@ -108,8 +108,8 @@ def test_odd_ways_to_a_file_lead_to_it(expected: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "./a.jpg", "a//b.jpg", "a/./b.jpg", "図" * 342, "x" * 1025, "../a.jpg", "a\\b.jpg", "a\x01.jpg", "\ud800", "", ".",
-        "/", "a/",
+        "./a.jpg", "a//b.jpg", "a/./b.jpg", "図" * 342, "x" * 1025, "../a.jpg", "a\\b.jpg", "a\x01.jpg", "\ud800", "",
+        ".", "/", "a/",
     ],
 )  # fmt: skip
 def test_a_name_that_a_store_cannot_have_is_a_missing_image_in_each(
