@@ -13,10 +13,10 @@ import pytest
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from regioncap.drop.drop import local_copy, read_image
-from regioncap.errors import PermanentError, StorageUnavailableError
+from regioncap.errors import BrokenReadError, PermanentError, StorageUnavailableError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
-from tests.fault_proxy import Cut, Decide, FaultProxy, Flip, Request, fault_proxy
+from tests.fault_proxy import Cut, Decide, FaultProxy, Flip, Request, Shorter, fault_proxy
 from tests.hurry import hurried
 
 if TYPE_CHECKING:
@@ -160,6 +160,26 @@ def test_a_read_gives_all_bytes_as_they_are_or_an_error_that_may_pass(
             assert got == DATA
     assert proxy.faults > faults + 3
     assert not list((tmp_path).rglob(".regioncap-*"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 70_000])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_an_answer_that_says_it_is_whole_and_is_not_is_found_out(
+    way: Callable[[S3Store, S3Store, Path], bytes],
+    size: int,
+    proxy: FaultProxy,
+    store: S3Store,
+    there: S3Store,
+    tmp_path: Path,
+) -> None:
+    there.write("a.bin", DATA[:size])
+    faults = iter([Shorter(size), Shorter(1)])
+    proxy.fault = lambda request, body: next(faults, None) if body and request.reads_an_object else None
+    try:
+        assert way(store, there, tmp_path) == DATA[:size]
+    except BrokenReadError:
+        assert way in (read_at_once, read_without_with, read_in_pieces, read_as_much_as_there_is, read_by_lines,
+                       read_into_a_file, write_on)  # fmt: skip
 
 
 @pytest.mark.parametrize("after", [0, 1, 1000, len(DATA) - 1])

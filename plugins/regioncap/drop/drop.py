@@ -5,9 +5,10 @@ import shutil
 import tempfile
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,9 @@ QUIET_SECONDS = 600.0
 
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
+
+# Where images are refused, so many others are looked at before it is said that none can be read.
+_LOOKED_AT = 20
 
 
 def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
@@ -196,6 +200,28 @@ def changed(path: str, error: Exception) -> DropChangedError:
         f"the drop changed while it was built: {path} is not as it was when plan listed it ({error}). Put it back as "
         "it was, or clear the run's plan task and those after it"
     )
+
+
+def others_can_be_read(drop: Store, refused: Collection[str], read: Iterable[str] = ()) -> bool:
+    """Whether there are images in the drop that can be read now, beside those that were `refused`.
+
+    Those that were `read` a moment ago are looked at first: the right to them may be gone meanwhile.
+    """
+    others = (entry.path for entry in drop.list() if not _is_no_image(entry.path) and entry.path not in refused)
+    return any(_can_be_read(drop, path) for path in islice(chain(islice(read, _LOOKED_AT), others), _LOOKED_AT))
+
+
+def _is_no_image(path: str) -> bool:
+    manifests = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
+    return path == READY_MARKER or ("/" not in path and path.endswith(manifests))
+
+
+def _can_be_read(drop: Store, path: str) -> bool:
+    try:
+        drop.open(path).close()
+    except (NotFoundError, LinkError, ForbiddenError, ArchivedError):
+        return False
+    return True
 
 
 def read_image(drop: Store, path: str, version: str | None = None) -> bytes:

@@ -143,13 +143,9 @@ class S3Store:
         except ClientError as error:
             if not error.response["Error"]["Code"].isdecimal():
                 raise
-            # The answer to a HEAD has no body, so it cannot say why: that to a GET does.
-            try:
-                get(**where, Range="bytes=0-0")["Body"].close()
-            except ClientError as said:
-                if said.response["Error"]["Code"] not in ("InvalidRange", "416"):  # as of an empty object
-                    raise
-            found = head(**where)
+            # The answer to a HEAD has no body, so it cannot say why not: that to a GET does.
+            found = get(**where)
+            found["Body"].close()
         return _entry(path, found["ContentLength"], found["ETag"], found["LastModified"])
 
     def read(self, path: str, version: str | None = None) -> bytes:
@@ -411,17 +407,17 @@ class _Whole(io.RawIOBase):
         self._body = body
         self._left = size
         self._where = where
+        self._asked_for_more = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        if self._left == 0:
-            return 0
         with self._faults():
-            count: int = self._body.readinto(buffer)  # type: ignore[arg-type]
+            count: int = self._body.readinto(buffer) if self._left else 0  # type: ignore[arg-type]
             self._left -= count
-            if count and self._left == 0:
+            if self._left == 0 and not self._asked_for_more:
+                self._asked_for_more = True
                 self._body.read(1)
         return count
 
