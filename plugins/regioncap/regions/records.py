@@ -31,7 +31,7 @@ class PlannedRow(Source):
     """A row whose text is in order. `bbox` is None where the row gives no boxes.
 
     `image` is the path by which the drop's store knows the image, `listed` whether the image was there when the drop
-    was planned.
+    was planned: which version of it, the plan knows.
     """
 
     id: str

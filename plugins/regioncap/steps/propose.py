@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.requests import grounding_request
-from regioncap.drop import drop as drops
+from regioncap.drop.drop import read_listed
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
@@ -51,13 +51,16 @@ def propose_shard(
         if completions:
             return None
         row, version = item
+        data = None
         try:
-            picture = open_image(drops.read_image(drop, row.image, version), heic=plan.settings.read_heic)
-            prepared = _prepare(picture, plan)
+            data = read_listed(drop, row.image, version)
+            prepared = _prepare(open_image(data, heic=plan.settings.read_heic), plan)
         except Exception as error:
-            # Goes up where it is not the row's; else `render` rejects the row for it.
+            # Goes up where it is not the row's.
             fault = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
-            proposed[row.id] = ProposedRow(id=row.id, code=fault.code, reason=fault.reason)
+            # What cannot be read now may be when `render` comes to it; what is in it stays.
+            if data is not None:
+                proposed[row.id] = ProposedRow(id=row.id, code=fault.code, reason=fault.reason)
             return None
         proposed[row.id] = ProposedRow(id=row.id, request=prepared.request.key)
         return None if prepared.request.key in kept or prepared.request.key in published else prepared
@@ -69,7 +72,8 @@ def propose_shard(
     with set_up_for_pictures():
         ask_into(sink, vlm, versioned, prepare, plan.settings.answer_format)
     # In the order of the rows, whatever the order in which they were asked about.
-    shard.write_proposed((proposed[row.id] for row, _ in versioned), seconds=round(time.monotonic() - started, 3))
+    found = [proposed[row.id] for row, _ in versioned if row.id in proposed]
+    shard.write_proposed(found, seconds=round(time.monotonic() - started, 3))
     return sink.counts()
 
 

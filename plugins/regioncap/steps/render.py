@@ -9,7 +9,7 @@ from regioncap.ask.attempts import refusal_error
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.detectors import DETECTORS
-from regioncap.drop.drop import changed, others_can_be_read, read_image
+from regioncap.drop.drop import others_can_be_read, read_listed
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
@@ -17,9 +17,7 @@ from regioncap.errors import (
     AccessDeniedError,
     BoxFormatError,
     BuildIncompleteError,
-    DropChangedError,
     NoRegionError,
-    NotFoundError,
     RowError,
     StepMissingError,
 )
@@ -185,14 +183,9 @@ def _outcome(
 ) -> tuple[RenderedRow | Rejected, tuple[int, int] | None, dict[str, int]]:
     """What becomes of a row, its image's size where it is known, and the bytes of the images that were written."""
     try:
-        data = read_image(drop, row.image, version)
-        if version is None:
-            raise _not_listed(drop, row.image)
-        rendered, jpegs = render_row(row, data, settings, find_boxes)
+        rendered, jpegs = render_row(row, read_listed(drop, row.image, version), settings, find_boxes)
     except Exception as error:
         row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
-        if row.listed and row_error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
-            raise changed(row.image, row_error) from error
         if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
             row_error.reason += "; the path has backslashes: write / between folders"
         size = row_error.size if isinstance(row_error, NoRegionError) else None
@@ -201,17 +194,6 @@ def _outcome(
         shared.write(image_path(name), jpeg)
     written = {image_path(name): len(jpeg) for name, jpeg in jpegs.items()}
     return rendered, (rendered.width, rendered.height), written
-
-
-def _not_listed(drop: Store, path: str) -> RowError | DropChangedError:
-    """The error about an image that can be read, and was not there when the drop was planned."""
-    if any(entry.path == path for entry in drop.list(path)):
-        return changed(path, NotFoundError("it was not there"))
-    # Some folders take one name for another.
-    return RowError(
-        Code.IMAGE_NOT_FOUND,
-        "the drop has no file that is called exactly so: look at capital letters, and at how accents are written",
-    )
 
 
 def render_row(

@@ -67,9 +67,17 @@ class Rendered(NamedTuple):
 
 
 class Shard:
-    """A shard of a plan. `shared` is what plans share of it, `own` what this plan's steps make of it."""
+    """A shard of a plan. `shared` is what plans share of it, `own` what this plan's steps make of it.
+
+    Raises StepMissingError where it is another plan's.
+    """
 
     def __init__(self, work: Store, plan: Plan, shard_id: str) -> None:
+        if shard_id not in plan.shards:
+            raise StepMissingError(
+                f"the plan {plan.plan_id} of {work.uri} has no shard {shard_id}: clear the run's plan task, with those "
+                "after it"
+            )
         self.shared = work.sub(layout.shard_path(shard_id))
         self.own = work.sub(layout.plan_shard_path(plan.plan_id, shard_id))
         self._plan = plan

@@ -108,6 +108,23 @@ def test_a_task_that_somebody_marked_as_a_success_is_named(place: Place, vlm: Fa
     assert current(place.partition) == (None, None)
 
 
+def test_a_shard_that_the_plan_does_not_have_says_which_task_to_clear(place: Place, vlm: FakeVlm) -> None:
+    """The run's plan task was cleared by itself, and has found nothing to do."""
+    plan = place.plan(**A)
+    all_steps(place, plan, vlm)
+    publish(place, plan)
+    again = place.plan(run_id="run-2", **A)
+    assert again.unchanged and Plan.load(place.work, plan.plan_id) == plan
+    one = {"work": place.work, "shard_id": plan.shards[0], "plan": again}
+    for step in (
+        lambda: render_shard(drop=place.drop, progress=lambda done, rows: None, **one),
+        lambda: caption_shard(vlm=endpoint(vlm), progress=lambda at: None, **one),
+        lambda: validate_shard(**one),
+    ):
+        with pytest.raises(StepMissingError, match=r"has no shard .*clear the run's plan task"):
+            step()
+
+
 def alter(path: Path, before: bytes, after: bytes) -> None:
     """Change characters of a file and leave its size as it is."""
     data = path.read_bytes()

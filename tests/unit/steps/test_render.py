@@ -24,6 +24,7 @@ from regioncap.errors import (
 from regioncap.regions.codes import Code
 from regioncap.regions.records import PlannedRow, Rejected
 from regioncap.steps import plan as plan_step
+from regioncap.steps import propose as propose_step
 from regioncap.steps import render as render_step
 from regioncap.steps import validate as validate_step
 from regioncap.storage.local import LocalStore
@@ -154,6 +155,52 @@ def test_an_image_that_changes_after_it_was_listed_is_noticed(
     render(place, plan)
 
 
+def test_an_image_that_is_away_when_the_model_is_asked_is_no_fault_of_its_row(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(2)
+    place.put_rows({"image": "0.jpg"}, {"image": "1.jpg"})
+    plan = place.plan(**ASKING)
+    (place.drop_folder / "1.jpg").rename(place.folder / "away")
+    with pytest.raises(DropChangedError, match=r"1\.jpg is not as it was"):
+        propose(place, plan, vlm)
+    (place.folder / "away").rename(place.drop_folder / "1.jpg")
+    propose(place, plan, vlm)
+    render(place, plan)
+    assert not shard_rejected(place, plan)
+
+
+def test_an_image_that_could_not_be_read_when_the_model_was_asked_is_asked_about_again(
+    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(2)
+    place.put_rows({"image": "0.jpg"}, {"image": "1.jpg"})
+    plan = place.plan(**ASKING)
+    read = propose_step.read_listed
+
+    def forbidden(drop: LocalStore, path: str, version: str | None) -> bytes:
+        if path == "1.jpg":
+            raise FORBIDDEN
+        return read(drop, path, version)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(propose_step, "read_listed", forbidden)
+        propose(place, plan, vlm)
+    with pytest.raises(StepMissingError, match="clear the shard's propose task"):
+        render(place, plan)
+    assert [counts.asked for counts in propose(place, plan, vlm)] == [1]
+    render(place, plan)
+
+
+def test_the_model_is_not_asked_about_an_image_that_was_not_there(place: Place, vlm: FakeVlm) -> None:
+    place.put_rows({"image": "late.jpg"})
+    plan = place.plan(**ASKING)
+    propose(place, plan, vlm)
+    place.put("late.jpg", encoded(picture()))
+    for step in (lambda: propose(place, plan, vlm), lambda: render(place, plan)):
+        with pytest.raises(DropChangedError, match=r"late\.jpg is not as it was"):
+            step()
+    assert vlm.requests == []
+
+
 def test_a_manifest_that_changes_while_it_is_read_is_noticed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.good_rows(3)
     place.put_rows({"image": "0.jpg", "bbox": BOXES}, name="second.jsonl")
@@ -187,8 +234,8 @@ def test_an_image_whose_name_is_only_taken_for_another_is_not_found(
     place.good_rows(1)
     place.put_rows({"image": "0.jpg", "bbox": BOXES}, {"image": "0.JPG", "bbox": BOXES})
     plan = place.plan()
-    read = render_step.read_image
-    monkeypatch.setattr(render_step, "read_image", lambda drop, path, version: read(drop, path.lower(), version))
+    opened = place.drop.open
+    monkeypatch.setattr(place.drop, "open", lambda path, version=None: opened(path.lower(), version))
     render(place, plan)
     (row,) = shard_rejected(place, plan).values()
     assert (row.code, row.row["image"]) == ("image_not_found", "0.JPG") and "capital letters" in row.reason
@@ -234,14 +281,14 @@ def shard_rejected(place: Place, plan: Plan) -> dict[str, Rejected]:
 
 def reading(monkeypatch: pytest.MonkeyPatch, faults: dict[str, Exception]) -> None:
     """Reading the image of one of these names raises the error."""
-    read = render_step.read_image
+    read = render_step.read_listed
 
     def read_or_fail(drop: LocalStore, path: str, version: str | None) -> bytes:
         if path in faults:
             raise faults[path]
         return read(drop, path, version)
 
-    monkeypatch.setattr(render_step, "read_image", read_or_fail)
+    monkeypatch.setattr(render_step, "read_listed", read_or_fail)
 
 
 FORBIDDEN = RowError(Code.IMAGE_FORBIDDEN, "the store does not let this file be read")
