@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-compose prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak bench-scale bench-safety builds gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-compose prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak bench-scale bench-safety builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,7 +111,10 @@ bench-safety: .venv/installed ## What anything can do to builds, in any order, a
 	@$(PY) -m bench.safety $(ARGS)
 
 builds: .venv/installed ## Published builds of the stack that is up: make builds ARGS="list" or "rollback --date YYYY-MM-DD"
-	@$(PY) -m deploy.local.builds $(ARGS)
+	@$(PY) -m deploy.local.builds builds $(ARGS)
+
+verify: .venv/installed ## Is what the stack that is up has published whole, byte for byte: make verify ARGS="YYYY-MM-DD" or "--all"
+	@$(PY) -m deploy.local.builds verify $(ARGS)
 
 gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
 	@$(PY) docs/gallery.py docs/images

@@ -1,4 +1,4 @@
-"""`make builds`: `regioncap builds` in the environment of the embedded stack, while that is up."""
+"""`make builds`, `make verify`: a command of `regioncap` in the environment of the embedded stack, while that is up."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ def main() -> None:
         load_or_create(STATE / "credentials.json"),
         {"REGIONCAP_WAREHOUSE_URI": WAREHOUSE_URI},
     )
-    os.execve(sys.executable, [sys.executable, "-m", "regioncap.cli", "builds", *sys.argv[1:]], variables)
+    os.execve(sys.executable, [sys.executable, "-m", "regioncap.cli", *sys.argv[1:]], variables)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Entry, Store, check_conditional_writes
 from regioncap.warehouse.history import GRACE, Begun, collect, note_fingerprint, succession, withdrawn_builds
 from regioncap.warehouse.inventory import ListedFile, write_inventory
-from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, build_path, partition_path
+from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, MANIFEST, build_path, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
 from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout
@@ -202,7 +202,7 @@ def commit_build(
     published, _ = current(partition)
     if published is not None and published.build_id == staged.manifest.build_id:
         return Published(published, unchanged=False)  # by an earlier try, which could not say so
-    wrong = "the whole partition was deleted" if published is None and staged.begun_under is not None else None
+    wrong = f"{MANIFEST} is gone since" if published is None and staged.begun_under is not None else None
     if wrong is None:
         check_state(partition, staged.manifest, published, staged.begun_under)
         wrong = told(problems(partition, staged.manifest))

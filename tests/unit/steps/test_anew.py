@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.errors import RunError
+from regioncap.errors import RowError, RunError
+from regioncap.exports import images
+from regioncap.exports.images import CarriedImage
+from regioncap.regions.codes import Code
 from regioncap.warehouse.history import roll_back
 from regioncap.warehouse.manifest import Manifest, current
 from tests.builders import Place, encoded, kept_builds, picture, read_whole
@@ -281,3 +284,15 @@ def test_a_build_that_was_gone_back_to_and_is_not_whole_fails_the_run_that_finds
         build(place, vlm, run_id="run-3")
     roll_back(place.partition, second.build_id)
     assert build(place, vlm, run_id="run-4").unchanged
+
+
+def test_an_image_that_is_there_and_cannot_be_carried_is_not_waited_for(
+    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(data: bytes) -> CarriedImage:
+        raise RowError(Code.IMAGE_TOO_LARGE, "too large to be written anew")
+
+    monkeypatch.setattr(images, "_portable", too_large)
+    build(place, vlm, **EXPORTS)
+    assert missing(place) == ["0.jpg", "1.jpg", "2.jpg"]
+    assert place.plan(run_id="run-2", **EXPORTS).unchanged

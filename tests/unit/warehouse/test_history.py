@@ -1,5 +1,6 @@
 """Which builds are gone back to, and which are deleted: what may still become the current one is never touched."""
 
+import json
 import os
 import shutil
 import time
@@ -194,3 +195,47 @@ def test_a_noted_fingerprint_is_that_of_the_build_wherever_it_stands(place: Plac
     assert noted() == {a: "of a", b: "of b"}
     roll_back(place.partition, None)
     assert noted() == {a: "of a", b: "of b"}
+
+
+@pytest.mark.parametrize("field", ["sha256", "bytes", "path"])
+@pytest.mark.parametrize("file", ["captions", "rejected"])
+def test_a_build_whose_own_manifest_says_something_else_of_a_file_is_not_gone_back_to(
+    place: Place, file: str, field: str
+) -> None:
+    """A digit that was flipped on a disk: it can be read all the same."""
+    a, b = publish_each(place, "a", "b")
+    path = partition_folder(place) / f"build={a}" / "manifest.json"
+    kept = json.loads(path.read_bytes())
+    entry = kept[file][0] if file == "captions" else kept[file]
+    entry[field] = entry[field] + 1 if field == "bytes" else entry[field][:-1] + "x"
+    path.write_text(json.dumps(kept))
+    with pytest.raises(RollBackError, match="is not whole any more"):
+        roll_back(place.partition, None)
+    assert read_whole(place.partition) == b
+
+
+@pytest.mark.parametrize("what", ["a commit", "a roll-back"])
+def test_what_meets_a_fingerprint_that_is_being_noted_is_tried_again(place: Place, what: str) -> None:
+    a, b = publish_each(place, "a", "b")
+    noted: list[str] = []
+
+    class Noting(LocalStore):
+        """Another run notes a fingerprint just before the manifest is written."""
+
+        def replace(self, path: str, data: bytes, version: str | None) -> str:
+            if path == "_manifest.json" and not noted:
+                noted.append(b)
+                time.sleep(0.02)
+                note_fingerprint(place.partition, b, "another")
+            return super().replace(path, data, version)
+
+    plan = validated(place.work, "c")
+    staged = stage(place, plan)
+    place.partition = Noting(partition_folder(place))
+    if what == "a commit":
+        commit_staged(place, staged, plan)
+        assert kept_builds(place.partition) == [staged.manifest.build_id, b, a]
+    else:
+        roll_back(place.partition, None)
+        assert kept_builds(place.partition) == [a, b]
+    assert noted
