@@ -30,7 +30,7 @@ from regioncap.warehouse.manifest import Manifest
 from regioncap.warehouse.reader import open_build
 
 _SAMPLE = "2026-10-05"
-_STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.validate", "publish")
+_STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.validate", "approve", "publish")
 _SHOWN_RECORDS = 4
 _PLAIN_EVERY_SECONDS = 10.0
 

@@ -100,6 +100,17 @@ def test_where_no_boxes_are_asked_for_nothing_waits_for_the_gpu_queue_before_mar
     assert {state for (task, _), state in states(run()).items() if task == "propose"} == {"skipped"}
 
 
+def test_a_build_is_published_unasked_where_nobody_wants_to_be_asked_or_nothing_is_unusual(
+    drop: Path, vlm: FakeVlm
+) -> None:
+    assert states(run())[("approve", -1)] == "skipped"
+    first = manifest()
+    done = run(approval="on_warning", mark_style="corners")
+    assert done.state == DagRunState.SUCCESS
+    assert states(done)[("approve", 0)] == "success"
+    assert manifest().build_id != first.build_id
+
+
 def test_a_manual_run_fails_at_once_when_the_drop_is_not_there(vlm: FakeVlm) -> None:
     done = run()
     assert done.state == DagRunState.FAILED

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
@@ -21,8 +22,9 @@ from regioncap.errors import (
 )
 from regioncap.warehouse.manifest import current
 from regioncap.work.claim import Claim, who_holds
+from regioncap.work.layout import staged_path
 from regioncap.work.plan import Plan
-from regioncap.work.staged import was_somebody_asked
+from regioncap.work.staged import Staged, was_somebody_asked
 from tests.builders import DATE, Place, validated
 
 RUN = "region_captions/manual__1"
@@ -35,7 +37,8 @@ class Requests:
         self.kept: dict[int, Any] = {}
 
     def send(self, message: Any) -> Any:
-        return self.kept.setdefault(message.ti_id.int, message)
+        request = HITLDetailRequest.model_validate_json(message.model_dump_json(exclude={"type"}))
+        return self.kept.setdefault(request.ti_id.int, request)
 
 
 @pytest.fixture
@@ -176,7 +179,7 @@ def test_a_build_that_is_rejected_is_not_published(tmp_path: Path, airflow: Requ
     run.approve(0)
     with pytest.raises(BuildRejectedError, match="Ann rejected the build"):
         run.answer(0, "Reject")
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     assert run.current() is None
 
@@ -196,7 +199,7 @@ def test_a_run_that_is_planned_anew_asks_anew_and_an_answer_to_what_it_asked_bef
     # Airflow takes up the first task with what was answered to it.
     with pytest.raises(AirflowSkipException):
         run.answer(0)
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     assert run.current() is None
     run.answer(1)
@@ -222,12 +225,13 @@ def test_a_task_that_asks_again_never_asks_about_what_the_shards_do_not_hold_any
 ) -> None:
     """As where a shard is cleared with what follows, and comes out otherwise."""
     run = Run(tmp_path)
-    run.plan("a")
+    before = run.plan("a")
     run.count()
     run.approve(0)
-    run.plan("b")
-    for work in (tmp_path / "warehouse" / "_work").glob("dt=*"):
-        (work / "plans" / "a" / "staged.json").rename(work / "plans" / "b" / "staged.json")
+    staged = Staged.load(run.place.work, before.plan_id)
+    assert staged is not None
+    now = run.plan("b")
+    run.place.work.write(staged_path(now.plan_id), staged.model_dump_json().encode())
     del run.awaiting[0]
     with pytest.raises(StepMissingError, match="clear the run's task approvals"):
         run.approve(0)
@@ -274,13 +278,13 @@ def test_an_approval_counts_for_the_run_that_asked_alone(tmp_path: Path, airflow
     run.approve(0)
     run.answer(0)
     approved, run.approved = run.approved, []
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     next((tmp_path / "warehouse").glob("dt=*/build=*/report.html")).unlink()
     run.count()
     run.approve(1)
     run.approved = approved
-    with pytest.raises(StepMissingError, match="approved by nobody"):
+    with pytest.raises(StepMissingError, match="nobody has agreed to it; clear the run's task approvals"):
         run.publish()
     assert run.current() is None
 

@@ -1,6 +1,7 @@
 """Runs that get in each other's way, and people who clear and mark tasks: the right build, or none."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,25 @@ BUILD = {"drop_date": DATE, "shard_size": 2, "caption_mode": "joint"}
 EXPERIMENTS = "s3://warehouse/experiments"
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """Three runs: two of one date with other settings, the second of which waits, and one that asks a person."""
+
+    first: str
+    second: str
+    asking: str
+
+
 @pytest.fixture(scope="module")
-def asked(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A run that asks a person, about a drop in which a row is broken. It works while other tests wait."""
+def under_way(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> UnderWay:
+    """All at once, since a run that waits looks once a minute."""
+    upload(rig, tmp_path_factory.mktemp("drop"), DATE, images=4)
+    first = rig.trigger({**BUILD, "mark_style": "box"})
     upload(rig, tmp_path_factory.mktemp("drop"), ASKED_DATE, images=2, broken=1)
     params = {"approval": "always", "warehouse_uri": EXPERIMENTS, "max_rejected_ratio": 0.5, "caption_mode": "joint"}
-    return rig.trigger({"drop_date": ASKED_DATE, **params})
+    asking = rig.trigger({"drop_date": ASKED_DATE, **params})
+    rig.wait(lambda: task(rig, first, "plan")["state"] == "success", 120)
+    return UnderWay(first, rig.trigger({**BUILD, "mark_style": "corners"}), asking)
 
 
 def upload(rig: Rig, folder: Path, date: str, *, images: int, broken: int = 0) -> None:
@@ -55,48 +69,10 @@ def why(rig: Rig, run_id: str, task_id: str, map_index: int = -1) -> str:
     return "\n".join(rig.api.task_log(DAG, run_id, task(rig, run_id, task_id, map_index)))
 
 
-def test_two_runs_of_a_date_with_other_settings_never_mix_whatever_is_cleared_or_marked(
-    rig: Rig, asked: str, tmp_path: Path
+def test_what_is_published_is_the_build_that_a_person_was_asked_about(
+    rig: Rig, under_way: UnderWay, tmp_path: Path
 ) -> None:
-    upload(rig, tmp_path / "drop", DATE, images=4)
-    first = rig.trigger({**BUILD, "mark_style": "box"})
-    rig.wait(lambda: task(rig, first, "plan")["state"] == "success", 120)
-    second = rig.trigger({**BUILD, "mark_style": "corners"})
-    # It waits for the first without holding a worker, and says so.
-    rig.wait(lambda: task(rig, second, "plan")["state"] == "deferred", 120)
-    assert f"is being built by the run {DAG}/{first}" in why(rig, second, "plan")
-    assert rig.finish(first) == "success"
-    of_first = rig.manifest(DATE)
-    assert rig.finish(second) == "success"
-    assert task(rig, second, "plan")["try_number"] == 1, "waiting uses up no try"
-    of_second = whole(rig.store(DATE))
-    assert of_second.identity != of_first.identity
-
-    # Tasks of the first run, run again: the last one alone, and one with what follows.
-    rig.api.clear(DAG, first, "publish", downstream=False)
-    assert rig.finish(first) == "failed"
-    assert f"the run {DAG}/{second} has planned" in why(rig, first, "publish")
-    rig.api.clear(DAG, first, ("shard.validate", 1), downstream=True)
-    assert rig.finish(first) == "failed"
-    assert f"the run {DAG}/{second} has planned" in why(rig, first, "shard.validate", 1)
-    assert whole(rig.store(DATE)) == of_second
-
-    # A third run, of whose tasks one is marked as done that never ran.
-    third = rig.trigger({**BUILD, "mark_style": "spotlight"})
-    rig.wait(lambda: "map_index" in task(rig, third, "shard.validate", 1), 120)
-    rig.api.mark_success(DAG, third, "shard.validate", 1)
-    assert rig.finish(third) == "failed"
-    assert "validate" in why(rig, third, "publish")
-    assert whole(rig.store(DATE)) == of_second
-    rig.api.clear(DAG, third, ("shard.validate", 1), downstream=True)
-    assert rig.finish(third) == "success"
-    of_third = whole(rig.store(DATE))
-    assert of_third.identity not in (of_first.identity, of_second.identity)
-    assert of_third.counts == of_first.counts
-
-
-def test_what_is_published_is_the_build_that_a_person_was_asked_about(rig: Rig, asked: str, tmp_path: Path) -> None:
-    partition = S3Store(rig.stack.s3, "warehouse", f"experiments/dt={ASKED_DATE}")
+    asked, partition = under_way.asking, S3Store(rig.stack.s3, "warehouse", f"experiments/dt={ASKED_DATE}")
     rig.wait(lambda: rig.tasks(asked).get("approve") == ["awaiting_input"], 240)
     before = rig.api.request(DAG, asked, "approve", 0)
     assert "| 3 | 2 | 1 |" in before["body"]
@@ -123,3 +99,38 @@ def test_what_is_published_is_the_build_that_a_person_was_asked_about(rig: Rig, 
     assert published.build_id in now["subject"] and published.counts.rejected == 0
     # It lies in another place than the asset's, whose followers are not told of it.
     assert rig.events(ASKED_DATE) == []
+
+
+def test_two_runs_of_a_date_with_other_settings_never_mix_whatever_is_cleared_or_marked(
+    rig: Rig, under_way: UnderWay
+) -> None:
+    first, second = under_way.first, under_way.second
+    assert rig.finish(first) == "success"
+    assert rig.finish(second) == "success"
+    # It waited for the first one, and said so.
+    assert f"is being built by the run {DAG}/{first}" in why(rig, second, "plan")
+    assert task(rig, second, "plan")["try_number"] == 1, "waiting uses up no try"
+    of_second = whole(rig.store(DATE))
+    (of_first,) = of_second.history
+    assert of_second.fingerprint != of_first.fingerprint
+
+    # Tasks of the first run, run again: the last one alone, and one with what follows.
+    rig.api.clear(DAG, first, "publish", downstream=False)
+    assert rig.finish(first) == "failed"
+    assert f"the run {DAG}/{second} has planned" in why(rig, first, "publish")
+    rig.api.clear(DAG, first, ("shard.validate", 1), downstream=True)
+    assert rig.finish(first) == "failed"
+    assert f"the run {DAG}/{second} has planned" in why(rig, first, "shard.validate", 1)
+    assert whole(rig.store(DATE)) == of_second
+
+    # A third run, of whose tasks one is marked as done that never ran.
+    third = rig.trigger({**BUILD, "mark_style": "spotlight"})
+    rig.wait(lambda: "map_index" in task(rig, third, "shard.validate", 1), 120)
+    rig.api.mark_success(DAG, third, "shard.validate", 1)
+    assert rig.finish(third) == "failed"
+    assert "validate" in why(rig, third, "publish")
+    assert whole(rig.store(DATE)) == of_second
+    rig.api.clear(DAG, third, ("shard.validate", 1), downstream=True)
+    assert rig.finish(third) == "success"
+    of_third = whole(rig.store(DATE))
+    assert of_third.identity != of_second.identity and of_third.counts == of_second.counts

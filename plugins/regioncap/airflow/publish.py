@@ -173,7 +173,12 @@ class ApproveOperator(_LastStep, HITLOperator):
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
         request = CreateHITLDetailPayload(
-            ti_id=context["ti"].id, options=self.options, subject=subject, body=body, multiple=False, params={}
+            ti_id=context["ti"].id,
+            options=self.options,
+            subject=subject,
+            body=body,
+            params={},
+            assigned_users=[],
         )
         shown: Any = SUPERVISOR_COMMS.send(request)
         if (shown.subject, shown.body) != (subject, body):
@@ -228,7 +233,10 @@ class PublishOperator(_LastStep):
             return Published(published, unchanged=published.build_id == plan.current_build)
         staged = Staged.load(work, plan.plan_id)
         if staged is None or staged.manifest.build_id not in passed:
-            raise StepMissingError(f"the build that lies in {partition.uri} was approved by nobody: {_ASK_ANEW}")
+            raise StepMissingError(
+                f"no build waits in {partition.uri} that may be published: it is gone, or nobody has agreed to it; "
+                f"{_ASK_ANEW}"
+            )
         self.log.info(
             "%s is approved by %s", staged.manifest.build_id, passed[staged.manifest.build_id] or "nobody asked"
         )

@@ -42,6 +42,13 @@ def test_every_date_is_listed_with_what_was_and_what_will_be() -> None:
     ]
 
 
+def test_a_date_that_the_schedule_leaves_out_is_told_from_one_that_has_a_run() -> None:
+    runs = [{"partition_key": "2026-11-27", "run_type": "scheduled", "state": "success"}]
+    assert [now for _, _, now in outlook(["2026-11-27", "2026-11-28", "2026-11-30"], ["2026-11-30"], runs)] == [
+        "left alone", "not scheduled", "runs as number 1 of 1",
+    ]  # fmt: skip
+
+
 def test_the_last_day_is_part_of_a_backfill_at_whatever_hour_nights_begin() -> None:
     request = backfill_request("dag", "2026-03-01", "2026-03-02", {}, newest_first=True, again="failed")
     assert (request["from_date"], request["to_date"]) == ("2026-03-01T00:00:00Z", "2026-03-02T23:59:59Z")
