@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.config import Config
 
 from deploy.docker import certificate
 from deploy.local.credentials import Credentials
@@ -74,7 +75,7 @@ def is_ready(port: int) -> bool:
     return False
 
 
-def client(port: int, credentials: Credentials) -> "S3Client":
+def client(port: int, credentials: Credentials, config: Config = CLIENT_CONFIG) -> "S3Client":
     """A boto3 client for the server."""
     return boto3.client(
         "s3",
@@ -82,7 +83,7 @@ def client(port: int, credentials: Credentials) -> "S3Client":
         aws_access_key_id=credentials.access_key,
         aws_secret_access_key=credentials.secret_key,
         region_name="us-east-1",
-        config=CLIENT_CONFIG,
+        config=config,
     )
 
 

@@ -34,6 +34,7 @@
     │   ├── ConflictError
     │   ├── DropChangedError
     │   ├── PartitionBusyError
+    │   ├── StorageUnavailableError
     │   └── VlmUnavailableError
     ├── NotFoundError            whoever asked for the file knows what it means that there is none
     ├── NothingPublishedError    the reader of a dataset
@@ -190,6 +191,10 @@ class DropChangedError(TransientError):
 
 class PartitionBusyError(TransientError):
     """Another run builds the date. Trying again later helps."""
+
+
+class StorageUnavailableError(TransientError, OSError):
+    """A file could not be had, or put, for as long as it was tried. The message names it. Later it may be possible."""
 
 
 class VlmUnavailableError(TransientError):

@@ -14,6 +14,7 @@ from deploy.local.stack import demo_server
 from regioncap.processes import free_ports
 from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint
+from tests import second_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,6 +45,20 @@ def s3_port(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) 
 @pytest.fixture(scope="session")
 def s3(s3_port: int, credentials: Credentials) -> "S3Client":
     return bucket.client(s3_port, credentials)
+
+
+@pytest.fixture(scope="session")
+def moto_port(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[int]:
+    """The port of moto's S3 server."""
+    with second_bucket.running(tmp_path_factory.mktemp("moto") / "moto.log", credentials) as port:
+        yield port
+
+
+@pytest.fixture(scope="session", params=["seaweedfs", "moto"])
+def service(request: pytest.FixtureRequest, credentials: Credentials) -> "S3Client":
+    """Each of the two S3 services in turn."""
+    port: int = request.getfixturevalue({"seaweedfs": "s3_port", "moto": "moto_port"}[request.param])
+    return bucket.client(port, credentials)
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 
 from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from deploy.local.drops import fetch_partition, upload_drop
-from regioncap.errors import ChangedError, ConflictError, NotFoundError, StorageError
+from regioncap.errors import ChangedError, ConflictError, NotFoundError, StorageError, StorageUnavailableError
 from regioncap.regions.jsonl import canonical
 from regioncap.storage.local import LocalStore
-from regioncap.storage.s3 import S3Store
+from regioncap.storage.s3 import CLIENT_CONFIG, S3Store
 from regioncap.storage.store import check_conditional_writes
+from tests.hurry import hurried
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def store(s3: "S3Client") -> S3Store:
-    return S3Store(s3, "warehouse", f"tests/{uuid.uuid4().hex}")
+def store(service: "S3Client") -> S3Store:
+    return S3Store(service, "warehouse", f"tests/{uuid.uuid4().hex}")
 
 
 def test_what_is_written_is_read_back_and_listed(store: S3Store) -> None:
@@ -47,9 +47,9 @@ def test_more_than_one_page_is_listed_in_order(store: S3Store) -> None:
     assert [entry.path for entry in store.list("p/")] == names
 
 
-def test_a_store_sees_nothing_beside_its_prefix(s3: "S3Client", store: S3Store) -> None:
+def test_a_store_sees_nothing_beside_its_prefix(service: "S3Client", store: S3Store) -> None:
     store.write("x", b"")
-    beside = S3Store(s3, "warehouse", store.uri.removeprefix("s3://warehouse/") + "-beside")
+    beside = S3Store(service, "warehouse", store.uri.removeprefix("s3://warehouse/") + "-beside")
     assert list(beside.list()) == []
     assert not beside.folder_exists()
 
@@ -177,9 +177,9 @@ def test_deleting_what_is_not_there_is_fine(store: S3Store) -> None:
     store.delete("none")
 
 
-def test_a_missing_bucket_is_named_with_what_to_do(s3: "S3Client") -> None:
-    store = S3Store(s3, "no-such-bucket", "x")
-    for call in (lambda: store.read("a"), lambda: list(store.list())):
+def test_a_missing_bucket_is_named_with_what_to_do(service: "S3Client") -> None:
+    store = S3Store(service, "no-such-bucket", "x")
+    for call in (lambda: store.read("a"), lambda: store.stat("a"), lambda: list(store.list())):
         with pytest.raises(StorageError, match=r"s3://no-such-bucket/x.*create it, or correct the URI"):
             call()
 
@@ -200,9 +200,12 @@ def test_wrong_keys_say_what_to_correct(s3_port: int, credentials: Credentials, 
 def test_a_service_that_is_not_there_may_come_back() -> None:
     client = boto3.client(
         "s3", endpoint_url="http://127.0.0.1:9", aws_access_key_id="x", aws_secret_access_key="y",
-        region_name="us-east-1", config=Config(retries={"max_attempts": 1}, connect_timeout=1),
+        region_name="us-east-1", config=CLIENT_CONFIG,
     )  # fmt: skip
-    with pytest.raises(ConnectionError, match="is it running"):
+    with (
+        hurried(),
+        pytest.raises(StorageUnavailableError, match=r"s3://warehouse/a: .* is it running.*tried \d+ times"),
+    ):
         S3Store(client, "warehouse").read("a")
 
 

@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,8 @@ from regioncap.errors import (
     RowError,
 )
 from regioncap.regions.codes import Code
-from regioncap.storage.store import Entry, Store, read_again
+from regioncap.storage.patience import persist
+from regioncap.storage.store import Entry, Store
 
 Readiness = Literal["marker", "unchanged"]
 
@@ -38,6 +40,9 @@ QUIET_SECONDS = 600.0
 
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
+
+# Where images are refused, so many others are looked at before it is said that none can be read.
+_LOOKED_AT = 20
 
 
 def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
@@ -172,7 +177,7 @@ def local_copy(drop: Store, manifest: str, version: str | None = None) -> Iterat
             copy.flush()
 
         try:
-            read_again(fill)
+            persist(fill)
         except (ChangedError, NotFoundError) as error:
             raise changed(manifest, error) from error
         yield Path(copy.name)
@@ -207,6 +212,28 @@ def changed(path: str, error: Exception) -> DropChangedError:
     )
 
 
+def others_can_be_read(drop: Store, refused: Collection[str], read: Iterable[str] = ()) -> bool:
+    """Whether there are images in the drop that can be read now, beside those that were `refused`.
+
+    Those that were `read` a moment ago are looked at first: the right to them may be gone meanwhile.
+    """
+    others = (entry.path for entry in drop.list() if not _is_no_image(entry.path) and entry.path not in refused)
+    return any(_can_be_read(drop, path) for path in islice(chain(islice(read, _LOOKED_AT), others), _LOOKED_AT))
+
+
+def _is_no_image(path: str) -> bool:
+    manifests = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
+    return path == READY_MARKER or ("/" not in path and path.endswith(manifests))
+
+
+def _can_be_read(drop: Store, path: str) -> bool:
+    try:
+        drop.open(path).close()
+    except (NotFoundError, LinkError, ForbiddenError, ArchivedError):
+        return False
+    return True
+
+
 def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
     """An image's bytes, in this version where one is given.
 
@@ -225,7 +252,7 @@ def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
             return b"".join(pieces)
 
     try:
-        data = read_again(read)
+        data = persist(read)
     except ChangedError as error:
         raise changed(path, error) from error
     except NotFoundError:

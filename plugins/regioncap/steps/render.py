@@ -9,7 +9,7 @@ from regioncap.ask.attempts import refusal_error
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.detectors import DETECTORS
-from regioncap.drop.drop import read_listed
+from regioncap.drop.drop import others_can_be_read, read_listed
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
@@ -147,11 +147,15 @@ def _grounded(picture: Picture, completion: Completion, settings: BuildSettings)
 
 
 def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
-    if not marked and {row.code for row in rejected} == {Code.IMAGE_FORBIDDEN}:
+    """Whether what the store refuses are single files: what concerns all is no fault of a row."""
+    refused = [row for row in rejected if row.code in (Code.IMAGE_FORBIDDEN, Code.IMAGE_ARCHIVED)]
+    paths = {str(row.row["image"]) for row in refused if isinstance(row.row, dict)}
+    if refused and not others_can_be_read(drop, paths, (row.image for row in marked)):
         raise AccessDeniedError(
-            f"none of the {len(rejected)} images of this shard can be read: access to the drop at {drop.uri} is "
-            "denied. Give the user that RegionCap works as (the connection's, or the worker's own) the rights to read "
-            f"it, then clear this task ({rejected[0].reason})"
+            f"none of the {len(refused)} images that were refused, nor any other that was looked at, can be read: "
+            f"access to the drop at {drop.uri} is denied, or it is archived. Give the user that RegionCap works as "
+            "(the connection's, or the worker's own) the rights to read it, or restore it, then clear this task "
+            f"({refused[0].reason})"
         )
 
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 from regioncap.errors import (
     BrokenReadError,
@@ -20,8 +20,10 @@ from regioncap.errors import (
     LinkError,
     NotFoundError,
     StorageError,
+    StorageUnavailableError,
 )
-from regioncap.storage.store import Entry, Store, read_again
+from regioncap.storage.patience import PassingFault, persist
+from regioncap.storage.store import Entry, Store
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -39,6 +41,17 @@ _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # What the system says of a name that no file here can have, and of a socket.
 _NO_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.ENXIO)
+# What may be gone the next time: a disk or a file server that is away, too many open files, too little memory.
+_PASSING = frozenset(
+    {
+        errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EBUSY, errno.EAGAIN,
+        errno.EINTR, errno.ENOLCK, errno.EDEADLK, errno.ETIMEDOUT, errno.ETIME, errno.ENOTCONN, errno.ECONNRESET,
+        errno.ECONNREFUSED, errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+        errno.ENETRESET, errno.EPIPE, errno.ECOMM, errno.EREMOTEIO, errno.ESHUTDOWN, errno.ENODEV, errno.ETXTBSY,
+    }
+)  # fmt: skip
+# A disk that is full is so until somebody makes room.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalStore:
@@ -61,50 +74,69 @@ class LocalStore:
         return LocalStore(self._root, "/".join([*self._folder, *_parts(path)]))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        folder = _parts(prefix.rpartition("/")[0])
-        with suppress(NotFoundError), self._walked([], prefix) as own:
-            try:
-                inner = self._descended(own, folder, prefix)
-            except LinkError:  # left out, as it is where everything is listed
-                return
-            with _closing(inner), self._readable(inner, ".", prefix) as readable:
-                for entry in self._entries(readable, "/".join(folder)):
-                    if entry.path.startswith(prefix):
-                        yield entry
+        def walk() -> None:
+            with self._walked([], prefix):
+                pass
 
-    def _entries(self, folder: int, path: str) -> Iterator[Entry]:
-        """All files below an open folder, whose path in the store is `path`."""
-        for item in _scanned(folder):
-            inner = f"{path}/{item.name}" if path else item.name
-            # It may be deleted, or swapped for a link, since its folder was read.
-            with suppress(FileNotFoundError, NotADirectoryError):
-                if item.is_dir(follow_symlinks=False):
-                    with self._readable(folder, item.name, inner) as handle:
-                        yield from self._entries(handle, inner)
-                elif item.is_file(follow_symlinks=False):
-                    yield _entry(inner, item.stat(follow_symlinks=False))
-
-    @contextmanager
-    def _readable(self, folder: int, name: str, path: str) -> Iterator[int]:
-        """A folder in an open one, opened so that it can be listed."""
         try:
-            handle = os.open(name, _LIST, dir_fd=folder)
-        except PermissionError as error:
-            raise StorageError(f"{self._path(path)} cannot be read: give this user read access to it") from error
-        with _closing(handle):
-            yield handle
+            persist(walk)
+        except NotFoundError:
+            return
+        for entry in self._below(_parts(prefix.rpartition("/")[0])):
+            if entry.path.startswith(prefix):
+                yield entry
+
+    def _below(self, folder: Sequence[str]) -> Iterator[Entry]:
+        """All files below a folder."""
+        try:
+            found = persist(lambda: self._scanned(folder))
+        except (NotFoundError, LinkError):
+            # A link is left out; the folder may be deleted, or swapped for a link, since the one above it was read.
+            return
+        for name, entry in found:
+            if entry is None:
+                yield from self._below([*folder, name])
+            else:
+                yield entry
+
+    def _scanned(self, folder: Sequence[str]) -> Sequence[tuple[str, Entry | None]]:
+        """What lies in a folder: its name, and its entry if it is a file.
+
+        In the order of whole paths as in a bucket: a folder sorts as "name/".
+        """
+        path = "/".join(folder)
+        found: list[tuple[str, Entry | None]] = []
+        with (
+            self._walked(folder, path) as start,
+            self._faults(path),
+            _closing(os.open(".", _LIST, dir_fd=start)) as handle,
+            os.scandir(handle) as items,
+        ):
+            for item in items:
+                # It may be deleted meanwhile.
+                with suppress(FileNotFoundError):
+                    if item.name.startswith(_TEMPORARY) or item.is_symlink():
+                        continue
+                    if item.is_dir(follow_symlinks=False):
+                        found.append((item.name, None))
+                    elif item.is_file(follow_symlinks=False):
+                        inner = f"{path}/{item.name}" if path else item.name
+                        found.append((item.name, _entry(inner, item.stat(follow_symlinks=False))))
+        return sorted(found, key=lambda item: os.fsencode(item[0] + "/" * (item[1] is None)))
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
 
     def folders(self) -> Sequence[str]:
         try:
-            with self._walked([], "") as own, self._readable(own, ".", "") as handle:
-                return sorted(item.name for item in _scanned(handle) if item.is_dir(follow_symlinks=False))
+            return sorted(name for name, entry in persist(lambda: self._scanned([])) if entry is None)
         except NotFoundError:
             return []
 
     def stat(self, path: str) -> Entry:
+        return persist(lambda: self._stat(path))
+
+    def _stat(self, path: str) -> Entry:
         with self._found(path) as (folder, name), self._faults(path):
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         self._check_kind(status, path)
@@ -112,16 +144,20 @@ class LocalStore:
 
     def read(self, path: str, version: str | None = None) -> bytes:
         def read() -> bytes:
-            with self.open(path, version) as stream:
+            with self._open(path, version) as stream:
                 return stream.read()
 
-        return read_again(read)
+        return persist(read)
 
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
+        return persist(lambda: self._open(path, version))
+
+    def _open(self, path: str, version: str | None = None) -> IO[bytes]:
         with self._found(path) as (folder, name), self._faults(path):
             handle = os.open(name, _READ, dir_fd=folder)
         try:
-            status = os.fstat(handle)
+            with self._faults(path):
+                status = os.fstat(handle)
             self._check_kind(status, path)
             if version is not None and _entry(path, status).version != version:
                 raise ChangedError(f"{self._named(path)} was written since it was looked at")
@@ -131,12 +167,23 @@ class LocalStore:
         return io.BufferedReader(_Whole(handle, status, f"{self.uri}/{path}"))
 
     def write(self, path: str, data: bytes) -> None:
+        persist(lambda: self._write(path, data))
+
+    def _write(self, path: str, data: bytes) -> None:
         with self._replacing(path) as outgoing:
             outgoing.write(data)
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:
-        with self._replacing(path) as outgoing:
-            shutil.copyfileobj(stream, outgoing, 1 << 20)
+        start = stream.tell() if stream.seekable() else None
+
+        def write() -> None:
+            if start is not None:
+                stream.seek(start)
+            with self._replacing(path) as outgoing:
+                shutil.copyfileobj(stream, outgoing, 1 << 20)
+
+        # What cannot be sought in, cannot be read from its start again.
+        write() if start is None else persist(write)
 
     def local_path(self, path: str) -> Path:
         return self._path(path)
@@ -146,36 +193,57 @@ class LocalStore:
             with source.open(source_path) as incoming:
                 self.write_stream(incoming, path)
 
-        read_again(copy)
+        persist(copy)
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
-        with self._made(path) as (folder, _), self._locked(folder, path):
-            try:
-                current = self.stat(path).version
-            except NotFoundError:
-                current = None
-            if current != version:
-                raise ConflictError(f"{self.uri}/{path} was written by somebody else")
-            self.write(path, data)
-            return self.stat(path).version
+        tries = 0
+
+        def attempt() -> str:
+            nonlocal tries
+            tries += 1
+            with self._made(path) as (folder, _), self._locked(folder, path):
+                try:
+                    current = self._stat(path).version
+                except NotFoundError:
+                    current = None
+                # An earlier try may have put it there, and failed only after that.
+                if current is not None and tries > 1 and self._open(path, current).read() == data:
+                    return current
+                if current != version:
+                    raise ConflictError(f"{self.uri}/{path} was written by somebody else")
+                self._write(path, data)
+                return self._stat(path).version
+
+        return persist(attempt)
 
     def delete(self, path: str) -> None:
         *folder, name = _parts(path)
-        with suppress(NotFoundError), self._walked(folder, path) as handle, suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=handle)
+
+        def delete() -> None:
+            with self._walked(folder, path) as handle, self._faults(path, "written"):
+                os.unlink(name, dir_fd=handle)
+
+        with suppress(NotFoundError):
+            persist(delete)
 
     def delete_folder(self) -> None:
-        if not self._folder:
-            if self._root.exists():
-                shutil.rmtree(self._root)
-            return
-        *above, name = self._folder
-        with suppress(NotFoundError), LocalStore(self._root)._walked(above, "") as handle:
-            with self._faults(""):
-                status = os.stat(name, dir_fd=handle, follow_symlinks=False)
-            if stat.S_ISLNK(status.st_mode):
-                raise self._link("")
-            shutil.rmtree(name, dir_fd=handle)
+        *above, name = self._folder or [self._root.name]
+        parent = LocalStore(self._root) if self._folder else LocalStore(self._root.parent)
+
+        def delete() -> None:
+            with parent._walked(above, "") as handle:
+                with self._faults(""):
+                    status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                if self._folder and stat.S_ISLNK(status.st_mode):
+                    raise self._link("")
+                try:
+                    with self._faults("", "written"):
+                        shutil.rmtree(name, dir_fd=handle)
+                except NotFoundError as error:
+                    raise PassingFault(f"{error} any more: somebody else deletes in this folder too") from error
+
+        with suppress(NotFoundError):
+            persist(delete)
 
     def _path(self, path: str) -> Path:
         return self._root.joinpath(*self._folder, *_parts(path))
@@ -194,7 +262,8 @@ class LocalStore:
     def _made(self, path: str) -> Iterator[tuple[int, str]]:
         """The open folder that a file is to lie in, made where it is missing, and its name there."""
         *folder, name = _parts(path)
-        self._root.mkdir(parents=True, exist_ok=True)
+        with self._faults(path, "written"):
+            self._root.mkdir(parents=True, exist_ok=True)
         with self._walked(folder, path, make=True) as handle:
             yield handle, name
 
@@ -213,7 +282,7 @@ class LocalStore:
         handle = os.dup(start)
         try:
             for part in folder:
-                with self._faults(path):
+                with self._faults(path, "written" if make else "read"):
                     inner = self._step(handle, part, path, make=make)
                 os.close(handle)
                 handle = inner
@@ -238,19 +307,30 @@ class LocalStore:
             raise
 
     @contextmanager
-    def _faults(self, path: str) -> Iterator[None]:
+    def _faults(self, path: str, what: Literal["read", "written"] = "read") -> Iterator[None]:
         """Tell what lies with this one file from what may pass, as a full table of files or a disk that is away."""
+        access = "read access to it" if what == "read" else "write access to its folder"
         try:
             yield
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(self._named(path)) from error
         except PermissionError as error:
-            raise ForbiddenError(f"{self._named(path)} cannot be read: give this user read access to it") from error
+            raise ForbiddenError(f"{self._named(path)} cannot be {what}: give this user {access}") from error
+        except (IsADirectoryError, FileExistsError) as error:
+            raise StorageError(f"{self._named(path)}: a folder and a file have the same name: rename one") from error
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise NotFoundError(f"{self._named(path)}: {error}") from error
             if error.errno == errno.ELOOP:
                 raise self._link(path) from error
+            if error.errno in _PASSING:
+                raise PassingFault(f"{self._named(path)} cannot be {what} now: {error.strerror}") from error
+            if error.errno in _FULL:
+                raise StorageUnavailableError(
+                    f"{self._named(path)} cannot be written: make room on its disk"
+                ) from error
+            if error.errno == errno.EROFS:
+                raise StorageError(f"{self._named(path)} cannot be written: mount its disk for writing") from error
             raise
 
     def _named(self, path: str) -> str:
@@ -271,16 +351,17 @@ class LocalStore:
     @contextmanager
     def _locked(self, folder: int, path: str) -> Iterator[None]:
         """Hold an open folder's lock: a file of its own, which is never written to."""
-        with self._faults(path):
+        with self._faults(path, "written"):
             handle = os.open(f"{_TEMPORARY}lock", _LOCK, 0o644, dir_fd=folder)
         with _closing(handle):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with self._faults(path, "written"):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     @contextmanager
     def _replacing(self, path: str) -> Iterator[IO[bytes]]:
         """A new file that takes the place of `path`, whatever is there, when the block ends well."""
-        with self._made(path) as (folder, name):
+        with self._made(path) as (folder, name), self._faults(path, "written"):
             temporary = f"{_TEMPORARY}{secrets.token_hex(8)}"
             handle = os.open(temporary, _NEW, 0o600, dir_fd=folder)
             try:
@@ -306,20 +387,30 @@ class _Whole(io.FileIO):
         return False
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        count = super().readinto(buffer) or 0
+        with self._faults():
+            count = super().readinto(buffer) or 0
         self._count(count, ended=count == 0)
         return count
 
     def readall(self) -> bytes:
-        data = super().readall() or b""
+        with self._faults():
+            data = super().readall() or b""
         self._count(len(data), ended=True)
         return data
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BrokenReadError(f"{self._where} could not be read to its end: {error.strerror}") from error
 
     def _count(self, count: int, *, ended: bool) -> None:
         self._seen += count
         if not ended and self._seen < self._before.st_size:
             return
-        now = os.fstat(self.fileno())
+        with self._faults():
+            now = os.fstat(self.fileno())
         if (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
             raise BrokenReadError(f"{self._where} was written while it was read")
         if self._seen != now.st_size:
@@ -335,13 +426,6 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def _scanned(folder: int) -> list[os.DirEntry[str]]:
-    """What lies in an open folder, in the order of whole paths as in a bucket: a folder sorts as "name/"."""
-    with os.scandir(folder) as found:
-        kept = [item for item in found if not item.is_symlink() and not item.name.startswith(_TEMPORARY)]
-    return sorted(kept, key=lambda item: os.fsencode(item.name + "/" * item.is_dir(follow_symlinks=False)))
-
-
 def _entry(path: str, status: os.stat_result) -> Entry:
     version = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
     # The change time: a copy may keep an old modification time while it is still being uploaded.
@@ -349,8 +433,8 @@ def _entry(path: str, status: os.stat_result) -> Entry:
 
 
 @contextmanager
-def _closing(handle: int) -> Iterator[None]:
+def _closing(handle: int) -> Iterator[int]:
     try:
-        yield
+        yield handle
     finally:
         os.close(handle)

@@ -2,14 +2,16 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from http.client import HTTPException
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from boto3.s3.transfer import TransferConfig
+from botocore import exceptions as boto
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from regioncap.errors import (
@@ -20,64 +22,62 @@ from regioncap.errors import (
     ForbiddenError,
     NotFoundError,
     StorageError,
+    StorageUnavailableError,
 )
-from regioncap.storage.store import Entry, Store, read_again
+from regioncap.parallel import in_order
+from regioncap.storage.patience import PassingFault, persist
+from regioncap.storage.s3_answers import ANSWERS, Meaning, answer, asked_to_wait
+from regioncap.storage.store import Entry, Store, filled
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ObjectIdentifierTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef
 
-# botocore retries throttling and lost connections by itself; these codes it leaves to us, and they stay as they are.
-_SETUP_FAULTS = {
-    "NoSuchBucket": "the bucket does not exist: create it, or correct the URI",
-    "InvalidAccessKeyId": "the access key is unknown: correct the connection's login",
-    "SignatureDoesNotMatch": "the secret key is wrong: correct the connection's password",
-    "NotImplemented": "the service does not know this kind of request: use one that has conditional writes",
-    "403": "access is denied: check the connection's keys and its user's rights",
-}
-# These are over when a later try comes with new credentials, or the clock is right again.
-_PASSING_FAULTS = {
-    "ExpiredToken": "the connection's session token has expired: a later try gets a new one where the connection "
-    "assumes a role; else renew it there",
-    "RequestTimeTooSkewed": "this machine's clock is not the service's: set it right",
-}
-# What is said about one object.
-_FORBIDDEN = {
-    "AccessDenied": "access is denied: give the connection's user the rights to it",
-    "AllAccessDisabled": "access is denied: whoever runs the service has blocked it",
-}
-# A name that no object of the service can have. Others say just that the request is not valid.
-_IMPOSSIBLE_NAME = {
-    "KeyTooLongError",
-    "KeyTooLong",
-    "InvalidObjectName",
-    "InvalidURI",
-    "XMinioInvalidObjectName",
-    "XMinioInvalidResourceName",
-}
-_NOT_VALID = {"InvalidRequest", "InvalidArgument", "BadRequest", "400", "414"}
-_MAX_KEY_BYTES = 1024
-_NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
-# The object is not of the version that was asked for.
-_CHANGED = {"PreconditionFailed", "412"}
+Result = TypeVar("Result")
+
+# Enough connections for every thread that reads or copies. Trying again is the store's own affair: boto3's tries would
+# multiply with it, and end after seconds.
+CLIENT_CONFIG = Config(
+    max_pool_connections=64, retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=10
+)
+
+# What boto3 raises that may be gone the next time; anything else of its own is a matter of the set-up.
+_PASSING = (
+    boto.ConnectTimeoutError,
+    boto.ConnectionClosedError,
+    boto.ConnectionError,
+    boto.CredentialRetrievalError,
+    boto.FlexibleChecksumError,
+    boto.HTTPClientError,
+    boto.IncompleteReadError,
+    boto.MetadataRetrievalError,
+    boto.ReadTimeoutError,
+    boto.ResponseStreamingError,
+)
+# What comes up while an answer is read: it was cut off, or damaged.
+_BROKEN_ANSWER = (ResponseParserError, HTTPError, HTTPException, OSError)
+
 # A conditional write that lost: 412 where the version differs, 409 where both were under way at once, 404 where the
 # object that should have been replaced is gone.
-_LOST_RACE = {*_CHANGED, "ConditionalRequestConflict", "409", *_NOT_FOUND}
-
-# Enough connections for every thread that reads or copies.
-CLIENT_CONFIG = Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10)
+_LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "NotFound", "404"}
 
 # What services say that do not delete many objects at once as boto3 asks for it, with a checksum instead of an MD5.
-_NO_BATCH_DELETE = {"MissingContentMD5", "InvalidRequest", "NotImplemented"}
+_NO_BATCH_DELETE = {"MissingContentMD5", "InvalidRequest", "InvalidDigest", "NotImplemented"}
 # The most that one request may name.
 _DELETED_AT_ONCE = 1000
+
+# What services say that do not copy an object of this size, or kind, by themselves.
+_NO_COPY = {"InvalidRequest", "EntityTooLarge", "NotImplemented"}
 
 # What is read at a time from an object that is read in small pieces.
 _BUFFER_BYTES = 64 << 10
 
-_TRANSFER = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+# What is larger goes up in parts, some of them at once.
+_PART_BYTES = 16 << 20
+_AT_ONCE_BYTES = 2 * _PART_BYTES
+_PARTS_UNDER_WAY = 4
 
 
 class S3Store:
@@ -96,53 +96,69 @@ class S3Store:
         return S3Store(self._client, self._bucket, self._prefix + path)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        with self._faults():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix + prefix
-            )
-            for page in pages:
-                self._check_whole(page)
-                for item in page.get("Contents", ()):
-                    path = item["Key"].removeprefix(self._prefix)
-                    if path and not path.endswith("/"):
-                        yield _entry(path, item["Size"], item["ETag"], item["LastModified"])
+        for page in self._pages(Prefix=self._prefix + prefix):
+            for item in page.get("Contents", ()):
+                path = item["Key"].removeprefix(self._prefix)
+                if path and not path.endswith("/"):
+                    yield _entry(path, item["Size"], item["ETag"], item["LastModified"])
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
 
     def folders(self) -> Sequence[str]:
-        with self._faults():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
-            )
-            found: list[str] = []
-            for page in pages:
-                self._check_whole(page)
-                found += [item["Prefix"] for item in page.get("CommonPrefixes", ())]
+        pages = self._pages(Prefix=self._prefix, Delimiter="/")
+        found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
         return sorted(name.removeprefix(self._prefix).rstrip("/") for name in found)
 
-    def _check_whole(self, page: Mapping[str, Any]) -> None:
-        """boto3 takes a listing whose bytes were all lost on the way for one of nothing; a whole one names itself."""
-        if not {"IsTruncated", "Name", "KeyCount"} & page.keys():
-            raise BrokenReadError(f"{self.uri}: the service's list of files did not arrive")
+    def _pages(self, **query: str) -> Iterator[Mapping[str, Any]]:
+        """The pages of a listing. One that did not arrive whole is asked for again, not those before it."""
+        ask: Callable[..., Mapping[str, Any]] = self._client.list_objects_v2
+
+        def page() -> Mapping[str, Any]:
+            answered = ask(Bucket=self._bucket, **query)
+            # boto3 takes a listing whose bytes were all lost on the way for one of nothing; a whole one names itself.
+            if not {"IsTruncated", "Name", "KeyCount"} & answered.keys():
+                raise BrokenReadError(f"{self.uri}: the service's list of files did not arrive")
+            return answered
+
+        while True:
+            found = self._asked("", page)
+            yield found
+            if not found.get("IsTruncated"):
+                return
+            following = found.get("NextContinuationToken")
+            if not following or following == query.get("ContinuationToken"):
+                raise StorageError(f"{self.uri}: the service says that its list goes on, and not where: use another")
+            query["ContinuationToken"] = following
 
     def stat(self, path: str) -> Entry:
-        with self._faults(path, reading=True):
-            head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + path)
-            return _entry(path, head["ContentLength"], head["ETag"], head["LastModified"])
+        return self._asked(path, lambda: self._head(path), reading=True)
+
+    def _head(self, path: str) -> Entry:
+        where = {"Bucket": self._bucket, "Key": self._prefix + path}
+        head: Callable[..., Any] = self._client.head_object
+        get: Callable[..., Any] = self._client.get_object
+        try:
+            found = head(**where)
+        except ClientError as error:
+            if not error.response["Error"]["Code"].isdecimal():
+                raise
+            # The answer to a HEAD has no body, so it cannot say why not: that to a GET does.
+            found = get(**where)
+            found["Body"].close()
+        return _entry(path, found["ContentLength"], found["ETag"], found["LastModified"])
 
     def read(self, path: str, version: str | None = None) -> bytes:
         def read() -> bytes:
             with self.open(path, version) as stream:
                 return stream.read()
 
-        return read_again(read)
+        return persist(read)
 
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
         get: Callable[..., GetObjectOutputTypeDef] = self._client.get_object
         condition = {} if version is None else {"IfMatch": version}
-        with self._faults(path, reading=True):
-            found = get(Bucket=self._bucket, Key=self._prefix + path, **condition)
+        found = self._asked(path, lambda: get(Bucket=self._bucket, Key=self._prefix + path, **condition), reading=True)
         if version is not None and found["ETag"] != version:  # the service ignores the condition
             found["Body"].close()
             raise self._changed(path)
@@ -154,30 +170,87 @@ class S3Store:
         return ChangedError(f"{self.uri}/{path} was written since it was looked at")
 
     def write(self, path: str, data: bytes) -> None:
-        with self._faults(path):
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=data)
+        self._asked(path, lambda: self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=data))
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:
-        with self._faults(path):
-            self._client.upload_fileobj(stream, self._bucket, self._prefix + path, Config=_TRANSFER)
+        start = filled(stream, _AT_ONCE_BYTES)
+        if len(start) < _AT_ONCE_BYTES:
+            self.write(path, start)
+        else:
+            self._write_in_parts(start, stream, path)
+
+    def _write_in_parts(self, start: bytes, stream: IO[bytes], path: str) -> None:
+        where = {"Bucket": self._bucket, "Key": self._prefix + path}
+        create: Callable[..., Any] = self._client.create_multipart_upload
+        send: Callable[..., Any] = self._client.upload_part
+        complete: Callable[..., Any] = self._client.complete_multipart_upload
+        # As boto3 does it by default for each part; the service wants to know before.
+        checked = self._client.meta.config.request_checksum_calculation == "when_supported"  # type: ignore[attr-defined]
+        checksum = {"ChecksumAlgorithm": "CRC32"} if checked else {}
+        where["UploadId"] = self._asked(path, lambda: create(**where, **checksum))["UploadId"]
+
+        def sent(part: tuple[int, bytes]) -> "CompletedPartTypeDef":
+            number, data = part
+            done = self._asked(path, lambda: send(**where, **checksum, PartNumber=number, Body=data))
+            sums = {"ChecksumCRC32": done["ChecksumCRC32"]} if checksum and "ChecksumCRC32" in done else {}
+            return {"PartNumber": number, "ETag": done["ETag"], **sums}  # type: ignore[typeddict-item]
+
+        def completed() -> None:
+            try:
+                done = complete(**where, MultipartUpload={"Parts": parts})
+            except ClientError as error:
+                # It has been completed, and only the answer to an earlier try was lost.
+                if error.response["Error"]["Code"] == "NoSuchUpload" and self._head(path).size == size:
+                    return
+                raise
+            if not done.get("ETag"):
+                # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
+                raise BrokenReadError(f"{self.uri}/{path}: the service's answer to the upload did not arrive")
+
+        size = 0
+
+        def pieces() -> Iterator[bytes]:
+            nonlocal size
+            first = (start[at : at + _PART_BYTES] for at in range(0, len(start), _PART_BYTES))
+            for piece in chain(first, iter(lambda: filled(stream, _PART_BYTES), b"")):
+                size += len(piece)
+                yield piece
+
+        try:
+            parts = list(in_order(sent, enumerate(pieces(), start=1), _PARTS_UNDER_WAY))
+            self._asked(path, completed)
+        except BaseException:
+            with suppress(Exception):  # a part that is left behind is seen by nobody
+                self._client.abort_multipart_upload(**where)  # type: ignore[arg-type]
+            raise
 
     def local_path(self, path: str) -> None:
         return None
 
     def copy(self, source: Store, source_path: str, path: str) -> None:
-        read_again(lambda: self._copy(source, source_path, path))
-
-    def _copy(self, source: Store, source_path: str, path: str) -> None:
-        with self._faults(path):
-            if isinstance(source, S3Store) and source.endpoint == self.endpoint:
-                origin = {"Bucket": source._bucket, "Key": source._prefix + source_path}
-                done = self._client.copy_object(Bucket=self._bucket, Key=self._prefix + path, CopySource=origin)  # type: ignore[arg-type]
-                if not done.get("CopyObjectResult"):
-                    # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
-                    raise BrokenReadError(f"{self.uri}/{path}: the service's answer to the copying did not arrive")
+        if isinstance(source, S3Store) and source.endpoint == self.endpoint:
+            origin = {"Bucket": source._bucket, "Key": source._prefix + source_path}
+            if self._asked(f"{path} from {source.uri}/{source_path}", lambda: self._copied(origin, path)):
                 return
+
+        def through_here() -> None:
             with source.open(source_path) as incoming:
                 self.write_stream(incoming, path)
+
+        persist(through_here)
+
+    def _copied(self, origin: Mapping[str, str], path: str) -> bool:
+        """Whether the service has copied an object by itself: one of more than 5 GB it may not."""
+        try:
+            done = self._client.copy_object(Bucket=self._bucket, Key=self._prefix + path, CopySource=origin)  # type: ignore[arg-type]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NO_COPY:
+                return False
+            raise
+        if not done.get("CopyObjectResult"):
+            # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
+            raise BrokenReadError(f"{self.uri}/{path}: the service's answer to the copying did not arrive")
+        return True
 
     @property
     def endpoint(self) -> str:
@@ -187,89 +260,136 @@ class S3Store:
     def replace(self, path: str, data: bytes, version: str | None) -> str:
         put: Callable[..., Any] = self._client.put_object
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
-        with self._faults(path):
+        tries = 0
+
+        def attempt() -> str:
+            nonlocal tries
+            tries += 1
             try:
                 etag: str = put(Bucket=self._bucket, Key=self._prefix + path, Body=data, **condition)["ETag"]
             except ClientError as error:
-                if error.response["Error"]["Code"] in _LOST_RACE:
+                if error.response["Error"]["Code"] not in _LOST_RACE:
+                    raise
+                # An earlier try may have won, and only its answer was lost.
+                own = self._version_of(path, data) if tries > 1 else None
+                if own is None:
                     raise ConflictError(f"{self.uri}/{path} was written by somebody else") from error
-                raise
-        return etag
+                return own
+            return etag
+
+        return self._asked(path, attempt)
+
+    def _version_of(self, path: str, data: bytes) -> str | None:
+        """The version of the object if it holds these bytes."""
+        with suppress(NotFoundError, ChangedError):
+            entry = self.stat(path)
+            if self.read(path, entry.version) == data:
+                return entry.version
+        return None
 
     def delete(self, path: str) -> None:
-        with self._faults(path):
-            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + path)
+        self._asked(path, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + path))
 
     def delete_folder(self) -> None:
-        with self._faults():
-            keys = (self._prefix + entry.path for entry in self.list())
-            while batch := list(islice(keys, _DELETED_AT_ONCE)):
-                listed: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in batch]
-                try:
-                    done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True})
-                except ClientError as error:
-                    if error.response["Error"]["Code"] not in _NO_BATCH_DELETE:
-                        raise
-                    for key in batch:
-                        self._client.delete_object(Bucket=self._bucket, Key=key)
-                    continue
-                if done.get("Errors"):
-                    raise StorageError(
-                        f"{self.uri}: {len(done['Errors'])} files cannot be deleted, the first one because of "
-                        f"{done['Errors'][0].get('Code')}: give the connection's user the right to delete"
-                    )
+        paths = (entry.path for entry in self.list())
+        while batch := list(islice(paths, _DELETED_AT_ONCE)):
+            if not self._asked("", lambda batch=batch: self._deleted(batch)):  # type: ignore[misc]
+                for path in batch:
+                    self.delete(path)
+
+    def _deleted(self, paths: Sequence[str]) -> bool:
+        """Whether the service has deleted these objects at once: there are some that cannot."""
+        try:
+            done = self._client.delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": self._prefix + path} for path in paths], "Quiet": True},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NO_BATCH_DELETE:
+                return False
+            raise
+        for failed in done.get("Errors", ()):
+            code = failed.get("Code", "")
+            if ANSWERS.get(code) is None or ANSWERS[code].meaning is not Meaning.MISSING:
+                self._refuse(failed.get("Key", "").removeprefix(self._prefix), code, 400, failed.get("Message", ""))
+        return True
+
+    def _asked(self, path: str, request: Callable[[], Result], *, reading: bool = False) -> Result:
+        """What a request gives, which is made again where its fault may pass; `path` is the object's.
+
+        Raises StorageError, or what is wrong with the object; while one is `reading`, that is more: what the service
+        does not take as a name counts as missing, and what is refused for a reason unknown as forbidden.
+        """
+
+        def attempt() -> Result:
+            with self._faults(path, reading=reading):
+                return request()
+
+        return persist(attempt)
 
     @contextmanager
-    def _faults(self, path: str = "", *, reading: bool = False) -> Iterator[None]:
-        """Turn what cannot be mended by trying again into a StorageError, and a missing object into NotFoundError.
-
-        While one object is read, what the service does not take as a name counts as missing too.
-        """
-        where = f"{self.uri}/{path}".rstrip("/")
+    def _faults(self, path: str, *, reading: bool) -> Iterator[None]:
+        where = self._named(path)
         try:
             yield
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _NOT_FOUND or (reading and self._is_impossible(path, code)):
-                raise NotFoundError(where) from error
-            if reading and code in _CHANGED:
-                raise self._changed(path) from error
-            if code in _SETUP_FAULTS:
-                raise StorageError(f"{where}: {_SETUP_FAULTS[code]} (S3 said {code})") from error
-            if code in _FORBIDDEN:
-                raise ForbiddenError(f"{where}: {_FORBIDDEN[code]} (S3 said {code})") from error
-            if code == "InvalidObjectState":
-                raise ArchivedError(
-                    f"{where}: it is archived in a storage class that cannot be read: restore it first (S3 said {code})"
-                ) from error
-            if reading and (code == "InvalidRequest" or code.startswith("KMS.")):
-                # What is asked for as it should be, and refused, is encrypted with a key that is not ours.
-                raise ForbiddenError(
-                    f"{where}: it cannot be read with the connection's rights, as when it is encrypted with a key of "
-                    f"somebody else (S3 said {code}: {error.response['Error'].get('Message', '')})"
-                ) from error
-            if code in _PASSING_FAULTS:
-                raise ConnectionError(f"{where}: {_PASSING_FAULTS[code]} (S3 said {code})") from error
-            raise
-        except (NoCredentialsError, PartialCredentialsError) as error:
+            said, about = error.response["Error"], error.response["ResponseMetadata"]
+            wait = asked_to_wait(about.get("HTTPHeaders", {}))
+            status = about.get("HTTPStatusCode", 0)
+            self._refuse(path, said.get("Code", ""), status, said.get("Message", ""), reading=reading, wait=wait)
+        except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
             raise StorageError(f"{where}: the connection has no credentials: set its login and password") from error
         except UnicodeEncodeError as error:
             if not reading:
                 raise
             raise NotFoundError(f"{where!r}: a key has to be Unicode text") from error
+        except boto.ParamValidationError as error:
+            if reading and not self._prefix + path:
+                raise NotFoundError(f"{where}: an object has to have a name") from error
+            raise StorageError(f"{where} is not a place RegionCap can use: correct the URI ({error})") from error
         except BotoCoreError as error:
-            raise ConnectionError(
+            if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise StorageError(
+                    f"{where}: the certificate of the S3 service at {self.endpoint} is not trusted: correct the "
+                    f"connection's verify ({error})"
+                ) from error
+            if not isinstance(error, _PASSING):
+                raise StorageError(f"{where}: the connection cannot be used as it is set up: {error}") from error
+            raise PassingFault(
                 f"{where}: the S3 service at {self.endpoint} cannot be reached: "
                 f"is it running, and is the connection's endpoint_url right? ({error})"
             ) from error
+        except (BrokenReadError, StorageUnavailableError):
+            raise
+        except _BROKEN_ANSWER as error:
+            raise PassingFault(f"{where}: the service's answer did not arrive as it is: {error}") from error
 
-    def _is_impossible(self, path: str, code: str) -> bool:
-        """Whether the service says with this code that no object can have this name."""
-        if code in _IMPOSSIBLE_NAME:
-            return True
-        key = self._prefix + path
-        odd = not {"", ".", ".."}.isdisjoint(key.split("/")) or not key.isprintable() or "\\" in key
-        return code in _NOT_VALID and (odd or len(key.encode("utf-8", "replace")) > _MAX_KEY_BYTES)
+    def _refuse(
+        self, path: str, code: str, status: int, message: str, *, reading: bool = False, wait: float = 0.0
+    ) -> NoReturn:
+        """Raise what the service's no to a request about `path` means."""
+        meant = answer(code, status, message, key=self._prefix + path if reading else None)
+        text = f"{self._named(path)}: {meant.text} (S3 said {code or status})"
+        match meant.meaning:
+            case Meaning.MISSING:
+                raise NotFoundError(text)
+            case Meaning.CHANGED if reading:
+                raise self._changed(path)
+            case Meaning.CHANGED:
+                raise ConflictError(text)
+            case Meaning.FORBIDDEN:
+                raise ForbiddenError(text)
+            case Meaning.ARCHIVED:
+                raise ArchivedError(text)
+            case Meaning.PASSES:
+                raise PassingFault(text, wait)
+            case Meaning.LATER:
+                raise StorageUnavailableError(text)
+            case Meaning.SET_UP:
+                raise StorageError(text)
+
+    def _named(self, path: str) -> str:
+        return f"{self.uri}/{path}".rstrip("/")
 
 
 def _entry(path: str, size: int, etag: str, modified: datetime) -> Entry:
@@ -287,17 +407,17 @@ class _Whole(io.RawIOBase):
         self._body = body
         self._left = size
         self._where = where
+        self._asked_for_more = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        if self._left == 0:
-            return 0
         with self._faults():
-            count: int = self._body.readinto(buffer)  # type: ignore[arg-type]
+            count: int = self._body.readinto(buffer) if self._left else 0  # type: ignore[arg-type]
             self._left -= count
-            if count and self._left == 0:
+            if self._left == 0 and not self._asked_for_more:
+                self._asked_for_more = True
                 self._body.read(1)
         return count
 

@@ -1,22 +1,12 @@
 """The seam: what RegionCap needs of a place to keep files. Paths are relative to the store's root, with `/`."""
 
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO, Protocol
 
-from regioncap.errors import (
-    BrokenReadError,
-    ConflictError,
-    StorageError,
-)
-
-Result = TypeVar("Result")
-
-# How long to wait before a file that did not arrive whole is read again, in seconds.
-_PAUSES = (0.1, 0.5)
+from regioncap.errors import ConflictError, StorageError
 
 
 @dataclass(frozen=True)
@@ -37,8 +27,10 @@ class Entry:
 
 
 class Store(Protocol):
-    """Files below one root. Every method may raise StorageError, and what its transport raises when that fails.
+    """Files below one root. Every method may raise StorageError.
 
+    What may pass by itself is tried again, one file at a time, for PATIENCE_SECONDS; then StorageUnavailableError is
+    raised, which names the file.
     What reads one file (`stat`, `read`, `open`, and `copy`) raises NotFoundError, LinkError, ForbiddenError or
     ArchivedError where the fault lies with this one file. `read` and `open` take the version of the file that is meant:
     they give its bytes, or raise ChangedError where another one is there now.
@@ -64,13 +56,13 @@ class Store(Protocol):
         """A file's entry."""
 
     def read(self, path: str, version: str | None = None) -> bytes:
-        """A whole file. Raises BrokenReadError where it did not arrive whole a few times."""
+        """A whole file."""
 
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
         """A file as a stream, which cannot be sought in.
 
         It ends where the file ends: where bytes are missing, or are not those that were stored, reading raises
-        BrokenReadError.
+        BrokenReadError. Whoever wants to begin anew then reads within `persist`.
         """
 
     def write(self, path: str, data: bytes) -> None:
@@ -94,7 +86,8 @@ class Store(Protocol):
     def replace(self, path: str, data: bytes, version: str | None) -> str:
         """Write `path` only if its version still is `version` (None: only if there is no such file).
 
-        Returns the new version. Raises ConflictError.
+        Returns the new version. Raises ConflictError; not where an earlier try of its own has written these bytes, and
+        only the answer to it was lost.
         """
 
     def delete(self, path: str) -> None:
@@ -104,14 +97,13 @@ class Store(Protocol):
         """Delete all files; no error if there are none."""
 
 
-def read_again(read: Callable[[], Result]) -> Result:
-    """What `read` returns; where a file did not arrive whole, it is called again a few times, to begin anew."""
-    for pause in _PAUSES:
-        try:
-            return read()
-        except BrokenReadError:
-            time.sleep(pause)
-    return read()
+def filled(stream: IO[bytes], size: int) -> bytes:
+    """The next `size` bytes of a stream; fewer only at its end."""
+    pieces = []
+    while size and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def check_conditional_writes(store: Store) -> None:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import EXAMPLE_SHA256
-from regioncap.storage.store import Store, read_again
+from regioncap.storage.patience import persist
+from regioncap.storage.store import Store
 from regioncap.warehouse.layout import FILES
 from regioncap.warehouse.manifest import FileEntry
 
@@ -73,7 +74,7 @@ def read_inventory(build: Store, entry: FileEntry) -> Iterator[Iterator[ListedFi
             with build.open(FILES) as stream:
                 shutil.copyfileobj(stream, local, 1 << 20)
 
-        read_again(fetch)
+        persist(fetch)
         local.seek(0)
         if hashlib.file_digest(local, "sha256").hexdigest() != entry.sha256:
             yield None

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from regioncap.errors import ArchivedError, ForbiddenError, LinkError, NotFoundError
 from regioncap.parallel import in_order
-from regioncap.storage.store import Entry, Store, read_again
+from regioncap.storage.patience import persist
+from regioncap.storage.store import Entry, Store
 from regioncap.warehouse.inventory import ListedFile, read_inventory
 from regioncap.warehouse.layout import BUILD_MANIFEST, FILES, content_of
 from regioncap.warehouse.manifest import FileEntry, Manifest
@@ -156,7 +157,7 @@ def _by_content(build: Store, file: _Expected, differs: bool) -> Problem | None:
     if begins is None:
         return Problem(file.path, "is not what was published") if differs else None
     try:
-        digest = read_again(lambda: _sha256(build, file.path))
+        digest = persist(lambda: _sha256(build, file.path))
     except NotFoundError:
         return Problem(file.path, "is gone")
     except (LinkError, ForbiddenError, ArchivedError) as error:

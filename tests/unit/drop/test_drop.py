@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from regioncap.drop.drop import QUIET_SECONDS, contents, not_ready, path_bytes
-from regioncap.errors import DropError
+from regioncap.drop.drop import QUIET_SECONDS, contents, not_ready, others_can_be_read, path_bytes
+from regioncap.errors import ArchivedError, DropError, ForbiddenError, NotFoundError, StorageUnavailableError
+from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
 from tests.builders import Place
 
@@ -87,3 +88,34 @@ def test_the_fingerprint_changes_with_any_file_but_the_marker(place: Place) -> N
     assert contents(place.drop, "jsonl").fingerprint == first
     place.put("a.jpg", b"x")
     assert contents(place.drop, "jsonl").fingerprint != first
+
+
+class Refusing(LocalStore):
+    """A store that refuses some of its files."""
+
+    faults: dict[str, Exception]
+
+    def open(self, path: str, version: str | None = None) -> Any:
+        if path in self.faults:
+            raise self.faults[path]
+        return super().open(path, version)
+
+
+def test_whether_others_can_be_read_is_seen_by_reading_them(place: Place) -> None:
+    place.good_rows(4)
+    place.put("_READY", "")
+    drop = Refusing(place.drop_folder)
+    drop.faults = {"0.jpg": ForbiddenError("0.jpg")}
+    assert others_can_be_read(drop, {"0.jpg"})
+    # Neither what was refused counts, nor a manifest, nor the marker.
+    assert not others_can_be_read(drop, {"0.jpg", "1.jpg", "2.jpg", "3.jpg"})
+    kinds = (ForbiddenError, ArchivedError, NotFoundError)
+    drop.faults |= {f"{number}.jpg": kinds[number - 1]("no") for number in (1, 2, 3)}
+    assert not others_can_be_read(drop, {"0.jpg"})
+    # Read a moment ago, and refused now.
+    assert not others_can_be_read(drop, {"0.jpg"}, ["1.jpg"])
+    del drop.faults["3.jpg"]
+    assert others_can_be_read(drop, {"0.jpg"}, ["1.jpg"])
+    drop.faults["1.jpg"] = StorageUnavailableError("1.jpg")
+    with pytest.raises(StorageUnavailableError):
+        others_can_be_read(drop, {"0.jpg"})

@@ -305,6 +305,25 @@ def test_where_no_image_of_a_shard_may_be_read_the_set_up_is_at_fault(
     assert isinstance(error.value, PermanentError)
 
 
+def test_a_shard_that_none_can_read_is_its_rows_fault_where_other_images_can_be_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(3)
+    plan = place.plan(shard_size=1)
+    reading(monkeypatch, {"0.jpg": FORBIDDEN})
+    render(place, plan)
+    assert {name: row.code for name, row in shard_rejected(place, plan).items()} == {"0.jpg": "image_forbidden"}
+
+
+def test_where_all_images_are_archived_they_have_to_be_restored(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.good_rows(3)
+    plan = place.plan()
+    archived = RowError(Code.IMAGE_ARCHIVED, "the file is archived; restore it first")
+    reading(monkeypatch, {f"{number}.jpg": archived for number in range(3)})
+    with pytest.raises(AccessDeniedError, match="restore it"):
+        render(place, plan)
+
+
 def test_where_some_images_may_not_be_read_their_rows_are_rejected(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

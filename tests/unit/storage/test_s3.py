@@ -32,9 +32,14 @@ class Service:
         self.stub = Stubber(client)
         self.store = S3Store(client, "drops", "2026-11-02")
 
-    def refuse(self, code: str, status: int, method: str = "get_object") -> S3Store:
-        """The store, whose next request is refused like this."""
-        self.stub.add_client_error(method, service_error_code=code, http_status_code=status, service_message="No.")
+    def refuse(
+        self, code: str, status: int, method: str = "get_object", times: int = 1, headers: dict[str, str] | None = None
+    ) -> S3Store:
+        """The store, whose next requests are refused like this."""
+        for _ in range(times):
+            self.stub.add_client_error(
+                method, code, "No.", status, response_meta={"HTTPHeaders": headers or {}, "HTTPStatusCode": status}
+            )
         return self.store
 
 
@@ -76,8 +81,9 @@ def test_a_name_that_the_service_does_not_take_is_a_missing_image(
 
 
 def test_looking_at_a_name_that_the_service_does_not_take_finds_nothing(service: Service) -> None:
+    service.refuse("400", 400, "head_object")
     with pytest.raises(NotFoundError):
-        service.refuse("400", 400, "head_object").stat("./x.jpg")
+        service.refuse("400", 400).stat("./x.jpg")
 
 
 def test_text_that_no_key_can_have_is_a_missing_image() -> None:
@@ -111,6 +117,7 @@ def test_without_the_right_to_a_bucket_the_message_says_what_to_do(service: Serv
         with pytest.raises(StorageError, match=words):
             call()
     service.refuse("403", 403, "head_object")
+    service.refuse("403", 403)
     with pytest.raises(StorageError, match="check the connection's keys") as caught:
         service.store.stat("_READY")
     assert not isinstance(caught.value, ForbiddenError)
@@ -143,8 +150,9 @@ def test_what_may_pass_by_itself_is_neither_a_missing_image_nor_the_end(
     service: Service, code: str, status: int
 ) -> None:
     with pytest.raises(Exception, match=code) as caught:
-        read_image(service.refuse(code, status), "a.jpg")
+        read_image(service.refuse(code, status, times=1000), "a.jpg")
     assert not isinstance(caught.value, PermanentError | RowError | NotFoundError | DropError)
+    assert "s3://drops/2026-11-02/a.jpg: " in str(caught.value)
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"])

@@ -1,0 +1,75 @@
+"""What may pass by itself is tried again: for minutes, with growing pauses, and then it is over."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type
+
+from regioncap.errors import BrokenReadError, StorageUnavailableError
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# For so long one file is tried for, in seconds: what is restarted is back by then. Whoever asked for it may try again.
+PATIENCE_SECONDS = 300.0
+
+# The first pause is up to so long, the next one up to twice that, and so on; in seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 20.0
+
+# The time, and what lets it pass.
+clock: Callable[[], float] = time.monotonic
+sleep: Callable[[float], None] = time.sleep
+
+
+class PassingFault(StorageUnavailableError):
+    """It did not work, and may work the next time; not before `wait` seconds, where the service says so."""
+
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def persist(call: Callable[[], Result]) -> Result:
+    """What `call` returns. Where it raises PassingFault or BrokenReadError it is called again, to begin anew.
+
+    Raises StorageUnavailableError when that did not help for PATIENCE_SECONDS; a call within a call that has given up
+    is not begun anew.
+    """
+    started = clock()
+
+    def pause(state: RetryCallState) -> float:
+        fault = _fault(state)
+        asked_for = fault.wait if isinstance(fault, PassingFault) else 0.0
+        # All who were refused at once must not come back at once.
+        drawn = random.uniform(0.0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(state.attempt_number - 1, 10)))
+        return asked_for + drawn
+
+    def is_over(state: RetryCallState) -> bool:
+        return clock() - started + state.upcoming_sleep > PATIENCE_SECONDS
+
+    def tell(state: RetryCallState) -> None:
+        _log.warning("%s; tried again in %.1f s", _fault(state), state.upcoming_sleep)
+
+    tries = Retrying(
+        retry=retry_if_exception_type((PassingFault, BrokenReadError)),
+        wait=pause,
+        stop=is_over,
+        before_sleep=tell,
+        sleep=lambda seconds: sleep(seconds),
+    )
+    try:
+        return tries(call)
+    except RetryError as error:
+        fault = error.last_attempt.exception()
+        raise StorageUnavailableError(
+            f"{fault} (tried {error.last_attempt.attempt_number} times in {clock() - started:.0f} s). "
+            "Try again when it is over"
+        ) from fault
+
+
+def _fault(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
