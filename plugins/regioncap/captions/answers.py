@@ -1,37 +1,48 @@
-"""Taking a model's answer apart into one caption per region."""
+"""Taking a model's answer apart into one caption per region, without guessing.
 
-import json
+A caption is a region's only where the text leaves no doubt that it is about it. An answer in the wrong form (a server
+that ignores the schema, a model that answers JSON unasked) is read in the form it has: JSON, elements, a table, plain
+text. Where two readings of a text differ, none of them is taken.
+"""
+
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from regioncap.captions.chat import behind_opening, closing_remark
+from regioncap.captions.json_answers import looks_like_json, read_json
+from regioncap.captions.markup import read_elements, read_table
+from regioncap.captions.namings import folded, namings
 from regioncap.captions.prompts import AnswerFormat
+from regioncap.captions.prose import read_prose, without_rules
+from regioncap.captions.reading import DoubtError, Reading
+from regioncap.captions.thoughts import without_thoughts
 from regioncap.regions.names import region_tag
-
-_TAG = re.compile(r"<?\s*(?:region|区域)[\s_]*(\d{1,4})\s*>?", re.IGNORECASE)
-# Where a region's description starts in free text: its tag (or "Region 3", or "3.") opens a line, or its tag is
-# followed by a colon anywhere. A tag in the middle of a sentence is a mention, not a start.
-_START = re.compile(
-    r"(?:^[ \t>*#•-]*<\s*region\s*(?P<tag>\d{1,4})\s*>[*\"']*[ \t]*[:：.\-–—]?"
-    r"|^[ \t>*#•-]*(?:region|区域)[ \t]*(?P<word>\d{1,4})[*\"']*[ \t]*[:：.\-–—]"
-    r"|^[ \t*]*(?P<number>\d{1,4})[ \t]*[.):：、）]"
-    r"|<\s*region\s*(?P<inline>\d{1,4})\s*>[*\"']*[ \t]*[:：])",
-    re.IGNORECASE | re.MULTILINE,
-)
 
 # Without the control characters that Python takes for white space: a gate looks for them.
 _WHITE_SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
+# What holds an answer and is no part of it.
+_WRAPPER = re.compile(r"</?(?:answer|output|response|final_answer)>|<\|(?:begin|end)_of_box\|>|<\|im_end\|>\s*$", re.IGNORECASE)
+
+_EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
+_TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
+_TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*", re.IGNORECASE)
+_QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
+# Pieces of markup that no description has.
+_SCRAP = re.compile(
+    r"</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:li|td|tr|table|caption|description|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
+    r"|<region[ _-]?\d+\s+[a-z]+=|\|\s*<?region|\|\s*$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
 class ParsedAnswer:
     """What an answer says of each region.
 
-    `captions` maps region numbers (1-based, as the model gave them) to text; `repeated` lists regions described more
-    than once (the first description counts); `outside` is what is said beside the captions. Without captions the answer
-    cannot be taken apart.
+    `captions` maps region numbers (1-based, as the model gave them) to text; `repeated` lists regions that are
+    described more than once, and differently; `outside` is what is said beside the captions. Without captions the
+    answer cannot be taken apart.
     """
 
     captions: dict[int, str] = field(default_factory=dict)
@@ -39,19 +50,25 @@ class ParsedAnswer:
     outside: str = ""
 
 
-def parse_answer(text: str, answer_format: AnswerFormat, regions: Sequence[int]) -> ParsedAnswer:
-    """Take the answer to a request about `regions` (their numbers) apart.
+def parse_answer(
+    text: str, answer_format: AnswerFormat, regions: Sequence[int], marked: Sequence[int] | None = None
+) -> ParsedAnswer:
+    """Take the answer to a request about `regions` (their numbers) apart; `marked` are all that the image shows.
 
-    An answer in the wrong form (a server that ignores the schema, a model that answers JSON unasked) is read in the
-    form it has.
+    Where all of `regions` are described, what is said of other marked ones is left out. Where not, it stays, since
+    such numbers may be counted otherwise than the marks.
     """
-    structured = _parse_json(text)
-    if structured is not None:
-        return structured
-    # Broken JSON must not be mistaken for prose that happens to contain tags.
-    if answer_format == "structured" and text.lstrip().startswith("{"):
+    body = _WRAPPER.sub("", without_thoughts(text)).strip()
+    try:
+        reading = _read(body, answer_format, regions)
+        captions, repeated = _captions(reading)
+    except DoubtError:
         return ParsedAnswer()
-    return _parse_text(text, regions)
+    if captions.keys() >= set(regions):
+        also = set(marked or ()) - set(regions)
+        captions = {region: caption for region, caption in captions.items() if region not in also}
+        repeated = tuple(region for region in repeated if region not in also)
+    return ParsedAnswer(captions, repeated, reading.outside)
 
 
 def answer_lines(captions: Mapping[int, str]) -> str:
@@ -59,38 +76,99 @@ def answer_lines(captions: Mapping[int, str]) -> str:
     return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in sorted(captions.items()))
 
 
-def _parse_json(text: str) -> ParsedAnswer | None:
-    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
-    if not body.startswith("{"):
-        return None
+def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Reading:
+    """What the answer says, in the form it has. Raises DoubtError."""
+    reading = read_json(body)
+    if reading is not None:
+        if reading.outside:
+            _check_beside(reading, regions)
+        return Reading([(region, _of_itself(region, text)) for region, text in reading.said], reading.outside)
+    # Broken JSON must not be mistaken for prose that happens to contain names.
+    if answer_format == "structured" and body.startswith("{"):
+        raise DoubtError("JSON that is broken")
+    reading = read_elements(body) or read_table(body) or read_prose(body, regions)
+    if reading is None:
+        if len(regions) != 1:
+            raise DoubtError("no region is named")
+        reading = _about_the_one(body, regions[0])
+    return _cleaned(reading)
+
+
+def _check_beside(reading: Reading, regions: Sequence[int]) -> None:
+    """Raises DoubtError if words beside JSON describe regions too, and otherwise."""
     try:
-        # Raw control characters in strings are let through: a gate judges the captions.
-        pairs = json.loads(body, object_pairs_hook=list, strict=False)
-    except (ValueError, RecursionError):
-        return None
-    named = [(_TAG.fullmatch(str(key)), key, value) for key, value in pairs]
-    outside = "\n".join(f"{key}: {value}" for match, key, value in named if match is None)
-    return _collect([(int(match[1]), value) for match, _, value in named if match is not None], outside)
+        beside = read_elements(reading.outside) or read_table(reading.outside) or read_prose(reading.outside, regions)
+    except DoubtError:
+        # The prompt, or a plan of the answer: no description that could be held against the JSON.
+        beside = None
+    if beside is not None:
+        captions = {region: _folded(text).strip(" *.") for region, text in reading.said}
+        for region, text in _cleaned(beside).said:
+            if captions.get(region) != text.strip(" *."):
+                raise DoubtError("JSON, and words that say something else")
 
 
-def _parse_text(text: str, regions: Sequence[int]) -> ParsedAnswer:
-    starts = list(_START.finditer(text))
-    if not starts:
-        return _collect([(regions[0], text)]) if len(regions) == 1 else ParsedAnswer()
-    ends = [start.start() for start in starts[1:]] + [len(text)]
-    described = [
-        (int(next(group for group in start.groups() if group)), text[start.end() : end])
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    return _collect(described, text[: starts[0].start()])
+def _about_the_one(body: str, region: int) -> Reading:
+    """The answer to a question about one region that names none."""
+    body = without_rules(body).strip()
+    start = behind_opening(body)
+    remark = closing_remark(body[start:])
+    end = len(body) if remark is None else start + remark
+    said = body[start:end].strip()
+    return Reading([(region, said)], "\n".join(part for part in (body[:start].strip(), body[end:].strip()) if part))
 
 
-def _collect(described: Iterable[tuple[int, Any]], outside: str = "") -> ParsedAnswer:
+def _cleaned(reading: Reading) -> Reading:
+    """The descriptions of a reading of text without its markup. Raises DoubtError where scraps of it are left."""
+    quoted = [_QUOTED.fullmatch(text.strip()) for _, text in reading.said]
+    unquote = bool(quoted) and all(quoted)
+    said: list[tuple[int, str]] = []
+    for (region, text), match in zip(reading.said, quoted, strict=True):
+        if unquote and match:
+            text = next(group for group in match.groups() if group)
+        said.append((region, _clean(region, text)))
+    return Reading(said, reading.outside)
+
+
+def _clean(region: int, text: str) -> str:
+    key = _TEXT_KEY.match(text)
+    if key:
+        text = text[key.end() :]
+    text = _of_itself(region, text)
+    if _TITLE.match(text):
+        raise DoubtError("a title, and no telling whether it is a part of the description")
+    if _SCRAP.search(text) or looks_like_json(text):
+        raise DoubtError("a scrap of markup in a description")
+    return _folded(_EMPHASIS.sub(r"\2", text)).strip(" *").rstrip(",;，；、 ")
+
+
+def _of_itself(region: int, text: str) -> str:
+    """The description without the region's own name before it. Raises DoubtError if it begins with another's."""
+    small = folded(text)
+    first = next(namings(small), None)
+    if first is None:
+        return text
+    colon = re.compile(r"\s*[:]\s*").match(small, first.end)
+    if not small[: first.start].strip() and colon:
+        if first.number != region:
+            raise DoubtError("a description that begins with another region's name")
+        return text[colon.end() :]
+    for naming in namings(small):
+        if naming.number != region and naming.tag and re.compile(r"\s*:").match(small, naming.end):
+            raise DoubtError("another region's description within a description")
+    return text
+
+
+def _captions(reading: Reading) -> tuple[dict[int, str], tuple[int, ...]]:
     captions: dict[int, str] = {}
-    seen: Counter[int] = Counter()
-    for region, value in described:
-        seen[region] += 1
+    repeated: set[int] = set()
+    for region, text in reading.said:
         # One line per region in the record's `answer`, so white space inside a caption is folded.
-        folded = _WHITE_SPACE.sub(" ", value).strip(" *") if isinstance(value, str) else ""
-        captions.setdefault(region, folded)
-    return ParsedAnswer(captions, tuple(sorted(region for region, times in seen.items() if times > 1)), outside)
+        caption = _folded(text).strip(" *")
+        if captions.setdefault(region, caption) != caption:
+            repeated.add(region)
+    return captions, tuple(sorted(repeated))
+
+
+def _folded(text: str) -> str:
+    return _WHITE_SPACE.sub(" ", text)

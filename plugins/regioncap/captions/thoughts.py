@@ -1,0 +1,52 @@
+"""What a model thinks aloud before it answers is no part of its answer."""
+
+import re
+
+_WORDS = r"(?:seed:)?(?:think|thinking|thought|thoughts|reasoning|reason|reflection|analysis|scratchpad)"
+_OPENED = re.compile(
+    rf"<{_WORDS}>|◁think▷|\[think\]|<\|(?:begin_of_thought|start_thinking)\|>|<unused94>"
+    r"|<\|channel\|>(?:analysis|commentary)",
+    re.IGNORECASE,
+)
+_ENDED = re.compile(
+    rf"</{_WORDS}>|◁/think▷|\[/think\]|<\|(?:end_of_thought|end_thinking)\|>|<unused95>"
+    r"|<\|channel\|>final(?:<\|message\|>)?",
+    re.IGNORECASE,
+)
+# Where the prompt's template has opened the thought, only its end is seen: on a line of its own, or ending one.
+_LONE_END = re.compile(rf"(?:^[ \t]*(?:{_ENDED.pattern})|(?:{_ENDED.pattern})[ \t]*$)", re.IGNORECASE | re.MULTILINE)
+
+# Thoughts under a heading of their own, and the heading of the answer that follows them.
+_HEADING = r"^[ \t>#*_]*(?:{words})[ \t*_]*[:：][ \t*_]*|^[ \t>]*#+[ \t]*[*_]*(?:{words})[*_]*[ \t]*$"
+_FINAL = r"(?:my |the )?final (?:answer|output|response)|最终(?:答案|回答|结果)"
+_THINKING = r"(?:my )?(?:thoughts?|thinking|thought process|reasoning)|思考(?:过程)?|推理(?:过程)?"
+_ANALYSIS = r"(?:my )?analysis|分析(?:过程)?"
+
+
+def _heading(words: str) -> re.Pattern[str]:
+    return re.compile(_HEADING.format(words=words), re.IGNORECASE | re.MULTILINE)
+
+
+_FINAL_HEADING = _heading(_FINAL)
+_ANSWER_HEADING = _heading(rf"{_FINAL}|(?:my |the )?(?:answer|output|response)|答案|回答")
+_THINKING_HEADING = _heading(_THINKING)
+_THOUGHT_HEADING = _heading(f"{_THINKING}|{_ANALYSIS}")
+
+
+def without_thoughts(text: str) -> str:
+    """The answer without what was thought before it, and without white space round it.
+
+    A thought that is begun and never ended leaves nothing: what follows it is no answer.
+    """
+    spoken = text.strip()
+    opened = _OPENED.match(spoken)
+    ends = [found.end() for found in (_ENDED if opened else _LONE_END).finditer(spoken)]
+    if ends:
+        spoken = spoken[ends[-1] :].strip()
+    elif opened:
+        return ""
+    headings = _ANSWER_HEADING if _THOUGHT_HEADING.match(spoken) else _FINAL_HEADING
+    starts = [found.end() for found in headings.finditer(spoken)]
+    if starts:
+        return spoken[starts[-1] :].strip()
+    return "" if _THINKING_HEADING.match(spoken) else spoken
