@@ -7,7 +7,7 @@ text. Where two readings of a text differ, none of them is taken.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from regioncap.captions.chat import behind_opening, closing_remark
 from regioncap.captions.json_answers import looks_like_json, read_json
@@ -27,6 +27,8 @@ _WRAPPER = re.compile(r"</?(?:answer|output|response|final_answer)>|<\|(?:begin|
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
 _TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
 _TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*", re.IGNORECASE)
+# What sets descriptions in one line apart.
+_SEPARATORS = ",;，；、|/ \t\n"
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
 # Pieces of markup that no description has.
 _SCRAP = re.compile(
@@ -62,6 +64,8 @@ def parse_answer(
     try:
         reading = _read(body, answer_format, regions)
         captions, repeated = _captions(reading)
+        if reading.counted and captions.keys() - set(regions) and captions.keys() != set(marked or regions):
+            raise DoubtError("a list that may count something else than all marked regions")
     except DoubtError:
         return ParsedAnswer()
     if captions.keys() >= set(regions):
@@ -127,19 +131,19 @@ def _cleaned(reading: Reading) -> Reading:
         if unquote and match:
             text = next(group for group in match.groups() if group)
         said.append((region, _clean(region, text)))
-    return Reading(said, reading.outside)
+    return replace(reading, said=said)
 
 
 def _clean(region: int, text: str) -> str:
     key = _TEXT_KEY.match(text)
     if key:
         text = text[key.end() :]
-    text = _of_itself(region, text)
+    text = _of_itself(region, text).rstrip(_SEPARATORS)
     if _TITLE.match(text):
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):
         raise DoubtError("a scrap of markup in a description")
-    return _folded(_EMPHASIS.sub(r"\2", text)).strip(" *").rstrip(",;，；、 ")
+    return _folded(_EMPHASIS.sub(r"\2", text)).strip(" *").rstrip(_SEPARATORS)
 
 
 def _of_itself(region: int, text: str) -> str:

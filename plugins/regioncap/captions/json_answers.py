@@ -30,11 +30,13 @@ _KEY = (
 )
 # A key that names a region, with the quotation mark that opens its value.
 _ANCHOR = re.compile(
-    rf"""(?:(?P<q>["'])[<\[(]?{_KEY}[>\])]?(?P=q)|(?<=[{{,\s])<?{_KEY.replace("number", "bare")}>?)\s*:\s*(?P<open>["'])"""
+    rf"""(?:(?P<q>["'])[<\[(]?{_KEY}[>\])]?(?P=q)|(?<=[{{,])\s*<?{_KEY.replace("number", "bare")}>?)\s*:\s*(?P<open>["'])"""
     r"""|["'](?:region|region_id|id|number|区域|编号)["']\s*:\s*["']?<?(?:region[ _]?)?(?P<nested>\d{1,4})>?["']?\s*,\s*["'](?:caption|description|text|content|描述|内容)["']\s*:\s*(?P<open_nested>["'])"""
 )  # fmt: skip
 _VALUE_END = re.compile(r"""\s*[,;]?\s*(?:\}\s*,?\s*)?\{?\s*$""")
 _LAST_END = re.compile(r"""["'](?=\s*,?\s*(?:[}\]]|```|$))|["'](?=[ \t]*,?[ \t]*\n)""")
+# A string's end and another key, within what should be one string.
+_KEY_WITHIN = re.compile(r"""["']\s*[,}\]]?\s*[{\[]?\s*["'<]?[<\w][\w <>#\-]{0,40}["'>]?\s*:\s*["'\[{\d]""")
 _REGION_KEY = re.compile(r"""["'][<\[(]?(?:region|区域)[ _\-#]{0,2}\d{1,4}[>\])]?["']\s*:|["'](?:caption|description|描述)["']\s*:""")
 
 
@@ -61,12 +63,9 @@ def read_json(text: str) -> Reading | None:
     reading = _reading(said, outside) if said else None
     if reading is not None and reading.said:
         return reading
-    keyed = _REGION_KEY.search(folded(text))
-    if keyed is None and _ANCHOR.search(folded(text)) is None:
-        if said and not outside.strip(" \n`"):
-            return reading or Reading([], text)
-        return None
-    return _anchored(text)
+    if looks_like_json(text) or (_FENCE.sub("", stripped).startswith("{") and _ANCHOR.search(folded(text))):
+        return _anchored(text)
+    return None
 
 
 def _values(text: str) -> tuple[list[Any], str]:
@@ -247,6 +246,8 @@ def _anchored(text: str) -> Reading:
             if not ends or len(ends) > 1:
                 raise DoubtError("JSON whose last string may end at several places, or does not end")
             last, after = ends[0], written[ends[0] + 1 :]
+        if _KEY_WITHIN.search(written, 0, last):
+            raise DoubtError("broken JSON with other keys in between")
         said.append((int(key["number"] or key["bare"] or key["nested"]), _unescaped(written[:last])))
     if len({number for number, _ in said}) < len(said):
         raise DoubtError("broken JSON that names a region twice")

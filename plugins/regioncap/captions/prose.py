@@ -7,7 +7,7 @@ description. What could be both is doubt.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from regioncap.captions.chat import closing_remark, is_opening
@@ -22,14 +22,14 @@ _INTO = r"(?:in|within|inside|for|at|on|as for|regarding|在|对于|关于)"
 _MARKS = r"[ \t]*(?:(?:#{1,6}|[-*+•·●▪◦‣])[ \t]+|>[ \t]*)*"
 _LEAD = re.compile(
     rf"{_MARKS}[*_\"']*(?:(?:\(?\d{{1,3}}[.):、]|[①-⑳])[ \t]*[*_\"']*(?:[-•][ \t]+)?)?"
-    rf"(?:the )?(?:(?:description|caption|content)s? (?:of|for|in) )?(?:{_INTO}[ \t]*)?(?:the )?[*_\"'`]*"
+    rf"(?:the )?(?:(?:description|caption|content)s? (?:of|for|in) )?(?:{_INTO}[ \t]*)?(?:the )?(?:marked |numbered )?[*_\"'`]*"
 )
 _LINE_MARKS = re.compile(_MARKS)
-_ENDS_INTO = re.compile(rf"{_INTO}[ \t]*(?:the )?[*_\"'`]*$")
+_ENDS_INTO = re.compile(rf"{_INTO}[ \t]*(?:the )?(?:marked |numbered )?[*_\"'`]*$")
 # What may stand between the end of a sentence and a naming that opens the next.
 _SENTENCE_LEAD = re.compile(
     rf"(?:(?<=[.!?;。])[\"')*_]*[ \t]*(?:(?:and|but|while|whereas|meanwhile,?|而|并且)[ \t]*)?"
-    rf"|[,;][ \t]*(?:(?:and|but|while|whereas)[ \t]+|而|并且))(?:{_INTO}[ \t]*)?(?:the )?$"
+    rf"|[,;][ \t]*(?:(?:and|but|while|whereas)[ \t]+|而|并且))(?:{_INTO}[ \t]*)?(?:the )?(?:marked |numbered )?$"
 )
 # A sentence that ends so is not at its end: what follows is a mention.
 _DANGLING = re.compile(
@@ -104,8 +104,9 @@ def read_prose(text: str, asked: Sequence[int]) -> Reading | None:
     text = without_rules(text)
     small = folded(text)
     starts, mentioned = _named_starts(small)
+    counted = False
     if not starts:
-        starts = _numbered_starts(small)
+        starts, counted = _numbered_starts(small)
         mentioned = mentioned if starts else []
         if not starts:
             return None
@@ -115,7 +116,7 @@ def read_prose(text: str, asked: Sequence[int]) -> Reading | None:
     said = {start.number for start in starts}
     if any(number in asked and number not in said for number in mentioned):
         raise DoubtError("a region is only mentioned, in another's description")
-    return _descriptions(text, starts, asked)
+    return replace(_descriptions(text, starts, asked), counted=counted)
 
 
 def _named_starts(small: str) -> tuple[list[_Start], list[int]]:
@@ -147,7 +148,7 @@ def _judged(
     opens = opens_line or sentence is not None or announced
     if naming.closing:
         raise DoubtError("an element's end without its beginning")
-    if opens and (_GROUP_AFTER_TAG if naming.tag else _GROUP_AFTER_WORD).match(small, naming.end):
+    if (opens_line or sentence) and (_GROUP_AFTER_TAG if naming.tag else _GROUP_AFTER_WORD).match(small, naming.end):
         raise DoubtError("several regions are described at once")
     at = _behind_place(small, naming.end)
     found = _FOLLOW.match(small, at)
@@ -160,7 +161,7 @@ def _judged(
     def start(style: Style) -> _Start:
         return _Start(naming.number, lead, _behind_emphasis(small, naming, end), style, opens_line, naming.quote, heading)
 
-    if opens:
+    if opens and not (announced and _GROUP_AFTER_TAG.match(small, naming.end)):
         if follow == "colon":
             return start("alone" if small[end : end + 1] in ("\n", "") and opens_line else "colon")
         if follow == "dash":
@@ -173,6 +174,8 @@ def _judged(
             return start("alone" if small[end : end + 1] in ("\n", "") else "colon")
         if opens_line and naming.tag and follow is None and not small.startswith("'", at):
             return start("sentence" if into else "colon")
+        if announced:
+            return None
         raise DoubtError("a region's name, and no telling whether a description follows")
     if follow == "colon" or (follow == "dash" and naming.tag):
         dangling = _DANGLING.search(tail) is not None
@@ -186,8 +189,11 @@ def _judged(
     return None
 
 
-def _numbered_starts(small: str) -> list[_Start]:
-    """The descriptions that begin with a word such as "Box 1:", or else with a number, each at the start of a line."""
+def _numbered_starts(small: str) -> tuple[list[_Start], bool]:
+    """The descriptions that begin with a word such as "Box 1:", or else with a number, each at the start of a line.
+
+    Also returns whether it is a mere number.
+    """
     worded: list[_Start] = []
     numbered: list[_Start] = []
     line = 0
@@ -202,7 +208,7 @@ def _numbered_starts(small: str) -> list[_Start]:
             if start is not None:
                 numbered.append(start)
         line = small.find("\n", line) + 1 or len(small)
-    return worded or numbered
+    return worded or numbered, not worded
 
 
 _AFTER_NUMBER = re.compile(r"[*_]{0,3}[ \t]*(?:[.)、](?!\d)|:(?!\d)|-(?=[ \t]+\D))[*_\"'`]{0,3}[ \t]*")

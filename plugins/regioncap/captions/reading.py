@@ -9,7 +9,11 @@ class DoubtError(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a text says of regions: (region number, description) in its order; `outside` is what it says beside them."""
+    """What a text says of regions: (region number, description) in its order; `outside` is what it says beside them.
+
+    `counted` says that regions are not named, but numbered, as the items of any list are.
+    """
 
     said: list[tuple[int, str]]
     outside: str = ""
+    counted: bool = False
