@@ -27,6 +27,7 @@ _WRAPPER = re.compile(r"</?(?:answer|output|response|final_answer)>|<\|(?:begin|
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
 _TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
 _TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*", re.IGNORECASE)
+_COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
 _SEPARATORS = ",;，；、|/ \t\n"
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
@@ -149,17 +150,14 @@ def _clean(region: int, text: str) -> str:
 def _of_itself(region: int, text: str) -> str:
     """The description without the region's own name before it. Raises DoubtError if it begins with another's."""
     small = folded(text)
-    first = next(namings(small), None)
-    if first is None:
-        return text
-    colon = re.compile(r"\s*[:]\s*").match(small, first.end)
-    if not small[: first.start].strip() and colon:
-        if first.number != region:
-            raise DoubtError("a description that begins with another region's name")
-        return text[colon.end() :]
     for naming in namings(small):
-        if naming.number != region and naming.tag and re.compile(r"\s*:").match(small, naming.end):
+        colon = _COLON.match(small, naming.end)
+        if colon is None:
+            continue
+        if naming.number != region and (naming.tag or not small[: naming.start].strip()):
             raise DoubtError("another region's description within a description")
+        if not small[: naming.start].strip():
+            return _of_itself(region, text[colon.end() :])
     return text
 
 

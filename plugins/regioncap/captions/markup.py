@@ -9,6 +9,7 @@ from regioncap.captions.reading import DoubtError, Reading
 
 _ELEMENT_NAME = r"(?:region|area|box|object|item|mark|tag|caption|description|区域|标记)"
 _ELEMENT = re.compile(rf"<(?P<kind>{_ELEMENT_NAME})[ _\-]?(?P<number>\d{{1,4}})?(?P<attributes>(?:[ \t][^<>]{{0,200}})?)>")
+_END = re.compile(rf"</{_ELEMENT_NAME}")
 _ATTRIBUTE = re.compile(r"""\b(?:id|number|num|no|n|index|name|region|region_id|key)[ ]?=[ ]?["']?([^"'<>]{1,20}?)["']?(?=[ \t/]|$)""")
 _NUMBER_WITHIN = re.compile(r"\s*<(id|number|index|name|region_id|region)>([^<>]{1,20})</\1>\s*")
 _TEXT_WITHIN = re.compile(r"\s*<(caption|description|desc|text|content|描述)>(.*?)</\1>\s*", re.DOTALL)
@@ -25,8 +26,10 @@ _TEXT_HEADING = re.compile(
 
 def read_elements(text: str) -> Reading | None:
     """What stands in elements that name regions. None where no such element is ended. Raises DoubtError."""
+    if "<" not in text and "＜" not in text:
+        return None
     small = folded(text)
-    if not any(f"</{word}" in small for word in ("region", "area", "box", "object", "item", "mark", "tag", "caption", "description", "区域", "标记")):
+    if not _END.search(small):
         return None
     said: list[tuple[int, str]] = []
     outside: list[str] = []

@@ -28,18 +28,24 @@ _TWINS = {
     ),
 }
 
+_TWIN = re.compile(f"[！-～{re.escape(''.join(map(chr, list(_TWINS)[94:])))}]")
+
 _DIGITS = rf"\d{{1,4}}(?!\d)|[{_CIRCLED}]"
 _NUMBER = rf"(?:{_DIGITS}|(?:{'|'.join(_CARDINALS)})\b)"
 _NUMBER_ZH = rf"(?:{_DIGITS}|[一二三四五六七八九十]{{1,3}})"
-_BEFORE_NUMBER = r"[ _\-#.]{0,3}:? ?(?:(?:no\.?|number|id)[ :=]{0,2})?[#<\[(]{0,2}"
-# What is certainly a region's name.
-_NAME = re.compile(
-    rf"(?<![a-z0-9])regions?{_BEFORE_NUMBER}({_NUMBER})"
-    rf"|(?<![a-z0-9])({'|'.join(_ORDINALS)}|\d{{1,2}}(?=st|nd|rd|th))(?:st|nd|rd|th)? (?:marked |numbered )?region\b"
-    rf"|区域(?:编?号)?[ _\-#:]{{0,2}}[<\[(]?({_NUMBER_ZH})号?"
-    rf"|第 ?({_NUMBER_ZH}) ?个?(?:被?标记的?|标注的?)?区域"
-    rf"|({_NUMBER_ZH}) ?号(?:标记)?区域"
+_BEFORE_NUMBER = r"[ _\-#.]{0,3}(?:(?:no\.?|number|id)[ :=]{0,2})?[#<\[(]{0,2}"
+# What is certainly a region's name has one of these words, with the number behind it or before it.
+_WORD = re.compile("region|区域")
+_NUMBER_BEHIND = re.compile(
+    rf"(?<![a-z0-9])regions?(?:{_BEFORE_NUMBER}({_NUMBER})|: ?(\d{{1,4}})(?=[ \t]*(?:[,;\n]|$)))"
+    rf"|(?<![该此这个每本整])区域(?:(?:编?号)?[ _\-#]{{0,2}}[<\[(]?({_NUMBER_ZH})号?|: ?(\d{{1,4}})(?=[ \t]*(?:[,;\n]|$)))"
 )
+_NUMBER_AHEAD = re.compile(
+    rf"(?<![a-z0-9])({'|'.join(_ORDINALS)}|\d{{1,2}}(?=st|nd|rd|th))(?:st|nd|rd|th)? (?:marked |numbered )?region"
+    rf"|第 ?({_NUMBER_ZH}) ?个?(?:被?标记的?|标注的?)?区域|({_NUMBER_ZH}) ?号(?:标记)?区域"
+)
+# So far ahead of the word a number is looked for.
+_AHEAD = 24
 # What is one only where it opens a line and a colon or the like follows.
 _NAME_OF_LINE = re.compile(
     rf"(?:marked |numbered )?(?:area|bounding box|box|tag|label|marker|mark|object|item|number|section)"
@@ -75,14 +81,20 @@ def folded(text: str) -> str:
     """The text in small letters and usual signs, character by character."""
     if text.isascii():
         return text.lower()
-    text = text.translate(_TWINS)
+    if _TWIN.search(text):
+        text = text.translate(_TWINS)
     small = text.lower()
     return small if len(small) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 def namings(text: str) -> Iterator[Naming]:
     """Every certain name of a region in a folded text."""
-    return (_with_signs(text, found) for found in _NAME.finditer(text))
+    for word in _WORD.finditer(text):
+        ahead = _NUMBER_AHEAD.finditer(text, max(0, word.start() - _AHEAD), word.end())
+        found = next((found for found in ahead if found.end() == word.end()), None)
+        found = found or _NUMBER_BEHIND.match(text, word.start())
+        if found:
+            yield _with_signs(text, found)
 
 
 def naming_of_line(text: str, at: int) -> Naming | None:
@@ -102,7 +114,7 @@ def bare_number(text: str, at: int) -> Naming | None:
 def named(text: str) -> int | None:
     """The number of the region that the whole text names, as a key or a table's cell does; None if it names none."""
     bare = folded(text).strip(_AROUND)
-    found = _NAME.fullmatch(bare) or _NAME_OF_LINE.fullmatch(bare)
+    found = _NUMBER_BEHIND.fullmatch(bare) or _NUMBER_AHEAD.fullmatch(bare) or _NAME_OF_LINE.fullmatch(bare)
     if found:
         return _number(found)
     return int(bare) if bare.isdecimal() and len(bare) <= 4 else None
@@ -110,7 +122,8 @@ def named(text: str) -> int | None:
 
 def is_name(text: str) -> bool:
     """Whether the whole text is certainly a region's name, and no mere number."""
-    return _NAME.fullmatch(folded(text).strip(_AROUND)) is not None
+    bare = folded(text).strip(_AROUND)
+    return (_NUMBER_BEHIND.fullmatch(bare) or _NUMBER_AHEAD.fullmatch(bare)) is not None
 
 
 def _behind(text: str, at: int, signs: str) -> int:

@@ -27,6 +27,8 @@ def _heading(words: str) -> re.Pattern[str]:
     return re.compile(_HEADING.format(words=words), re.IGNORECASE | re.MULTILINE)
 
 
+# Without any of these there is no heading to look for.
+_HEADING_WORD = re.compile(r"final|thought|thinking|reasoning|analysis|最终|思考|推理|分析", re.IGNORECASE)
 _FINAL_HEADING = _heading(_FINAL)
 _ANSWER_HEADING = _heading(rf"{_FINAL}|(?:my |the )?(?:answer|output|response)|答案|回答")
 _THINKING_HEADING = _heading(_THINKING)
@@ -40,11 +42,15 @@ def without_thoughts(text: str) -> str:
     """
     spoken = text.strip()
     opened = _OPENED.match(spoken)
-    ends = [found.end() for found in (_ENDED if opened else _LONE_END).finditer(spoken)]
+    ends: list[int] = []
+    if _ENDED.search(spoken):
+        ends = [found.end() for found in (_ENDED if opened else _LONE_END).finditer(spoken)]
     if ends:
         spoken = spoken[ends[-1] :].strip()
     elif opened:
         return ""
+    if not _HEADING_WORD.search(spoken):
+        return spoken
     headings = _ANSWER_HEADING if _THOUGHT_HEADING.match(spoken) else _FINAL_HEADING
     starts = [found.end() for found in headings.finditer(spoken)]
     if starts:
