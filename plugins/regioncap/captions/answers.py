@@ -27,13 +27,14 @@ _WRAPPER = re.compile(r"</?(?:answer|output|response|final_answer)>|<\|(?:begin|
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
 _TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
 _TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*", re.IGNORECASE)
+_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
-_SEPARATORS = ",;，；、|/ \t\n"
+_SEPARATORS = ",;，；、|/& \t\n"
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
 # Pieces of markup that no description has.
 _SCRAP = re.compile(
-    r"</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:li|td|tr|table|caption|description|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
+    r"^\s*[\[{]\s*[\"']|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:li|td|tr|table|caption|description|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
     r"|<region[ _-]?\d+\s+[a-z]+=|\|\s*<?region|\|\s*$",
     re.IGNORECASE,
 )
@@ -139,7 +140,7 @@ def _clean(region: int, text: str) -> str:
     key = _TEXT_KEY.match(text)
     if key:
         text = text[key.end() :]
-    text = _of_itself(region, text).rstrip(_SEPARATORS)
+    text = _BREAK.sub(" ", _of_itself(region, text)).rstrip(_SEPARATORS)
     if _TITLE.match(text):
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):
@@ -151,6 +152,11 @@ def _of_itself(region: int, text: str) -> str:
     """The description without the region's own name before it. Raises DoubtError if it begins with another's."""
     small = folded(text)
     for naming in namings(small):
+        own = naming.number == region and naming.tag
+        if own and not small[naming.end :].strip(" .") and not small[: naming.start].endswith(" "):
+            raise DoubtError("a region's name behind its description")
+        if own and not small[: naming.start].strip():
+            return _of_itself(region, text[naming.end :].lstrip(" :："))
         colon = _COLON.match(small, naming.end)
         if colon is None:
             continue

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from regioncap.captions.namings import folded, named
+from regioncap.captions.namings import folded, is_name, named
 from regioncap.captions.reading import DoubtError, Reading
 
 _DECODER = json.JSONDecoder(object_pairs_hook=lambda pairs: _Pairs(pairs), strict=False)
@@ -197,6 +197,8 @@ def _entry(pairs: _Pairs) -> tuple[int, Any] | None:
         for key, value in pairs
         if key.strip().lower() in _NUMBER_KEYS and (number := _entry_number(value)) is not None
     }
+    names = {named(value) for key, value in pairs if isinstance(value, str) and key.strip().lower() in _NUMBER_KEYS and is_name(value)}
+    numbers = {number for number in names if number is not None} or numbers
     if not numbers:
         return None
     texts = [value for key, value in pairs if key.strip().lower() in _TEXT_KEYS and isinstance(value, str)]

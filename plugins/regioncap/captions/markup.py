@@ -16,7 +16,7 @@ _TEXT_WITHIN = re.compile(r"\s*<(caption|description|desc|text|content|描述)>(
 _ANY_ELEMENT = re.compile(rf"</?{_ELEMENT_NAME}[ _\-]?\d{{0,4}}[ />]")
 _WRAPPER = re.compile(r"</?(?:regions|answer|output|response|result|results|captions|descriptions|image|list|root|annotations)>|```\w*|<\?xml[^<>]*>")
 
-_SEPARATOR = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
+_SEPARATOR = re.compile(r"[ \t]*[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?[ \t]*")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _NUMBER_HEADING = re.compile(r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark|区域|区域(?:编号|名称|名)|编号|标记)[\W_]*", re.IGNORECASE)
 _TEXT_HEADING = re.compile(
@@ -45,7 +45,7 @@ def read_elements(text: str) -> Reading | None:
         said.append((number, content))
         at = end.end()
     outside.append(text[at:])
-    beside = [_WRAPPER.sub("", part).strip(" \t\n-*•;,.|") for part in outside]
+    beside = [_WRAPPER.sub("", part).strip(" \t\n-*•;,.|").removeprefix("and").removeprefix("和") for part in outside]
     if not said or any(beside[1:-1]) or any(_ANY_ELEMENT.search(folded(part)) for part in outside):
         raise DoubtError("text between elements, or elements that do not fit together")
     return Reading(said, "\n".join(part for part in beside if part))
@@ -76,7 +76,8 @@ def read_table(text: str) -> Reading | None:
     if "|" not in text:
         return None
     lines = text.split("\n")
-    in_table = [line.lstrip().startswith("|") or _SEPARATOR.fullmatch(line) is not None for line in lines]
+    lines = [line for line in lines if not line.startswith("+") or not _SEPARATOR.fullmatch(line)]
+    in_table = [line.lstrip().startswith("|") for line in lines]
     separators = [index for index, line in enumerate(lines) if "|" in line and _SEPARATOR.fullmatch(line)]
     if separators:
         # Rows need no border at their ends if the table has a line below its heading.
@@ -86,6 +87,8 @@ def read_table(text: str) -> Reading | None:
     elif any(in_table):
         first = in_table.index(True)
         last = len(lines) - 1 - in_table[::-1].index(True)
+    elif all(is_name(line.partition("|")[0]) for line in lines):
+        first, last = 0, len(lines) - 1
     else:
         return None
     if any("|" not in line for line in lines[first : last + 1]):

@@ -21,8 +21,8 @@ _TWINS = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **dict(
         zip(
-            map(ord, "【】〔〕〈〉《》\u3000\u00a0“”‘’–—―−區號個標記編"),
-            map(ord, "[][]<><>  \"\"''----区号个标记编"),
+            map(ord, "【】〔〕〈〉《》「」『』\u3000\u00a0“”‘’–—―−區號個標記編"),
+            map(ord, "[][]<><>\"\"\"\"  \"\"''----区号个标记编"),
             strict=True,
         )
     ),
@@ -33,7 +33,7 @@ _TWIN = re.compile(f"[！-～{re.escape(''.join(map(chr, list(_TWINS)[94:])))}]"
 _DIGITS = rf"\d{{1,4}}(?!\d)|[{_CIRCLED}]"
 _NUMBER = rf"(?:{_DIGITS}|(?:{'|'.join(_CARDINALS)})\b)"
 _NUMBER_ZH = rf"(?:{_DIGITS}|[一二三四五六七八九十]{{1,3}})"
-_BEFORE_NUMBER = r"[ _\-#.]{0,3}(?:(?:no\.?|number|id)[ :=]{0,2})?[#<\[(]{0,2}"
+_BEFORE_NUMBER = r"[ _\-#.]{0,3}(?:(?:no\.?|number|id|marked|labell?ed|numbered)[ :=]{0,2}(?:as |with )?)?[#<\[(]{0,2}"
 # What is certainly a region's name has one of these words, with the number behind it or before it.
 _WORD = re.compile("region|区域")
 _NUMBER_BEHIND = re.compile(
@@ -43,18 +43,21 @@ _NUMBER_BEHIND = re.compile(
 _NUMBER_AHEAD = re.compile(
     rf"(?<![a-z0-9])({'|'.join(_ORDINALS)}|\d{{1,2}}(?=st|nd|rd|th))(?:st|nd|rd|th)? (?:marked |numbered )?region"
     rf"|第 ?({_NUMBER_ZH}) ?个?(?:被?标记的?|标注的?)?区域|({_NUMBER_ZH}) ?号(?:标记)?区域"
+    rf"|标(?:记|注|号)为? ?({_NUMBER_ZH}) ?的区域"
 )
 # So far ahead of the word a number is looked for.
 _AHEAD = 24
 # What is one only where it opens a line and a colon or the like follows.
 _NAME_OF_LINE = re.compile(
-    rf"(?:marked |numbered )?(?:area|bounding box|box|tag|label|marker|mark|object|item|number|section)"
+    rf"(?:marked |numbered )?(?:area|bounding box|box|tag|label|marker|mark|object|item|number|section|no)"
     rf"{_BEFORE_NUMBER}({_NUMBER})"
     rf"|(?:方框|框|标记|标签|编号|物体|对象|目标|标注)[ _\-#:]{{0,2}}[<\[(]?({_NUMBER_ZH})号?"
 )
 _BARE_NUMBER = re.compile(
-    rf"\(({_DIGITS})\)|\[({_DIGITS})\]|#({_DIGITS})|([{_CIRCLED}])|({_NUMBER_ZH})(?=[ \t]*[*_]{{0,3}}[ \t]*[.):、\-])"
+    rf"\(({_NUMBER_ZH})\)|\[({_NUMBER_ZH})\]|#({_DIGITS})|([{_CIRCLED}])|(\d{{1,2}})\ufe0f?\u20e3"
+    rf"|({_NUMBER_ZH})(?=[ \t]*[*_]{{0,3}}[ \t]*[.):、\-])"
 )
+_OPENED_BY = {">": "<", "]": "[", ")": "(", "}": "{"}
 _EMPHASIS = "*_`\"'\\~"
 _OPENING = "<[({" + _EMPHASIS
 _CLOSING = ">])}" + _EMPHASIS
@@ -108,7 +111,7 @@ def bare_number(text: str, at: int) -> Naming | None:
     found = _BARE_NUMBER.match(text, _behind(text, at, _EMPHASIS))
     if found is None:
         return None
-    return Naming(_number(found), at, _behind(text, found.end(), _EMPHASIS), tag=found[5] is None)
+    return Naming(_number(found), at, _behind(text, found.end(), _EMPHASIS), tag=found[6] is None)
 
 
 def named(text: str) -> int | None:
@@ -136,7 +139,11 @@ def _with_signs(text: str, found: re.Match[str]) -> Naming:
     start, end = found.span()
     while start and (text[start - 1] in _OPENING or (text[start - 1] == " " and text[start - 2 : start - 1] in "<[({")):
         start -= 1
-    while end < len(text) and (text[end] in _CLOSING or (text[end] == " " and text[end + 1 : end + 2] in (">", "]"))):
+    opened = text[start : found.end()]
+    while end < len(text) and (
+        (text[end] in _CLOSING and _OPENED_BY.get(text[end], "") in opened)
+        or (text[end] == " " and text[end + 1 : end + 2] in (">", "]"))
+    ):
         end += 1
     if start >= 2 and text[start - 2 : start] == "</":
         return Naming(_number(found), start - 2, end, tag=True, closing=True)

@@ -6,6 +6,7 @@ description. What could be both is doubt.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,14 +23,15 @@ _INTO = r"(?:in|within|inside|for|at|on|as for|regarding|在|对于|关于)"
 _MARKS = r"[ \t]*(?:(?:#{1,6}|[-*+•·●▪◦‣])[ \t]+|>[ \t]*)*"
 _LEAD = re.compile(
     rf"{_MARKS}[*_\"']*(?:(?:\(?\d{{1,3}}[.):、]|[①-⑳])[ \t]*[*_\"']*(?:[-•][ \t]+)?)?"
-    rf"(?:the )?(?:(?:description|caption|content)s? (?:of|for|in) )?(?:{_INTO}[ \t]*)?(?:the )?(?:marked |numbered )?[*_\"'`]*"
+    rf"(?:the )?(?:(?:description|caption|content)s? (?:of|for|in) )?(?:{_INTO}[ \t]*|图中的?)?(?:the )?(?:marked |numbered )?[*_\"'`]*"
 )
 _LINE_MARKS = re.compile(_MARKS)
 _ENDS_INTO = re.compile(rf"{_INTO}[ \t]*(?:the )?(?:marked |numbered )?[*_\"'`]*$")
 # What may stand between the end of a sentence and a naming that opens the next.
 _SENTENCE_LEAD = re.compile(
     rf"(?:(?<=[.!?;。])[\"')*_]*[ \t]*(?:(?:and|but|while|whereas|meanwhile,?|而|并且)[ \t]*)?"
-    rf"|[,;][ \t]*(?:(?:and|but|while|whereas)[ \t]+|而|并且))(?:{_INTO}[ \t]*)?(?:the )?(?:marked |numbered )?$"
+    rf"|[,;][ \t]*(?:(?:and|but|while|whereas)[ \t]+|而|并且)|(?<=[一-鿿]),[ \t]*)"
+    rf"(?:(?:the )?(?:description|caption|content)s? (?:of|for|in) )?(?:{_INTO}[ \t]*|图中的?)?(?:the )?(?:marked |numbered )?$"
 )
 # A sentence that ends so is not at its end: what follows is a mention.
 _DANGLING = re.compile(
@@ -56,8 +58,8 @@ _VERBS = (
     r"|captures?|describes?"
 )
 _FOLLOW = re.compile(
-    rf"""(?P<colon>[ \t]*(?::|=>?|->|→|⇒)[ \t]*)
-    |(?P<dot>\.(?=[ \t\n]|$)[ \t]*)
+    rf"""(?P<colon>(?:(?:'s)?[ ](?:description|caption|content)s?|的?(?:描述|内容))?[ \t]*(?::|=>?|->|→|⇒)[ \t]*)
+    |(?P<dot>[.)](?=[ \t\n]|$)[ \t]*)
     |(?P<dash>[ \t]+-{{1,3}}[ \t]+|--+[ \t]*|-[ \t]+)
     |(?P<alone>[ \t]*(?=\n|$))
     |(?P<verb>(?:'s)?[ \t]+(?:(?:also|clearly|mainly|simply|only|just)[ ])?(?:(?:{_VERBS})\b(?:[ \t]*:)?[ \t]*
@@ -110,7 +112,8 @@ def read_prose(text: str, asked: Sequence[int]) -> Reading | None:
         mentioned = mentioned if starts else []
         if not starts:
             return None
-        if not any(start.number in asked for start in starts) or not is_opening(text[: starts[0].lead]):
+        said = {start.number for start in starts}
+        if (counted and not said >= set(asked)) or not is_opening(text[: starts[0].lead]):
             raise DoubtError("numbers of a list that may count something else")
     _check_styles(starts)
     said = {start.number for start in starts}
@@ -174,7 +177,7 @@ def _judged(
             return start("alone" if small[end : end + 1] in ("\n", "") else "colon")
         if opens_line and naming.tag and follow is None and not small.startswith("'", at):
             return start("sentence" if into else "colon")
-        if announced:
+        if announced or (sentence and sentence[0].lstrip()[:1] in (",", ";")):
             return None
         raise DoubtError("a region's name, and no telling whether a description follows")
     if follow == "colon" or (follow == "dash" and naming.tag):
@@ -208,10 +211,36 @@ def _numbered_starts(small: str) -> tuple[list[_Start], bool]:
             if start is not None:
                 numbered.append(start)
         line = small.find("\n", line) + 1 or len(small)
+    if len(numbered) == 1 and not worded:
+        numbered += _numbered_in_line(small, numbered[0])
     return worded or numbered, not worded
 
 
-_AFTER_NUMBER = re.compile(r"[*_]{0,3}[ \t]*(?:[.)、](?!\d)|:(?!\d)|-(?=[ \t]+\D))[*_\"'`]{0,3}[ \t]*")
+def _numbered_in_line(small: str, first: _Start) -> list[_Start]:
+    """The further items of a list in one line: `1. a red door; 2. a cat`."""
+    pattern = next(
+        (inner for opening, inner in _IN_LINE if opening.match(small[first.lead : first.end].strip(" \t*_-"))), None
+    )
+    if pattern is None:
+        return []
+    items = [
+        _Start(int(unicodedata.numeric(found[1]) if len(found[1]) == 1 else found[1]), found.start(), found.end(), "colon", False)
+        for found in pattern.finditer(small, first.end)
+    ]
+    return items if [item.number for item in items] == list(range(2, len(items) + 2)) and first.number == 1 else []
+
+
+# How the first number of a list is written, and the further ones, if all are in one line.
+_IN_LINE = tuple(
+    (re.compile(opening), re.compile(inner + r"[ \t]*"))
+    for opening, inner in (
+        (r"[①-⑳]", r"([①-⑳])"),
+        (r"\(", r"(?<=[,;.。])[ \t]*\((\d{1,2})\)"),
+        (r"\d+\)", r"(?<=[,;.。])[ \t]*(\d{1,2})\)"),
+        (r"\d+\.", r"(?<=[;。])[ \t]*(\d{1,2})\.(?!\d)"),
+    )
+)
+_AFTER_NUMBER = re.compile(r"[*_]{0,3}[ \t]*(?:[.)、]{1,2}(?!\d)|:(?!\d)|-(?=[ \t]+\D))[*_\"'`]{0,3}[ \t]*")
 _AFTER_TAG = re.compile(r"(?:[*_]{0,3}[ \t]*[:.](?!\d)[*_]{0,3})?[ \t]*")
 
 
@@ -280,9 +309,9 @@ def _descriptions(text: str, starts: Sequence[_Start], asked: Sequence[int]) -> 
         ):
             raise DoubtError("names that stand by themselves, above or below their descriptions")
     paragraphs = [_BLANK_LINES.split(block) for block in blocks]
+    if any(len(others) > 1 for others in paragraphs[:-1]):
+        raise DoubtError("several paragraphs between two names, of which the last may announce the next")
     if len(blocks) > 1 and len(paragraphs[-1]) > 1:
-        if any(len(others) > 1 for others in paragraphs[:-1]):
-            raise DoubtError("several paragraphs, of which the last may be about all")
         outside += paragraphs[-1][1:]
         paragraphs[-1] = paragraphs[-1][:1]
     several_lines = any("\n" in paragraph for others in paragraphs[:-1] for paragraph in others)
@@ -309,6 +338,8 @@ def _one_line(paragraph: str, start: _Start, last: bool) -> str:
     for before, line in zip(lines, lines[1:], strict=False):
         if _BULLET.match(line):
             raise DoubtError("a list within a description")
+        if line.rstrip()[-1:] in ":：":
+            raise DoubtError("a line that announces what follows, within a description")
         goes_on = line.lstrip()[:1].islower() or before.rstrip()[-1:] in ",;，；、"
         if not goes_on and (last or (before.rstrip()[-1:] not in ".!?。！？”\"…" and line.isascii())):
             raise DoubtError("a line that may not belong to the description above it")
