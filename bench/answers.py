@@ -40,7 +40,7 @@ _GATES = [
     in (Code.EMPTY, Code.REFUSAL, Code.UNPARSEABLE, Code.MISSING_REGION, Code.INVENTED_REGION, Code.REPEATED_REGION)
 ]
 _JOINS = re.compile(
-    r"(?:there (?:is|are)|shows?|is|are|contains?|depicts?|displays?|features?|显示|展示|有|是)(?![a-z])(?:\s*:)?\s*",
+    r"(?:(?:there (?:is|are)|shows?|is|are|contains?|depicts?|displays?|features?)(?![a-z])|显示|展示|有|是)(?:\s*:)?\s*",
     re.IGNORECASE,
 )
 

@@ -34,7 +34,7 @@ _SEPARATORS = ",;，；、|/& \t\n"
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
 # Pieces of markup that no description has.
 _SCRAP = re.compile(
-    r"^\s*[\[{]\s*[\"']|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:li|td|tr|table|caption|description|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
+    r"^\s*[\[{]\s*[\"']|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:li|td|tr|table|caption|description|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
     r"|<region[ _-]?\d+\s+[a-z]+=|\|\s*<?region|\|\s*$",
     re.IGNORECASE,
 )
@@ -84,7 +84,7 @@ def answer_lines(captions: Mapping[int, str]) -> str:
 
 def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Reading:
     """What the answer says, in the form it has. Raises DoubtError."""
-    reading = read_json(body)
+    reading = read_json(body, regions)
     if reading is not None:
         if reading.outside:
             _check_beside(reading, regions)
@@ -92,7 +92,11 @@ def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Rea
     # Broken JSON must not be mistaken for prose that happens to contain names.
     if answer_format == "structured" and body.startswith("{"):
         raise DoubtError("JSON that is broken")
-    reading = read_elements(body) or read_table(body) or read_prose(body, regions)
+    reading = read_elements(body) or read_table(body)
+    if reading is not None:
+        _check_beside(reading, regions)
+        return _cleaned(reading)
+    reading = read_prose(body, regions)
     if reading is None:
         if len(regions) != 1:
             raise DoubtError("no region is named")
@@ -101,17 +105,17 @@ def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Rea
 
 
 def _check_beside(reading: Reading, regions: Sequence[int]) -> None:
-    """Raises DoubtError if words beside JSON describe regions too, and otherwise."""
+    """Raises DoubtError if what stands beside JSON, elements or a table describes regions too, and otherwise."""
     try:
         beside = read_elements(reading.outside) or read_table(reading.outside) or read_prose(reading.outside, regions)
     except DoubtError:
-        # The prompt, or a plan of the answer: no description that could be held against the JSON.
-        beside = None
+        if {region for region, _ in reading.said} >= set(regions) and not reading.loose:
+            return
+        raise
     if beside is not None:
-        captions = {region: _folded(text).strip(" *.") for region, text in reading.said}
-        for region, text in _cleaned(beside).said:
-            if captions.get(region) != text.strip(" *."):
-                raise DoubtError("JSON, and words that say something else")
+        captions = {region: _bare(text) for region, text in reading.said}
+        if any(captions.get(region) != _bare(text) for region, text in _cleaned(beside).said):
+            raise DoubtError("descriptions of two forms that say different things")
 
 
 def _about_the_one(body: str, region: int) -> Reading:
@@ -145,7 +149,7 @@ def _clean(region: int, text: str) -> str:
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):
         raise DoubtError("a scrap of markup in a description")
-    return _folded(_EMPHASIS.sub(r"\2", text)).strip(" *").rstrip(_SEPARATORS)
+    return _folded(_without_stars(_EMPHASIS.sub(r"\2", text))).rstrip(_SEPARATORS)
 
 
 def _of_itself(region: int, text: str) -> str:
@@ -172,10 +176,22 @@ def _captions(reading: Reading) -> tuple[dict[int, str], tuple[int, ...]]:
     repeated: set[int] = set()
     for region, text in reading.said:
         # One line per region in the record's `answer`, so white space inside a caption is folded.
-        caption = _folded(text).strip(" *")
+        caption = _folded(_without_stars(text))
         if captions.setdefault(region, caption) != caption:
             repeated.add(region)
     return captions, tuple(sorted(repeated))
+
+
+def _without_stars(text: str) -> str:
+    """The text without white space round it, and without stars that emphasise all of it, or are left of such a pair."""
+    text = text.strip()
+    if text.startswith("*") and text.endswith("*"):
+        text = text.strip("*").strip()
+    return text.strip("* ") if text.count("*") % 2 else text
+
+
+def _bare(text: str) -> str:
+    return _folded(text).strip(" *.。")
 
 
 def _folded(text: str) -> str:

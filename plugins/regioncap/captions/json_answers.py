@@ -7,7 +7,7 @@ what stands between keys that name regions. None of them closes a string, or joi
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from regioncap.captions.namings import folded, is_name, named
@@ -44,10 +44,10 @@ class _Pairs(list[tuple[str, Any]]):
     """An object's entries in their order, repeated keys too."""
 
 
-def read_json(text: str) -> Reading | None:
+def read_json(text: str, asked: Sequence[int]) -> Reading | None:
     """What the JSON in a text says of regions; None where it has none that does. Raises DoubtError.
 
-    Of several values that stand one after the other, all count.
+    Of several values that stand one after the other, all count. What is broken counts only if it tells all of `asked`.
     """
     if not ("{" in text or "[" in text or '"' in text or "'" in text):
         return None
@@ -59,20 +59,29 @@ def read_json(text: str) -> Reading | None:
             pass
         else:
             return _reading([pairs], "")
-    said, outside = _values(stripped)
-    reading = _reading(said, outside) if said else None
+    values, outside, broken = _values(stripped)
+    reading = _reading(values, outside) if values else None
     if reading is not None and reading.said:
+        if broken and not _tells(reading, asked):
+            raise DoubtError("JSON that is broken")
         return reading
     if looks_like_json(text) or (_FENCE.sub("", stripped).startswith("{") and _ANCHOR.search(folded(text))):
-        return _anchored(text)
+        reading = _anchored(text)
+        if not _tells(reading, asked):
+            raise DoubtError("JSON that is broken")
+        return reading
     return None
 
 
-def _values(text: str) -> tuple[list[Any], str]:
-    """The values of JSON in a text that name regions, and the text beside them."""
+def _tells(reading: Reading, asked: Sequence[int]) -> bool:
+    return {number for number, _ in reading.said} >= set(asked)
+
+
+def _values(text: str) -> tuple[list[Any], str, bool]:
+    """The values of JSON in a text that name regions, the text beside them, and whether some brackets hold no JSON."""
     values: list[Any] = []
     outside: list[str] = []
-    at, tries = 0, 0
+    at, tries, broken = 0, 0, False
     while (found := _BRACKET.search(text, at)) is not None and tries < 50:
         tries += 1
         try:
@@ -81,6 +90,7 @@ def _values(text: str) -> tuple[list[Any], str]:
             end = text.rfind("}" if found[0] == "{" else "]") + 1
             literal = _literal(text[found.start() : end]) if tries == 1 else None
             if literal is None:
+                broken = True
                 outside.append(text[at : found.end()])
                 at = found.end()
                 continue
@@ -92,7 +102,7 @@ def _values(text: str) -> tuple[list[Any], str]:
             values.append(value)
         at = end
     outside.append(text[at:])
-    return values, _FENCE.sub("", "\n".join(part for part in outside if part.strip())).strip()
+    return values, _FENCE.sub("", "\n".join(part for part in outside if part.strip())).strip(), broken
 
 
 def _names_regions(value: Any, depth: int = 0) -> bool:
@@ -146,7 +156,7 @@ def _reading(values: list[Any], outside: str) -> Reading:
             if not isinstance(text, str) and not (isinstance(text, list) and not text):
                 text = ""
             said.append((number, text if isinstance(text, str) else ""))
-    return Reading(said, "\n".join(rest))
+    return Reading(said, "\n".join(rest), loose=False)
 
 
 def _said(value: Any, rest: list[str], depth: int) -> Iterator[tuple[int, Any]]:
@@ -251,6 +261,8 @@ def _anchored(text: str) -> Reading:
         if _KEY_WITHIN.search(written, 0, last):
             raise DoubtError("broken JSON with other keys in between")
         said.append((int(key["number"] or key["bare"] or key["nested"]), _unescaped(written[:last])))
+    if small[: keys[0].start()].rstrip(" \t")[-1:] not in ("", "\n", "{", "[") and keys[0][0][:1] not in "{,":
+        raise DoubtError("a key of JSON in the middle of words")
     if len({number for number, _ in said}) < len(said):
         raise DoubtError("broken JSON that names a region twice")
     before = _FENCE.sub("", text[: keys[0].start()]).strip(" \n{[")

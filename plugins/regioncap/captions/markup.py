@@ -37,8 +37,10 @@ def read_elements(text: str) -> Reading | None:
     for found in _ELEMENT.finditer(small):
         if found.start() < at:
             continue
-        end = re.compile(rf"</{found['kind']}[ _\-]?(?P<number>\d{{0,4}})[ ]?>").search(small, found.end())
-        if end is None or (end["number"] and end["number"] != found["number"]):
+        end = re.compile(rf"</?{found['kind']}[ _\-]?(?P<number>\d{{0,4}})[^<>\n]{{0,200}}>").search(small, found.end())
+        if end is not None and small[end.start() + 1] != "/" and not said:
+            continue  # a name in the words before the first element
+        if end is None or small[end.start() + 1] != "/" or (end["number"] and end["number"] != found["number"]):
             raise DoubtError("an element that is not ended, or by another's end")
         outside.append(text[at : found.start()])
         number, content = _element(found, text[found.end() : end.start()])
@@ -46,7 +48,7 @@ def read_elements(text: str) -> Reading | None:
         at = end.end()
     outside.append(text[at:])
     beside = [_WRAPPER.sub("", part).strip(" \t\n-*•;,.|").removeprefix("and").removeprefix("和") for part in outside]
-    if not said or any(beside[1:-1]) or any(_ANY_ELEMENT.search(folded(part)) for part in outside):
+    if not said or any(beside[1:-1]) or any(_ANY_ELEMENT.search(folded(part)) for part in outside[1:]):
         raise DoubtError("text between elements, or elements that do not fit together")
     return Reading(said, "\n".join(part for part in beside if part))
 

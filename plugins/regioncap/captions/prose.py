@@ -107,6 +107,8 @@ def read_prose(text: str, asked: Sequence[int]) -> Reading | None:
     small = folded(text)
     starts, mentioned = _named_starts(small)
     counted = False
+    if starts and _numbered_starts(small[: starts[0].lead])[0]:
+        raise DoubtError("a list with numbers, and names of regions behind it")
     if not starts:
         starts, counted = _numbered_starts(small)
         mentioned = mentioned if starts else []

@@ -11,9 +11,11 @@ class DoubtError(Exception):
 class Reading:
     """What a text says of regions: (region number, description) in its order; `outside` is what it says beside them.
 
-    `counted` says that regions are not named, but numbered, as the items of any list are.
+    `counted` says that regions are not named, but numbered, as the items of any list are;
+    `loose` that the text has no grammar that says where a description ends.
     """
 
     said: list[tuple[int, str]]
     outside: str = ""
     counted: bool = False
+    loose: bool = True

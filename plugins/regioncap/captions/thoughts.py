@@ -41,14 +41,14 @@ def without_thoughts(text: str) -> str:
     A thought that is begun and never ended leaves nothing: what follows it is no answer.
     """
     spoken = text.strip()
-    opened = _OPENED.match(spoken)
-    ends: list[int] = []
-    if _ENDED.search(spoken):
-        ends = [found.end() for found in (_ENDED if opened else _LONE_END).finditer(spoken)]
-    if ends:
-        spoken = spoken[ends[-1] :].strip()
-    elif opened:
-        return ""
+    if not _OPENED.match(spoken):
+        ends = [found.end() for found in _LONE_END.finditer(spoken)] if _ENDED.search(spoken) else []
+        spoken = spoken[ends[-1] if ends else 0 :].lstrip()
+    while opened := _OPENED.match(spoken):
+        ended = _ENDED.search(spoken, opened.end())
+        if ended is None:
+            return ""
+        spoken = spoken[ended.end() :].lstrip()
     if not _HEADING_WORD.search(spoken):
         return spoken
     headings = _ANSWER_HEADING if _THOUGHT_HEADING.match(spoken) else _FINAL_HEADING
