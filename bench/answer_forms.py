@@ -27,6 +27,7 @@ class RandomAnswer:
     asked: tuple[int, ...]
     want: Captions | None
     clear: bool
+    nasty: bool = False
 
 
 _KINDS = ("a red", "an old", "a small", "a wooden", "two large", "a half-open", "three grey", "a rusty", "the blue")
@@ -239,4 +240,4 @@ def random_answer(random: Random) -> RandomAnswer:
     want = {n: captions[n] for n in asked}
     # A list that numbers a part of the regions may count something else.
     clear = not nasty and not (form == "numbers" and tuple(sorted(captions)) not in (asked, tuple(range(1, regions + 1))))
-    return RandomAnswer(form, text, random.choice(("structured", "free_text")) if form == "JSON" else "free_text", regions, asked, want, clear)
+    return RandomAnswer(form, text, random.choice(("structured", "free_text")) if form == "JSON" else "free_text", regions, asked, want, clear, nasty)

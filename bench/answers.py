@@ -1,6 +1,6 @@
 """How well answers are taken apart, and what it costs.
 
-    python -m bench.answers [--json FILE] [--answers FILE] [--show]
+    python -m bench.answers [--json FILE] [--answers FILE]
 
 An answers file is JSONL of {"name", "answer_format", "regions": n, "answer", "want"}, where `want` maps regions to
 captions, and is null where the answer must not be taken apart; with "asked": [2], only these of the n regions were asked
@@ -8,6 +8,7 @@ about. Without one, it is `bench/answers.jsonl`. White space, a verb that joins 
 is", "shows"), and a full stop at the end are not held against a caption.
 
 *right*: what would be published is `want`. *rejected*: nothing would be, though `want` says what. *wrong*: all else.
+Without an answers file, random answers of `bench.answer_forms` follow, and what taking an answer apart costs.
 """
 
 import argparse
@@ -18,13 +19,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-# FORMS
+from bench.answer_forms import RandomAnswer, random_answer
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.prompts import AnswerFormat
 from regioncap.gates import OWN_GATES, Answer, run_gates
@@ -101,6 +103,51 @@ def measure(cases: Sequence[Case], show: Callable[[str], None]) -> dict[str, int
     return {str(name): number for name, number in counts.items()}
 
 
+@dataclass(frozen=True)
+class RandomFigures:
+    """Of random answers: how many, those read wrongly, the clear ones, and how many of these are taken apart whole."""
+
+    answers: int
+    wrong: list[RandomAnswer]
+    clear: int
+    taken: int
+
+
+def measure_random(seed: int, answers: int) -> RandomFigures:
+    """Take random answers apart."""
+    random = Random(seed)
+    wrong: list[RandomAnswer] = []
+    clear = taken = 0
+    for _ in range(answers):
+        answer = random_answer(random)
+        got = published(
+            Case(answer.form, answer.answer_format, answer.regions, answer.answer, None, answer.asked)
+        )
+        if not is_harmless(answer, got):
+            wrong.append(answer)
+        clear += answer.clear
+        taken += answer.clear and outcome(answer.want, got) == "right"
+    return RandomFigures(answers, wrong, clear, taken)
+
+
+def is_harmless(answer: RandomAnswer, got: dict[int, str]) -> bool:
+    """Whether each caption is what the answer says of its region.
+
+    Where a description has a whole piece of an answer in it, the caption may end where that begins, and signs of
+    markup are not looked at: no word of it may be another's.
+    """
+    want = answer.want or {}
+    if not got.keys() <= want.keys():
+        return False
+    if not answer.nasty:
+        return all(_bare(caption) == _bare(want[region]) for region, caption in got.items())
+    return all(_letters(want[region]).startswith(_letters(caption)) for region, caption in got.items())
+
+
+def _letters(caption: str) -> str:
+    return re.sub(r"\W+", "", _bare(caption).lower())
+
+
 def microseconds(answers: Sequence[tuple[str, AnswerFormat, int]]) -> float:
     """Microseconds that an answer takes to be taken apart, on average: (text, form, regions)."""
     for text, form, regions in answers:
@@ -137,11 +184,8 @@ def speeds() -> dict[str, float]:
         "sentences": (" ".join(f"In {name}, there is {caption}." for name, caption in named.items()), "free_text", 6),
         "elements": ("".join(f"<region{n}>{c}</region{n}>" for n, c in enumerate(_SIX, start=1)), "free_text", 6),
         "table": ("\n".join(f"| {name} | {caption} |" for name, caption in named.items()), "free_text", 6),
-        **{
-            f"16 KB of {piece!r}": ((piece * size)[:size], form, 2)
-            for piece, form in _HOSTILE
-        },
-    }  # fmt: skip
+        **{f"16 KB of {piece!r}": ((piece * size)[:size], form, 2) for piece, form in _HOSTILE},
+    }
     return {name: microseconds([form]) for name, form in forms.items()}
 
 
@@ -170,6 +214,20 @@ def main() -> None:
         table.add_column(name, justify="right")
     table.add_row(*(f"{number:,}" for number in figures.values()))
     console.print(table)
+    if not arguments.answers:
+        found = measure_random(1, arguments.random)
+        for answer in found.wrong[:20]:
+            console.print(escape(f"wrong: {answer.form}: {answer.answer!r}"))
+        console.print(
+            f"{found.answers:,} random answers: {len(found.wrong)} wrong; {found.taken / max(found.clear, 1):.1%} of the "
+            f"{found.clear:,} clear ones taken apart"
+        )
+        costs = Table(title="What taking an answer apart costs")
+        costs.add_column("answer")
+        costs.add_column("microseconds", justify="right")
+        for name, cost in speeds().items():
+            costs.add_row(escape(name), f"{cost:,.0f}")
+        console.print(costs)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

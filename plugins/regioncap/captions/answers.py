@@ -15,14 +15,17 @@ from regioncap.captions.markup import read_elements, read_table
 from regioncap.captions.namings import folded, namings
 from regioncap.captions.prompts import AnswerFormat
 from regioncap.captions.prose import read_prose, without_rules
-from regioncap.captions.reading import DoubtError, Reading
+from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 from regioncap.captions.thoughts import without_thoughts
 from regioncap.regions.names import region_tag
 
 # Without the control characters that Python takes for white space: a gate looks for them.
 _WHITE_SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
 # What holds an answer and is no part of it.
-_WRAPPER = re.compile(r"</?(?:answer|output|response|final_answer)>|<\|(?:begin|end)_of_box\|>|<\|im_end\|>\s*$", re.IGNORECASE)
+_WRAPPER = re.compile(
+    r"\s*(?:<(answer|output|response|final_answer)>(.*)</\1>|<\|begin_of_box\|>(.*)<\|end_of_box\|>)\s*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
 _TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
@@ -30,11 +33,11 @@ _TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
-_SEPARATORS = ",;，；、|/& \t\n"
+_SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
 # Pieces of markup that no description has.
 _SCRAP = re.compile(
-    r"^\s*[\[{]\s*[\"']|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:li|td|tr|table|caption|description|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
+    r"^\s*[\[{]\s*[\"']|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:caption|description)>\s*\w|<(?:li|td|tr|table|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
     r"|<region[ _-]?\d+\s+[a-z]+=|\|\s*<?region|\|\s*$",
     re.IGNORECASE,
 )
@@ -62,11 +65,14 @@ def parse_answer(
     Where all of `regions` are described, what is said of other marked ones is left out. Where not, it stays, since
     such numbers may be counted otherwise than the marks.
     """
-    body = _WRAPPER.sub("", without_thoughts(text)).strip()
+    body = without_thoughts(text)
+    wrapped = _WRAPPER.fullmatch(body)
+    if wrapped:
+        body = (wrapped[2] or wrapped[3] or "").strip(WHITE_SPACE)
     try:
         reading = _read(body, answer_format, regions)
         captions, repeated = _captions(reading)
-        if reading.counted and captions.keys() - set(regions) and captions.keys() != set(marked or regions):
+        if reading.counted and set(regions) < captions.keys() < set(marked or regions):
             raise DoubtError("a list that may count something else than all marked regions")
     except DoubtError:
         return ParsedAnswer()
@@ -120,17 +126,17 @@ def _check_beside(reading: Reading, regions: Sequence[int]) -> None:
 
 def _about_the_one(body: str, region: int) -> Reading:
     """The answer to a question about one region that names none."""
-    body = without_rules(body).strip()
+    body = without_rules(body).strip(WHITE_SPACE)
     start = behind_opening(body)
     remark = closing_remark(body[start:])
-    end = len(body) if remark is None else start + remark
-    said = body[start:end].strip()
-    return Reading([(region, said)], "\n".join(part for part in (body[:start].strip(), body[end:].strip()) if part))
+    end = start + remark if remark else len(body)
+    said = body[start:end].strip(WHITE_SPACE)
+    return Reading([(region, said)], "\n".join(part for part in (body[:start].strip(WHITE_SPACE), body[end:].strip(WHITE_SPACE)) if part))
 
 
 def _cleaned(reading: Reading) -> Reading:
     """The descriptions of a reading of text without its markup. Raises DoubtError where scraps of it are left."""
-    quoted = [_QUOTED.fullmatch(text.strip()) for _, text in reading.said]
+    quoted = [_QUOTED.fullmatch(text.strip(WHITE_SPACE)) for _, text in reading.said]
     unquote = bool(quoted) and all(quoted)
     said: list[tuple[int, str]] = []
     for (region, text), match in zip(reading.said, quoted, strict=True):
@@ -144,12 +150,12 @@ def _clean(region: int, text: str) -> str:
     key = _TEXT_KEY.match(text)
     if key:
         text = text[key.end() :]
-    text = _BREAK.sub(" ", _of_itself(region, text)).rstrip(_SEPARATORS)
+    text = _SEPARATOR.sub("", _BREAK.sub(" ", _of_itself(region, text)))
     if _TITLE.match(text):
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):
         raise DoubtError("a scrap of markup in a description")
-    return _folded(_without_stars(_EMPHASIS.sub(r"\2", text))).rstrip(_SEPARATORS)
+    return _folded(_without_stars(_EMPHASIS.sub(r"\2", text)))
 
 
 def _of_itself(region: int, text: str) -> str:
@@ -184,9 +190,9 @@ def _captions(reading: Reading) -> tuple[dict[int, str], tuple[int, ...]]:
 
 def _without_stars(text: str) -> str:
     """The text without white space round it, and without stars that emphasise all of it, or are left of such a pair."""
-    text = text.strip()
+    text = text.strip(WHITE_SPACE)
     if text.startswith("*") and text.endswith("*"):
-        text = text.strip("*").strip()
+        text = text.strip("*" + WHITE_SPACE)
     return text.strip("* ") if text.count("*") % 2 else text
 
 

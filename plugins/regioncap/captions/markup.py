@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from regioncap.captions.chat import closing_remark
 from regioncap.captions.namings import folded, is_name, named
-from regioncap.captions.reading import DoubtError, Reading
+from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 
 _ELEMENT_NAME = r"(?:region|area|box|object|item|mark|tag|caption|description|区域|标记)"
 _ELEMENT = re.compile(rf"<(?P<kind>{_ELEMENT_NAME})[ _\-]?(?P<number>\d{{1,4}})?(?P<attributes>(?:[ \t][^<>]{{0,200}})?)>")
@@ -70,7 +70,7 @@ def _element(found: re.Match[str], content: str) -> tuple[int, str]:
         content = described[2]
     if len(numbers) != 1 or _ANY_ELEMENT.search(folded(content)) or _TEXT_WITHIN.search(content):
         raise DoubtError("an element that does not say of which region it is, or that holds others")
-    return numbers.pop(), content.strip().removeprefix(":").removeprefix("：")
+    return numbers.pop(), content.strip(WHITE_SPACE).removeprefix(":").removeprefix("：")
 
 
 def read_table(text: str) -> Reading | None:
@@ -107,7 +107,7 @@ def _cells(line: str) -> list[str]:
     cells = _CELL_BORDER.split(line.removeprefix("|"))
     if len(cells) > 1 and not cells[-1].strip():
         cells.pop()
-    return [cell.strip().replace(r"\|", "|") for cell in cells]
+    return [cell.strip(WHITE_SPACE).replace(r"\|", "|") for cell in cells]
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:

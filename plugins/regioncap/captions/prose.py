@@ -13,7 +13,7 @@ from typing import Literal
 
 from regioncap.captions.chat import closing_remark, is_opening
 from regioncap.captions.namings import Naming, bare_number, folded, naming_of_line, namings
-from regioncap.captions.reading import DoubtError, Reading
+from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 
 Style = Literal["colon", "dash", "sentence", "alone"]
 
@@ -298,18 +298,16 @@ def _check_styles(starts: Sequence[_Start]) -> None:
 
 def _descriptions(text: str, starts: Sequence[_Start], asked: Sequence[int]) -> Reading:
     ends = [start.lead for start in starts[1:]] + [len(text)]
-    outside = [text[: starts[0].lead].strip()]
-    blocks = [text[start.end : end].strip() for start, end in zip(starts, ends, strict=True)]
+    outside = [text[: starts[0].lead].strip(WHITE_SPACE)]
+    blocks = [text[start.end : end].strip(WHITE_SPACE) for start, end in zip(starts, ends, strict=True)]
     remark = closing_remark(blocks[-1])
-    if remark is not None:
-        outside.append(blocks[-1][remark:].strip())
-        blocks[-1] = blocks[-1][:remark].rstrip()
-    if any(start.style == "alone" for start in starts):
+    if remark:
+        outside.append(blocks[-1][remark:].strip(WHITE_SPACE))
+        blocks[-1] = blocks[-1][:remark].rstrip(WHITE_SPACE)
+    alone = [start.style == "alone" for start in starts]
+    if any(alone) and (not is_opening(outside[0]) or (all(alone) and not all(blocks))):
         # What stands before the first name may be the first description, if names stand below them.
-        if not is_opening(outside[0]) or any(
-            not block and start.style == "alone" for start, block in zip(starts, blocks, strict=True)
-        ):
-            raise DoubtError("names that stand by themselves, above or below their descriptions")
+        raise DoubtError("names that stand by themselves, above or below their descriptions")
     paragraphs = [_BLANK_LINES.split(block) for block in blocks]
     if any(len(others) > 1 for others in paragraphs[:-1]):
         raise DoubtError("several paragraphs between two names, of which the last may announce the next")
@@ -332,7 +330,7 @@ def _descriptions(text: str, starts: Sequence[_Start], asked: Sequence[int]) -> 
 
 def _one_line(paragraph: str, start: _Start, last: bool) -> str:
     """A paragraph of a description as one line. Raises DoubtError where its lines may be of different things."""
-    lines = [line for line in paragraph.split("\n") if line.strip()]
+    lines = [line for line in paragraph.split("\n") if line.strip(WHITE_SPACE)]
     if len(lines) > 1 and (start.heading and start.style != "alone"):
         raise DoubtError("a heading that has a title of its own")
     if start.style == "alone" and lines:
@@ -345,7 +343,7 @@ def _one_line(paragraph: str, start: _Start, last: bool) -> str:
         goes_on = line.lstrip()[:1].islower() or before.rstrip()[-1:] in ",;，；、"
         if not goes_on and (last or (before.rstrip()[-1:] not in ".!?。！？”\"…" and line.isascii())):
             raise DoubtError("a line that may not belong to the description above it")
-    return " ".join(line.strip() for line in lines)
+    return " ".join(line.strip(WHITE_SPACE) for line in lines)
 
 
 def _first_bullet(line: str) -> int:

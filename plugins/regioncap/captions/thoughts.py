@@ -2,6 +2,8 @@
 
 import re
 
+from regioncap.captions.reading import WHITE_SPACE
+
 _WORDS = r"(?:seed:)?(?:think|thinking|thought|thoughts|reasoning|reason|reflection|analysis|scratchpad)"
 _OPENED = re.compile(
     rf"<{_WORDS}>|◁think▷|\[think\]|<\|(?:begin_of_thought|start_thinking)\|>|<unused94>"
@@ -40,7 +42,7 @@ def without_thoughts(text: str) -> str:
 
     A thought that is begun and never ended leaves nothing: what follows it is no answer.
     """
-    spoken = text.strip()
+    spoken = text.strip(WHITE_SPACE)
     if not _OPENED.match(spoken):
         ends = [found.end() for found in _LONE_END.finditer(spoken)] if _ENDED.search(spoken) else []
         spoken = spoken[ends[-1] if ends else 0 :].lstrip()
@@ -54,5 +56,5 @@ def without_thoughts(text: str) -> str:
     headings = _ANSWER_HEADING if _THOUGHT_HEADING.match(spoken) else _FINAL_HEADING
     starts = [found.end() for found in headings.finditer(spoken)]
     if starts:
-        return spoken[starts[-1] :].strip()
+        return spoken[starts[-1] :].strip(WHITE_SPACE)
     return "" if _THINKING_HEADING.match(spoken) else spoken
