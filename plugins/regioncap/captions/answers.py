@@ -19,8 +19,8 @@ from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 from regioncap.captions.thoughts import without_thoughts
 from regioncap.regions.names import region_tag
 
-# Without the control characters that Python takes for white space: a gate looks for them.
-_WHITE_SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
+# More or other white space than one space.
+_WHITE_SPACE = re.compile(f"[{WHITE_SPACE[1:]}][{WHITE_SPACE}]*| [{WHITE_SPACE}]+")
 # What holds an answer and is no part of it.
 _WRAPPER = re.compile(
     r"\s*(?:<(answer|output|response|final_answer)>(.*)</\1>|<\|begin_of_box\|>(.*)<\|end_of_box\|>)\s*",
@@ -37,7 +37,7 @@ _SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
 # Pieces of markup that no description has.
 _SCRAP = re.compile(
-    r"^\s*[\[{]\s*[\"']|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|answer|区域)|<(?:caption|description)>\s*\w|<(?:li|td|tr|table|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
+    r"^\s*[\[{]\s*[\"']|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|区域)|<(?:caption|description)>\s*\w|<(?:li|td|tr|table|region(?!\s*_?-?\d+\s*>))[^a-z]|```"
     r"|<region[ _-]?\d+\s+[a-z]+=|\|\s*<?region|\|\s*$",
     re.IGNORECASE,
 )
@@ -159,22 +159,20 @@ def _clean(region: int, text: str) -> str:
 
 
 def _of_itself(region: int, text: str) -> str:
-    """The description without the region's own name before it. Raises DoubtError if it begins with another's."""
+    """The description without the region's own name before it. Raises DoubtError where another's follows."""
     small = folded(text)
+    own_end = 0
     for naming in namings(small):
-        own = naming.number == region and naming.tag
-        if own and not small[naming.end :].strip(" .") and not small[: naming.start].endswith(" "):
-            raise DoubtError("a region's name behind its description")
-        if own and not small[: naming.start].strip():
-            return _of_itself(region, text[naming.end :].lstrip(" :："))
+        begins = not small[own_end : naming.start].strip(" :")
         colon = _COLON.match(small, naming.end)
-        if colon is None:
-            continue
-        if naming.number != region and (naming.tag or not small[: naming.start].strip()):
-            raise DoubtError("another region's description within a description")
-        if not small[: naming.start].strip():
-            return _of_itself(region, text[colon.end() :])
-    return text
+        if naming.number != region:
+            if colon and (naming.tag or begins):
+                raise DoubtError("another region's description within a description")
+        elif begins and (colon or naming.tag):
+            own_end = colon.end() if colon else naming.end
+        elif naming.tag and not small[naming.end :].strip(" .") and small[naming.start - 1] != " ":
+            raise DoubtError("a region's name behind its description")
+    return text[own_end:].lstrip(" ") if own_end else text
 
 
 def _captions(reading: Reading) -> tuple[dict[int, str], tuple[int, ...]]:

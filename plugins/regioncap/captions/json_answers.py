@@ -35,8 +35,8 @@ _ANCHOR = re.compile(
 )  # fmt: skip
 _VALUE_END = re.compile(r"""\s*[,;]?\s*(?:\}\s*,?\s*)?\{?\s*$""")
 _LAST_END = re.compile(r"""["'](?=\s*,?\s*(?:[}\]]|```|$))|["'](?=[ \t]*,?[ \t]*\n)""")
-# A string's end and another key, within what should be one string.
-_KEY_WITHIN = re.compile(r"""["']\s*[,}\]]?\s*[{\[]?\s*["'<]?[<\w][\w <>#\-]{0,40}["'>]?\s*:\s*["'\[{\d]""")
+# A string's end and another key or string, within what should be one string.
+_KEY_WITHIN = re.compile(r"""["']\s+["']|["']\s*[,}\]]?\s*[{\[]?\s*["'<]?[<\w][\w <>#\-]{0,40}["'>]?\s*:\s*["'\[{\d]""")
 _REGION_KEY = re.compile(r"""["'][<\[(]?(?:region|区域)[ _\-#]{0,2}\d{1,4}[>\])]?["']\s*:|["'](?:caption|description|描述)["']\s*:""")
 
 

@@ -45,7 +45,8 @@ _NUMBER_AHEAD = re.compile(
     rf"|第 ?({_NUMBER_ZH}) ?个?(?:被?标记的?|标注的?)?区域|({_NUMBER_ZH}) ?号(?:标记)?区域"
     rf"|标(?:记|注|号)为? ?({_NUMBER_ZH}) ?的区域"
 )
-# So far ahead of the word a number is looked for.
+# So far ahead of the word a number is looked for, if one of these stands right before the word.
+_BEFORE_WORD = tuple(" 个号的记注第0123456789①②③④⑤⑥⑦⑧⑨⑩一二三四五六七八九十")
 _AHEAD = 24
 # What is one only where it opens a line and a colon or the like follows.
 _NAME_OF_LINE = re.compile(
@@ -57,7 +58,7 @@ _BARE_NUMBER = re.compile(
     rf"\(({_NUMBER_ZH})\)|\[({_NUMBER_ZH})\]|#({_DIGITS})|([{_CIRCLED}])|(\d{{1,2}})\ufe0f?\u20e3"
     rf"|({_NUMBER_ZH})(?=[ \t]*[*_]{{0,3}}[ \t]*[.):、\-])"
 )
-_OPENED_BY = {">": "<", "]": "[", ")": "(", "}": "{"}
+_OPENED_BY = {">": "<", "]": "[", ")": "(", "}": "{", '"': '"', "'": "'"}
 _EMPHASIS = "*_`\"'\\~"
 _OPENING = "<[({" + _EMPHASIS
 _CLOSING = ">])}" + _EMPHASIS
@@ -93,8 +94,10 @@ def folded(text: str) -> str:
 def namings(text: str) -> Iterator[Naming]:
     """Every certain name of a region in a folded text."""
     for word in _WORD.finditer(text):
-        ahead = _NUMBER_AHEAD.finditer(text, max(0, word.start() - _AHEAD), word.end())
-        found = next((found for found in ahead if found.end() == word.end()), None)
+        found = None
+        if text[word.start() - 1 : word.start()] in _BEFORE_WORD:
+            ahead = _NUMBER_AHEAD.finditer(text, max(0, word.start() - _AHEAD), word.end())
+            found = next((found for found in ahead if found.end() == word.end()), None)
         found = found or _NUMBER_BEHIND.match(text, word.start())
         if found:
             yield _with_signs(text, found)

@@ -30,7 +30,7 @@ def _heading(words: str) -> re.Pattern[str]:
 
 
 # Without any of these there is no heading to look for.
-_HEADING_WORD = re.compile(r"final|thought|thinking|reasoning|analysis|最终|思考|推理|分析", re.IGNORECASE)
+_HEADING_WORDS = ("final", "thought", "thinking", "reasoning", "analysis", "最终", "思考", "推理", "分析")
 _FINAL_HEADING = _heading(_FINAL)
 _ANSWER_HEADING = _heading(rf"{_FINAL}|(?:my |the )?(?:answer|output|response)|答案|回答")
 _THINKING_HEADING = _heading(_THINKING)
@@ -51,7 +51,8 @@ def without_thoughts(text: str) -> str:
         if ended is None:
             return ""
         spoken = spoken[ended.end() :].lstrip()
-    if not _HEADING_WORD.search(spoken):
+    small = spoken.lower()
+    if not any(word in small for word in _HEADING_WORDS):
         return spoken
     headings = _ANSWER_HEADING if _THOUGHT_HEADING.match(spoken) else _FINAL_HEADING
     starts = [found.end() for found in headings.finditer(spoken)]

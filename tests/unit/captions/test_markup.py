@@ -17,7 +17,7 @@ TWO = [(1, "a red door"), (2, "a cat")]
         "<region1>a red door</region><region2>a cat</region>",
         '<region id="1">a red door</region><region id="2">a cat</region>',
         "<region number=1>a red door</region><region number=2>a cat</region>",
-        '<caption region="<region1>">a red door</caption><caption region="region2">a cat</caption>'.replace("<region1>", "region1"),
+        '<caption region="region1">a red door</caption><caption region="region2">a cat</caption>',
         "<regions><region><id>1</id><caption>a red door</caption></region><region><id>2</id><caption>a cat</caption></region></regions>",
         "- <region1>a red door</region1>\n- <region2>a cat</region2>",
         "<区域1>a red door</区域1><区域2>a cat</区域2>",

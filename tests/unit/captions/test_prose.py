@@ -32,7 +32,6 @@ def read(text: str, asked: int = 2) -> dict[int, str] | None:
         "The content of region 1 is a red door. The content of region 2 is a cat",
         "区域1：a red door\n区域2：a cat",
         "第一个区域是a red door。第二个区域是a cat",
-        "区域1是a red door，区域2是a cat",
         "Region 1's description: a red door\nRegion 2's description: a cat",
         "Region 1: a red door\n---\nRegion 2: a cat\n---",
         "```\nRegion 1: a red door\nRegion 2: a cat\n```",
@@ -80,6 +79,11 @@ def test_text_that_leaves_doubt_is_not_read(text: str) -> None:
 @pytest.mark.parametrize("text", ["a red door and a cat", "1.5 l of water\n2 cats", "1:24 model", "12:30 on a clock", "a door left of region 2", "3 - 1 on a scoreboard"])
 def test_text_without_descriptions_of_named_regions_is_none(text: str) -> None:
     assert read(text) is None
+
+
+def test_chinese_sentences_may_be_set_apart_by_commas() -> None:
+    assert read("区域1是红色的门，区域2是一只猫") == {1: "红色的门", 2: "一只猫"}
+    assert read("区域1：区域2左边的门，比区域2的猫大\n区域2：猫") == {1: "区域2左边的门，比区域2的猫大", 2: "猫"}
 
 
 def test_a_region_that_is_mentioned_is_a_part_of_the_description() -> None:
