@@ -14,7 +14,7 @@ from regioncap.captions.json_answers import looks_like_json, read_json
 from regioncap.captions.markup import read_elements, read_table
 from regioncap.captions.namings import folded, namings
 from regioncap.captions.prompts import AnswerFormat
-from regioncap.captions.prose import read_prose, without_rules
+from regioncap.captions.prose import BULLET, read_prose, without_rules
 from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 from regioncap.captions.thoughts import without_thoughts
 from regioncap.regions.names import region_tag
@@ -31,6 +31,10 @@ _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
 _TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
 _TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*", re.IGNORECASE)
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+_NESTED = re.compile(r"\s*[\[{]\s*[\"']")
+# "what is in <region1>": the name is a part of the sentence, not what stands behind a description.
+_CALLS_FOR_A_NAME = re.compile(r"(?:^| )(?:in|of|within|inside|at|on|for|from|by|to)$|[在的于]$")
+_COMMA = re.compile(r"\s*[中里内]?\s*,\s*")
 _COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
 _SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
@@ -94,6 +98,8 @@ def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Rea
     if reading is not None:
         if reading.outside:
             _check_beside(reading, regions)
+        if any(_NESTED.match(text) for _, text in reading.said):
+            raise DoubtError("JSON in a string of JSON")
         return Reading([(region, _of_itself(region, text)) for region, text in reading.said], reading.outside)
     # Broken JSON must not be mistaken for prose that happens to contain names.
     if answer_format == "structured" and body.startswith("{"):
@@ -131,6 +137,8 @@ def _about_the_one(body: str, region: int) -> Reading:
     remark = closing_remark(body[start:])
     end = start + remark if remark else len(body)
     said = body[start:end].strip(WHITE_SPACE)
+    if any(map(BULLET.match, said.split("\n")[1:])):
+        raise DoubtError("a list, of which each item may be something else")
     return Reading([(region, said)], "\n".join(part for part in (body[:start].strip(WHITE_SPACE), body[end:].strip(WHITE_SPACE)) if part))
 
 
@@ -163,14 +171,20 @@ def _of_itself(region: int, text: str) -> str:
     small = folded(text)
     own_end = 0
     for naming in namings(small):
-        begins = not small[own_end : naming.start].strip(" :")
-        colon = _COLON.match(small, naming.end)
+        before = small[own_end : naming.start].strip(" :")
+        into = before in ("in", "within", "在")
+        begins = into or not before
+        colon = (_COMMA if into else _COLON).match(small, naming.end)
+        if naming.closing:
+            if naming.number != region or small[naming.end :].strip(" .") or not own_end:
+                raise DoubtError("the end of an element in a description")
+            return text[own_end : naming.start].strip(WHITE_SPACE)
         if naming.number != region:
             if colon and (naming.tag or begins):
                 raise DoubtError("another region's description within a description")
         elif begins and (colon or naming.tag):
             own_end = colon.end() if colon else naming.end
-        elif naming.tag and not small[naming.end :].strip(" .") and small[naming.start - 1] != " ":
+        elif naming.tag and not small[naming.end :].strip(" .") and not _CALLS_FOR_A_NAME.search(before):
             raise DoubtError("a region's name behind its description")
     return text[own_end:].lstrip(" ") if own_end else text
 
@@ -191,7 +205,7 @@ def _without_stars(text: str) -> str:
     text = text.strip(WHITE_SPACE)
     if text.startswith("*") and text.endswith("*"):
         text = text.strip("*" + WHITE_SPACE)
-    return text.strip("* ") if text.count("*") % 2 else text
+    return text.strip("* ") if text.count("*") % 2 or text.count("**") % 2 else text
 
 
 def _bare(text: str) -> str:

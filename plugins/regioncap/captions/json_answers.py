@@ -25,9 +25,8 @@ _TEXT_KEYS = frozenset(
     "caption description desc text content contents describe answer value details detail region_description region_caption"
     " 描述 内容 说明 区域描述 内容描述".split()
 )
-_KEY = (
-    r"""(?:regions?|区域)[ _\-#]{0,2}(?P<number>\d{1,4})"""
-)
+_KEY = r"(?:regions?|区域)[ _\-#]{0,2}(?P<number>\d{1,4})"
+_KEY_ENDING = re.compile(r"[ _-](?:description|caption|content|text)$", re.IGNORECASE)
 # A key that names a region, with the quotation mark that opens its value.
 _ANCHOR = re.compile(
     rf"""(?:(?P<q>["'])[<\[(]?{_KEY}[>\])]?(?P=q)|(?<=[{{,])\s*<?{_KEY.replace("number", "bare")}>?)\s*:\s*(?P<open>["'])"""
@@ -58,8 +57,13 @@ def read_json(text: str, asked: Sequence[int]) -> Reading | None:
         except (ValueError, RecursionError):
             pass
         else:
-            return _reading([pairs], "")
-    values, outside, broken = _values(stripped)
+            if _only_text(pairs) is None or len(asked) != 1:
+                return _reading([pairs], "")
+    values, outside, broken = _values(stripped, len(asked) == 1)
+    if len(values) == 1 and len(asked) == 1 and not _names_regions(values[0]):
+        text_of_one = _only_text(values[0])
+        assert text_of_one is not None
+        return Reading([(asked[0], text_of_one)], outside, loose=False)
     reading = _reading(values, outside) if values else None
     if reading is not None and reading.said:
         if broken and not _tells(reading, asked):
@@ -77,7 +81,7 @@ def _tells(reading: Reading, asked: Sequence[int]) -> bool:
     return {number for number, _ in reading.said} >= set(asked)
 
 
-def _values(text: str) -> tuple[list[Any], str, bool]:
+def _values(text: str, one: bool) -> tuple[list[Any], str, bool]:
     """The values of JSON in a text that name regions, the text beside them, and whether some brackets hold no JSON."""
     values: list[Any] = []
     outside: list[str] = []
@@ -95,7 +99,7 @@ def _values(text: str) -> tuple[list[Any], str, bool]:
                 at = found.end()
                 continue
             value = literal
-        if not isinstance(value, list) or not _names_regions(value):
+        if not isinstance(value, list) or not (_names_regions(value) or (one and _only_text(value) is not None)):
             outside.append(text[at:end])
         else:
             outside.append(text[at : found.start()])
@@ -115,6 +119,13 @@ def _names_regions(value: Any, depth: int = 0) -> bool:
             for key, inner in value
         )  # fmt: skip
     return isinstance(value, list) and any(_names_regions(inner, depth + 1) for inner in value)
+
+
+def _only_text(value: Any) -> str | None:
+    """The description in an object that has nothing else, as an answer about one region may: `{"caption": "a cat"}`."""
+    if isinstance(value, _Pairs) and len(value) == 1 and value[0][0].strip().lower() in _TEXT_KEYS:
+        return value[0][1] if isinstance(value[0][1], str) else None
+    return None
 
 
 def _literal(text: str) -> Any:
@@ -191,7 +202,7 @@ def _plain(value: Any) -> str:
 
 
 def _key_number(key: str) -> int | None:
-    return named(key) if isinstance(key, str) and len(key) <= 40 else None
+    return named(_KEY_ENDING.sub("", key)) if len(key) <= 40 else None
 
 
 def _entry_number(value: Any) -> int | None:
@@ -249,7 +260,7 @@ def _anchored(text: str) -> Reading:
         if index + 1 < len(keys):
             written = text[key.end() : keys[index + 1].start()]
             last = small.rfind(mark, key.end(), keys[index + 1].start()) - key.end()
-            if last < 0 or not _VALUE_END.fullmatch(written, last + 1):
+            if last < 0 or not _VALUE_END.fullmatch(small, key.end() + last + 1, keys[index + 1].start()):
                 raise DoubtError("JSON whose strings do not end")
             after = ""
         else:

@@ -89,7 +89,7 @@ def read_table(text: str) -> Reading | None:
     elif any(in_table):
         first = in_table.index(True)
         last = len(lines) - 1 - in_table[::-1].index(True)
-    elif all(is_name(line.partition("|")[0]) for line in lines):
+    elif all(is_name(line.partition("|")[0]) for line in lines[1:] or lines) and "|" in lines[0]:
         first, last = 0, len(lines) - 1
     else:
         return None

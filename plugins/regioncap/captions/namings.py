@@ -142,14 +142,15 @@ def _with_signs(text: str, found: re.Match[str]) -> Naming:
     start, end = found.span()
     while start and (text[start - 1] in _OPENING or (text[start - 1] == " " and text[start - 2 : start - 1] in "<[({")):
         start -= 1
+    if text[max(start - 2, 0) : start] == "</":
+        end += text[end : end + 2].find(">") + 1
+        return Naming(_number(found), start - 2, end, tag=True, closing=True)
     opened = text[start : found.end()]
     while end < len(text) and (
         (text[end] in _CLOSING and _OPENED_BY.get(text[end], "") in opened)
         or (text[end] == " " and text[end + 1 : end + 2] in (">", "]"))
     ):
         end += 1
-    if start >= 2 and text[start - 2 : start] == "</":
-        return Naming(_number(found), start - 2, end, tag=True, closing=True)
     before, after = text[start : found.start()], text[found.end() : end]
     tag = any(sign in before for sign in "<[({")
     if start >= 4 and text[start - 4 : start] == "&lt;" and text.startswith("&gt;", end):

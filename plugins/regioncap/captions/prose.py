@@ -20,9 +20,9 @@ Style = Literal["colon", "dash", "sentence", "alone"]
 _INTO = r"(?:in|within|inside|for|at|on|as for|regarding|在|对于|关于)"
 # What may stand between the start of a line and a naming that opens it: marks of lists, quotations and headings, a
 # number of a list, and words such as "In the".
-_MARKS = r"[ \t]*(?:(?:#{1,6}|[-*+•·●▪◦‣])[ \t]+|>[ \t]*)*"
+_MARKS = r"[ \t]*(?:(?:#{1,6}|[^\w\s<>\[\](){}\"'`_#|.,:;!?]{1,3})[ \t]+|>[ \t]*)*"
 _LEAD = re.compile(
-    rf"{_MARKS}[*_\"']*(?:(?:\(?\d{{1,3}}[.):、]|[①-⑳])[ \t]*[*_\"']*(?:[-•][ \t]+)?)?"
+    rf"{_MARKS}[*_\"']*(?:(?:\(?(?:\d{{1,3}}|[a-z]|[ivx]{{1,4}})[.):、]|[①-⑳])[ \t]*[*_\"']*(?:[-•][ \t]+)?)?"
     rf"(?:the )?(?:(?:description|caption|content)s? (?:of|for|in) )?(?:{_INTO}[ \t]*|图中的?)?(?:the )?(?:marked |numbered )?[*_\"'`]*"
 )
 _LINE_MARKS = re.compile(_MARKS)
@@ -72,7 +72,7 @@ _FOLLOW = re.compile(
 # So much before a naming says whether a sentence ends there.
 _TAIL = 80
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]?){3,}[ \t]*$\n?|^[ \t]*```[^\n`]*$\n?", re.MULTILINE)
-_BULLET = re.compile(r"[ \t]*(?:[-*+•·●▪◦‣][ \t]+|>[ \t]*|\(?\d{1,3}[.)、][ \t]+|#{1,6}[ \t]+|\|)")
+BULLET = re.compile(r"[ \t]*(?:[-*+•·●▪◦‣][ \t]+|>[ \t]*|\(?\d{1,3}[.)、][ \t]+|#{1,6}[ \t]+|\|)")
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 # Words by which a text speaks of another region without its name.
 _ANOTHER = re.compile(
@@ -80,6 +80,8 @@ _ANOTHER = re.compile(
     r"|另一|其他|其余|第二|后者|两者|分别",
     re.IGNORECASE,
 )
+# A sentence that may be about the thing described last, or about all.
+_OF_ALL = re.compile(r"[.!?;]\s+(?:both|all|they all|all of them|each)\b|[。；！](?:两者|它们|都|全部|所有)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?。！？;；][\"'”’)）]*\s+\S|[。！？；](?=.)")
 
 
@@ -153,6 +155,9 @@ def _judged(
     opens = opens_line or sentence is not None or announced
     if naming.closing:
         raise DoubtError("an element's end without its beginning")
+    name = small[naming.start : naming.end]
+    if name.count("<") > name.count(">") or name.count("[") > name.count("]"):
+        raise DoubtError("a bracket that holds more than a region's name")
     if (opens_line or sentence) and (_GROUP_AFTER_TAG if naming.tag else _GROUP_AFTER_WORD).match(small, naming.end):
         raise DoubtError("several regions are described at once")
     at = _behind_place(small, naming.end)
@@ -166,6 +171,10 @@ def _judged(
     def start(style: Style) -> _Start:
         return _Start(naming.number, lead, _behind_emphasis(small, naming, end), style, opens_line, naming.quote, heading)
 
+    if not opens and same_line and follow == "verb" and naming.tag and tail.rstrip().endswith(","):
+        return start("sentence")
+    if opens and not opens_line and not same_line and started:
+        raise DoubtError("words before a region's name on its line")
     if opens and not (announced and _GROUP_AFTER_TAG.match(small, naming.end)):
         if follow == "colon":
             return start("alone" if small[end : end + 1] in ("\n", "") and opens_line else "colon")
@@ -304,6 +313,8 @@ def _descriptions(text: str, starts: Sequence[_Start], asked: Sequence[int]) -> 
     if remark:
         outside.append(blocks[-1][remark:].strip(WHITE_SPACE))
         blocks[-1] = blocks[-1][:remark].rstrip(WHITE_SPACE)
+    if len(blocks) > 1 and _OF_ALL.search(blocks[-1]):
+        raise DoubtError("a sentence that may be about all regions")
     alone = [start.style == "alone" for start in starts]
     if any(alone) and (not is_opening(outside[0]) or (all(alone) and not all(blocks))):
         # What stands before the first name may be the first description, if names stand below them.
@@ -336,7 +347,7 @@ def _one_line(paragraph: str, start: _Start, last: bool) -> str:
     if start.style == "alone" and lines:
         lines[0] = lines[0][_first_bullet(lines[0]) :]
     for before, line in zip(lines, lines[1:], strict=False):
-        if _BULLET.match(line):
+        if BULLET.match(line):
             raise DoubtError("a list within a description")
         if line.rstrip()[-1:] in ":：":
             raise DoubtError("a line that announces what follows, within a description")
@@ -347,5 +358,5 @@ def _one_line(paragraph: str, start: _Start, last: bool) -> str:
 
 
 def _first_bullet(line: str) -> int:
-    found = _BULLET.match(line)
+    found = BULLET.match(line)
     return found.end() if found else 0

@@ -44,8 +44,9 @@ def without_thoughts(text: str) -> str:
     """
     spoken = text.strip(WHITE_SPACE)
     if not _OPENED.match(spoken):
-        ends = [found.end() for found in _LONE_END.finditer(spoken)] if _ENDED.search(spoken) else []
-        spoken = spoken[ends[-1] if ends else 0 :].lstrip()
+        end = _LONE_END.search(spoken) if _ENDED.search(spoken) else None
+        if end and not _OPENED.search(spoken, 0, end.start()):
+            spoken = spoken[end.end() :].lstrip()
     while opened := _OPENED.match(spoken):
         ended = _ENDED.search(spoken, opened.end())
         if ended is None:

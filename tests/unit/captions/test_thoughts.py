@@ -55,3 +55,8 @@ def test_thoughts_without_an_answer_leave_nothing(text: str) -> None:
 )
 def test_what_is_no_thought_stays(text: str) -> None:
     assert without_thoughts(f" {text}\n") == text
+
+
+def test_a_tag_of_thoughts_within_an_answer_ends_none() -> None:
+    text = "<region1>: a screen with <think>hm</think>\n<region2>: a cat"
+    assert without_thoughts(text) == text
