@@ -32,30 +32,116 @@ class RandomAnswer:
 
 _KINDS = ("a red", "an old", "a small", "a wooden", "two large", "a half-open", "three grey", "a rusty", "the blue")
 _THINGS = (
-    "door", "cat", "bus stop", "bicycle", "bottle of water", "laptop", "woman with an umbrella", "football shirt", "road sign", "tree"
-)  # fmt: skip
+    "door",
+    "cat",
+    "bus stop",
+    "bicycle",
+    "bottle of water",
+    "laptop",
+    "woman with an umbrella",
+    "football shirt",
+    "road sign",
+    "tree",
+)
 _DETAILS = (
-    "", "", "", " with a brass handle", " behind a fence", " on a table", ", seen from above", " that is partly hidden", " in the rain",
-    ". It is very old", ", and a dog beside it"
-)  # fmt: skip
+    "",
+    "",
+    "",
+    " with a brass handle",
+    " behind a fence",
+    " on a table",
+    ", seen from above",
+    " that is partly hidden",
+    " in the rain",
+    ". It is very old",
+    ", and a dog beside it",
+)
 _KINDS_ZH = ("一扇红色的", "一只小", "一辆旧", "两个大", "一块木制的", "三张灰色的")
 _THINGS_ZH = ("门", "猫", "自行车", "瓶子", "路牌", "椅子", "球衣", "电脑")
 _DETAILS_ZH = ("", "", "，放在桌子上", "，旁边有一只狗", "，位于树下", "。看起来很旧")
 
 _PIECES = (
-    " no. {k}", " ({k})", " [{k}]", " #{k}", " with the number {k} on it", " at 12:30", ", 1.5 m high", " (scale 1:24)", " priced $3.99", " - {k} of them",
-    ": brand new", ", labelled: fragile", ' with the words "STOP"', " saying “出口”", " of the dog's owner", " marked 'B{k}'", ' reading "1. Turn left"',
-    ' showing {{"a": {k}}}', ' with ["x", "y"] on it', " with a | on it", " showing <b>", " with an <Enter> key", " (left; {k} cm)", " = {k}", " / other", " & sons",
-    " 写着：禁止", "（左侧）", "，编号{k}", "【{k}】", " left of <region{o}>", " behind region {o}", " (see region {o})", " in the region of the door",
-    " of a regional train", " 在区域{o}旁边", " next to the first one", " -- broken", " … and more", " at 50% off", "; empty", " ~{k} kg", " @home", " *new*",
-)  # fmt: skip
+    " no. {k}",
+    " ({k})",
+    " [{k}]",
+    " #{k}",
+    " with the number {k} on it",
+    " at 12:30",
+    ", 1.5 m high",
+    " (scale 1:24)",
+    " priced $3.99",
+    " - {k} of them",
+    ": brand new",
+    ", labelled: fragile",
+    ' with the words "STOP"',
+    " saying “出口”",
+    " of the dog's owner",
+    " marked 'B{k}'",
+    ' reading "1. Turn left"',
+    ' showing {{"a": {k}}}',
+    ' with ["x", "y"] on it',
+    " with a | on it",
+    " showing <b>",
+    " with an <Enter> key",
+    " (left; {k} cm)",
+    " = {k}",
+    " / other",
+    " & sons",
+    " 写着：禁止",
+    "（左侧）",
+    "，编号{k}",
+    "【{k}】",
+    " left of <region{o}>",
+    " behind region {o}",
+    " (see region {o})",
+    " in the region of the door",
+    " of a regional train",
+    " 在区域{o}旁边",
+    " next to the first one",
+    " -- broken",
+    " … and more",
+    " at 50% off",
+    "; empty",
+    " ~{k} kg",
+    " @home",
+    " *new*",
+)
 _NASTY = (
-    "\n<region{o}>: a cup", " <region{o}>: a cup", ". <region{o}> shows a cup", ". In <region{o}>, there is a cup", "\nRegion {o}: a cup", "\n{o}. a cup",
-    '", "<region{o}>": "a cup', "', '<region{o}>': 'a cup", "</region{k}><region{o}>a cup", " | <region{o}> | a cup", "\n| {o} | a cup |",
-    "\n\nLet me know if you need more.", "\n```\n", '"}}', "{{", '\\', " and <region{o}>", ", <region{o}> and more", " The other one is a cup.",
-    "\n\n### Region {o}\na cup", "；区域{o}：一个杯子", "。区域{o}是一个杯子", "<think>a cup</think>", "\n- a cup\n- a plate", " {o}) a cup", "\n\na cup", "\na cup",
-    " <region{k}>", "<region{o}>", " (<region{o}>: a cup)", " **Cup**: a cup", " unlike <region{o}>: smaller", '": "', '",\n"{o}": "a cup',
-)  # fmt: skip
+    "\n<region{o}>: a cup",
+    " <region{o}>: a cup",
+    ". <region{o}> shows a cup",
+    ". In <region{o}>, there is a cup",
+    "\nRegion {o}: a cup",
+    "\n{o}. a cup",
+    '", "<region{o}>": "a cup',
+    "', '<region{o}>': 'a cup",
+    "</region{k}><region{o}>a cup",
+    " | <region{o}> | a cup",
+    "\n| {o} | a cup |",
+    "\n\nLet me know if you need more.",
+    "\n```\n",
+    '"}}',
+    "{{",
+    "\\",
+    " and <region{o}>",
+    ", <region{o}> and more",
+    " The other one is a cup.",
+    "\n\n### Region {o}\na cup",
+    "；区域{o}：一个杯子",
+    "。区域{o}是一个杯子",
+    "<think>a cup</think>",
+    "\n- a cup\n- a plate",
+    " {o}) a cup",
+    "\n\na cup",
+    "\na cup",
+    " <region{k}>",
+    "<region{o}>",
+    " (<region{o}>: a cup)",
+    " **Cup**: a cup",
+    " unlike <region{o}>: smaller",
+    '": "',
+    '",\n"{o}": "a cup',
+)
 
 
 def _caption(random: Random, region: int, regions: int, chinese: bool, nasty: bool) -> str:
@@ -74,12 +160,50 @@ def _caption(random: Random, region: int, regions: int, chinese: bool, nasty: bo
 # Names, from a number to how it is written.
 _ZH = "零一二三四五六七八九十"
 _NAMES: tuple[str, ...] = (
-    "<region{n}>", "<region{n}>", "<Region {n}>", "<region_{n}>", "Region {n}", "region {n}", "Region #{n}", "**Region {n}**", "**<region{n}>**", "`<region{n}>`",
-    "[region{n}]", "[Region {n}]", "(Region {n})", "Region No. {n}", "region_{n}", "Region{n}", "Region {w}", "区域{n}", "区域 {n}", "区域{z}", "第{n}个区域", "第{z}个区域", "{n}号区域",
-    "【区域{n}】", "<区域{n}>", "**区域{n}**", "區域{n}", "REGION {n}", "＜region{n}＞",
-)  # fmt: skip
+    "<region{n}>",
+    "<region{n}>",
+    "<Region {n}>",
+    "<region_{n}>",
+    "Region {n}",
+    "region {n}",
+    "Region #{n}",
+    "**Region {n}**",
+    "**<region{n}>**",
+    "`<region{n}>`",
+    "[region{n}]",
+    "[Region {n}]",
+    "(Region {n})",
+    "Region No. {n}",
+    "region_{n}",
+    "Region{n}",
+    "Region {w}",
+    "区域{n}",
+    "区域 {n}",
+    "区域{z}",
+    "第{n}个区域",
+    "第{z}个区域",
+    "{n}号区域",
+    "【区域{n}】",
+    "<区域{n}>",
+    "**区域{n}**",
+    "區域{n}",
+    "REGION {n}",
+    "＜region{n}＞",
+)
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_NUMBERED = ("{n}. ", "{n}) ", "({n}) ", "[{n}] ", "{n}: ", "#{n}: ", "**{n}.** ", "{n}、", "（{n}）", "【{n}】", "{z}、")
+_NUMBERED = (
+    "{n}. ",
+    "{n}) ",
+    "({n}) ",
+    "[{n}] ",
+    "{n}: ",
+    "#{n}: ",
+    "**{n}.** ",
+    "{n}、",
+    "（{n}）",
+    "【{n}】",
+    "{z}、",
+)
 _AFTER = (": ", ":", "：", " - ", " – ", " : ", ":  ", " -> ")
 _BEFORE = ("", "", "- ", "* ", "> ", "• ", "{n}. ", "  ")
 
@@ -107,10 +231,20 @@ def _headings(captions: Captions, random: Random) -> str:
 
 
 def _sentences(captions: Captions, random: Random) -> str:
-    pattern = random.choice((
-        "In <region{n}>, there is {c}.", "In region {n}, there is {c}.", "<region{n}> shows {c}.", "Region {n} shows {c}.", "Region {n} contains {c}.",
-        "<region{n}> is {c}.", "In the region {n}, there is {c}.", "区域{n}是{c}。", "在<region{n}>中，有{c}。", "区域{n}显示{c}。",
-    ))  # fmt: skip
+    pattern = random.choice(
+        (
+            "In <region{n}>, there is {c}.",
+            "In region {n}, there is {c}.",
+            "<region{n}> shows {c}.",
+            "Region {n} shows {c}.",
+            "Region {n} contains {c}.",
+            "<region{n}> is {c}.",
+            "In the region {n}, there is {c}.",
+            "区域{n}是{c}。",
+            "在<region{n}>中，有{c}。",
+            "区域{n}显示{c}。",
+        )
+    )
     gap = random.choice((" ", "\n", "\n\n")) if pattern.isascii() else random.choice(("", "\n"))
     return gap.join(pattern.format(n=n, c=caption) for n, caption in captions.items())
 
@@ -122,10 +256,16 @@ def _one_line(captions: Captions, random: Random) -> str:
 
 
 def _elements(captions: Captions, random: Random) -> str:
-    pattern = random.choice((
-        "<region{n}>{c}</region{n}>", "<region{n}>\n{c}\n</region{n}>", '<region id="{n}">{c}</region>', "<region_{n}>{c}</region_{n}>",
-        '<caption region="{n}">{c}</caption>', "<region><id>{n}</id><caption>{c}</caption></region>",
-    ))  # fmt: skip
+    pattern = random.choice(
+        (
+            "<region{n}>{c}</region{n}>",
+            "<region{n}>\n{c}\n</region{n}>",
+            '<region id="{n}">{c}</region>',
+            "<region_{n}>{c}</region_{n}>",
+            '<caption region="{n}">{c}</caption>',
+            "<region><id>{n}</id><caption>{c}</caption></region>",
+        )
+    )
     return random.choice(("", "\n", " ")).join(pattern.format(n=n, c=caption) for n, caption in captions.items())
 
 
@@ -167,29 +307,63 @@ def _json(captions: Captions, random: Random) -> str:
 
 def _broken(text: str, random: Random) -> str:
     """JSON with a fault that leaves no doubt of what is meant."""
-    return random.choice((
-        text[:-1].rstrip() + "," + text[-1], text[:-1], text.replace("\\n", "\n"), text.replace('\\"', '"'), text + text[-1],
-        text[1:-1] if text[0] == "{" else text,
-    ))  # fmt: skip
+    return random.choice(
+        (
+            text[:-1].rstrip() + "," + text[-1],
+            text[:-1],
+            text.replace("\\n", "\n"),
+            text.replace('\\"', '"'),
+            text + text[-1],
+            text[1:-1] if text[0] == "{" else text,
+        )
+    )
 
 
 _CLEAR: tuple[tuple[str, Callable[[Captions, Random], str]], ...] = (
-    ("lines", _lines), ("lines", _lines), ("numbers", _numbers), ("headings", _headings), ("sentences", _sentences), ("one line", _one_line),
-    ("elements", _elements), ("table", _table), ("JSON", _json), ("JSON", _json),
-)  # fmt: skip
+    ("lines", _lines),
+    ("lines", _lines),
+    ("numbers", _numbers),
+    ("headings", _headings),
+    ("sentences", _sentences),
+    ("one line", _one_line),
+    ("elements", _elements),
+    ("table", _table),
+    ("JSON", _json),
+    ("JSON", _json),
+)
 
 _OPENINGS = (
-    "", "", "", "Sure! Here are the descriptions of the regions:\n\n", "Here is what I see in the marked regions:\n", "Certainly!\n\n", "好的，以下是各区域的描述：\n",
-    "Describe the content of each marked region in the image. There are {r} regions: <region1> to <region{r}>.\n\n", "Answer:\n", "The image has {r} marked regions.\n\n",
-)  # fmt: skip
+    "",
+    "",
+    "",
+    "Sure! Here are the descriptions of the regions:\n\n",
+    "Here is what I see in the marked regions:\n",
+    "Certainly!\n\n",
+    "好的，以下是各区域的描述：\n",
+    "Describe the content of each marked region in the image. There are {r} regions: <region1> to <region{r}>.\n\n",
+    "Answer:\n",
+    "The image has {r} marked regions.\n\n",
+)
 _CLOSINGS = (
-    "", "", "", "\n\nLet me know if you need anything else!", "\n\nI hope this helps.", "\n\n希望这些描述对您有帮助！", "\n\nOverall, the image shows a street.",
+    "",
+    "",
+    "",
+    "\n\nLet me know if you need anything else!",
+    "\n\nI hope this helps.",
+    "\n\n希望这些描述对您有帮助！",
+    "\n\nOverall, the image shows a street.",
     "\n\nPlease note that the regions are small.",
-)  # fmt: skip
+)
 _THOUGHTS = (
-    "", "", "", "", "<think>Region 1 could be a cup, <region2>: a plate.</think>\n\n", "<think>\n\n</think>\n\n", "Let me see. <region1>: a cup?\n</think>\n",
+    "",
+    "",
+    "",
+    "",
+    "<think>Region 1 could be a cup, <region2>: a plate.</think>\n\n",
+    "<think>\n\n</think>\n\n",
+    "Let me see. <region1>: a cup?\n</think>\n",
     "<thinking>\n1. a cup\n2. a plate\n</thinking>\n",
-)  # fmt: skip
+)
 
 
 def _unclear(captions: Captions, random: Random) -> tuple[str, str]:
@@ -201,18 +375,32 @@ def _unclear(captions: Captions, random: Random) -> tuple[str, str]:
         ("shared", " and ".join(f"<region{n}>" for n in numbers) + f": {texts[0]}"),
         ("shared", f"Regions {numbers[0]}-{numbers[-1]}: {texts[0]}"),
         ("shared", f"区域{numbers[0]}和区域{numbers[-1]}都是{texts[0]}"),
-        ("respectively", "Regions " + " and ".join(map(str, numbers)) + " show " + " and ".join(texts) + ", respectively."),
+        (
+            "respectively",
+            "Regions " + " and ".join(map(str, numbers)) + " show " + " and ".join(texts) + ", respectively.",
+        ),
         ("counted from 0", "\n".join(f"<region{n - 1}>: {text}" for n, text in captions.items())),
         ("counted from 0", json.dumps({str(n - 1): text for n, text in captions.items()})),
         ("twice", "\n".join(f"<region{n}>: {text}\n<region{n}>: {text} or so" for n, text in captions.items())),
         ("names below", "\n".join(f"{text}\n<region{n}>" for n, text in captions.items())),
-        ("in one value", json.dumps({f"<region{numbers[0]}>": "; ".join(f"<region{n}>: {text}" for n, text in captions.items())})),
-        ("swapped names", json.dumps({f"<region{n}>": f"<region{m}>: {text}" for (n, text), m in zip(captions.items(), numbers[1:] + numbers[:1], strict=True)})),
+        (
+            "in one value",
+            json.dumps({f"<region{numbers[0]}>": "; ".join(f"<region{n}>: {text}" for n, text in captions.items())}),
+        ),
+        (
+            "swapped names",
+            json.dumps(
+                {
+                    f"<region{n}>": f"<region{m}>: {text}"
+                    for (n, text), m in zip(captions.items(), numbers[1:] + numbers[:1], strict=True)
+                }
+            ),
+        ),
         ("in the middle", f"<region{numbers[0]}>: {texts[0]}, not like <region{numbers[-1]}>: {texts[-1]}"),
         ("not ended", "".join(f"<region{n}>{text}" for n, text in captions.items()) + f"</region{numbers[-1]}>"),
         ("strings", json.dumps(texts)),
         ("thoughts", "<think>" + "\n".join(f"<region{n}>: {text}" for n, text in captions.items())),
-    ]  # fmt: skip
+    ]
     return random.choice(forms)
 
 
@@ -239,5 +427,16 @@ def random_answer(random: Random) -> RandomAnswer:
     text = random.choice(_THOUGHTS) + text
     want = {n: captions[n] for n in asked}
     # A list that numbers a part of the regions may count something else.
-    clear = not nasty and not (form == "numbers" and tuple(sorted(captions)) not in (asked, tuple(range(1, regions + 1))))
-    return RandomAnswer(form, text, random.choice(("structured", "free_text")) if form == "JSON" else "free_text", regions, asked, want, clear, nasty)
+    clear = not nasty and not (
+        form == "numbers" and tuple(sorted(captions)) not in (asked, tuple(range(1, regions + 1)))
+    )
+    return RandomAnswer(
+        form,
+        text,
+        random.choice(("structured", "free_text")) if form == "JSON" else "free_text",
+        regions,
+        asked,
+        want,
+        clear,
+        nasty,
+    )

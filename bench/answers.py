@@ -82,7 +82,9 @@ def outcome(want: dict[int, str] | None, got: dict[int, str]) -> Outcome:
     """What the captions are worth."""
     if got == {} and want:
         return "rejected"
-    return "right" if {k: _bare(v) for k, v in got.items()} == {k: _bare(v) for k, v in (want or {}).items()} else "wrong"
+    return (
+        "right" if {k: _bare(v) for k, v in got.items()} == {k: _bare(v) for k, v in (want or {}).items()} else "wrong"
+    )
 
 
 def _bare(caption: str) -> str:
@@ -120,9 +122,7 @@ def measure_random(seed: int, answers: int) -> RandomFigures:
     clear = taken = 0
     for _ in range(answers):
         answer = random_answer(random)
-        got = published(
-            Case(answer.form, answer.answer_format, answer.regions, answer.answer, None, answer.asked)
-        )
+        got = published(Case(answer.form, answer.answer_format, answer.regions, answer.answer, None, answer.asked))
         if not is_harmless(answer, got):
             wrong.append(answer)
         clear += answer.clear
@@ -190,13 +190,37 @@ def speeds() -> dict[str, float]:
 
 
 _HOSTILE: tuple[tuple[str, AnswerFormat], ...] = (
-    ("word ", "free_text"), ("<", "free_text"), ("{", "structured"), ('{"a":', "structured"), ("[", "free_text"),
-    ('"', "free_text"), ('"<region1>": "', "structured"), ("<region1>", "free_text"), ("<region1> and ", "free_text"),
-    ("<region1>: a ", "free_text"), ("of <region2> ", "free_text"), ("| 1 ", "free_text"), ("|", "free_text"), ("\n", "free_text"),
-    ("1. a\n", "free_text"), ("*", "free_text"), ("**a", "free_text"), ("- ", "free_text"), ("<region1></region2>", "free_text"),
-    ("<region ", "free_text"), ("区域", "free_text"), ("一", "free_text"), ("(", "free_text"), (" ", "free_text"), ("<think>", "free_text"),
-    ("{'a': 'b'}, ", "structured"), ("```\n", "free_text"), ("first region ", "free_text"), ("'", "free_text"), ("\\", "structured"),
-)  # fmt: skip
+    ("word ", "free_text"),
+    ("<", "free_text"),
+    ("{", "structured"),
+    ('{"a":', "structured"),
+    ("[", "free_text"),
+    ('"', "free_text"),
+    ('"<region1>": "', "structured"),
+    ("<region1>", "free_text"),
+    ("<region1> and ", "free_text"),
+    ("<region1>: a ", "free_text"),
+    ("of <region2> ", "free_text"),
+    ("| 1 ", "free_text"),
+    ("|", "free_text"),
+    ("\n", "free_text"),
+    ("1. a\n", "free_text"),
+    ("*", "free_text"),
+    ("**a", "free_text"),
+    ("- ", "free_text"),
+    ("<region1></region2>", "free_text"),
+    ("<region ", "free_text"),
+    ("区域", "free_text"),
+    ("一", "free_text"),
+    ("(", "free_text"),
+    (" ", "free_text"),
+    ("<think>", "free_text"),
+    ("{'a': 'b'}, ", "structured"),
+    ("```\n", "free_text"),
+    ("first region ", "free_text"),
+    ("'", "free_text"),
+    ("\\", "structured"),
+)
 
 
 def main() -> None:

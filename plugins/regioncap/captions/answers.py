@@ -28,8 +28,13 @@ _WRAPPER = re.compile(
 )
 
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*_\n]+?)(?<=\S)\1")
-_TITLE = re.compile(r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))")
-_TEXT_KEY = re.compile(r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*", re.IGNORECASE)
+_TITLE = re.compile(
+    r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))"
+)
+_TEXT_KEY = re.compile(
+    r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*",
+    re.IGNORECASE,
+)
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _NESTED = re.compile(r"\s*[\[{]\s*[\"']")
 # "what is in <region1>": the name is a part of the sentence, not what stands behind a description.
@@ -121,7 +126,7 @@ def _check_beside(reading: Reading, regions: Sequence[int]) -> None:
     try:
         beside = read_elements(reading.outside) or read_table(reading.outside) or read_prose(reading.outside, regions)
     except DoubtError:
-        if {region for region, _ in reading.said} >= set(regions) and not reading.loose:
+        if {region for region, _ in reading.said} >= set(regions) and reading.strict:
             return
         raise
     if beside is not None:
@@ -139,7 +144,10 @@ def _about_the_one(body: str, region: int) -> Reading:
     said = body[start:end].strip(WHITE_SPACE)
     if any(map(BULLET.match, said.split("\n")[1:])):
         raise DoubtError("a list, of which each item may be something else")
-    return Reading([(region, said)], "\n".join(part for part in (body[:start].strip(WHITE_SPACE), body[end:].strip(WHITE_SPACE)) if part))
+    return Reading(
+        [(region, said)],
+        "\n".join(part for part in (body[:start].strip(WHITE_SPACE), body[end:].strip(WHITE_SPACE)) if part),
+    )
 
 
 def _cleaned(reading: Reading) -> Reading:

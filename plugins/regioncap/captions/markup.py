@@ -8,19 +8,29 @@ from regioncap.captions.namings import folded, is_name, named
 from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 
 _ELEMENT_NAME = r"(?:region|area|box|object|item|mark|tag|caption|description|区域|标记)"
-_ELEMENT = re.compile(rf"<(?P<kind>{_ELEMENT_NAME})[ _\-]?(?P<number>\d{{1,4}})?(?P<attributes>(?:[ \t][^<>]{{0,200}})?)>")
+_ELEMENT = re.compile(
+    rf"<(?P<kind>{_ELEMENT_NAME})[ _\-]?(?P<number>\d{{1,4}})?(?P<attributes>(?:[ \t][^<>]{{0,200}})?)>"
+)
 _END = re.compile(rf"</{_ELEMENT_NAME}")
-_ATTRIBUTE = re.compile(r"""\b(?:id|number|num|no|n|index|name|region|region_id|key)[ ]?=[ ]?["']?([^"'<>]{1,20}?)["']?(?=[ \t/]|$)""")
+_ATTRIBUTE = re.compile(
+    r"""\b(?:id|number|num|no|n|index|name|region|region_id|key)[ ]?=[ ]?["']?([^"'<>]{1,20}?)["']?(?=[ \t/]|$)"""
+)
 _NUMBER_WITHIN = re.compile(r"\s*<(id|number|index|name|region_id|region)>([^<>]{1,20})</\1>\s*")
 _TEXT_WITHIN = re.compile(r"\s*<(caption|description|desc|text|content|描述)>(.*?)</\1>\s*", re.DOTALL)
 _ANY_ELEMENT = re.compile(rf"</?{_ELEMENT_NAME}[ _\-]?\d{{0,4}}[ />]")
-_WRAPPER = re.compile(r"</?(?:regions|answer|output|response|result|results|captions|descriptions|image|list|root|annotations)>|```\w*|<\?xml[^<>]*>")
+_WRAPPER = re.compile(
+    r"</?(?:regions|answer|output|response|result|results|captions|descriptions|image|list|root|annotations)>|```\w*|<\?xml[^<>]*>"
+)
 
 _SEPARATOR = re.compile(r"[ \t]*[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?[ \t]*")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
-_NUMBER_HEADING = re.compile(r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark|区域|区域(?:编号|名称|名)|编号|标记)[\W_]*", re.IGNORECASE)
+_NUMBER_HEADING = re.compile(
+    r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark|区域|区域(?:编号|名称|名)|编号|标记)[\W_]*",
+    re.IGNORECASE,
+)
 _TEXT_HEADING = re.compile(
-    r"[\W_]*(?:(?:\w+ )?descriptions?|(?:\w+ )?captions?|contents?|what (?:it|is) shown|描述|内容|说明|内容描述|描述内容|区域描述|区域内容)[\W_]*", re.IGNORECASE
+    r"[\W_]*(?:(?:\w+ )?descriptions?|(?:\w+ )?captions?|contents?|what (?:it|is) shown|描述|内容|说明|内容描述|描述内容|区域描述|区域内容)[\W_]*",
+    re.IGNORECASE,
 )
 
 

@@ -81,7 +81,9 @@ _ANOTHER = re.compile(
     re.IGNORECASE,
 )
 # A sentence that may be about the thing described last, or about all.
-_OF_ALL = re.compile(r"[.!?;]\s+(?:both|all|they all|all of them|each)\b|[。；！](?:两者|它们|都|全部|所有)", re.IGNORECASE)
+_OF_ALL = re.compile(
+    r"[.!?;]\s+(?:both|all|they all|all of them|each)\b|[。；！](?:两者|它们|都|全部|所有)", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"[.!?。！？;；][\"'”’)）]*\s+\S|[。！？；](?=.)")
 
 
@@ -144,9 +146,7 @@ def _named_starts(small: str) -> tuple[list[_Start], list[int]]:
     return starts, mentioned
 
 
-def _judged(
-    small: str, naming: Naming, before: str, line: int, same_line: bool, started: bool
-) -> _Start | None:
+def _judged(small: str, naming: Naming, before: str, line: int, same_line: bool, started: bool) -> _Start | None:
     """The start of a description at a naming, or None where it is a mention. Raises DoubtError."""
     opens_line = not same_line and _LEAD.fullmatch(before) is not None
     tail = before[-_TAIL:]
@@ -169,7 +169,9 @@ def _judged(
     lead = line if opens_line else naming.start - (len(sentence[0]) if sentence else 0)
 
     def start(style: Style) -> _Start:
-        return _Start(naming.number, lead, _behind_emphasis(small, naming, end), style, opens_line, naming.quote, heading)
+        return _Start(
+            naming.number, lead, _behind_emphasis(small, naming, end), style, opens_line, naming.quote, heading
+        )
 
     if not opens and same_line and follow == "verb" and naming.tag and tail.rstrip().endswith(","):
         return start("sentence")
@@ -235,7 +237,13 @@ def _numbered_in_line(small: str, first: _Start) -> list[_Start]:
     if pattern is None:
         return []
     items = [
-        _Start(int(unicodedata.numeric(found[1]) if len(found[1]) == 1 else found[1]), found.start(), found.end(), "colon", False)
+        _Start(
+            int(unicodedata.numeric(found[1]) if len(found[1]) == 1 else found[1]),
+            found.start(),
+            found.end(),
+            "colon",
+            False,
+        )
         for found in pattern.finditer(small, first.end)
     ]
     return items if [item.number for item in items] == list(range(2, len(items) + 2)) and first.number == 1 else []
@@ -294,7 +302,9 @@ def _behind_emphasis(small: str, naming: Naming, at: int) -> int:
 
 def _is_whole(before: str) -> bool:
     """Whether brackets and quotation marks that are opened are closed too."""
-    return before.count("(") == before.count(")") and before.count("[") == before.count("]") and before.count('"') % 2 == 0
+    return (
+        before.count("(") == before.count(")") and before.count("[") == before.count("]") and before.count('"') % 2 == 0
+    )
 
 
 def _check_styles(starts: Sequence[_Start]) -> None:
@@ -352,7 +362,7 @@ def _one_line(paragraph: str, start: _Start, last: bool) -> str:
         if line.rstrip()[-1:] in ":：":
             raise DoubtError("a line that announces what follows, within a description")
         goes_on = line.lstrip()[:1].islower() or before.rstrip()[-1:] in ",;，；、"
-        if not goes_on and (last or (before.rstrip()[-1:] not in ".!?。！？”\"…" and line.isascii())):
+        if not goes_on and (last or (before.rstrip()[-1:] not in '.!?。！？”"…' and line.isascii())):
             raise DoubtError("a line that may not belong to the description above it")
     return " ".join(line.strip(WHITE_SPACE) for line in lines)
 

@@ -15,10 +15,10 @@ class Reading:
     """What a text says of regions: (region number, description) in its order; `outside` is what it says beside them.
 
     `counted` says that regions are not named, but numbered, as the items of any list are;
-    `loose` that the text has no grammar that says where a description ends.
+    `strict` that the text has a grammar, which says where each description ends.
     """
 
     said: list[tuple[int, str]]
     outside: str = ""
     counted: bool = False
-    loose: bool = True
+    strict: bool = False

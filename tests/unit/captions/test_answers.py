@@ -117,7 +117,9 @@ def test_the_three_outcomes_are_told_apart() -> None:
     assert outcome(want, {1: "There is a red door.", 2: "shows a  cat"}) == "right"
     assert outcome(None, {}) == "right"
     assert outcome(want, {}) == "rejected"
-    assert [outcome(want, {1: "a red door"}), outcome(want, {1: "a cat", 2: "a cat"}), outcome(None, want)] == ["wrong"] * 3
+    assert [outcome(want, {1: "a red door"}), outcome(want, {1: "a cat", 2: "a cat"}), outcome(None, want)] == [
+        "wrong"
+    ] * 3
     lines: list[str] = []
     cases = [Case("x", "free_text", 1, "a cat", want) for want in ({"1": "a cat"}, {"1": "a dog"})]
     assert measure(cases, lines.append) == {"right": 1, "wrong": 1, "rejected": 0}

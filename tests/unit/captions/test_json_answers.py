@@ -36,7 +36,7 @@ def read(text: str) -> dict[int, str] | None:
         '{"region": 1, "text": "a red door"}\n{"region": 2, "text": "a cat"}',
         '[{"index": 0, "region": "<region1>", "caption": "a red door"}, {"index": 1, "region": "<region2>", "caption": "a cat"}]',
     ],
-)  # fmt: skip
+)
 def test_json_is_read_in_the_forms_that_models_give_it(text: str) -> None:
     assert read(text) == TWO
 
@@ -53,7 +53,7 @@ def test_json_is_read_in_the_forms_that_models_give_it(text: str) -> None:
         '{region1: "a red door", region2: "a cat"}',
         '{<region1>: "a red door", <region2>: "a cat"}',
         '{\n"<region1>": "a red door"\n"<region2>": "a cat"\n}',
-        '{“<region1>”: “a red door”, “<region2>”: “a cat”}',
+        "{“<region1>”: “a red door”, “<region2>”: “a cat”}",
         '```json\n{"<region1>": "a red door",\n"<region2>": "a cat"\n```',
     ],
 )
@@ -95,7 +95,17 @@ def test_json_that_leaves_doubt_is_not_read(text: str) -> None:
         read(text)
 
 
-@pytest.mark.parametrize("text", ["a red door", '<region1>: a screen with {"a": 1}', "[1] a red door", '["a red door", "a cat"]', "{}", "a { and a ["])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a red door",
+        '<region1>: a screen with {"a": 1}',
+        "[1] a red door",
+        '["a red door", "a cat"]',
+        "{}",
+        "a { and a [",
+    ],
+)
 def test_what_names_no_region_is_no_json_about_regions(text: str) -> None:
     reading = read_json(text, [1, 2])
     assert reading is None or reading.said == []
@@ -112,7 +122,9 @@ def test_a_region_that_is_told_of_twice_stays_so() -> None:
 
 
 def test_what_stands_beside_is_kept_apart() -> None:
-    reading = read_json('Sure!\n```json\n{"<region1>": "a red door", "note": "old", "<region2>": "a cat"}\n```\nBye', [1, 2])
+    reading = read_json(
+        'Sure!\n```json\n{"<region1>": "a red door", "note": "old", "<region2>": "a cat"}\n```\nBye', [1, 2]
+    )
     assert reading is not None and reading.said == list(TWO.items())
     assert set(reading.outside.split("\n")) >= {"Sure!", "Bye", "note: old"}
 

@@ -22,14 +22,16 @@ TWO = [(1, "a red door"), (2, "a cat")]
         "- <region1>a red door</region1>\n- <region2>a cat</region2>",
         "<区域1>a red door</区域1><区域2>a cat</区域2>",
     ],
-)  # fmt: skip
+)
 def test_elements_are_read(text: str) -> None:
     reading = read_elements(text)
     assert reading is not None and reading.said == TWO
 
 
 def test_words_round_elements_are_kept_apart() -> None:
-    reading = read_elements("Regions <region1> to <region2>.\n<region1>a red door</region1><region2>a cat</region2>\nBye")
+    reading = read_elements(
+        "Regions <region1> to <region2>.\n<region1>a red door</region1><region2>a cat</region2>\nBye"
+    )
     assert reading is not None and reading.said == TWO
     assert reading.outside.endswith("Bye")
 
@@ -96,6 +98,8 @@ def test_tables_that_leave_doubt_are_not_read(text: str) -> None:
         read_table(text)
 
 
-@pytest.mark.parametrize("text", ["<region1>: a key with | on it", "a red door", "<region1>: a red door | <region2>: a cat"])
+@pytest.mark.parametrize(
+    "text", ["<region1>: a key with | on it", "a red door", "<region1>: a red door | <region2>: a cat"]
+)
 def test_other_text_has_no_table(text: str) -> None:
     assert read_table(text) is None

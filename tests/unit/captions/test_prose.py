@@ -76,7 +76,17 @@ def test_text_that_leaves_doubt_is_not_read(text: str) -> None:
         read(text)
 
 
-@pytest.mark.parametrize("text", ["a red door and a cat", "1.5 l of water\n2 cats", "1:24 model", "12:30 on a clock", "a door left of region 2", "3 - 1 on a scoreboard"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a red door and a cat",
+        "1.5 l of water\n2 cats",
+        "1:24 model",
+        "12:30 on a clock",
+        "a door left of region 2",
+        "3 - 1 on a scoreboard",
+    ],
+)
 def test_text_without_descriptions_of_named_regions_is_none(text: str) -> None:
     assert read(text) is None
 
@@ -87,8 +97,13 @@ def test_chinese_sentences_may_be_set_apart_by_commas() -> None:
 
 
 def test_a_region_that_is_mentioned_is_a_part_of_the_description() -> None:
-    text = "<region1>: a red door left of <region2>, not of region 2's cat\n<region2>: a cat (no. 1), see [3]: it sleeps"
-    assert read(text) == {1: "a red door left of <region2>, not of region 2's cat", 2: "a cat (no. 1), see [3]: it sleeps"}
+    text = (
+        "<region1>: a red door left of <region2>, not of region 2's cat\n<region2>: a cat (no. 1), see [3]: it sleeps"
+    )
+    assert read(text) == {
+        1: "a red door left of <region2>, not of region 2's cat",
+        2: "a cat (no. 1), see [3]: it sleeps",
+    }
 
 
 def test_chat_is_in_no_description() -> None:
@@ -99,10 +114,16 @@ def test_chat_is_in_no_description() -> None:
 
 
 def test_a_description_may_have_several_lines_if_they_go_on() -> None:
-    assert read("<region1>: a red door\n  with a handle\n<region2>: a cat that\nsleeps") == {1: "a red door with a handle", 2: "a cat that sleeps"}
+    assert read("<region1>: a red door\n  with a handle\n<region2>: a cat that\nsleeps") == {
+        1: "a red door with a handle",
+        2: "a cat that sleeps",
+    }
 
 
 def test_numbers_of_a_list_are_marked_as_such() -> None:
-    numbered, worded = read_prose("1. a red door\n2. a cat", [1, 2]), read_prose("Box 1: a red door\nBox 2: a cat", [1, 2])
+    numbered, worded = (
+        read_prose("1. a red door\n2. a cat", [1, 2]),
+        read_prose("Box 1: a red door\nBox 2: a cat", [1, 2]),
+    )
     assert numbered is not None and worded is not None
     assert (numbered.counted, worded.counted) == (True, False)

@@ -37,7 +37,14 @@ def test_what_is_thought_before_an_answer_is_left_out(before: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<think>Hm, <region1>: a cup", "<think>One.</think><think>Two", "Thought: a cup", "推理：可能是杯子", "<think></think>"]
+    "text",
+    [
+        "<think>Hm, <region1>: a cup",
+        "<think>One.</think><think>Two",
+        "Thought: a cup",
+        "推理：可能是杯子",
+        "<think></think>",
+    ],
 )
 def test_thoughts_without_an_answer_leave_nothing(text: str) -> None:
     assert without_thoughts(text) == ""
