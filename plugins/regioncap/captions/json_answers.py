@@ -82,8 +82,6 @@ def read_json(text: str, asked: Sequence[int]) -> Reading | None:
         return _whole(reading, asked) if broken else reading
     if len(values) == 1 and len(asked) == 1 and (only := _only_text(values[0])) is not None:
         return Reading([(asked[0], only)], outside, strict=True)
-    if values and not outside:
-        raise DoubtError("JSON that names no region")
     if looks_like_json(text) or (_FENCE.sub("", text.strip()).startswith("{") and _KEY.search(folded(text))):
         return _whole(_between_keys(text), asked)
     return None
@@ -101,7 +99,7 @@ def _whole(reading: Reading, asked: Sequence[int]) -> Reading:
 
 
 def _values(text: str) -> tuple[list[Any], str, bool]:
-    """The objects and lists in a text, the text beside those that name regions, and whether brackets hold no JSON."""
+    """The values in a text that name regions or hold a description, the text beside them, and whether brackets hold none."""
     values: list[Any] = []
     outside: list[str] = []
     at, broken = 0, 0
@@ -116,16 +114,15 @@ def _values(text: str) -> tuple[list[Any], str, bool]:
                 outside.append(text[at : found.end()])
                 at = found.end()
                 continue
-        values.append(value)
-        outside.append(text[at : found.start()] if _tells_something(value) else text[at:end])
+        if _names_regions(value) or _only_text(value) is not None:
+            values.append(value)
+            outside.append(text[at : found.start()])
+        else:
+            outside.append(text[at:end])
         at = end
     outside.append(text[at:])
     beside = _FENCE.sub("", "\n".join(part for part in outside if part.strip())).strip()
-    return [value for value in values if _tells_something(value)] or values * (beside == ""), beside, broken > 0
-
-
-def _tells_something(value: Any) -> bool:
-    return _names_regions(value) or _only_text(value) is not None
+    return values, beside, broken > 0
 
 
 def _names_regions(value: Any, depth: int = 0) -> bool:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _DIGITS_ZH = "零一二三四五六七八九"
-_CARDINALS = "one two three four five six seven eight nine ten eleven twelve".split()
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_CARDINALS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"
+)  # fmt: skip
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
 _NUMBER_WORDS = {
     word: number for words in (_CARDINALS, _ORDINALS, _CIRCLED) for number, word in enumerate(words, start=1)
@@ -69,8 +71,7 @@ _AROUND = " \t\n:.,、#" + _OPENING + _CLOSING
 class Naming:
     """A region's name in a folded text: `text[start:end]`, with the signs round it.
 
-    `tag` says whether it stands in brackets, `closing` whether it ends an element (`</region1>`); `quote` is the
-    quotation mark that it stands in, if any.
+    `tag` says whether it stands in brackets, `closing` whether it ends an element (`</region1>`).
     """
 
     number: int
@@ -78,7 +79,6 @@ class Naming:
     end: int
     tag: bool = False
     closing: bool = False
-    quote: str = ""
 
 
 def folded(text: str) -> str:
@@ -151,12 +151,10 @@ def _with_signs(text: str, found: re.Match[str]) -> Naming:
         or (text[end] == " " and text[end + 1 : end + 2] in (">", "]"))
     ):
         end += 1
-    before, after = text[start : found.start()], text[found.end() : end]
-    tag = any(sign in before for sign in "<[({")
+    tag = any(sign in "<[({" for sign in text[start : found.start()])
     if start >= 4 and text[start - 4 : start] == "&lt;" and text.startswith("&gt;", end):
         start, end, tag = start - 4, end + 4, True
-    quote = before[0] if before and before[0] in "\"'" and after.endswith(before[0]) else ""
-    return Naming(_number(found), start, end, tag, quote=quote)
+    return Naming(_number(found), start, end, tag)
 
 
 def _number(found: re.Match[str]) -> int:

@@ -78,9 +78,9 @@ def test_a_name_is_found_with_its_signs_at_its_place_in_the_text() -> None:
     assert [naming.tag for naming in namings(small)] == [True, True]
 
 
-def test_the_end_of_an_element_and_quotation_marks_are_told() -> None:
-    opening, end, quoted = namings('<region1>x</region1> "<region2>"')
-    assert (opening.closing, end.closing, quoted.quote) == (False, True, '"')
+def test_the_end_of_an_element_is_told() -> None:
+    opening, end = namings("<region1>x</region1>")
+    assert (opening.closing, end.closing) == (False, True)
 
 
 @pytest.mark.parametrize(
