@@ -3,9 +3,9 @@
     python -m bench.answers [--json FILE] [--answers FILE]
 
 An answers file is JSONL of {"name", "answer_format", "regions": n, "answer", "want"}, where `want` maps regions to
-captions, and is null where the answer must not be taken apart; with "asked": [2], only these of the n regions were asked
-about. Without one, it is `bench/answers.jsonl`. White space, a verb that joins a region's name to what it shows ("there
-is", "shows"), and a full stop at the end are not held against a caption.
+captions, and is null where the answer must not be taken apart; with "asked": [2], only these of the n regions were
+asked about. Without one, it is `bench/answers.jsonl`. White space, a verb that joins a region's name to what it shows
+("there is", "shows"), and a full stop at the end are not held against a caption.
 
 *right*: what would be published is `want`. *rejected*: nothing would be, though `want` says what. *wrong*: all else.
 Without an answers file, random answers of `bench.answer_forms` follow, and what taking an answer apart costs.
@@ -42,7 +42,8 @@ _GATES = [
     in (Code.EMPTY, Code.REFUSAL, Code.UNPARSEABLE, Code.MISSING_REGION, Code.INVENTED_REGION, Code.REPEATED_REGION)
 ]
 _JOINS = re.compile(
-    r"(?:(?:there (?:is|are)|shows?|is|are|contains?|depicts?|displays?|features?)(?![a-z])|显示|展示|有|是)(?:\s*:)?\s*",
+    r"(?:(?:there (?:is|are)|shows?|is|are|contains?|depicts?|displays?|features?)(?![a-z])|显示|展示|有|是)"
+    r"(?:\s*:)?\s*",
     re.IGNORECASE,
 )
 
@@ -234,7 +235,7 @@ def main() -> None:
     cases = read_cases(arguments.answers or OWN_CASES)
     figures = measure(cases, lambda line: console.print(escape(line)))
     table = Table(title=f"{len(cases):,} answers taken apart")
-    for name, number in figures.items():
+    for name in figures:
         table.add_column(name, justify="right")
     table.add_row(*(f"{number:,}" for number in figures.values()))
     console.print(table)
@@ -242,9 +243,10 @@ def main() -> None:
         found = measure_random(1, arguments.random)
         for answer in found.wrong[:20]:
             console.print(escape(f"wrong: {answer.form}: {answer.answer!r}"))
+        share = found.taken / max(found.clear, 1)
         console.print(
-            f"{found.answers:,} random answers: {len(found.wrong)} wrong; {found.taken / max(found.clear, 1):.1%} of the "
-            f"{found.clear:,} clear ones taken apart"
+            f"{found.answers:,} random answers: {len(found.wrong)} wrong; {share:.1%} of the {found.clear:,} clear "
+            "ones taken apart"
         )
         costs = Table(title="What taking an answer apart costs")
         costs.add_column("answer")

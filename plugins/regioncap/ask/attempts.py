@@ -7,9 +7,9 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
-- what a further answer says of marked regions beside those that it was asked about is left out; where it tells of others
-  instead (its numbers may be counted otherwise than the marks), the next request is about all regions again, as the
-  first was, and only what is missing is taken;
+- what a further answer says of marked regions beside those that it was asked about is left out; where it tells of
+  others instead (its numbers may be counted otherwise than the marks), the next request is about all regions again,
+  as the first was, and only what is missing is taken;
 - each further attempt has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same request at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again by the same try of a task; each new one asks once more.

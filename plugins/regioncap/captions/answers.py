@@ -6,7 +6,7 @@ text. Where two readings of a text differ, none of them is taken.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from regioncap.captions.chat import behind_opening, closing_remark

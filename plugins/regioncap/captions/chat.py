@@ -6,7 +6,8 @@ import re
 _CLOSING_WORDS = (
     r"(?:please )?(?:let me know|feel free)\b",
     r"i hope\b|hope (?:this|that|it)\b",
-    r"if (?:you|there(?:'s| is| are)) (?:(?:would|\w+ ){0,2})(?:like|need|needs|want|have|any|anything|more|require|wish)\b",
+    r"if (?:you|there(?:'s| is| are)) (?:(?:would|\w+ ){0,2})"
+    r"(?:like|need|needs|want|have|any|anything|more|require|wish)\b",
     r"(?:would|do|did) you (?:like|need|want|have)\b",
     r"is there (?:anything|something) else\b",
     r"please (?:note|let|feel|tell|ask)\b",

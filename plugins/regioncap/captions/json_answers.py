@@ -17,8 +17,8 @@ from regioncap.captions.reading import DoubtError, Reading
 _NUMBER_KEYS = frozenset(
     (
         "region", "region_id", "regionid", "region_number", "region_name", "regionname", "region_tag", "id", "number",
-        "num", "no", "index", "name", "tag", "key", "mark", "box", "label", "区域", "区域编号", "区域名", "区域名称", "编号",
-        "序号", "标记",
+        "num", "no", "index", "name", "tag", "key", "mark", "box", "label", "区域", "区域编号", "区域名",
+        "区域名称", "编号", "序号", "标记",
     )
 )  # fmt: skip
 _TEXT_KEYS = frozenset(
@@ -38,10 +38,11 @@ _BRACKET = re.compile(r"[{\[]")
 _FENCE = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n?")
 
 _NAME = r"(?:regions?|区域)[ _\-#]{0,2}"
-# A key that names a region, in quotation marks or behind a bracket, or two entries that tell which region it is and begin
-# to tell what is in it; with the quotation mark that opens the text.
+# A key that names a region, in quotation marks or behind a bracket, or two entries that tell which region it is and
+# begin to tell what is in it; with the quotation mark that opens the text.
 _KEY = re.compile(
-    rf"""(?:(?P<around>["'])[<\[(]?{_NAME}(?P<quoted>\d{{1,4}})[>\])]?(?P=around)|(?<=[{{,])\s*<?{_NAME}(?P<bare>\d{{1,4}})>?)
+    rf"""(?:(?P<around>["'])[<\[(]?{_NAME}(?P<quoted>\d{{1,4}})[>\])]?(?P=around)
+    |(?<=[{{,])\s*<?{_NAME}(?P<bare>\d{{1,4}})>?)
     \s*:\s*(?P<opening>["'])
     |["'](?:region|region_id|id|number|区域|编号)["']\s*:\s*["']?<?(?:{_NAME})?(?P<entry>\d{{1,4}})>?["']?\s*,
     \s*["'](?:caption|description|text|content|描述|内容)["']\s*:\s*(?P<entry_opening>["'])""",
@@ -99,7 +100,7 @@ def _whole(reading: Reading, asked: Sequence[int]) -> Reading:
 
 
 def _values(text: str) -> tuple[list[Any], str, bool]:
-    """The values in a text that name regions or hold a description, the text beside them, and whether brackets hold none."""
+    """The values in a text that name regions or hold a description, the text beside, and whether brackets hold none."""
     values: list[Any] = []
     outside: list[str] = []
     at, broken = 0, 0
@@ -246,8 +247,8 @@ def _built(node: ast.expr, lines: list[bytes]) -> Any:
 def _between_keys(text: str) -> Reading:
     """What stands between keys that name regions, each of them once. Raises DoubtError.
 
-    For strings with quotation marks that are not escaped, and for commas and brackets that are missing. The text between
-    two keys has to end as a string ends; the end of the last string has to be the only one there could be.
+    For strings with quotation marks that are not escaped, and for commas and brackets that are missing. The text
+    between two keys has to end as a string ends; the end of the last string has to be the only one there could be.
     """
     small = folded(text)
     keys = list(_KEY.finditer(small))

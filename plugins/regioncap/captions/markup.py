@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from regioncap.captions.chat import closing_remark
 from regioncap.captions.namings import folded, is_name, named
 from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 
@@ -25,11 +24,13 @@ _WRAPPER = re.compile(
 _SEPARATOR = re.compile(r"[ \t]*[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?[ \t]*")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _NUMBER_HEADING = re.compile(
-    r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark|区域|区域(?:编号|名称|名)|编号|标记)[\W_]*",
+    r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark"
+    r"|区域|区域(?:编号|名称|名)|编号|标记)[\W_]*",
     re.IGNORECASE,
 )
 _TEXT_HEADING = re.compile(
-    r"[\W_]*(?:(?:\w+ )?descriptions?|(?:\w+ )?captions?|contents?|what (?:it|is) shown|描述|内容|说明|内容描述|描述内容|区域描述|区域内容)[\W_]*",
+    r"[\W_]*(?:(?:\w+ )?descriptions?|(?:\w+ )?captions?|contents?|what (?:it|is) shown"
+    r"|描述|内容|说明|内容描述|描述内容|区域描述|区域内容)[\W_]*",
     re.IGNORECASE,
 )
 

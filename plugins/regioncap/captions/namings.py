@@ -40,7 +40,8 @@ _BEFORE_NUMBER = r"[ _\-#.]{0,3}(?:(?:no\.?|number|id|marked|labell?ed|numbered)
 _WORD = re.compile("region|区域")
 _NUMBER_BEHIND = re.compile(
     rf"(?<![a-z0-9])regions?(?:{_BEFORE_NUMBER}({_NUMBER})|: ?(\d{{1,4}})(?=[ \t]*(?:[,;\n]|$)))"
-    rf"|(?<![该此这个每本整])区域(?:(?:编?号)?[ _\-#]{{0,2}}[<\[(]?({_NUMBER_ZH})号?|: ?(\d{{1,4}})(?=[ \t]*(?:[,;\n]|$)))"
+    rf"|(?<![该此这个每本整])区域(?:(?:编?号)?[ _\-#]{{0,2}}[<\[(]?({_NUMBER_ZH})号?"
+    r"|: ?(\d{1,4})(?=[ \t]*(?:[,;\n]|$)))"
 )
 _NUMBER_AHEAD = re.compile(
     rf"(?<![a-z0-9])({'|'.join(_ORDINALS)}|\d{{1,2}}(?=st|nd|rd|th))(?:st|nd|rd|th)? (?:marked |numbered )?region"
@@ -110,7 +111,7 @@ def naming_of_line(text: str, at: int) -> Naming | None:
 
 
 def bare_number(text: str, at: int) -> Naming | None:
-    """The number with which the content of a line begins: `1.`, `(1)`, `[1]`, `#1`, `一、`, `①`; without what ends it."""
+    """The number with which a line's content begins: `1.`, `(1)`, `[1]`, `#1`, `一、`, `①`; without what ends it."""
     found = _BARE_NUMBER.match(text, _behind(text, at, _EMPHASIS))
     if found is None:
         return None

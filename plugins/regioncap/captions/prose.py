@@ -15,7 +15,8 @@ BULLET = re.compile(r"[ \t]*(?:[-*+•·●▪◦‣][ \t]+|>[ \t]*|\(?\d{1,3}[.
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 # Words by which a text speaks of another region without its name.
 _ANOTHER = re.compile(
-    r"\b(?:the (?:other|second|third|fourth|last|next|latter|former|remaining|rest)|others|both|respectively|another (?:region|one))\b"
+    r"\b(?:the (?:other|second|third|fourth|last|next|latter|former|remaining|rest)|others|both|respectively"
+    r"|another (?:region|one))\b"
     r"|另一|其他|其余|第二|后者|两者|分别",
     re.IGNORECASE,
 )
@@ -79,13 +80,17 @@ def _descriptions(text: str, starts: Sequence[Start], asked: Sequence[int]) -> R
     for index, (start, parts) in enumerate(zip(starts, paragraphs, strict=True)):
         last = index == len(starts) - 1 and len(starts) > 1
         said.append((start.number, " ".join(_one_line(part, start, last and not several_lines) for part in parts)))
-    if not {number for number, _ in said} >= set(asked):
-        # What is said of a region that is not named would be in another's description.
-        if any(not start.opens_line for start in starts) or any(
-            _ANOTHER.search(words) or _SENTENCE_END.search(words) for _, words in said
-        ):
-            raise DoubtError("regions are missing, and may be described within another's description")
+    in_lines = all(start.opens_line for start in starts)
+    missing = set(asked) - {number for number, _ in said}
+    # What is said of a region that is not named would be in another's description.
+    if missing and not (in_lines and all(_is_of_one(description) for _, description in said)):
+        raise DoubtError("regions are missing, and may be described within another's description")
     return Reading(said, "\n".join(part for part in outside if part))
+
+
+def _is_of_one(description: str) -> bool:
+    """Whether nothing in a description may speak of another region without its name."""
+    return _ANOTHER.search(description) is None and _SENTENCE_END.search(description) is None
 
 
 def _one_line(paragraph: str, start: Start, last: bool) -> str:

@@ -18,7 +18,8 @@ TWO = [(1, "a red door"), (2, "a cat")]
         '<region id="1">a red door</region><region id="2">a cat</region>',
         "<region number=1>a red door</region><region number=2>a cat</region>",
         '<caption region="region1">a red door</caption><caption region="region2">a cat</caption>',
-        "<regions><region><id>1</id><caption>a red door</caption></region><region><id>2</id><caption>a cat</caption></region></regions>",
+        "<regions><region><id>1</id><caption>a red door</caption></region>"
+        "<region><id>2</id><caption>a cat</caption></region></regions>",
         "- <region1>a red door</region1>\n- <region2>a cat</region2>",
         "<区域1>a red door</区域1><区域2>a cat</区域2>",
     ],
@@ -66,7 +67,7 @@ def test_other_text_has_no_elements(text: str) -> None:
         "|1|a red door|\n|2|a cat|",
         "Region | Caption\n--- | ---\n1 | a red door\n2 | a cat",
         "Region 1 | a red door\nRegion 2 | a cat",
-        "| No. | Region | Place | Description |\n|-|-|-|-|\n| 5 | region1 | left | a red door |\n| 6 | region2 | right | a cat |",
+        "| No. | Region | Place | Caption |\n|-|-|-|-|\n| 5 | region1 | left | a red door |\n| 6 | region2 | right | a cat |",
         "| <region1> | <region2> |\n|---|---|\n| a red door | a cat |",
         "+---+-----+\n| 1 | a red door |\n+---+-----+\n| 2 | a cat |\n+---+-----+",
         "| 区域 | 描述 |\n|---|---|\n| 区域一 | a red door |\n| 区域二 | a cat |",
