@@ -61,10 +61,11 @@ _PLACE_PART = re.compile(r"[a-z]+|[^\sa-z]")
 _PLACE_WORDS = frozenset(
     (
         "the", "at", "in", "on", "of", "and", "to", "top", "bottom", "upper", "lower", "left", "right", "center",
-        "centre", "middle", "central", "side", "corner", "far", "near", "front", "back", "foreground", "background", "outlined",
-        "marked", "red", "green", "blue", "yellow", "orange", "purple", "pink", "cyan", "magenta", "white", "black",
-        "brown", "gray", "grey", "box", "frame", "bounding", "bbox", "rectangle", "border", "mark", "label", "tag",
-        "number", "edge", "half", "area", "region", "image", "most", "leftmost", "rightmost", "x", "y", "w", "h", "px",
+        "centre", "middle", "central", "side", "corner", "far", "near", "front", "back", "foreground", "background",
+        "outlined", "marked", "red", "green", "blue", "yellow", "orange", "purple", "pink", "cyan", "magenta", "white",
+        "black", "brown", "gray", "grey", "box", "frame", "bounding", "bbox", "rectangle", "border", "mark", "label",
+        "tag", "number", "edge", "half", "area", "region", "image", "most", "leftmost", "rightmost", "x", "y", "w", "h",
+        "px",
         *"左右上下中间央部侧边角方前后景红绿蓝黄橙紫粉青白黑棕灰色框标记图像的位于在,.;:/%-0123456789",
     )
 )  # fmt: skip

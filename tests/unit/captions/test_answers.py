@@ -171,6 +171,19 @@ def test_numbers_that_may_be_counted_otherwise_than_the_marks_are_not_trusted(te
     assert {finding.failure.regions for finding in run_gates(Answer(text, "stop", parsed, asked))} & {None}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a red door. Region 2: a cat",
+        "a red door, and 区域2：猫",
+        "a red door. Region 2 shows a cat.",
+        "a door left of <region2>",
+    ],
+)
+def test_a_region_that_is_only_told_of_within_anothers_value_leaves_doubt(value: str) -> None:
+    assert captions(json.dumps({"<region1>": value})) == {}
+
+
 def test_descriptions_of_two_forms_have_to_agree() -> None:
     words = "<region1>: a red door\n<region2>: a cat, asleep"
     assert captions(f"{words}\n\n{GOOD}", answer_format="free_text") == captions(GOOD)

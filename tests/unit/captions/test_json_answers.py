@@ -34,7 +34,7 @@ def read(text: str) -> dict[int, str] | None:
         '{"regions": [{"<region1>": "a red door"}, {"<region2>": "a cat"}]}',
         '{"<region1>": {"caption": "a red door", "box": [1, 2, 3, 4]}, "<region2>": ["a cat"]}',
         '{"region": 1, "text": "a red door"}\n{"region": 2, "text": "a cat"}',
-        '[{"index": 0, "region": "<region1>", "text": "a red door"}, {"index": 1, "region": "<region2>", "text": "a cat"}]',
+        '[{"index": 0, "region": "<region1>", "text": "a red door"}, {"index": 1, "id": "<region2>", "text": "a cat"}]',
     ],
 )
 def test_json_is_read_in_the_forms_that_models_give_it(text: str) -> None:

@@ -67,7 +67,7 @@ def test_other_text_has_no_elements(text: str) -> None:
         "|1|a red door|\n|2|a cat|",
         "Region | Caption\n--- | ---\n1 | a red door\n2 | a cat",
         "Region 1 | a red door\nRegion 2 | a cat",
-        "| No. | Region | Place | Caption |\n|-|-|-|-|\n| 5 | region1 | left | a red door |\n| 6 | region2 | right | a cat |",
+        "| No. | Region | At | Caption |\n|-|-|-|-|\n| 5 | region1 | top | a red door |\n| 6 | region2 | top | a cat |",
         "| <region1> | <region2> |\n|---|---|\n| a red door | a cat |",
         "+---+-----+\n| 1 | a red door |\n+---+-----+\n| 2 | a cat |\n+---+-----+",
         "| 区域 | 描述 |\n|---|---|\n| 区域一 | a red door |\n| 区域二 | a cat |",
