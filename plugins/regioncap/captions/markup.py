@@ -17,6 +17,8 @@ _ATTRIBUTE = re.compile(
 _NUMBER_WITHIN = re.compile(r"\s*<(id|number|index|name|region_id|region)>([^<>]{1,20})</\1>\s*")
 _TEXT_WITHIN = re.compile(r"\s*<(caption|description|desc|text|content|描述)>(.*?)</\1>\s*", re.DOTALL)
 _ANY_ELEMENT = re.compile(rf"</?{_ELEMENT_NAME}[ _\-]?\d{{0,4}}[ />]")
+# The beginning of an element that is no region's name in words.
+_NO_MENTION = re.compile(rf"<{_ELEMENT_NAME}(?![ _\-]?\d{{1,4}}>)[ >]")
 _WRAPPER = re.compile(
     r"</?(?:regions|answer|output|response|result|results|captions|descriptions|image|list|root|annotations)>|```\w*|<\?xml[^<>]*>"
 )
@@ -59,6 +61,8 @@ def read_elements(text: str) -> Reading | None:
         at = end.end()
     outside.append(text[at:])
     beside = [_WRAPPER.sub("", part).strip(" \t\n-*•;,.|").removeprefix("and").removeprefix("和") for part in outside]
+    if _NO_MENTION.search(folded(outside[0])):
+        raise DoubtError("an element that is not ended")
     if not said or any(beside[1:-1]) or any(_ANY_ELEMENT.search(folded(part)) for part in outside[1:]):
         raise DoubtError("text between elements, or elements that do not fit together")
     return Reading(said, "\n".join(part for part in beside if part))

@@ -47,6 +47,7 @@ def test_words_round_elements_are_kept_apart() -> None:
         "<region>a red door</region><region>a cat</region>",
         '<region id="1"><id>2</id>a red door</region>',
         "a red door</region1>",
+        '<region id="1">a red door left of <region1> here</region>',
     ],
 )
 def test_elements_that_leave_doubt_are_not_read(text: str) -> None:
