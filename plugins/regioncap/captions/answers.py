@@ -25,6 +25,8 @@ _WRAPPER = re.compile(
     r"\s*(?:<(answer|output|response|final_answer)>(.*)</\1>|<\|begin_of_box\|>(.*)<\|end_of_box\|>)\s*",
     re.IGNORECASE | re.DOTALL,
 )
+# A number within a text that may be the next of a list.
+_LISTED = re.compile(r"(?<![\w.])(\d{1,4})[ \t]*[:.)\]、]")
 # What begins as JSON does.
 _NESTED = re.compile(r"\s*[\[{]\s*[\"']")
 
@@ -61,7 +63,7 @@ def parse_answer(
         if reading.counted and set(regions) < captions.keys() < set(marked or regions):
             raise DoubtError("a list that may count something else than all marked regions")
         missing = set(regions) - captions.keys()
-        if missing and any(naming.number in missing for text in captions.values() for naming in namings(folded(text))):
+        if missing and any(_tells_of(missing, folded(text)) for text in captions.values()):
             raise DoubtError("a region that is only told of in another's description")
     except DoubtError:
         return ParsedAnswer()
@@ -113,6 +115,13 @@ def _check_beside(reading: Reading, regions: Sequence[int]) -> None:
         captions = {region: _bare(text) for region, text in reading.said}
         if any(captions.get(region) != _bare(text) for region, text in cleaned(beside).said):
             raise DoubtError("descriptions of two forms that say different things")
+
+
+def _tells_of(missing: set[int], small: str) -> bool:
+    """Whether a description names one of the regions that have none, or has its number as a list would."""
+    return any(naming.number in missing for naming in namings(small)) or any(
+        int(number) in missing for number in _LISTED.findall(small)
+    )
 
 
 def _about_the_one(body: str, region: int) -> Reading:

@@ -24,6 +24,11 @@ _OPENING = re.compile(
     r"^(?:sure|certainly|of course|absolutely|ok|okay|great|alright|yes|好的?|当然(?:可以)?|没问题|可以)\s*[!,.，。！]",
     re.IGNORECASE,
 )
+_ANNOUNCING = re.compile(
+    r"\s*(?:here(?:'s| is)|(?:the|my) (?:answer|description|caption)(?: of [^:\n]{1,30})? is|以下是|这是|描述如下)"
+    r"[^:：\n]{0,60}[:：][*_ \t]*",
+    re.IGNORECASE,
+)
 # Words in which an answer announces its descriptions.
 _ANNOUNCED = re.compile(
     r"\b(?:describ\w*|descri?ptions?|captions?|regions?|contents?|answers?|output|results?|below|following|json)\b"
@@ -47,5 +52,7 @@ def behind_opening(text: str) -> int:
     """Where a description without a name begins, behind words that open the answer."""
     opening = _OPENING.match(text)
     at = opening.end() if opening else 0
+    announced = _ANNOUNCING.match(text, at)
+    at = announced.end() if announced else at
     line = re.compile(r"[ \t]*[^\n]{0,200}[:：][*_ \t]*(?:\n|$)").match(text, at)
     return line.end() if line and is_opening(line[0]) else at

@@ -14,7 +14,8 @@ _TITLE = re.compile(
     r"\s*(?:[-*•][ \t]+)?(?:\*\*|__)[^*\n]{1,80}?(?:[:：]\s*(?:\*\*|__)|(?:\*\*|__)\s*(?:[:：]|[-–—]+\s))"
 )
 _TEXT_KEY = re.compile(
-    r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|描述|内容|说明)[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*",
+    r"\s*(?:[-*•][ \t]+)?[*_\"']{0,3}(?:caption|description|content|answer|描述|内容|说明|回答|答案)"
+    r"[*_\"']{0,3}\s*[:：]\s*[*_]{0,2}\s*",
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
@@ -24,10 +25,10 @@ _COMMA = re.compile(r"\s*[中里内]?\s*,\s*")
 _COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
 _SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
-_QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?")
+_QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?|`([^`]+)`|_([^_]+)_")
 # Pieces of JSON, elements, tables and fences, which no description has.
 _SCRAP = re.compile(
-    r"^\s*[\[{]\s*[\"']|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}"
+    r"^\s*[\[{]\s*[\"']|^\s*[\[{][^\]}]*[\]}]\s*$|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}"
     r"|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|区域)|<(?:caption|description)>\s*\w"
     r"|<(?:li|td|tr|table|region(?!\s*_?-?\d+\s*>))[^a-z]|<region[ _-]?\d+\s+[a-z]+="
     r"|\|\s*<?region|\|\s*$|```",

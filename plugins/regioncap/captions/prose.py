@@ -22,7 +22,7 @@ _ANOTHER = re.compile(
 )
 # A sentence that may be about the thing described last, or about all.
 _OF_ALL = re.compile(
-    r"[.!?;]\s+(?:both|all|they all|all of them|each)\b|[。；！](?:两者|它们|都|全部|所有)", re.IGNORECASE
+    r"[.!?;]\s+(?:both|all|they all|all of them|each)\b|[，。；！,](?:两者|它们|都|全部|所有)", re.IGNORECASE
 )
 _SENTENCE_END = re.compile(r"[.!?。！？;；][\"'”’)）]*\s+\S|[。！？；](?=.)")
 

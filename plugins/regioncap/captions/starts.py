@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from regioncap.captions.chat import is_opening
-from regioncap.captions.namings import Naming, bare_number, naming_of_line, namings
+from regioncap.captions.namings import Naming, bare_number, named, naming_of_line, namings
 from regioncap.captions.reading import DoubtError
 
 Style = Literal["colon", "dash", "sentence", "alone"]
@@ -159,7 +159,7 @@ def _judged(small: str, naming: Naming, before: str, line: int, same_line: bool,
     joined = (_JOINED_TO_TAG if naming.tag else _JOINED_TO_WORD).match(small, naming.end) is not None
     if joined and (opens_line or sentence):
         raise DoubtError("several regions are described at once")
-    at = _behind_place(small, naming.end)
+    at = _behind_place(small, naming)
     found = _FOLLOW.match(small, at)
     follow = found.lastgroup if found else None
     end = found.end() if found else at
@@ -169,6 +169,8 @@ def _judged(small: str, naming: Naming, before: str, line: int, same_line: bool,
     def start(style: Style) -> Start:
         lead = line if opens_line else naming.start - (len(sentence[0]) if sentence else 0)
         heading = opens_line and "#" in before
+        if name.count("(") > name.count(")"):
+            raise DoubtError("a bracket that holds more than a region's name")
         return Start(naming.number, lead, _behind_emphasis(small, naming, end), style, opens_line, heading)
 
     if opens_line:
@@ -246,7 +248,7 @@ def _numbered_in_line(small: str, first: Start) -> list[Start]:
 def _line_start(small: str, naming: Naming, line: int) -> Start | None:
     if not naming.tag and _JOINED_TO_NUMBER.match(small, naming.end):
         raise DoubtError("several regions are described at once")
-    at = _behind_place(small, naming.end)
+    at = _behind_place(small, naming)
     found = _AFTER_NUMBER.match(small, at) or (_AFTER_TAG.match(small, at) if naming.tag else None)
     if found is None:
         return None
@@ -255,11 +257,16 @@ def _line_start(small: str, naming: Naming, line: int) -> Start | None:
     return Start(naming.number, line, found.end(), "alone" if alone else "colon", True, heading)
 
 
-def _behind_place(small: str, at: int) -> int:
-    """Behind a place in brackets after a region's name: `Region 1 (top left)`. Raises DoubtError where it is none."""
-    found = _PLACE.match(small, at)
+def _behind_place(small: str, naming: Naming) -> int:
+    """Behind brackets after a region's name with a place or another of its names: `Region 1 (top left)`.
+
+    Raises DoubtError where there are other words in the brackets.
+    """
+    found = _PLACE.match(small, naming.end)
     if found is None:
-        return at
+        return naming.end
+    if found[2] is None and named(found[1]) == naming.number:
+        return found.end()
     parts = _PLACE_PART.findall(" ".join(group for group in found.groups() if group))
     if not all(part in _PLACE_WORDS for part in parts):
         raise DoubtError("words in brackets between a region's name and its description")

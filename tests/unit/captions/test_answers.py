@@ -178,6 +178,7 @@ def test_numbers_that_may_be_counted_otherwise_than_the_marks_are_not_trusted(te
         "a red door, and 区域2：猫",
         "a red door. Region 2 shows a cat.",
         "a door left of <region2>",
+        "a door, 2: a cat",
     ],
 )
 def test_a_region_that_is_only_told_of_within_anothers_value_leaves_doubt(value: str) -> None:

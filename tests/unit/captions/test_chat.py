@@ -55,6 +55,8 @@ def test_an_opening_is_told_from_a_description() -> None:
         "Certainly! Here is the description:\n\n",
         "Here is the caption of the region:\n",
         "好的，以下是描述：\n",
+        "The answer is: ",
+        "Sure, here's a description: ",
     ],
 )
 def test_a_description_without_a_name_begins_behind_the_opening(opening: str) -> None:

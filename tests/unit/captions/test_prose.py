@@ -32,6 +32,7 @@ def read(text: str, asked: int = 2) -> dict[int, str] | None:
         "The content of region 1 is a red door. The content of region 2 is a cat",
         "区域1：a red door\n区域2：a cat",
         "第一个区域是a red door。第二个区域是a cat",
+        "The first marked region (<region1>) shows a red door. The second region (<region2>) shows a cat",
         "Region 1's description: a red door\nRegion 2's description: a cat",
         "Region 1: a red door\n---\nRegion 2: a cat\n---",
         "```\nRegion 1: a red door\nRegion 2: a cat\n```",
@@ -69,6 +70,8 @@ def test_text_is_read_in_the_forms_that_models_give_it(text: str) -> None:
         "1. a red door",
         "1. a red door\n2. a cat\n\n<region1>: a dog",
         "<region1>: a red door</region1>",
+        "(Region 1: a red door)\n(Region 2: a cat)",
+        "区域一是门，区域二是猫，它们都是红色的。",
     ],
 )
 def test_text_that_leaves_doubt_is_not_read(text: str) -> None:
