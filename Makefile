@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-publish bench-fairness bench-soak bench-scale bench-safety builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-publish bench-fairness bench-soak bench-scale bench-safety builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ bench-caption: setup ## How fast the caption step is: make bench-caption [ARGS="
 
 bench-gates: .venv/installed ## How well the gates find bad answers: make bench-gates [ARGS="--json FILE --answers FILE --show N"]
 	@$(PY) -m bench.gates $(ARGS)
+
+bench-answers: .venv/installed ## How well answers are taken apart: make bench-answers [ARGS="--json FILE --answers FILE"]
+	@$(PY) -m bench.answers $(ARGS)
 
 bench-publish: .venv/installed ## How fast a build is published: make bench-publish [ARGS="--json FILE"]
 	@$(PY) -m bench.publish $(ARGS)

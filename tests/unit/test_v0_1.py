@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from regioncap.captions.answers import parse_answer
 from regioncap.errors import StepMissingError
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.drift import earlier_qualities
@@ -117,6 +118,23 @@ def test_the_answers_of_then_are_taken_over_and_none_is_asked_for_again(tmp_path
     assert vlm.requests == []
     assert captions(now) == captions(records(kept.partition, before))
     assert [build.build_id for build in kept.manifest.history] == [before.build_id]
+
+
+def test_every_answer_of_then_is_taken_apart_as_it_was() -> None:
+    """JSON, or a line for each region: 0.1 read what its servers gave by nothing but these two."""
+    found = 0
+    for path in (WRITTEN / "work").rglob("answers/*.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            text = json.loads(line)["text"]
+            if text.startswith("{") and text.endswith("}"):
+                then = {int(name[7:-1]): caption for name, caption in json.loads(text).items()}
+            elif text.startswith("<region"):
+                then = {int(name[7:-1]): said.strip() for name, said in (said.split(":") for said in text.split("\n"))}
+            else:
+                then = {}  # refused, or cut off
+            assert parse_answer(text, "structured", sorted(then)).captions == then, text
+            found += bool(then)
+    assert found == 11
 
 
 def test_a_drop_of_then_is_built_anew_whatever_is_asked_again(tmp_path: Path, vlm: FakeVlm) -> None:

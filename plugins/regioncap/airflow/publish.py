@@ -42,8 +42,7 @@ class Approved(TypedDict):
 
 
 class ApprovalsOperator(BaseOperator):
-    """Returns what `approve` is mapped over: True for the task that is to look after the build; nothing where nobody is
-    asked.
+    """Returns what `approve` is mapped over: True for the task that looks after the build, none where nobody is asked.
 
     Airflow keeps what a task has asked, word for word, for as long as the run lives. So whenever this task runs again,
     there is one `approve` more, which has asked nothing yet, and those before it (False) stand aside.

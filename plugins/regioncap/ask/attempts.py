@@ -7,6 +7,9 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
+- what a further answer says of marked regions beside those that it was asked about is left out; where it tells of
+  others instead (its numbers may be counted otherwise than the marks), the next request is about all regions again,
+  as the first was, and only what is missing is taken;
 - each further attempt has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same request at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again by the same try of a task; each new one asks once more.
@@ -47,9 +50,10 @@ def follow_attempts(
 ) -> Attempts:
     """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys."""
     so_far = Attempts()
-    left, token_multiplier = regions, 1
+    marked = tuple(region.region for region in row.regions)
+    left, asked, token_multiplier = regions, regions, 1
     for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, left, attempt, token_multiplier)
+        request = caption_request(row, plan, regions, asked, attempt, token_multiplier)
         completion = completions.get(request.key)
         if completion is None:
             so_far.request = request
@@ -59,7 +63,7 @@ def follow_attempts(
             so_far.error = so_far.error or refusal_error(completion)
             return so_far
         so_far.used.append(completion)
-        parsed = parse_answer(completion.text, plan.settings.answer_format, left)
+        parsed = parse_answer(completion.text, plan.settings.answer_format, left, marked)
         language = plan.settings.prompt_language
         answer = Answer(completion.text, completion.finish_reason, parsed, left, language, _sent(request))
         rejecting = [finding for finding in run_gates(answer) if finding.gate.severity == "reject"]
@@ -71,7 +75,9 @@ def follow_attempts(
             so_far.error = None
             return so_far
         so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        understood = completion.finish_reason == "length" or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
+        asked = left if understood else regions
         token_multiplier *= 2 if completion.finish_reason == "length" else 1
     return so_far
 

@@ -1,37 +1,43 @@
-"""Taking a model's answer apart into one caption per region."""
+"""Taking a model's answer apart into one caption per region, without guessing.
 
-import json
+A caption is a region's only where the text leaves no doubt that it is about it. An answer in the wrong form (a server
+that ignores the schema, a model that answers JSON unasked) is read in the form it has: JSON, elements, a table, plain
+text. Where two readings of a text differ, none of them is taken.
+"""
+
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from regioncap.captions.chat import behind_opening, closing_remark
+from regioncap.captions.cleaning import cleaned, in_one_line, of_itself, without_stars
+from regioncap.captions.json_answers import read_json
+from regioncap.captions.markup import read_elements, read_table
+from regioncap.captions.namings import folded, namings
 from regioncap.captions.prompts import AnswerFormat
+from regioncap.captions.prose import BULLET, read_prose, without_rules
+from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
+from regioncap.captions.thoughts import without_thoughts
 from regioncap.regions.names import region_tag
 
-_TAG = re.compile(r"<?\s*(?:region|区域)[\s_]*(\d{1,4})\s*>?", re.IGNORECASE)
-# Where a region's description starts in free text: its tag (or "Region 3", or "3.") opens a line, or its tag is
-# followed by a colon anywhere. A tag in the middle of a sentence is a mention, not a start.
-_START = re.compile(
-    r"(?:^[ \t>*#•-]*<\s*region\s*(?P<tag>\d{1,4})\s*>[*\"']*[ \t]*[:：.\-–—]?"
-    r"|^[ \t>*#•-]*(?:region|区域)[ \t]*(?P<word>\d{1,4})[*\"']*[ \t]*[:：.\-–—]"
-    r"|^[ \t*]*(?P<number>\d{1,4})[ \t]*[.):：、）]"
-    r"|<\s*region\s*(?P<inline>\d{1,4})\s*>[*\"']*[ \t]*[:：])",
-    re.IGNORECASE | re.MULTILINE,
+# What holds an answer and is no part of it.
+_WRAPPER = re.compile(
+    r"\s*(?:<(answer|output|response|final_answer)>(.*)</\1>|<\|begin_of_box\|>(.*)<\|end_of_box\|>)\s*",
+    re.IGNORECASE | re.DOTALL,
 )
-
-# Without the control characters that Python takes for white space: a gate looks for them.
-_WHITE_SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
+# A number within a text that may be the next of a list.
+_LISTED = re.compile(r"(?<![\w.])(\d{1,4})[ \t]*[:.)\]、]")
+# What begins as JSON does.
+_NESTED = re.compile(r"\s*[\[{]\s*[\"']")
 
 
 @dataclass(frozen=True)
 class ParsedAnswer:
     """What an answer says of each region.
 
-    `captions` maps region numbers (1-based, as the model gave them) to text; `repeated` lists regions described more
-    than once (the first description counts); `outside` is what is said beside the captions. Without captions the answer
-    cannot be taken apart.
+    `captions` maps region numbers (1-based, as the model gave them) to text; `repeated` lists regions that are
+    described more than once, and differently; `outside` is what is said beside the captions. Without captions the
+    answer cannot be taken apart.
     """
 
     captions: dict[int, str] = field(default_factory=dict)
@@ -39,19 +45,33 @@ class ParsedAnswer:
     outside: str = ""
 
 
-def parse_answer(text: str, answer_format: AnswerFormat, regions: Sequence[int]) -> ParsedAnswer:
-    """Take the answer to a request about `regions` (their numbers) apart.
+def parse_answer(
+    text: str, answer_format: AnswerFormat, regions: Sequence[int], marked: Sequence[int] | None = None
+) -> ParsedAnswer:
+    """Take the answer to a request about `regions` (their numbers) apart; `marked` are all that the image shows.
 
-    An answer in the wrong form (a server that ignores the schema, a model that answers JSON unasked) is read in the
-    form it has.
+    Where all of `regions` are described, what is said of other marked ones is left out. Where not, it stays, since
+    such numbers may be counted otherwise than the marks.
     """
-    structured = _parse_json(text)
-    if structured is not None:
-        return structured
-    # Broken JSON must not be mistaken for prose that happens to contain tags.
-    if answer_format == "structured" and text.lstrip().startswith("{"):
+    body = without_thoughts(text)
+    wrapped = _WRAPPER.fullmatch(body)
+    if wrapped:
+        body = (wrapped[2] or wrapped[3] or "").strip(WHITE_SPACE)
+    try:
+        reading = _read(body, answer_format, regions)
+        captions, repeated = _captions(reading)
+        if reading.counted and set(regions) < captions.keys() < set(marked or regions):
+            raise DoubtError("a list that may count something else than all marked regions")
+        missing = set(regions) - captions.keys()
+        if missing and any(_tells_of(missing, folded(text)) for text in captions.values()):
+            raise DoubtError("a region that is only told of in another's description")
+    except DoubtError:
         return ParsedAnswer()
-    return _parse_text(text, regions)
+    if captions.keys() >= set(regions):
+        also = set(marked or ()) - set(regions)
+        captions = {region: caption for region, caption in captions.items() if region not in also}
+        repeated = tuple(region for region in repeated if region not in also)
+    return ParsedAnswer(captions, repeated, reading.outside)
 
 
 def answer_lines(captions: Mapping[int, str]) -> str:
@@ -59,38 +79,76 @@ def answer_lines(captions: Mapping[int, str]) -> str:
     return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in sorted(captions.items()))
 
 
-def _parse_json(text: str) -> ParsedAnswer | None:
-    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
-    if not body.startswith("{"):
-        return None
+def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Reading:
+    """What the answer says, in the form it has. Raises DoubtError."""
+    reading = read_json(body, regions)
+    if reading is not None:
+        if reading.outside:
+            _check_beside(reading, regions)
+        if any(_NESTED.match(text) for _, text in reading.said):
+            raise DoubtError("JSON in a string of JSON")
+        return Reading([(region, of_itself(region, text)) for region, text in reading.said], reading.outside)
+    # Broken JSON must not be mistaken for prose that happens to contain names.
+    if answer_format == "structured" and body.startswith("{"):
+        raise DoubtError("JSON that is broken")
+    reading = read_elements(body) or read_table(body)
+    if reading is not None:
+        _check_beside(reading, regions)
+        return cleaned(reading)
+    reading = read_prose(body, regions)
+    if reading is None:
+        if len(regions) != 1:
+            raise DoubtError("no region is named")
+        reading = _about_the_one(body, regions[0])
+    return cleaned(reading)
+
+
+def _check_beside(reading: Reading, regions: Sequence[int]) -> None:
+    """Raises DoubtError if what stands beside JSON, elements or a table describes regions too, and otherwise."""
     try:
-        # Raw control characters in strings are let through: a gate judges the captions.
-        pairs = json.loads(body, object_pairs_hook=list, strict=False)
-    except (ValueError, RecursionError):
-        return None
-    named = [(_TAG.fullmatch(str(key)), key, value) for key, value in pairs]
-    outside = "\n".join(f"{key}: {value}" for match, key, value in named if match is None)
-    return _collect([(int(match[1]), value) for match, _, value in named if match is not None], outside)
+        beside = read_elements(reading.outside) or read_table(reading.outside) or read_prose(reading.outside, regions)
+    except DoubtError:
+        if {region for region, _ in reading.said} >= set(regions) and reading.strict:
+            return
+        raise
+    if beside is not None:
+        captions = {region: _bare(text) for region, text in reading.said}
+        if any(captions.get(region) != _bare(text) for region, text in cleaned(beside).said):
+            raise DoubtError("descriptions of two forms that say different things")
 
 
-def _parse_text(text: str, regions: Sequence[int]) -> ParsedAnswer:
-    starts = list(_START.finditer(text))
-    if not starts:
-        return _collect([(regions[0], text)]) if len(regions) == 1 else ParsedAnswer()
-    ends = [start.start() for start in starts[1:]] + [len(text)]
-    described = [
-        (int(next(group for group in start.groups() if group)), text[start.end() : end])
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    return _collect(described, text[: starts[0].start()])
+def _tells_of(missing: set[int], small: str) -> bool:
+    """Whether a description names one of the regions that have none, or has its number as a list would."""
+    return any(naming.number in missing for naming in namings(small)) or any(
+        int(number) in missing for number in _LISTED.findall(small)
+    )
 
 
-def _collect(described: Iterable[tuple[int, Any]], outside: str = "") -> ParsedAnswer:
+def _about_the_one(body: str, region: int) -> Reading:
+    """The answer to a question about one region that names none."""
+    body = without_rules(body).strip(WHITE_SPACE)
+    start = behind_opening(body)
+    remark = closing_remark(body[start:])
+    end = start + remark if remark else len(body)
+    said = body[start:end].strip(WHITE_SPACE)
+    if any(map(BULLET.match, said.split("\n")[1:])):
+        raise DoubtError("a list, of which each item may be something else")
+    return Reading(
+        [(region, said)],
+        "\n".join(part for part in (body[:start].strip(WHITE_SPACE), body[end:].strip(WHITE_SPACE)) if part),
+    )
+
+
+def _captions(reading: Reading) -> tuple[dict[int, str], tuple[int, ...]]:
     captions: dict[int, str] = {}
-    seen: Counter[int] = Counter()
-    for region, value in described:
-        seen[region] += 1
+    repeated: set[int] = set()
+    for region, text in reading.said:
         # One line per region in the record's `answer`, so white space inside a caption is folded.
-        folded = _WHITE_SPACE.sub(" ", value).strip(" *") if isinstance(value, str) else ""
-        captions.setdefault(region, folded)
-    return ParsedAnswer(captions, tuple(sorted(region for region, times in seen.items() if times > 1)), outside)
+        caption = in_one_line(without_stars(text))
+        if captions.setdefault(region, caption) != caption:
+            repeated.add(region)
+    return captions, tuple(sorted(repeated))
+
+
+def _bare(text: str) -> str:
+    return in_one_line(text).strip(" *.。")

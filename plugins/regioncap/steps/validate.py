@@ -7,6 +7,7 @@ from regioncap.ask.attempts import Attempts, follow_attempts
 from regioncap.ask.requests import asked_together
 from regioncap.captions.answers import ParsedAnswer, answer_lines
 from regioncap.captions.prompts import user_prompt
+from regioncap.captions.thoughts import without_thoughts
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
@@ -60,7 +61,7 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
         if attempts.error is not None:
             raise attempts.error
         captions |= attempts.captions
-    texts = [completion.text.strip() for attempts in all_attempts for completion in attempts.used]
+    texts = [without_thoughts(completion.text) for attempts in all_attempts for completion in attempts.used]
     own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
     answer = texts[0] if own_text else answer_lines(captions)
     prompt = user_prompt(settings.prompt_template, len(row.regions))

@@ -1,13 +1,15 @@
 """When the model is asked again."""
 
+from typing import Any
+
 import pytest
 
 from regioncap.errors import (
     StepMissingError,
     VlmSetupError,
 )
-from tests.builders import Place
-from tests.fake_vlm import FakeVlm, answer_well, completion, error
+from tests.builders import Place, encoded, picture
+from tests.fake_vlm import FakeVlm, Reply, answer_well, completion, error
 from tests.steps import build, caption, publish, records, rejected, render, validate
 
 
@@ -78,3 +80,38 @@ def test_an_unanswered_request_is_not_published_as_a_rejected_row(place: Place) 
     render(place, plan)
     with pytest.raises(StepMissingError, match="clear the shard's caption task"):
         validate(place, plan)
+
+
+def _after_a_first_answer_without_region_2(place: Place, vlm: FakeVlm, further: str, **changes: object) -> None:
+    """Three regions; the first answer lacks the second one, a question about it alone gets `further`."""
+    place.put("scene.jpg", encoded(picture(300, 200)))
+    place.put_rows({"image": "scene.jpg", "bbox": [[10, 10, 60, 60], [100, 20, 60, 60], [200, 100, 60, 60]]})
+    first = "<region1>: a red door\n<region3>: a stone well"
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        if number == 0:
+            return completion(first)
+        about_part = "Describe only" in str(body["messages"])
+        return completion(further if about_part else "<region1>: a cup\n<region2>: a cat\n<region3>: a plate")
+
+    vlm.behave = behave
+    build(place, vlm, answer_format="free_text", **changes)
+
+
+def test_a_further_answer_about_all_marked_regions_gives_the_one_that_was_asked_about(
+    place: Place, vlm: FakeVlm
+) -> None:
+    _after_a_first_answer_without_region_2(place, vlm, "<region1>: a cup\n<region2>: a cat\n<region3>: a plate")
+    (record,) = records(place)
+    assert [region["caption"] for region in record["regions"]] == ["a red door", "a cat", "a stone well"]
+    assert record["attempts"] == 2
+
+
+@pytest.mark.parametrize("further", ["<region1>: a cat", "1. a cat"])
+def test_a_model_that_counts_a_part_from_1_is_asked_about_all_once_more(
+    place: Place, vlm: FakeVlm, further: str
+) -> None:
+    _after_a_first_answer_without_region_2(place, vlm, further)
+    (record,) = records(place)
+    assert [region["caption"] for region in record["regions"]] == ["a red door", "a cat", "a stone well"]
+    assert record["attempts"] == 3

@@ -183,3 +183,13 @@ def test_regions_asked_about_one_by_one_are_compared_too(place: Place, vlm: Fake
     vlm.behave = lambda number, body: completion("a blue disc")
     build(place, vlm, caption_mode="per_region", answer_format="free_text")
     assert records(place)[0]["checks"] == ["same_text"]
+
+
+def test_the_answer_in_free_text_is_the_models_own_without_its_thoughts(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    said = "Here you are:\n1. **<region1>**: a red door\n2. **<region2>**: a cat\n\nLet me know if you need more."
+    vlm.behave = lambda _, __: completion(f"<think>\n<region1>: a cup, or so?\n</think>\n\n{said}")
+    build(place, vlm, answer_format="free_text")
+    (record,) = records(place)
+    assert record["answer"] == said
+    assert [region["caption"] for region in record["regions"]] == ["a red door", "a cat"]
