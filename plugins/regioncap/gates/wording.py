@@ -9,12 +9,30 @@ _QUOTATION = re.compile(
     r"“([^”]{0,300})”|\"([^\"]{0,300})\"|「([^」]{0,300})」|『([^』]{0,300})』|《([^》]{0,300})》|‘([^’]{0,300})’(?!\w)"
     r"|(?<!\w)'([^'\n]{0,300})'(?!\w)|`([^`]{0,300})`"
 )
+_SPACES = re.compile(r" {2,}")
 _SHORT_NUMBER = re.compile(r"\s*#?\d{1,3}\s*")
 _WORD_CHARACTER = re.compile(r"\w")
 HAN = "㐀-䶿一-鿿"
+HAN_CHARACTER = re.compile(rf"[{HAN}]")
 # A word of a script with spaces, a number, or one character of a script without them.
 _TOKEN = re.compile(r"[a-zà-ɏ]+(?:['’-][a-zà-ɏ]+)*|\d+(?:[.,:]\d+)*|[^\W\d_]")
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
+
+
+# What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a verb
+# of reading, what bears words with a colon, a name.
+_READING = re.compile(
+    r"\b(?:reads?|reading|says?|saying|asks|asking|states|stating|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
+    r"|named|called|slogan|phrase|lettering|inscription|(?:words?|text|message|characters|letters|headline|title|lyrics)"
+    r"(?!\s(?:on|of|in|is|are|at|with|box|field|message|and|or|from|cannot)\b))\b[\s:,]*(?=\w|※)(?P<read>[^.!?。！？\n]*[!?]?)"
+    r"|\b(?:an?|the|his|her|its|their|'s|with) (?:[\w-]+ ){0,3}(?:sign|poster|placard|card|banner|message|notice|note|letter"
+    r"|headline|subtitle|screen|bubble|button|sticker|graffiti|t-shirt|shirt|e-?mail|tweet|post|plaque|board|tattoo|page"
+    r"|title|menu|window|mug|cap|label|billboard|display|lines?|ticker|stamp|flyer|leaflet|cover|chat)"
+    r"(?: [\w-]+){0,3}:\s*(?P<shown>[^\n]*)"
+    r"|(?:写着|写有|写道|写了|印着|印有|印上|上书|题着|题有|刻着|刻有|名叫|名为|叫做|标语(?:是|为)?|字样(?:是|为)?|内容(?:是|为)|[牌幅报签屏条书信板]上?：)"
+    r"[：:，]?(?P<zh>[^。！？\n]*)",
+    re.IGNORECASE,
+)
 
 
 def any_of(*patterns: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
@@ -39,8 +57,18 @@ def at_start(*patterns: str) -> str:
 
 def unquoted(text: str) -> str:
     """The text with `QUOTED` for each quotation. Quoted numbers stay, and so does a text that is one quotation."""
-    own = _QUOTATION.sub(_replace, text)
+    own = _SPACES.sub(" ", _QUOTATION.sub(_replace, text)).strip()
     return own if _WORD_CHARACTER.search(own.replace(QUOTED, "")) else text
+
+
+def unread(text: str) -> str:
+    """The text with `QUOTED` for what is read from the picture without quotation marks, too."""
+
+    def replaced(match: re.Match[str]) -> str:
+        read = match["read"] or match["shown"] or match["zh"] or ""
+        return match[0].removesuffix(read) + QUOTED
+
+    return _READING.sub(replaced, text)
 
 
 def _replace(match: re.Match[str]) -> str:
