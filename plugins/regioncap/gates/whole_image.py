@@ -9,9 +9,11 @@ _ADJECTIVES = (
     r"(?:entire |whole |overall |full |given |provided |attached |complete |main |original |depicted |general )*"
 )
 _FIRST = r"(?:(?:overall|generally|in general|in summary|in short|in conclusion|as a whole),? )?"
-# "The picture on the wall", "the image of a lion": a picture in the image.
+# "The picture on the wall", "the image of a lion", "the photo she is holding": a picture in the image.
 _A_THING = (
-    r"(?! (?:on|of|hanging|hung|frame|frames|inside|above|below|behind|next|printed|painted|pinned|taped|album"
+    r"(?! (?:(?:that|which) (?:is|are|was|hangs|lies|stands|he|she|they|the|a)\b|(?:he|she|they|you|someone|somebody)\b"
+    r"|held|lying|leaning|stuck|glued|attached|mounted|propped|being|from the|editing|viewer|gallery|studio|booth|op\b|id\b|card|tile|thumbnail|icon|carousel"
+    r"|on|of|hanging|hung|frame|frames|inside|above|below|behind|next|printed|painted|pinned|taped|album"
     r"|book|gallery|to the"
     r"|at the|in (?:a|an|the|its) (?:\w+ )?(?:frame|book|magazine|mirror|newspaper|window)|displayed on"
     r"|shown on|depicted on"
@@ -19,8 +21,13 @@ _A_THING = (
 )
 _NOT_A_THING = (
     r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|screen|poster|shirt|mug|page|magazine|album"
-    r"|pinned|taped)\b)"
+    r"|pinned|taped|rack|shelf|postcard|card|stand|easel|desk|table|fridge|refrigerator|phone|tablet|monitor|tv|television|laptop"
+    r"|website|app|newspaper|billboard|banner|sign|box|package|packet|label|cover|menu|brochure|van|truck|side of|held|hand|hands"
+    r"|holding|window|mirror|reflected|canvas|painting|painted|mural|tapestry|plate|tattoo|bag|cup|vase|stamp|calendar|puzzle|board"
+    r"|display|slide|projector|thumbnail)\b)"
 )
+# "A wide view of the valley behind the hikers": a part of the image.
+_ELSEWHERE = r"(?!.{0,200}\b(?:behind|beyond|through|outside|reflected|reflection|in the (?:window|mirror|background|distance)|out of)\b)"
 _PLACE = (
     r"(?:room|street|city|park|kitchen|beach|landscape|market|office|forest|square|station|airport|restaurant"
     r"|village|town"
@@ -56,11 +63,26 @@ _ENGLISH = any_of(
     rf"^(?:an? |the )?{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
     r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
-    r"\bview of (?:the |an? )?(?:whole|entire|full)\b|^(?:an? |the )?(?:\w+ )?overview of\b",
-    r"^(?:an? |the )?(?:wide|full|overall|long|establishing|panoramic|aerial|bird's[- ]eye"
-    r"|general)(?:[- ]angle)? (?:shot|view) of\b",
+    rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
+    rf"^(?:an? |the )?(?:wide|full|overall|long|establishing|general)(?:[- ]angle)? (?:shot|view) of\b{_NOT_A_THING}{_ELSEWHERE}",
+    rf"^(?:an? |the )?(?:panoramic|aerial|bird's[- ]eye)(?:[- ]angle)? (?:shot|view|image|photo) of (?:an? |the )?(?:[\w-]+ ){{0,2}}{_PLACE}\b"
+    rf"{_NOT_A_THING}{_ELSEWHERE}",
+    # how the scene is, how the image was made, what is marked in it
+    r"^(?:the )?(?:whole |entire |overall )?(?:scene|setting|atmosphere|mood|composition|ambiance|ambience) (?:is|takes|shows|was|appears"
+    r"|seems|feels|has|suggests|conveys|evokes|features|includes|consists|unfolds)\b",
+    rf"^{_FIRST}(?:this|the|it) {_ADJECTIVES}(?:{_IMAGE} )?(?:was|is|has been|seems to have been|appears to be) (?:taken|shot|captured|photographed"
+    r"|a (?:black|colou?r|close|wide|still))\b",
+    r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed |highlighted |different )?regions\b",
+    rf"^(?:it|this|that|here) is (?:an? |the )?(?:[\w-]+ ){{0,3}}(?:view|scene|shot|panorama|landscape|cityscape|snapshot|collage|composition"
+    rf"|photography|photograph|picture|photo)\b{_NOT_A_THING}",
+    rf"^(?:an? )?(?:[\w-]+ ){{0,2}}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
+    r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) )",
+    rf"^(?:an? |the )?(?:[\w-]+ ){{0,3}}(?:black[- ]and[- ]white|monochrome|colou?r|vintage|sepia|grayscale|greyscale) {_IMAGE}\W*$",
+    rf"\b(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?"
+    rf"|has|contains?|there)\b",
+    rf"^(?:in|at) the (?:background|foreground),? (?:of (?:the|this) {_IMAGE},? )?(?:there|we|you|one) ",
     rf"^(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
-    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you) can see\b",
+    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you|one) (?:can |could |also )*see\b",
 )
 
 _IMAGE_ZH = r"(?:图像|图片|照片|画面|相片|影像|截图)"
@@ -76,12 +98,17 @@ _CHINESE = any_of(
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
     rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围)|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
     rf"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
+    rf"^(?:整个|这是)?(?:{_IMAGE_ZH}|图|场景|画面)?(?:中|里|内)?(?:一?共|总共|共?有)?(?:有|标出|标记|包含)?(?:了)?[\d一二两三四五六七八九十几多]+个(?:标记|标注|编号|不同)?(?:的)?区域",
+    rf"^(?:我们|可以|能)(?:可以|能够?)?(?:看到|看见|发现)|(?:拍摄|摄)(?:于|的是)|^(?:一|这是一)?(?:张|幅|个)(?:[^，。的]{{0,8}}(?:的)?)?(?:截图|截屏|全景图|全家福|合影|拼图)$",
+    r"^(?:整体|总体)?(?:氛围|气氛|构图|色调|环境)(?:是|为|显得|给人|营造|非常|十分|很)|^背景(?:是|为|中有)[^，。]*，前景",
     r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^场景(?:中|里|是|为|展|显|描|呈)|全景(?!天窗|相机)",
 )
 
 
 # Captions with none of these are done with.
 _HINTS = (
+    "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "background", "foreground",
+    "we see", "one see", "see a", "taken", "拍", "区域", "看到", "看见", "氛围", "背景",
     "image", "picture", "photo", "scene", "screenshot", "snapshot", "visual", "view", "shot", "composition",
     "we can", "you can", "whole", "entire", "图", "照", "影", "画面", "相片", "场", "整", "全", "总体",
 )  # fmt: skip
