@@ -74,7 +74,11 @@ def empty(answer: Answer) -> Failure | None:
         whole = "is empty" if not _LETTER.search(bare) else _says_nothing(answer.text)
         return of_captions([(None, whole)] if whole else [])
     return of_captions(
-        [(region, what) for region, caption in sorted(answer.parsed.captions.items()) if (what := _says_nothing(caption))]
+        [
+            (region, what)
+            for region, caption in sorted(answer.parsed.captions.items())
+            if (what := _says_nothing(caption))
+        ]
     )
 
 

@@ -17,15 +17,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, of_captions, quote
-from regioncap.gates.wording import any_of, at_word, sentences
+from regioncap.gates.wording import any_of, at_start, at_word, sentences
 from regioncap.regions.codes import Code
 
-# Captions with none of these are done with.
-_HINTS = (
-    "box", "fram", "rect", "squar", "border", "outlin", "tag", "label", "mark", "number", "digit", "numer",
-    "annot", "highl", "drawn", "circle", "line", "surround", "enclos", "contour", "identif", "designat", "emphas", "#", "region", "subject", "object", "area", "section", "element", "item",
-    "框", "线", "圈", "标", "号", "区域", "矩形", "数字", "方",
-)  # fmt: skip
+# Sentences with none of these are done with.
+_HINT = any_of(
+    at_word(
+        r"b(?:ox|order|ound|box)|fram|rect|squ|outlin|tag|label|mark|num|digit|annot|highl|drawn|region|circle|lines?\b|surround"
+        r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select",
+    ),
+    r"#|[框线圈标号角区域矩形数字方]",
+    flags=0,
+)
 
 # ---- English
 
@@ -55,46 +58,51 @@ _NOT_IN_BOXES = (
 )
 
 _TALK = any_of(
-    r"\bbounding[- ]?box|\bbbox|\bannotation (?:box|frame|mark|tag|label|line)|\bthe annotation\b|\b(?:box"
-    r"|frame|rectangle) overlay\b",
-    rf"\b(?:the|this|a|each|every) {_SINGLED_OUT} (?:image )?(?:region|subject)\b",
-    r"\b(?:the|this) (?:marked|highlighted|outlined|framed|boxed|annotated|numbered|tagged|bordered|selected"
-    r"|indicated) "
-    r"(?:area|section|part|portion|object|person|item)\b",
-    rf"\bregions?(?: \d+)?,? (?:is |are |was |that is |which is |being )?{_SINGLED_OUT}\b",
-    rf"\b{_ANYTHING},? (?:is |are |that is |that's |which is |who is |being )?{_SINGLED_OUT} (?:with|by|in|as"
-    rf"|using|inside|within) (?:a |an |the )?{_LOOK}"
-    r"(?:box|rectangle|square|bounding|outline|rectangular|frame\b|tag\b|number \d|label\b)",
-    rf"\b(?:object|subject|item|element|area|section|portion|part),? (?:is |are |that is "
-    rf"|which is )?{_SINGLED_OUT} in (?:\w+ )?{_COLOUR}\b",
-    rf"\b{_COLOUR} (?:rectangular box|rectangle|bounding|square outline)(?: that| which)?(?: is)?(?: \w+)? "
-    rf"(?:around|surround|enclos|highlight|indicat|mark|{_NUMBERED}|outlin|contain|frames|framing|captur)",
-    rf"\b{_COLOUR} (?:box|square) (?:that |which |is )?(?:around|surround|enclos|highlight|indicat|marks"
-    rf"|marking|numbered|outlin|framing)",
-    rf"\b{_COLOUR} (?:frame|border|outline) (?:that |which |is )?(?:highlight|indicat|marks|marking|{_NUMBERED})",
-    rf"\b(?:in|inside|within|by|using) (?:the|a|an) {_LOOK}{_COLOUR} {_SURELY_MARK}\b",
-    rf"^(?:inside|in|within) the {_LOOK}{_COLOUR} (?:frame|rectangle|square|border|outline),? (?:is|are|there"
-    rf"|we|you|an?)\b",
-    rf"^(?:inside|in|within) the {_LOOK}{_COLOUR} box,? (?:is|are|there is|there are|we see)? ?(?:an?|the"
-    rf"|two) (?:\w+ )?{_NOT_IN_BOXES}\b",
-    rf"\b{_NOT_IN_BOXES} (?:\w+ ){{0,2}}(?:in|inside|within) the {_LOOK}{_COLOUR} (?:box|frame|rectangle|square"
-    rf"|border|outline)\b",
-    r"\b(?:tag|digit|numeral|marker|number label|label number) (?:on|of|at|in|above|beside"
-    r"|attached to) (?:the )?(?:corner of the |top of the |top left of the )?"
-    r"(?:frame|region|rectangle|outline|bounding|box|border)\b",
-    r"\b(?:numbered|number|numeric|numerical) (?:tag|label|marker|box|frame)s?(?: (?:on|of|in|at|and|with|that"
-    r"|which|shows|reads|indicat|attached|\d)|[.,]|$)",
-    rf"^(?:the|a|an|this) (?:\w+ )?(?:{_COLOUR} )?(?:box|frame|rectangle|square|border|outline) (?:highlight"
-    rf"|indicate|mark|enclose|surround|encircle|outline)s?\b"
-    r"(?! (?:\w+ ){1,3}(?:mirror|painting|portrait|picture|photo|photograph|window|door|poster|print|drawing"
-    r"|image|screen|sign)\b)",
-    rf"^(?:the|a|an|this) (?:\w+ )?{_COLOUR} (?:box|frame|rectangle|square) (?:shows?|contains?|includes?|has"
-    rf"|features?|displays?|holds?|captures?|frames?)"
-    rf" (?:a|an|the|two|three|some|several|part of) (?:\w+ ){{0,3}}{_NOT_IN_BOXES}\b",
-    r"\b(?:tag|mark|marker) (?:shows|reads|says|displays|indicates) (?:the )?(?:number|digit)\b"
-    r"|\bregion(?:'s)? (?:number|tag|label|frame|border|box)\b",
-    r"\bframe of the region\b|\boverlaid (?:box|number|label|frame|tag|with a)|\b(?:box|frame|rectangle"
-    r"|line) (?:is )?drawn around\b",
+    at_word(
+        r"bounding[- ]?box|bbox|annotation (?:box|frame|mark|tag|label|line)|the annotation\b|(?:box"
+        r"|frame|rectangle) overlay\b",
+        rf"(?:the|this|a|each|every) {_SINGLED_OUT} (?:image )?(?:region|subject)\b",
+        r"(?:the|this) (?:marked|highlighted|outlined|framed|boxed|annotated|numbered|tagged|bordered|selected"
+        r"|indicated) "
+        r"(?:area|section|part|portion|object|person|item)\b",
+        rf"regions?(?: \d+)?,? (?:is |are |was |that is |which is |being )?{_SINGLED_OUT}\b",
+        rf"{_ANYTHING},? (?:is |are |that is |that's |which is |who is |being )?{_SINGLED_OUT} (?:with|by|in|as"
+        rf"|using|inside|within) (?:a |an |the )?{_LOOK}"
+        r"(?:box|rectangle|square|bounding|outline|rectangular|frame\b|tag\b|number \d|label\b)",
+        rf"(?:object|subject|item|element|area|section|portion|part),? (?:is |are |that is "
+        rf"|which is )?{_SINGLED_OUT} in (?:\w+ )?{_COLOUR}\b",
+        rf"{_COLOUR} (?:rectangular box|rectangle|bounding|square outline)(?: that| which)?(?: is)?(?: \w+)? "
+        rf"(?:around|surround|enclos|highlight|indicat|mark|{_NUMBERED}|outlin|contain|frames|framing|captur)",
+        rf"{_COLOUR} (?:box|square) (?:that |which |is )?(?:around|surround|enclos|highlight|indicat|marks"
+        rf"|marking|numbered|outlin|framing)",
+        rf"{_COLOUR} (?:frame|border|outline) (?:that |which |is )?(?:highlight|indicat|marks|marking|{_NUMBERED})",
+        rf"(?:in|inside|within|by|using) (?:the|a|an) {_LOOK}{_COLOUR} {_SURELY_MARK}\b",
+        rf"{_NOT_IN_BOXES} (?:\w+ ){{0,2}}(?:in|inside|within) the {_LOOK}{_COLOUR} (?:box|frame|rectangle|square"
+        rf"|border|outline)\b",
+        r"(?:tag|digit|numeral|marker|number label|label number) (?:on|of|at|in|above|beside"
+        r"|attached to) (?:the )?(?:corner of the |top of the |top left of the )?"
+        r"(?:frame|region|rectangle|outline|bounding|box|border)\b",
+        r"(?:numbered|number|numeric|numerical) (?:tag|label|marker|box|frame)s?(?: (?:on|of|in|at|and|with|that"
+        r"|which|shows|reads|indicat|attached|\d)|[.,]|$)",
+        r"(?:tag|mark|marker) (?:shows|reads|says|displays|indicates) (?:the )?(?:number|digit)\b"
+        r"|region(?:'s)? (?:number|tag|label|frame|border|box)\b",
+        r"frame of the region\b|overlaid (?:box|number|label|frame|tag|with a)|(?:box|frame|rectangle"
+        r"|line) (?:is )?drawn around\b",
+    ),
+    at_start(
+        rf"(?:inside|in|within) the {_LOOK}{_COLOUR} (?:frame|rectangle|square|border|outline),? (?:is|are|there"
+        rf"|we|you|an?)\b",
+        rf"(?:inside|in|within) the {_LOOK}{_COLOUR} box,? (?:is|are|there is|there are|we see)? ?(?:an?|the"
+        rf"|two) (?:\w+ )?{_NOT_IN_BOXES}\b",
+        rf"(?:the|a|an|this) (?:\w+ )?(?:{_COLOUR} )?(?:box|frame|rectangle|square|border|outline) (?:highlight"
+        rf"|indicate|mark|enclose|surround|encircle|outline)s?\b"
+        r"(?! (?:\w+ ){1,3}(?:mirror|painting|portrait|picture|photo|photograph|window|door|poster|print|drawing"
+        r"|image|screen|sign)\b)",
+        rf"(?:the|a|an|this) (?:\w+ )?{_COLOUR} (?:box|frame|rectangle|square) (?:shows?|contains?|includes?|has"
+        rf"|features?|displays?|holds?|captures?|frames?)"
+        rf" (?:a|an|the|two|three|some|several|part of) (?:\w+ ){{0,3}}{_NOT_IN_BOXES}\b",
+    ),
+    flags=0,
 )
 
 # Of these and others, what nothing else is called.
@@ -347,8 +355,10 @@ def _own_number_zh(region: int) -> re.Pattern[str]:
 
 
 # What nothing else is called, in Chinese; and further signs.
-_SURELY_ZH = re.compile(r"边界框|标注框|标记框|检测框|包围框|锚框|(?:被|所)(?:标[记注出]|框[选出住中起])(?:的|住|起来|出来)?(?:的)?(?:区域|部分|物体|对象|目标)"
-    r"|(?:该|此|这个|所有|本)(?:标记|标注|框选|高亮|标出)(?:的)?(?:区域|部分|物体|对象|目标)|区域(?:的)?(?:编号|标签|边框|标记)|方框标记|框选(?:的)?(?:区域|部分)")
+_SURELY_ZH = re.compile(
+    r"边界框|标注框|标记框|检测框|包围框|锚框|(?:被|所)(?:标[记注出]|框[选出住中起])(?:的|住|起来|出来)?(?:的)?(?:区域|部分|物体|对象|目标)"
+    r"|(?:该|此|这个|所有|本)(?:标记|标注|框选|高亮|标出)(?:的)?(?:区域|部分|物体|对象|目标)|区域(?:的)?(?:编号|标签|边框|标记)|方框标记|框选(?:的)?(?:区域|部分)"
+)
 _MAYBE_ZH = re.compile(
     rf"(?:周围|外面|四周|外围|外侧|边缘|上面|身上)[^，。]{{0,6}}(?:{_COLOUR_ZH})(?:的)?(?:细|粗|方|矩形|长方形)?(?:框|线|边框|线条|边)"
     rf"|(?:{_COLOUR_ZH})(?:的)?(?:框|线|线条|边框|方框|矩形|圈)(?:围|环绕|包围|圈|框|标)(?:着|住|起|出|绕)"
@@ -382,9 +392,7 @@ class _Sign:
 def mark_talk(answer: Answer) -> Failure | None:
     """A caption has a wording that only fits a mark, or (a warning) one that fits a mark well."""
     signs = {
-        caption.region: sign
-        for caption in answer.captions
-        if (sign := _sign(caption, answer.colours)) is not None
+        caption.region: sign for caption in answer.captions if (sign := _sign(caption, answer.colours)) is not None
     }
     if not signs:
         return None
@@ -412,11 +420,12 @@ _NAMED = any_of(
 def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
     """The best sign of a caption."""
     text = caption.own_words
-    lower = text.lower()
-    if not any(hint in lower for hint in _HINTS):
+    if not _HINT.search(text.lower()):
         return None
     found: _Sign | None = None
     for sentence in sentences(text):
+        if not _HINT.search(sentence.lower()):
+            continue
         # What a short caption says before and after is about the same thing.
         context = text if len(text) <= _SHORT else sentence
         sign = _sign_zh(sentence, caption.region, context) if not sentence.isascii() else None
@@ -437,8 +446,8 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
     if all(word in _MARK_WORDS or word.isdigit() for word in words) and _is_mark(sentence, words, region):
         own = region is not None and str(region) in words and _COLOURS_OF.get(colours.get(region, ""), frozenset())
         return _Sign(sentence, sure=bool(own) and not own.isdisjoint(words))
-    talk = _TALK.search(sentence) or _MAYBE.search(lower)
-    if talk and not _DRAWN_ON.search(context) and _is_a_marks_colour(talk[0].lower(), colours):
+    talk = _TALK.search(lower) or _MAYBE.search(lower)
+    if talk and not _DRAWN_ON.search(context) and _is_a_marks_colour(talk[0], colours):
         return _Sign(sentence)
     if region is None or not _has_number(lower, region):
         return None

@@ -16,9 +16,7 @@ _LIMITS_CHARACTERS = ((12, 2), (3, 3), (2, 4), (1, 5))
 MIN_ROUNDS_OF_SIGNS = 10
 MIN_ROUNDS_OF_QUOTED = 8
 # So many times in a row, without a space between: "hahaha...", "!!!!!!!!".
-_RUN = re.compile(
-    r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}|([^\w\s])(?:\s\3){9,}|(?i:([a-z]{2,8})(?:[- ]?\4){9,})"
-)
+_RUN = re.compile(r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}|([^\w\s])(?:\s\3){9,}")
 # A password, stars of a rating, an account number, a crossed out line: so many of one digit or symbol, or of X, are in
 # pictures.
 _ROW = re.compile(r"([\dxX#*×○●•◦◯□■▪★☆✦✩✓✔→|/\\♥❤🌟⭐+%$€✕✖♪▲▼◆◇█░▒▓])(?:\s?\1){0,39}")
@@ -38,7 +36,7 @@ def repeats_itself(caption: Caption) -> str | None:
     """A caption has a loop in it."""
     for run in _RUN.finditer(caption.text):
         if not _ROW.fullmatch(run[0]):
-            return f"repeats {quote(run[1] or run[2] or run[3] or run[4])} over and over"
+            return f"repeats {quote(run[1] or run[2] or run[3])} over and over"
     said = tokens(caption.text)
     if len(said) < min(MIN_ROUNDS_OF_QUOTED, 4):
         return None
@@ -64,9 +62,12 @@ def _repeats(said: Sequence[str]) -> Iterator[tuple[Sequence[str], float]]:
     Within a repetition of a unit of p words, each word is the one p words before. A unit may have repetitions of its own
     in it, so every distance at which some three words come again is tried: at most `_MAX_DISTANCES`, the frequent ones.
     """
+    triples = list(zip(said, said[1:], said[2:], strict=False))
+    if len(set(triples)) == len(triples):
+        return
     last: dict[tuple[str, str, str], list[int]] = {}
     distances: Counter[int] = Counter()
-    for at, key in enumerate(zip(said, said[1:], said[2:], strict=False)):
+    for at, key in enumerate(triples):
         before = last.setdefault(key, [])
         distances.update(at - earlier for earlier in before[-_MAX_EARLIER:])
         before.append(at)

@@ -35,6 +35,12 @@ _READING = re.compile(
 )
 
 
+_MAY_READ = re.compile(
+    r"read|sa[yi]|ask|stat|spell|titled|inscri|named|called|slogan|phrase|letter|word|text|messag|charact|headl|title|lyric|:"
+    r"|[写印书题刻名叫字：]|标语|内容"
+)
+
+
 def any_of(*patterns: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
     """A pattern that matches where one of these does."""
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), flags)
@@ -68,7 +74,7 @@ def unread(text: str) -> str:
         read = match["read"] or match["shown"] or match["zh"] or ""
         return match[0].removesuffix(read) + QUOTED
 
-    return _READING.sub(replaced, text)
+    return _READING.sub(replaced, text) if _MAY_READ.search(text.lower()) else text
 
 
 def _replace(match: re.Match[str]) -> str:

@@ -59,7 +59,7 @@ _LITTLE_FOREIGN = frozenset(
 def wrong_language(caption: Caption) -> str | None:
     """A caption's own words are not in the language asked for."""
     text = _IN_BRACKETS.sub(" ", caption.said)
-    if not text.isascii() and text.strip(f" .。!！{QUOTED}") == caption.text.strip(" .。!！“”\"「」『』《》"):
+    if not text.isascii() and text.strip(f" .。!！{QUOTED}") == caption.text.strip(' .。!！“”"「」『』《》'):
         # One quotation and no more: the region is what is written there.
         quoted = caption.text.strip(" .。!！") != text.strip(f" .。!！{QUOTED}")
     else:
@@ -79,7 +79,9 @@ def _not_english(text: str) -> str | None:
     if not words:
         return "is not in English" if han or foreign else None
     lower = {word.lower() for word in words}
-    sentences = [run for run in _HAN_RUN.findall(text) if len(run) >= SENTENCE_CHARACTERS and _LITTLE_CHINESE.search(run)]
+    sentences = [
+        run for run in _HAN_RUN.findall(text) if len(run) >= SENTENCE_CHARACTERS and _LITTLE_CHINESE.search(run)
+    ]
     if sentences:
         return "is not in English throughout"
     english_too = not lower.isdisjoint(_LITTLE_ENGLISH)
