@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, of_captions, quote
-from regioncap.gates.wording import any_of, at_start, at_word, sentences
+from regioncap.gates.wording import HAN, any_of, at_start, at_word, sentences
 from regioncap.regions.codes import Code
 
 # Sentences with none of these are done with.
@@ -264,42 +264,60 @@ _DRAWN_ON = any_of(
 )
 
 
-@lru_cache
-def _own_number(region: int) -> re.Pattern[str]:
-    """The number of a region beside a part of its mark, or as the name of a thing."""
-    n, word = rf"{region}\b", _NUMBER_WORDS[region] if region < len(_NUMBER_WORDS) else "#"
-    return any_of(
-        r"\b(?:box(?! truck| kite| of)|frame|rectangle|square|tag|marker|outline|annotation|mark)s?,? ?"
-        r"(?:(?:with|and|has|that has|is|was|which is|that is|containing|bearing|showing|shows|reads|saying|says) )?"
-        rf"(?:{_NUMBERED} )?(?:as |with |by )?(?:the |a |an )?(?:white |black |small |corresponding |{_COLOUR} )?"
-        rf"(?:number |label |tag |digit |no\.? ?|numeral |#|: ?)*(?:reading |saying |showing |of )?{n}",
-        rf"\b(?:label|mark) (?:number )?{n}",
-        rf"\b(?:{_NUMBERED}|identified|designated|indicated|highlighted|denoted),? (?:as |with |by "
-        rf"|using )?(?:a |the |its )?"
-        rf"(?:object |item |region |number |label |tag |digit |no\.? ?|#)*{n}",
-        rf"\b(?:number|digit|numeral|label|tag) {n} (?:on|in|at|of|inside|above) (?:the |a |its |it )?(?:\w+ ){{0,2}}"
-        r"(?:corner|frame|box|rectangle|square|tag|label|border|region|background)\b",
-        rf"\b{_ANYTHING} (?:number |no\.? ?|#){n}",
-        rf"\b(?:{_NUMBERED}|identified|designated)(?: (?:as|with|by))?(?: (?:the|an?))?(?: (?:number|label|tag|digit|no\.?))? \W?{n}",
-        rf"\b(?:box|frame|rectangle|tag|label|marker|marking) (?:number |no\.? ?|#)?(?:{n}|{word}\b)",
-        rf"\b(?:number |no\.? ?|#)?(?:{n}) (?:label|tag|marker|marking|box|sticker)\b",
-        rf"\b(?:the|an?) (?:\w+ )?(?:number|digit|numeral|label|tag) \W?(?:{n}|{word}\b)\W? (?:is |was |appears |can be seen |shown |placed |located |positioned |visible"
-        rf" |floating |hover\w* |attached |displayed |overlaid )*(?:above|over|on|in|at|next to|beside|near|covers?|covering|attached|overlaid|overlay\w*|partly|partially|to the|below|under)\b",
-        rf"\b(?:with|has|shows|bearing|displaying|and) (?:the|an?) (?:\w+ )?(?:number|digit|numeral|label|tag) \W?(?:{n}|{word}\b)\W?(?: \w+)? (?:above|over|in the|at the|next to"
-        rf"|beside|near|to the|below|under|attached|overlaid|superimposed)\b",
-    )
+# The region's own number is written as № for these, and as ⁿ where it is a word.
+# Beside a part of its mark, or as the name of a thing.
+_OWN_NUMBER = any_of(
+    r"\b(?:box(?! truck| kite| of)|frame|rectangle|square|tag|marker|outline|annotation|mark)s?,? ?"
+    r"(?:(?:with|and|has|that has|is|was|which is|that is|containing|bearing|showing|shows|reads|saying|says) )?"
+    rf"(?:{_NUMBERED} )?(?:as |with |by )?(?:the |a |an )?(?:white |black |small |corresponding |{_COLOUR} )?"
+    rf"(?:number |label |tag |digit |no\.? ?|numeral |#|: ?)*(?:reading |saying |showing |of )?№",
+    rf"\b(?:label|mark) (?:number )?№",
+    rf"\b(?:{_NUMBERED}|identified|designated|indicated|highlighted|denoted),? (?:as |with |by "
+    rf"|using )?(?:a |the |its )?"
+    rf"(?:object |item |region |number |label |tag |digit |no\.? ?|#)*№",
+    rf"\b(?:number|digit|numeral|label|tag) № (?:on|in|at|of|inside|above) (?:the |a |its |it )?(?:\w+ ){{0,2}}"
+    r"(?:corner|frame|box|rectangle|square|tag|label|border|region|background)\b",
+    rf"\b{_ANYTHING} (?:number |no\.? ?|#)№",
+    rf"\b(?:{_NUMBERED}|identified|designated)(?: (?:as|with|by))?(?: (?:the|an?))?(?: (?:number|label|tag|digit|no\.?))? \W?№",
+    rf"\b(?:box|frame|rectangle|tag|label|marker|marking) (?:number |no\.? ?|#)?[№ⁿ]",
+    r"(?:\bnumber |\bno\.? ?|#|(?<!\S))№ (?:label|tag|marker|marking|box|sticker)\b",
+    rf"\b(?:the|an?) (?:\w+ )?(?:number|digit|numeral|label|tag) \W?[№ⁿ]\W? (?:is |was |appears |can be seen |shown |placed |located |positioned |visible"
+    rf" |floating |hover\w* |attached |displayed |overlaid )*(?:above|over|on|in|at|next to|beside|near|covers?|covering|attached|overlaid|overlay\w*|partly|partially|to the|below|under)\b",
+    rf"\b(?:with|has|shows|bearing|displaying|and) (?:the|an?) (?:\w+ )?(?:number|digit|numeral|label|tag) \W?[№ⁿ]\W?(?: \w+)? (?:above|over|in the|at the|next to"
+    rf"|beside|near|to the|below|under|attached|overlaid|superimposed)\b",
+    flags=0,
+)
+# With a tag and a frame in one sentence.
+_OWN_NUMBER_FAR = any_of(
+    rf"\b(?:number |digit )№.{{0,60}}\b(?:tag|label|marker)\b.{{0,60}}\b(?:frame|box|rectangle|outline"
+    rf"|border|region|corner)\b",
+    rf"\b(?:frame|box|rectangle|outline|border|region|corner)\b.{{0,60}}\b(?:tag|label|marker|number"
+    rf"|digit)\b.{{0,40}}\b№",
+    flags=0,
+)
+_OWN_NAME = any_of(
+    r"^\W*(?:(?:in|for|inside|within|this is|here is|description of|caption for|content of) )?<?region\s?№>?(?! of | in the | on )"
+    r"(?:\W*$|\s*[:,.—–-]|\s(?:is|are|shows?|contains?|depicts?|displays?|features?|has|holds?|presents?|captures?|there)\b)",
+    r"\b(?:labell?ed|marked|tagged|identified|numbered|known|designated)(?: as)? region №",
+    r"\b(?:object|subject|item|thing) (?:labell?ed|numbered|tagged|marked)(?: (?:as|with|by))?(?: (?:the )?(?:number|label|tag))? \W?№",
+    r"\b(?:object|subject|item|thing|person) (?:inside |within |in |of )?(?:the )?box (?:number )?№",
+    flags=0,
+)
 
 
-@lru_cache
-def _own_number_far(region: int) -> re.Pattern[str]:
-    """A region's number, a tag and a frame in one sentence."""
-    n = rf"{region}\b"
-    return any_of(
-        rf"\b(?:number |digit ){n}.{{0,60}}\b(?:tag|label|marker)\b.{{0,60}}\b(?:frame|box|rectangle|outline"
-        rf"|border|region|corner)\b",
-        rf"\b(?:frame|box|rectangle|outline|border|region|corner)\b.{{0,60}}\b(?:tag|label|marker|number"
-        rf"|digit)\b.{{0,40}}\b{n}",
-    )
+@lru_cache(maxsize=256)
+def _digits(region: int) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\d.,:/-]){region}(?!\w|[.,:/-]\d)|(?<!\d){region}(?=[{HAN}])")
+
+
+def _with_own_number(text: str, region: int | None) -> str:
+    """A text in lower case with the region's own number written as № and ⁿ."""
+    if region is None:
+        return text
+    if str(region) in text:
+        text = _digits(region).sub("№", text)
+    word = _NUMBER_WORDS[region] if region < len(_NUMBER_WORDS) else ""
+    return re.sub(rf"\b{word}\b", "ⁿ", text) if word and word in text else text
 
 
 # ---- Chinese
@@ -339,19 +357,23 @@ _TALK_ZH = any_of(
 )
 
 
-@lru_cache
-def _own_number_zh(region: int) -> re.Pattern[str]:
-    n = rf"[“\"]?\s?{region}(?!\d)"
-    return any_of(
-        rf"(?:标签|标记|框|标注)(?:编号|号码|数字)?(?:上)?(?:的)?(?:数字|编号)?(?:显示为|显示|写着|为|是|："
-        rf"|:)?(?:数字|编号)?{n}(?!路|[年月日])",
-        rf"(?:编号|标号|序号)(?:为|是)?{n}(?:号)?(?:的)?[^，。]{{0,4}}(?:框|标签|区域|标记|对象|物体|部分|方块|目标)",
-        rf"(?:标记|标注|标签|标)(?:为|成|着|有)(?:数字|编号|区域)?{n}(?:号)?(?:的)?(?:区域|物体|对象|部分|人"
-        rf"|目标|框|方)",
-        rf"(?<!\d){region}\s?号(?:区域|框|标签|标记|方框)|区域{n}[，,]?(?:由|被|用)",
-        rf"(?:编号|标号|序号|标签|标着|标有|标为|标记为|标注为|注有|数字|号码)[^，。]{{0,3}}{n}",
-        rf"角[^，。]{{0,6}}{n}|{n}(?:的)?(?:标签|标记|编号|标号)",
-    )
+_OWN_NUMBER_ZH = any_of(
+    rf"(?:标签|标记|框|标注)(?:编号|号码|数字)?(?:上)?(?:的)?(?:数字|编号)?(?:显示为|显示|写着|为|是|："
+    rf"|:)?(?:数字|编号)?[“\"]?\s?№(?!路|[年月日])",
+    rf"(?:编号|标号|序号)(?:为|是)?[“\"]?\s?№(?:号)?(?:的)?[^，。]{{0,4}}(?:框|标签|区域|标记|对象|物体|部分|方块|目标)",
+    rf"(?:标记|标注|标签|标)(?:为|成|着|有)(?:数字|编号|区域)?[“\"]?\s?№(?:号)?(?:的)?(?:区域|物体|对象|部分|人"
+    rf"|目标|框|方)",
+    rf"№\s?号(?:区域|框|标签|标记|方框)|区域[“\"]?\s?№[，,]?(?:由|被|用)",
+    rf"(?:编号|标号|序号|标签|标着|标有|标为|标记为|标注为|注有|数字|号码)[^，。]{{0,3}}[“\"]?\s?№",
+    rf"角[^，。]{{0,6}}[“\"]?\s?№|[“\"]?\s?№(?:的)?(?:标签|标记|编号|标号)",
+    r"^(?:这是|显示)?(?:白色|黑色)?(?:的)?(?:数字|编号|号码)\s?№[。，\s]*$",
+    flags=0,
+)
+_OWN_NAME_ZH = re.compile(
+    r"^\W*(?:在|这是|该|此)?区域\s?№|№\s?号(?:区域|框|方框|标记框|边框)"
+    r"|(?:编号|标号|序号|标签|标记|标注)(?:为|是|成)?\s?№(?:号)?(?:的)?(?:区域|物体|对象|目标|部分)"
+    r"|第№个(?:区域|方框|框|标记)|(?:边框|方框|框)\s?№(?:中|内|里)"
+)
 
 
 # What nothing else is called, in Chinese; and further signs.
@@ -439,22 +461,21 @@ def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
 
 def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[int, str]) -> _Sign | None:
     lower = sentence.lower()
-    if _SURELY.search(lower) or (region is not None and _own_name(region).search(lower)):
+    own = _with_own_number(lower, region)
+    if _SURELY.search(lower) or _OWN_NAME.search(own):
         # In a picture of software that draws boxes there are some.
         return _Sign(sentence, sure=not _DRAWN_ON.search(context))
     words = _WORD.findall(lower)
     if all(word in _MARK_WORDS or word.isdigit() for word in words) and _is_mark(sentence, words, region):
-        own = region is not None and str(region) in words and _COLOURS_OF.get(colours.get(region, ""), frozenset())
-        return _Sign(sentence, sure=bool(own) and not own.isdisjoint(words))
+        its_colour = _COLOURS_OF.get(colours.get(region or 0, ""), frozenset())
+        return _Sign(sentence, sure=str(region) in words and not its_colour.isdisjoint(words))
     talk = _TALK.search(lower) or _MAYBE.search(lower)
     if talk and not _DRAWN_ON.search(context) and _is_a_marks_colour(talk[0], colours):
         return _Sign(sentence)
-    if region is None or not _has_number(lower, region):
-        return None
-    number = _own_number(region).search(sentence) or _own_number_far(region).search(sentence)
+    number = (_OWN_NUMBER.search(own) or _OWN_NUMBER_FAR.search(own)) if own != lower else None
     if number is None:
         return None
-    generic = _GENERIC.search(lower[max(0, number.start() - 12) : number.start() + 12]) is not None
+    generic = _GENERIC.search(own[max(0, number.start() - 12) : number.start() + 12]) is not None
     return _Sign(sentence, numbered=True, excused=not generic and _BEARS_NUMBERS.search(context) is not None)
 
 
@@ -462,23 +483,6 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
 _GENERIC = re.compile(
     r"\b(?:object|item|subject|thing|region|area)\b|\b(?:in|inside|within|of) (?:the )?(?:box|frame|rectangle|outline|bounding)\b"
 )
-
-
-@lru_cache
-def _own_name(region: int) -> re.Pattern[str]:
-    """The region's name, as what a sentence is about."""
-    return any_of(
-        rf"^\W*(?:(?:in|for|inside|within|this is|here is|description of|caption for|content of) )?<?region\s?{region}\b>?(?! of | in the | on )"
-        r"(?:\W*$|\s*[:,.—–-]|\s(?:is|are|shows?|contains?|depicts?|displays?|features?|has|holds?|presents?|captures?|there)\b)",
-        rf"\b(?:labell?ed|marked|tagged|identified|numbered|known|designated)(?: as)? region {region}\b",
-        rf"\b(?:object|subject|item|thing) (?:labell?ed|numbered|tagged|marked)(?: (?:as|with|by))?(?: (?:the )?(?:number|label|tag))? \W?{region}\b",
-        rf"\b(?:object|subject|item|thing|person) (?:inside |within |in |of )?(?:the )?box (?:number )?{region}\b",
-        flags=0,
-    )
-
-
-def _has_number(lower: str, region: int) -> bool:
-    return str(region) in lower or (region < len(_NUMBER_WORDS) and _NUMBER_WORDS[region] in lower)
 
 
 # What the colours of marks are called, by those who do not know their names.
@@ -515,29 +519,16 @@ def _is_mark(sentence: str, words: Sequence[str], region: int | None) -> bool:
 
 
 def _sign_zh(sentence: str, region: int | None, context: str) -> _Sign | None:
-    if _SURELY_ZH.search(sentence) or (region is not None and _own_name_zh(region).search(sentence)):
+    own = _with_own_number(sentence, region)
+    if _SURELY_ZH.search(sentence) or _OWN_NAME_ZH.search(own):
         return _Sign(sentence, sure=not _FRAMED_THINGS_ZH.search(context))
     alone = _EVIDENCE_ZH.search(sentence) and not _MARK_WORDS_ZH.sub("", sentence)
     plain = _FRAMED_THINGS_ZH.sub("", sentence)
     if alone or ((_TALK_ZH.search(plain) or _MAYBE_ZH.search(plain)) and plain == sentence):
         return _Sign(sentence)
-    if region is None or str(region) not in sentence:
-        return None
-    numbered = _own_number_zh(region).search(sentence) or re.fullmatch(
-        rf"(?:这是|显示)?(?:白色|黑色)?(?:的)?(?:数字|编号|号码)\s?{region}", sentence.strip(" 。，")
-    )
-    if not numbered:
+    if "№" not in own or not _OWN_NUMBER_ZH.search(own):
         return None
     return _Sign(sentence, numbered=True, excused=_BEARS_NUMBERS_ZH.search(context) is not None)
-
-
-@lru_cache
-def _own_name_zh(region: int) -> re.Pattern[str]:
-    return re.compile(
-        rf"^\W*(?:在|这是|该|此)?区域\s?{region}(?!\d)|(?<!\d){region}\s?号(?:区域|框|方框|标记框|边框)"
-        rf"|(?:编号|标号|序号|标签|标记|标注)(?:为|是|成)?\s?{region}(?:号)?(?:的)?(?:区域|物体|对象|目标|部分)"
-        rf"|(?:第{region}个|{region}号)(?:区域|方框|框|标记)|(?:边框|方框|框)\s?{region}(?!\d)(?:中|内|里)"
-    )
 
 
 GATE = Gate(Code.MARK_TALK, "reject", mark_talk)
