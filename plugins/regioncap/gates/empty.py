@@ -42,11 +42,12 @@ _NOTHING = any_of(
     rf"(?:region|area|object|image|box|frame|content|contents)? ?\d*)?(?: goes)?(?: here)?",
     rf"(?:(?:insert|write|enter|add|put|type) )(?:{_ASKED}|text|answer)(?: here)?",
     r"(?:region|tag|description|caption|object|string|value|key)[ _]?\d*|(?:the )?region ?\d+",
-    r"an?|the|lorem ipsum.*",
+    rf"(?:the |this )?(?:{_HOLLOW} )(?:contains|shows|has|depicts|is) (?:nothing|no {_HOLLOW})(?: {_FILLER})*",
+    r"to be (?:described|determined|added|filled(?: in)?|completed|defined|announced)|an?|the|lorem ipsum.*",
     flags=0,
 )
 _WHAT_ZH = r"(?:内容|描述|文字|信息|数据|说明|标题|答案|物体|目标|对象|文本|东西|图像|图片|结果|字幕|备注|人物)"
-_PLACE_ZH = r"(?:(?:该|此|这个|本|这|所有)?(?:标记)?(?:区域|图像|图片|图|画面|框|部分|位置)\d*(?:内|中|里|上)?(?:的)?)"
+_PLACE_ZH = r"(?:(?:此处|这里|该处)|(?:该|此|这个|本|这|所有)?(?:标记)?(?:区域|图像|图片|图|画面|框|部分|位置)\d*(?:内|中|里|上)?(?:的)?)"
 _NOTHING_ZH = any_of(
     rf"{_PLACE_ZH}?(?:的)?{_WHAT_ZH}?(?:是|为|：|:)?(?:无|没有|暂无|并无|未有|没|未|不)(?:任何|可见|明显|具体|可|可供|相关|有效|有)*"
     rf"(?:的)?(?:{_WHAT_ZH}|显示|提供|描述|检测到?|发现|识别|出现|可见|知|详|明|明确|适用|存在|看到)*(?:的)?{_WHAT_ZH}?(?:可描述|存在)?",
@@ -59,11 +60,13 @@ _NOTHING_ZH = any_of(
 # A thing may be one of these: a letter on a keycap, a sign of one character, a button, a text.
 _MAYBE_A_THING = any_of(
     r"text|string|image|picture|name|title|label|object|item|thing|something|value|element|area|blank|no|nope|空|这里?|东西",
-    rf"(?:the |this )?(?:region|area) is (?:empty|blank)|no (?:text|image|picture|objects?|name|title|label)s?",
+    rf"(?:the |this )?(?:region|area) is (?:empty|blank)",
     flags=0,
 )
 
 _LETTER = re.compile(r"[^\W_]")
+_AROUND = " .'\"()[]"
+_BRACKETS = "([{<（【「“《"
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 
@@ -71,18 +74,18 @@ def empty(answer: Answer) -> Failure | None:
     """The answer has no word at all, or a region's caption has none, is a placeholder, or is a single character."""
     if not answer.parsed.captions:
         bare = answer.text.strip().removeprefix("```json")
-        whole = "is empty" if not _LETTER.search(bare) else _says_nothing(answer.text)
+        whole = "is empty" if not _LETTER.search(bare) else _says_nothing(answer.text, None)
         return of_captions([(None, whole)] if whole else [])
     return of_captions(
         [
             (region, what)
             for region, caption in sorted(answer.parsed.captions.items())
-            if (what := _says_nothing(caption))
+            if (what := _says_nothing(caption, region))
         ]
     )
 
 
-def _says_nothing(caption: str) -> str | None:
+def _says_nothing(caption: str, region: int | None) -> str | None:
     if len(caption) > _LONGEST:
         return None
     plain = unicodedata.normalize("NFKC", caption).lower()
@@ -91,12 +94,13 @@ def _says_nothing(caption: str) -> str | None:
         # Stars, arrows and the like are in pictures too.
         symbol = any(unicodedata.category(character)[0] == "S" and character not in "<>|`^~=+" for character in caption)
         return Unsure("is nothing but a symbol") if symbol else "is empty"
-    if _MAYBE_A_THING.fullmatch(bare):
+    if len(bare) == 1 and bare.isascii():
+        # "A" and "7" may be on a key; a region's own number, or a small letter, hardly is.
+        return Unsure("is a single character") if caption.strip(_AROUND).islower() or bare == str(region) else None
+    if _MAYBE_A_THING.fullmatch(bare) and caption.strip()[0] not in _BRACKETS:
         return Unsure("is empty, or no more than a word")
     if _NOTHING.fullmatch(bare) or (not bare.isascii() and _NOTHING_ZH.fullmatch(bare.replace(" ", ""))):
         return "is empty"
-    if len(bare) == 1 and (bare.isascii() or bare in "无空略"):
-        return Unsure("is a single character")
     return None
 
 

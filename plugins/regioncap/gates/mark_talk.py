@@ -26,7 +26,7 @@ _HINT = any_of(
         r"b(?:ox|order|ound|box)|fram|rect|squ|outlin|tag|label|mark|num|digit|annot|highl|drawn|region|circle|lines?\b|surround"
         r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select",
     ),
-    r"#|[框线圈标号角区域矩形数字方]",
+    r"#|\b(?:object|item|subject|thing|one) \d|^\W*\d+[:.)]|[(（]\d|[框线圈标号角区域矩形数字方]",
     flags=0,
 )
 
@@ -56,6 +56,8 @@ _NOT_IN_BOXES = (
     r"|tree|trees|horse|bicycle"
     r"|motorcycle|house|boat|sky|area|region|section|part|portion|object|item|subject|contents?)"
 )
+
+_ANIMAL = r"(?:cat|dog|bird|cow|sheep|goat|zebra|giraffe|elephant|bear|duck|deer|kitten|puppy|animal)s?"
 
 _TALK = any_of(
     at_word(
@@ -139,7 +141,12 @@ _MAYBE = any_of(
         rf"(?:inside|within|in) (?:of )?the {_LOOK}(?:{_COLOUR} )?(?:markings?|rectangle|outline|bounding|border|contour)\b",
         rf"(?:inside|within|in) (?:the|this) (?:box|frame|rectangle|outline|border),? (?:is|are|there|we|you)\b",
         rf"^the (?:frame|rectangle) (?:contains|shows|encloses|highlights)\b|^the box (?:contains|shows|encloses|highlights) (?:an?|the|two) (?:\w+ )?{_NOT_IN_BOXES}\b",
-        rf"(?:first|second|third|fourth|fifth|sixth) (?:box|frame|rectangle|outline|tag)\b{_MARK_ENDS}",
+        rf"(?:first|second|third|fourth|fifth|sixth) (?:numbered |marked )?(?:box|frame|rectangle|outline|tag|region)\b{_MARK_ENDS}",
+        rf"(?:{_NOT_IN_BOXES}|{_ANIMAL}) (?:is|are) (?:shown |located |seen )?(?:inside|within|in|surrounded by|enclosed (?:in|by)|framed by) (?:an?|the) "
+        rf"{_LOOK}{_COLOUR} {_MARK}{_MARK_ENDS}",
+        rf"(?:{_NOT_IN_BOXES}|{_ANIMAL}) with an? {_LOOK}{_COLOUR} (?:outline|bounding box|frame|rectangle|border|square)\W*$",
+        rf"{_COLOUR}[- ](?:framed|outlined|boxed|bordered|marked) (?:area|region|section|object|part|portion|box|person|subject)\b",
+        r"(?:annotated|marked|numbered|labell?ed|bounded|delimited|designated|indicated|specified|outlined) (?:box|frame|rectangle|area|zone)\b",
         rf"(?:for emphasis|for identification|for reference|for annotation|as (?:region|number|box|object) \d)",
     ),
     flags=0,
@@ -258,7 +265,7 @@ _DRAWN_ON = any_of(
         r"|carpet|tiles?|wallpaper|wrapper|packaging|parking|lane|court|pitch|playground|crosswalk|crossing|gift|tissues?|cereal|chocolates?)\b",
         # where somebody else has drawn
         r"(?:scan|x-ray|mri|ct|ultrasound|radiograph|biops\w*|histolog\w*|patholog\w*|radiolog\w*|surgeon|doctor|tumou?r|lesion|nodule|tissue|microscop\w*"
-        r"|brain|lungs?|wound|cells?|skin)\b",
+        r"|endoscop\w*|polyp|fracture|arrow|on an? \w+ (?:image|photo|photograph|view|film|picture)|brain|lungs?|wound|cells?|skin)\b",
     ),
     flags=0,
 )
@@ -277,7 +284,8 @@ _OWN_NUMBER = any_of(
     rf"(?:object |item |region |number |label |tag |digit |no\.? ?|#)*№",
     rf"\b(?:number|digit|numeral|label|tag) № (?:on|in|at|of|inside|above) (?:the |a |its |it )?(?:\w+ ){{0,2}}"
     r"(?:corner|frame|box|rectangle|square|tag|label|border|region|background)\b",
-    rf"\b{_ANYTHING} (?:number |no\.? ?|#)№",
+    rf"\b{_ANYTHING} (?:number |no\.? ?|#)№|\b(?:object|item|subject|thing|region) №",
+    r"^\W*(?:#|no\.? ?|number )?№\s?[:.)]\s|[(（](?:marked |labell?ed |number |tag |box |region |#)*№[)）]",
     rf"\b(?:{_NUMBERED}|identified|designated)(?: (?:as|with|by))?(?: (?:the|an?))?(?: (?:number|label|tag|digit|no\.?))? \W?№",
     rf"\b(?:box|frame|rectangle|tag|label|marker|marking) (?:number |no\.? ?|#)?[№ⁿ]",
     r"(?:\bnumber |\bno\.? ?|#|(?<!\S))№ (?:label|tag|marker|marking|box|sticker)\b",

@@ -37,7 +37,7 @@ _INSTRUCTS_ZH = re.compile(r"描述|区域|回答|请|标签|边框|编号|不�
 _LABEL = re.compile(
     r"^\W*(?:<\s?region[ _-]?\d+\s?>\W*(?:[:：—–-]|is\b|shows?\b|contains?\b|显示|是|中|内|为)"
     r"|(?:(?:the |my |final |short |brief |image |region |region \d+ |object )?(?:caption|description|answer|response|output|summary|result|value|desc)"
-    r"(?: (?:of|for) (?:the |this )?(?:region|area|object|image)? ?\d*)?|(?:描述|说明|标题|答案|回答|输出|结果|图片描述|区域描述|中文描述|内容描述)(?:如下)?)"
+    r"(?: (?:of|for) (?:the |this )?(?:region|area|object|image)? ?\d*)?|(?:描述|说明|标题|答案|答|问|配文|图片说明|回答|输出|结果|图片描述|区域描述|中文描述|内容描述)(?:如下)?)"
     r"\s?[:：]|(?:区域|标签)?\s?\d*\s?即\s?<region)",
     re.IGNORECASE,
 )
@@ -52,7 +52,7 @@ _TURN = any_of(
         r"created by (?:alibaba|openai|google|anthropic|meta|microsoft|deepseek|mistral)\b",
         r"(?:your|the) (?:task|job|goal|role|instructions?) (?:is|are|here is) to\b|you (?:will be|are|have been) (?:given|shown|asked"
         r"|provided|presented)\b|you (?:must|should|need to|have to) (?:not )?(?:describe|answer|write|use|output|only|be|mention|return)\b",
-        r"(?:describe|caption|list|identify) (?:only )?(?:<region|these regions|the (?:contents? of (?:the )?)?(?:region|image)s? (?:below|above|in detail|only|in one)"
+        r"(?:describe|caption|list|identify) (?:only |just )?(?:the )?(?:<?region|these regions|the (?:contents? of (?:the )?)?(?:region|image)s? (?:below|above|in detail|only|in one)"
         r"|the image\b|what is (?:inside|in) the\b)",
         r"(?:do not|don't|never) (?:mention|describe|include|refer to|repeat|use|add|output|write|explain) (?:the|any|it|more|other|a|your|anything)\b",
         r"(?:in|using|with) (?:one|a single|at most \w+|no more than \w+|a short|one short) (?:short )?(?:english |chinese )?(?:sentences?|words|phrase)\b",

@@ -46,6 +46,7 @@ _ENGLISH = any_of(
         r"sorry,? (?:but|for|i|that|about|we|the|this|there|no)\b",
         r"as an? (?:[\w-]+ ){0,3}(?:ai|language model|assistant|chatbot|llm|vlm)\b",
         r"as (?:artificial intelligence|your assistant)\b",
+        r"as an? (?:vision|visual|multimodal|text|language|large|ai)\b[\w -]{0,20}model\b",
         rf"unfortunately,? (?:i|we|it is|it's|there is no|the {_IMAGE})\b",
         r"(?:unable|not able|not possible) to (?:assist|provide|help|process|fulfil|comply|answer|view|access"
         r"|generate)\b",
@@ -119,7 +120,7 @@ _UNABLE = any_of(
         r"|tell|see|make out|discern|determine|say)\b",
         r"(?:not enough|insufficient|lack of|without (?:more|further|additional)) (?:information|context|detail|resolution)",
         rf"unclear what (?:is (?:in|inside|shown)|(?:the|this) {_IMAGE})|uncertain|not (?:clear|sure|certain)\b",
-        r"identity (?:is )?(?:unknown|unclear|not)|as an? \w+ model",
+        r"identity (?:is )?(?:unknown|unclear|not)",
     ),
     flags=0,
 )
@@ -140,7 +141,7 @@ _NO_CONTENT = frozenset(
 _ENGLISH_WORD = re.compile(rf"[a-z]+|{QUOTED}+")
 
 _OPENS_ZH = r"(?:^|[，。！？；、,.!?;]\s?|但|而|因为|所以|如果|请|让|对|为|帮|给|抱歉|对不起)"
-_CANNOT_ZH = r"(?:无法|不能|未能|难以|没法|没有办法|没办法|不便)"
+_CANNOT_ZH = r"(?:无法|不能|未能|很难|难以|没法|没有办法|没办法|不便)"
 _DO_ZH = r"(?:描述|提供|识别|确定|判断|回答|处理|查看|协助|完成|给出|满足|访问|分析|加载|显示)"
 _CHINESE = any_of(
     rf"{_OPENS_ZH}(?:我|本助手)(?!国|市|校|家的)|(?<!欢迎)(?<!祝)您",

@@ -19,7 +19,7 @@ MIN_ROUNDS_OF_QUOTED = 8
 _RUN = re.compile(r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}|([^\w\s])(?:\s\3){9,}")
 # A password, stars of a rating, an account number, a crossed out line: so many of one digit or symbol, or of X, are in
 # pictures.
-_ROW = re.compile(r"([\dxX#*×○●•◦◯□■▪★☆✦✩✓✔→|/\\♥❤🌟⭐+%$€✕✖♪▲▼◆◇█░▒▓])(?:\s?\1){0,39}")
+_ROW = re.compile(r"(\d)(?:\s?\1){0,19}|([xX#*×○●•◦◯□■▪★☆✦✩✓✔→♥❤🌟⭐$€✕✖♪▲▼◆◇█░▒▓])(?:\s?\2){0,39}")
 # A loop in which a word or a number changes each time: so much of a text (of at least so many words) is in sequences of
 # four words that occur three times or more. Paragraphs without a loop stay below a fifth. Where only numbers change, it
 # may be a chart or a table, which is described so up to a length.

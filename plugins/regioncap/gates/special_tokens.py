@@ -88,7 +88,8 @@ def special_tokens(answer: Answer) -> Failure | None:
         if caption.region is None:
             # Around captions there may be any form.
             return None
-        maybe = next((found[0] for found in _MAYBE.finditer(caption.said) if not _ours(found[0])), None)
+        said = caption.said if "```" not in text else text
+        maybe = next((found[0] for found in _MAYBE.finditer(said) if not _ours(found[0])), None)
         return Unsure(f"has {maybe.strip()} in it") if maybe and not asked_for(maybe) else None
 
     return each_caption(has_one, outside=True)(answer)

@@ -60,7 +60,7 @@ _ENGLISH = any_of(
     rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
     rf"|\bthe rest of the {_IMAGE}\b",
     rf"^(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
-    rf"^(?:an? |the )?{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
+    rf"^(?:an? |the )?(?:[\w-]+ ){{0,4}}{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
     r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
     rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
@@ -91,11 +91,12 @@ _CHINESE = any_of(
     # 图片左侧的自行车, 照片墙, 照片上的女子: things at a place of the image, or pictures in it
     rf"^(?:总体来说|总的来说|总体而言|整体来看|整体上|整体而言|总之)?[，,]?(?:在|从)?{_THIS_ZH}(?:给定的"
     rf"|提供的)?(?:{_IMAGE_ZH}|(?<=[这该此本][张幅])图|(?<=[该此本幅张])图)"
-    r"(?!墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
+    r"(?!感|墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
     r"|(?:上|中|里|内)?的(?!主|背景|前景|整体|内容|中心|场景|氛围|色调|风格|焦点|构图|重点))",
     r"^(?:在|从)?图(?=[中里])(?:中|里)(?!的)",
     rf"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
+    rf"{_IMAGE_ZH}(?:中)?(?:的)?(?:左|右|上|下|中|前|后|正|远|近)(?:边|侧|方|部|间|央|面|景|处)?(?:是|有|为|可以看到|可见|站着|坐着|停着)",
     rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围)|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
     rf"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
     rf"^(?:整个|这是)?(?:{_IMAGE_ZH}|图|场景|画面)?(?:中|里|内)?(?:一?共|总共|共?有)?(?:有|标出|标记|包含)?(?:了)?[\d一二两三四五六七八九十几多]+个(?:标记|标注|编号|不同)?(?:的)?区域",

@@ -22,7 +22,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
 # What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a verb
 # of reading, what bears words with a colon, a name.
 _READING = re.compile(
-    r"\b(?:reads?|reading|says?|saying|asks|asking|states|stating|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
+    r"\b(?:reads?|reading|says|saying|(?:that|which|signs|letters|words|shirts) say|asks|asking|states|stating|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
     r"|named|called|slogan|phrase|lettering|inscription|(?:words?|text|message|characters|letters|headline|title|lyrics)"
     r"(?!\s(?:on|of|in|is|are|at|with|box|field|message|and|or|from|cannot)\b))\b[\s:,]*(?=\w|※)(?P<read>[^.!?。！？\n]*[!?]?)"
     r"|\b(?:an?|the|his|her|its|their|'s|with) (?:[\w-]+ ){0,3}(?:sign|poster|placard|card|banner|message|notice|note|letter"

@@ -18,6 +18,7 @@ MAX_LATIN_WORDS = 3
 MAX_LITTLE_WORDS = 2
 # A text without any little word of English is in another language from so low a likelihood on; names are not looked at.
 MIN_ENGLISH = 0.03
+MIN_ENGLISH_OF_TWO = 0.015
 SURE_WORDS = 6
 
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ\u1e00-\u1eff]+(?:['’-][A-Za-zÀ-ɏ\u1e00-\u1eff]+)*")
@@ -101,6 +102,8 @@ def _other_latin(text: str, words: list[str]) -> str | None:
     own = sum(1 for word in lower if word in _LITTLE_ENGLISH)
     foreign = {word for at, word in enumerate(lower) if word in _LITTLE_FOREIGN and (word == words[at] or at == 0)}
     accented = sum(1 for word in words if _ACCENTED.search(word))
+    if lower[0] in ("ein", "eine") and not own:
+        return "is not in English"
     if len(foreign) >= 3 and len(foreign) > own:
         return "is not in English"
     if not own and (len(foreign) >= 2 or (lower[0] in foreign and words[1][0].islower())):
@@ -113,7 +116,8 @@ def _other_latin(text: str, words: list[str]) -> str | None:
     if _SURELY_ENGLISH.isdisjoint(lower) and own * 4 < len(words):
         # Names begin with capitals, and are of any language.
         plain = [word for at, word in enumerate(words) if word[0].islower() or (at == 0 and words[1][0].islower())]
-        if len(plain) >= 2 and len(plain) * 2 > len(words) and english(" ".join(plain)) < MIN_ENGLISH:
+        least = MIN_ENGLISH if len(plain) > 2 else MIN_ENGLISH_OF_TWO
+        if len(plain) >= 2 and len(plain) * 2 > len(words) and english(" ".join(plain)) < least:
             return "is not in English" if len(plain) >= SURE_WORDS else Unsure("is not in English")
     return None
 
