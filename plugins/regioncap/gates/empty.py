@@ -43,7 +43,7 @@ _NOTHING = any_of(
     rf"(?:(?:insert|write|enter|add|put|type) )(?:{_ASKED}|text|answer)(?: here)?",
     r"(?:region|tag|description|caption|object|string|value|key)[ _]?\d*|(?:the )?region ?\d+",
     rf"(?:the |this )?(?:{_HOLLOW} )(?:contains|shows|has|depicts|is) (?:nothing|no {_HOLLOW})(?: {_FILLER})*",
-    r"to be (?:described|determined|added|filled(?: in)?|completed|defined|announced)|an?|the|lorem ipsum.*",
+    r"(?:region|object|image|area) ?\d* (?:description|caption)|to be (?:described|determined|added|filled(?: in)?|completed|defined|announced)|an?|the|lorem ipsum.*",
     flags=0,
 )
 _WHAT_ZH = r"(?:内容|描述|文字|信息|数据|说明|标题|答案|物体|目标|对象|文本|东西|图像|图片|结果|字幕|备注|人物)"
@@ -54,7 +54,7 @@ _NOTHING_ZH = any_of(
     rf"{_PLACE_ZH}?(?:的)?{_WHAT_ZH}?(?:是|为)?(?:空|空白|空的|未知|缺失|不详|不明|不可用|未定义|待定|略|待补充|待填写|无效)(?:{_WHAT_ZH})?",
     rf"{_PLACE_ZH}(?:的)?(?:中文|英文|简短|详细|具体|简要)*(?:的)?(?:描述|内容|说明|标题)?|(?:中文|简短|一段|一个)*(?:描述|说明|标题|字幕)"
     r"(?:文字|文本)?",
-    r"(?:在)?(?:此|这)(?:处|里)?(?:填写|输入|写|是)(?:描述|内容|文字)|这|一个|占位符?",
+    r"(?:描述|图像|图片|区域|文字)(?:内容|描述|说明)|(?:在)?(?:此|这)(?:处|里)?(?:填写|输入|写|是)(?:描述|内容|文字)|这|一个|占位符?",
     flags=0,
 )
 # A thing may be one of these: a letter on a keycap, a sign of one character, a button, a text.
@@ -95,8 +95,9 @@ def _says_nothing(caption: str, region: int | None) -> str | None:
         symbol = any(unicodedata.category(character)[0] == "S" and character not in "<>|`^~=+" for character in caption)
         return Unsure("is nothing but a symbol") if symbol else "is empty"
     if len(bare) == 1 and bare.isascii():
-        # "A" and "7" may be on a key; a region's own number, or a small letter, hardly is.
-        return Unsure("is a single character") if caption.strip(_AROUND).islower() or bare == str(region) else None
+        # "B" and "7" may be on a key; a region's own number, a small letter, an article hardly is.
+        doubtful = caption.strip(_AROUND).islower() or bare in ("a", str(region))
+        return Unsure("is a single character") if doubtful else None
     if _MAYBE_A_THING.fullmatch(bare) and caption.strip()[0] not in _BRACKETS:
         return Unsure("is empty, or no more than a word")
     if _NOTHING.fullmatch(bare) or (not bare.isascii() and _NOTHING_ZH.fullmatch(bare.replace(" ", ""))):

@@ -145,6 +145,7 @@ _MAYBE = any_of(
         rf"(?:{_NOT_IN_BOXES}|{_ANIMAL}) (?:is|are) (?:shown |located |seen )?(?:inside|within|in|surrounded by|enclosed (?:in|by)|framed by) (?:an?|the) "
         rf"{_LOOK}{_COLOUR} {_MARK}{_MARK_ENDS}",
         rf"(?:{_NOT_IN_BOXES}|{_ANIMAL}) with an? {_LOOK}{_COLOUR} (?:outline|bounding box|frame|rectangle|border|square)\W*$",
+        r"what (?:is|has been) (?:framed|marked|boxed|highlighted|outlined|enclosed|circled)\b",
         rf"{_COLOUR}[- ](?:framed|outlined|boxed|bordered|marked) (?:area|region|section|object|part|portion|box|person|subject)\b",
         r"(?:annotated|marked|numbered|labell?ed|bounded|delimited|designated|indicated|specified|outlined) (?:box|frame|rectangle|area|zone)\b",
         rf"(?:for emphasis|for identification|for reference|for annotation|as (?:region|number|box|object) \d)",
@@ -254,7 +255,7 @@ _DRAWN_ON = any_of(
         # pages and screens
         r"(?:map|chart|graph|diagram|figure|drawing|sketch|cartoon|comic|illustration|poster|page|book|document|contract|text|paragraph|sentence"
         r"|word|letters?|form|field|button|icon|menu|screenshot|app|interface|website|web|browser|software|spreadsheet|cell|table|slide|dialog|tooltip"
-        r"|card|ticket|logo|sticker|patch|caption|subtitle|stamp|envelope|keyboard|game|sudoku|crossword|puzzle|calendar|newspaper|magazine|flyer"
+        r"|card|ticket|logo|sticker|patch|caption|subtitle|stamp|envelope|keyboard|game|chess|board|search|result|file|row|column|sudoku|crossword|puzzle|calendar|newspaper|magazine|flyer"
         r"|brochure|banner|billboard|worksheet|whiteboard|blackboard|annotat\w+ tool|label+ing tool|detection)(?:e?s)?\b",
         # what lines are drawn with, and frames made of
         r"(?:embroider\w*|printed|painted|ink|pen|pencil|chalk|crayon|lipstick|paint|tape|rope|ribbon|fence|barrier|neon|led|tattoo|stitch\w*|lace"
@@ -274,7 +275,7 @@ _DRAWN_ON = any_of(
 # The region's own number is written as № for these, and as ⁿ where it is a word.
 # Beside a part of its mark, or as the name of a thing.
 _OWN_NUMBER = any_of(
-    r"\b(?:box(?! truck| kite| of)|frame|rectangle|square|tag|marker|outline|annotation|mark)s?,? ?"
+    r"\b(?:box(?! truck| kite| of)|frame|rectangle|square|tag|label|marker|outline|annotation|mark)s?,? ?"
     r"(?:(?:with|and|has|that has|is|was|which is|that is|containing|bearing|showing|shows|reads|saying|says) )?"
     rf"(?:{_NUMBERED} )?(?:as |with |by )?(?:the |a |an )?(?:white |black |small |corresponding |{_COLOUR} )?"
     rf"(?:number |label |tag |digit |no\.? ?|numeral |#|: ?)*(?:reading |saying |showing |of )?№",
@@ -390,6 +391,7 @@ _SURELY_ZH = re.compile(
     r"|(?:该|此|这个|所有|本)(?:标记|标注|框选|高亮|标出)(?:的)?(?:区域|部分|物体|对象|目标)|区域(?:的)?(?:编号|标签|边框|标记)|方框标记|框选(?:的)?(?:区域|部分)"
 )
 _MAYBE_ZH = re.compile(
+    r"^(?:被)?[框圈标](?:住|起来|出来|选|中|出)的(?:是|为|地方|位置)|"
     rf"(?:周围|外面|四周|外围|外侧|边缘|上面|身上)[^，。]{{0,6}}(?:{_COLOUR_ZH})(?:的)?(?:细|粗|方|矩形|长方形)?(?:框|线|边框|线条|边)"
     rf"|(?:{_COLOUR_ZH})(?:的)?(?:框|线|线条|边框|方框|矩形|圈)(?:围|环绕|包围|圈|框|标)(?:着|住|起|出|绕)"
     rf"|(?:被|用|由|以)(?:一个|一条)?(?:{_COLOUR_ZH})(?:的)?(?:框|线|线条|边框|方框|矩形|圈|标记)[^，。]{{0,3}}(?:围|环绕|包围|圈|框|标|突出)"
@@ -399,7 +401,7 @@ _MAYBE_ZH = re.compile(
 _FRAMED_THINGS_ZH = re.compile(
     r"(?:篮球|球|手提|输入|对话|文本|文字|搜索|弹|门|窗|相|像|画|镜|眼镜|黑|金属|木|钢|塑料|车|床|登录|密码|提示|选择|复选|消息|表|方格|书|竹|铁|花|菜|果|购物|网|球门|外|灯|号码|证件|照片|广告)框"
     r"|框架|框子|筐|(?:装|放|裱|镶|挂|摆|盛)(?:在|入|进)[^，。]{0,6}框|框(?:眼镜|画|里的(?:照片|画|奖状|证书))|相片|油画|奖状|证书|壁画|地图|截图|界面|图表|表格|软件|网页|屏幕|按钮|流程图|车位|停车|球场|斑马线|消防|通道|地面上|墨水|粉笔"
-    r"|口红|医生|病理|肿瘤|病灶|结节|切片|扫描|合同|文件|文档|课本|试卷"
+    r"|口红|医生|病理|肿瘤|病灶|结节|切片|扫描|合同|文件|文档|课本|试卷|棋盘|棋|施工|警戒|隔离|围栏"
 )
 _BEARS_NUMBERS_ZH = re.compile(
     r"球衣|号码布|球员|选手|运动员|队员|赛车|跑道|泳道|赛道|车厢|车次|列车|公交|巴士|大巴|卡车|货车|车牌|车门|门牌|房|楼|室|层|站|路|街|桌|座|席|柜|箱|盒|瓶|罐|桶|管|袋|包裹|快递|标本|样本|试剂|药|灭火器|消防|消火栓"

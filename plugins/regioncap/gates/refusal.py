@@ -29,6 +29,8 @@ _SPEAKER = any_of(
     # Nobody in a caption speaks of himself. "I see a dog" is left to pass.
     r"(?:^|[.!?,;:]\s+|\b(?:but|and|so|because|that|as|when|if|unfortunately|sorry)\s+)"
     r"I(?:'m|'d|'ll|'ve)?\s+(?!see\b|can see\b|could see\b|notice\b|observe\b)[a-z]",
+    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|will|won't|must|think|believe|guess|assume|suspect|don't|do not|have to|had to|need to"
+    r"|was not|wasn't)\b(?! see\b| observe\b)",
     r"\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could|had|have|see|am|know|was)\b",
     flags=0,
 )
@@ -36,7 +38,7 @@ _ENGLISH = any_of(
     at_word(
         r"(?:i|we) (?:can(?:no|')?t|can not|won't|will not|do(?:n't| not)|am not|are not|am unable|are unable"
         r"|must decline|apologi[sz]e)\b",
-        r"i'm (?:sorry|afraid|unable|not)\b",
+        r"i'm (?:sorry|afraid|unable|not)\b|(?:i am|we are|we're) (?:sorry|afraid|unable|not able)\b",
         r"(?:for|let|allow|tell|give|told|forgive|excuse) me\b",
         r"your (?:request|question|image|picture|prompt|query|message|input|understanding|patience)\b",
         r"(?:help|assist|tell|inform|show) you\b(?! \w+ (?:sign|text))",
@@ -94,7 +96,7 @@ _ENGLISH = any_of(
         r"(?:how|what) (?:can|may|else can) i\b",
     ),
     at_start(
-        r"apologies\b",
+        r"apologies\b|let(?:'s| us) (?:see|look|take|describe|examine|think|analy[sz]e)\b|no comment\b",
         r"sorry(?:[.!,:;]|\s?[—–-])",
         r"(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't|could not|failed)"
         rf"(?: to| be)? (?:accurately |clearly |reliably )?(?:{_CHECK}|process|provide|complete|assist|help|comply|fulfil"

@@ -12,7 +12,7 @@ from regioncap.regions.codes import Code
 # The names that families of models give their tokens, within < > or [ ]: sentence and turn, fill, images and what
 # stands in for them, places in the image, thought and tools.
 _NAMES = (
-    r"(?:s|pad|unk|unknown|sos|bos|eos|bot|eot|eom|eod|eop|eoa|cls|sep|mask|gmask|smask|sop|blank|null"
+    r"(?:s|pad|unk|unknown|region|regions|sos|bos|eos|bot|eot|eom|eod|eop|eoa|cls|sep|mask|gmask|smask|sop|blank|null"
     r"|image|images|img|video|audio|speech|vision|visual|pixel|pixels|patch|frame|im_start|im_end|im_patch|im_col|im_gen"
     r"|img_context|img_break|img_end|img_start|img_content|image_start|image_end|image_pad|image_soft_token|image_newline"
     r"|image_placeholder|imagehere|image_here|start_of_image|end_of_image|boi|eoi|soi|global-img|fake_token_around_image"
@@ -35,6 +35,7 @@ _SURELY = any_of(
     # <image>, </s>, <loc_12>, <row_1_col_1>, <reserved_token_3>
     rf"</?{_NAMES}(?:_tokens?|_start|_end|_pad)?{_NUMBERED}{{0,3}}\s?/?>",
     r"</?[a-z]+(?:_[a-z]+)*_(?:token|start|end|pad|placeholder|patch|id)_?\d*/?>|<(?:image|img|video)\b[^<>\n]{0,60}>",
+    r"(?:<\d{1,4}>){2}|^\s*[\[{]{1,2}\s?[\"'][\w ]+[\"']\s?:",
     # bytes of a vocabulary, and how vocabularies write a space or the inside of a word
     r"<0x[0-9a-f]{2}>|<</?sys>>|▁\w|\w▁|[ĠĊ](?=[a-z])|(?<=[a-z,.])[ĠĊ]|(?<=\w )##[a-z]{1,12}\b|^##[a-z]{1,12}\b",
     rf"\[/?(?:inst|pad|unk|cls|sep|mask|img|img_break|img_end|tool_calls|available_tools|bos|eos|gmask|sop|eop|eot|start|end"
@@ -80,7 +81,7 @@ def special_tokens(answer: Answer) -> Failure | None:
         if not _HINT.search(text):
             return None
         for found in _SURELY.finditer(text):
-            if not asked_for(found[0]):
+            if not asked_for(found[0]) and not _ours(found[0]):
                 return f"has the special token {found[0].strip()} in it"
         wrapped = _WRAPPED.fullmatch(text)
         if wrapped and not asked_for(f"<{wrapped[1]}>"):

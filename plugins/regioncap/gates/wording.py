@@ -29,6 +29,8 @@ _READING = re.compile(
     r"|headline|subtitle|screen|bubble|button|sticker|graffiti|t-shirt|shirt|e-?mail|tweet|post|plaque|board|tattoo|page"
     r"|title|menu|window|mug|cap|label|billboard|display|lines?|ticker|stamp|flyer|leaflet|cover|chat)"
     r"(?: [\w-]+){0,3}:\s*(?P<shown>[^\n]*)"
+    r"|^(?!please|here|this|as )(?:[\w'’-]+ ){1,3}(?:sign|poster|placard|message|subject|heading|headline|notification|pop-?up|dialog|alert"
+    r"|sticker|banner|notice|slogan|e-?mail|tweet|post|button|screen|title|card|bubble):\s*(?P<subject>[^\n]*)"
     r"|(?:写着|写有|写道|写了|印着|印有|印上|上书|题着|题有|刻着|刻有|名叫|名为|叫做|标语(?:是|为)?|字样(?:是|为)?|内容(?:是|为)|[牌幅报签屏条书信板]上?：)"
     r"[：:，]?(?P<zh>[^。！？\n]*)",
     re.IGNORECASE,
@@ -71,7 +73,7 @@ def unread(text: str) -> str:
     """The text with `QUOTED` for what is read from the picture without quotation marks, too."""
 
     def replaced(match: re.Match[str]) -> str:
-        read = match["read"] or match["shown"] or match["zh"] or ""
+        read = match["read"] or match["shown"] or match["subject"] or match["zh"] or ""
         return match[0].removesuffix(read) + QUOTED
 
     return _READING.sub(replaced, text) if _MAY_READ.search(text.lower()) else text

@@ -19,13 +19,13 @@ def test_what_stands_for_a_caption_and_is_none_rejects(caption: str) -> None:
 
 @pytest.mark.parametrize(
     "caption",
-    ["A", "7", "福", "An empty glass.", "Blank sheet of paper.", "A 'No entry' sign.", "没有人的长椅。", "空调"],
+    ["B", "7", "福", "An empty glass.", "Blank sheet of paper.", "A 'No entry' sign.", "没有人的长椅。", "空调"],
 )
 def test_short_captions_of_things_pass(caption: str) -> None:
     assert "empty" not in judge(caption)
 
 
-@pytest.mark.parametrize("caption", ["空", "a string"])
+@pytest.mark.parametrize("caption", ["空", "a string", "A"])
 def test_a_word_that_may_be_a_thing_does_not_reject(caption: str) -> None:
     assert judge(caption, "zh" if caption == "空" else "en").get("empty") != "reject"
 

@@ -8,9 +8,9 @@ from tests.judging import judge
 @pytest.mark.parametrize(
     "caption",
     [
-        "na na na na hey na na na na hey na na na na hey",
-        "the very very very old man, the very very very old man, the very very very old man",
-        "a a cat a a cat a a cat a a cat",
+        "red hat red hat red coat, red hat red hat red coat, red hat red hat red coat",
+        "a cup, a cup, a cup and a plate, a cup, a cup, a cup and a plate",
+        "哈哈哈哈笑哈哈哈哈笑哈哈哈哈笑",
     ],
 )
 def test_a_loop_whose_unit_repeats_itself_inside_is_found(caption: str) -> None:
