@@ -3,9 +3,10 @@
     python -m bench.gates [--json FILE] [--answers FILE] [--show N]
 
 An answers file is JSONL of {"prompt_language", "regions": n, "answer", "finish_reason", "defect"}, where `defect` is a
-gate's name, or null for a right answer. Without one, it is the planted-defect corpus of `bench.gate_corpus`, and after it
-each file in tests/data/gates: answers written by others than the gates. *Found*: the gate named by the defect fires, at
-any severity. *False alarm*: any gate fires on a right answer; it is *rejected* where one of them is sure, else *warned* of.
+gate's name, or null for a right answer. Without one, it is the planted-defect corpus of `bench.gate_corpus`, and after
+it each file in tests/data/gates: answers written by others than the gates. *Found*: the gate named by the defect fires,
+at any severity. *False alarm*: any gate fires on a right answer; it is *rejected* where one of them rejects, else
+*warned* of.
 """
 
 import argparse
@@ -202,9 +203,9 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=140)
     first = read_answers(arguments.answers) if arguments.answers else corpus(SEED, CLEAN, PER_DEFECT)
-    name = arguments.answers.name if arguments.answers else "bench/gate_corpus.py"
+    first_name = arguments.answers.name if arguments.answers else "bench/gate_corpus.py"
     figures: dict[str, Any] = {}
-    for name, samples in ((name, first), *(() if arguments.answers else by_others())):
+    for name, samples in ((first_name, first), *(() if arguments.answers else by_others())):
         tally = measure(samples)
         show_misjudged(tally, arguments.show)
         console.print(table(name, tally))

@@ -89,7 +89,7 @@ def refusal_error(completion: Completion) -> RowError:
 
 
 def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:
-    """The colours of a row's marks by region, as far as they are known: styles of installed packages may have others."""
+    """The colours of a row's marks by region; none where they are not known: an installed style may have its own."""
     own = plan.settings.mark_style in STYLES.own
     return {region.region: colour_name(region.region) for region in row.regions} if own else {}
 

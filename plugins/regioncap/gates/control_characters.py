@@ -5,10 +5,10 @@ import re
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, each_caption
 from regioncap.regions.codes import Code
 
-# Tabs and line ends are fine. Beside the control characters: soft hyphen, fillers, zero width space, word joiner and its
-# like, separators of lines and paragraphs, marks that turn the reading direction, lone surrogates, private use, the byte
-# order mark, what replaces a character or an object, noncharacters, tags. And marks that are laid over letters to strike
-# them through.
+# Tabs and line ends are fine. Beside the control characters: soft hyphen, fillers, zero width space, word joiner and
+# its like, separators of lines and paragraphs, marks that turn the reading direction, lone surrogates, private use, the
+# byte order mark, what replaces a character or an object, noncharacters, tags. And marks that are laid over letters to
+# strike them through.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u0334-\u0338\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
     "\u2028-\u202e\u2060-\u206f\u20d2\u20d3\u20d8-\u20db\u20e5-\u20e6\u20ea-\u20ef\u2800\u3164\ud800-\udfff\ue000-\uf8ff"
@@ -21,15 +21,20 @@ _FORBIDDEN = re.compile(
 )
 # UTF-8 that was read as Windows' code page or as Latin-1, and then written as UTF-8 again; what two wrong readings of
 # Chinese leave.
-_AS_CP1252 = "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
+_AS_CP1252 = (
+    "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026"
+    "\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
+)
 _MISREAD = re.compile(
-    rf"[\xc2\xc3][\x80-\xbf\u20ac\u2122\u0153\u0160\u0161\u017e\u2030\u2039\u203a]|[\xc4-\xdf][\x80-\x9f\xa1-\xa9\xac-\xb9\xbb-\xbf]"
+    r"[\xc2\xc3][\x80-\xbf\u20ac\u2122\u0153\u0160\u0161\u017e\u2030\u2039\u203a]"
+    r"|[\xc4-\xdf][\x80-\x9f\xa1-\xa9\xac-\xb9\xbb-\xbf]"
     rf"|[\xe0-\xef][{_AS_CP1252}]{{2}}|\xf0\u0178[{_AS_CP1252}]{{2}}|锟斤拷|烫烫烫|屯屯屯"
 )
 # Written out: control characters as text, or in JSON that cannot be read; other characters, entities of HTML.
 _ESCAPED = re.compile(r"\\u00(?:0[0-8bcef]|1[0-9a-f]|7f|[89][0-9a-f])|\\x(?:0[0-8bcef]|1[0-9a-f]|7f)", re.IGNORECASE)
 _WRITTEN_OUT = re.compile(
-    r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|&(?:amp|lt|gt|quot|nbsp|apos|#\d{2,5}|#x[0-9a-f]{2,5});|(?<![\w:\\])\\[nrt](?![\w\\])"
+    r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|&(?:amp|lt|gt|quot|nbsp|apos|#\d{2,5}|#x[0-9a-f]{2,5});"
+    r"|(?<![\w:\\])\\[nrt](?![\w\\])"
     r"|(?<=[a-z.,])\\n(?=[A-Za-z ])|(?:%[0-9a-f]{2}\w+){2}|[\ufffd?？]{4,}",
     re.IGNORECASE,
 )

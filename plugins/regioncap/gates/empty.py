@@ -27,7 +27,8 @@ _FILLER = (
     r"|could|it|describe|display|show|see|report|marked|specific|distinct|particular|and|or|yet|region ?\d+|given|\d+)"
 )
 _ASKED = (
-    r"(?:(?:the|an?|your|this|its|some|my) )?(?:(?:short|brief|english|chinese|detailed|region|image|object|text|concise) )*"
+    r"(?:(?:the|an?|your|this|its|some|my) )?(?:(?:short|brief|english|chinese|detailed|region|image|object|text"
+    r"|concise) )*"
     r"(?:description|caption|summary)"
 )
 _NOTHING = any_of(
@@ -36,31 +37,42 @@ _NOTHING = any_of(
     rf"(?:there (?:is|are|was|were) )?(?:no|not|nothing|none|without|never|zero)(?: {_FILLER})+",
     rf"(?:(?:the|this) )?(?:{_HOLLOW} )+(?:is |are |was |of (?:the|this) {_HOLLOW} is )?"
     rf"(?:not {_STATE}|unavailable|missing|unknown|unspecified|undefined|null|empty|blank)",
-    rf"(?:empty|unknown|undefined|null|blank|missing|placeholder) (?:string|caption|description|value|text|answer|field)",
+    r"(?:empty|unknown|undefined|null|blank|missing|placeholder) (?:string|caption|description|value|text|answer"
+    r"|field)",
     # what was asked for, instead of it
     rf"{_ASKED}(?: (?:of|for|in) (?:the |this |each |that )?(?:marked |framed )?(?:content of the )?"
-    rf"(?:region|area|object|image|box|frame|content|contents)? ?\d*)?(?: goes)?(?: here)?",
+    r"(?:region|area|object|image|box|frame|content|contents)? ?\d*)?(?: goes)?(?: here)?",
     rf"(?:(?:insert|write|enter|add|put|type) )(?:{_ASKED}|text|answer)(?: here)?",
     r"(?:region|tag|description|caption|object|string|value|key)[ _]?\d*|(?:the )?region ?\d+",
     rf"(?:the |this )?(?:{_HOLLOW} )(?:contains|shows|has|depicts|is) (?:nothing|no {_HOLLOW})(?: {_FILLER})*",
-    r"(?:region|object|image|area) ?\d* (?:description|caption)|to be (?:described|determined|added|filled(?: in)?|completed|defined|announced)|an?|the|lorem ipsum.*",
+    r"(?:region|object|image|area) ?\d* (?:description|caption)|to be (?:described|determined|added|filled(?: in)?"
+    r"|completed|defined|announced)|an?|the|lorem ipsum.*",
     flags=0,
 )
 _WHAT_ZH = r"(?:内容|描述|文字|信息|数据|说明|标题|答案|物体|目标|对象|文本|东西|图像|图片|结果|字幕|备注|人物)"
-_PLACE_ZH = r"(?:(?:此处|这里|该处)|(?:该|此|这个|本|这|所有)?(?:标记)?(?:区域|图像|图片|图|画面|框|部分|位置)\d*(?:内|中|里|上)?(?:的)?)"
+_PLACE_ZH = (
+    r"(?:(?:此处|这里|该处)|(?:该|此|这个|本|这|所有)?(?:标记)?(?:区域|图像|图片|图|画面|框|部分|位置)\d*"
+    r"(?:内|中|里|上)?(?:的)?)"
+)
 _NOTHING_ZH = any_of(
-    rf"{_PLACE_ZH}?(?:的)?{_WHAT_ZH}?(?:是|为|：|:)?(?:无|没有|暂无|并无|未有|没|未|不)(?:任何|可见|明显|具体|可|可供|相关|有效|有)*"
-    rf"(?:的)?(?:{_WHAT_ZH}|显示|提供|描述|检测到?|发现|识别|出现|可见|知|详|明|明确|适用|存在|看到)*(?:的)?{_WHAT_ZH}?(?:可描述|存在)?",
-    rf"{_PLACE_ZH}?(?:的)?{_WHAT_ZH}?(?:是|为)?(?:空|空白|空的|未知|缺失|不详|不明|不可用|未定义|待定|略|待补充|待填写|无效)(?:{_WHAT_ZH})?",
-    rf"{_PLACE_ZH}(?:的)?(?:中文|英文|简短|详细|具体|简要)*(?:的)?(?:描述|内容|说明|标题)?|(?:中文|简短|一段|一个)*(?:描述|说明|标题|字幕)"
+    rf"{_PLACE_ZH}?(?:的)?{_WHAT_ZH}?(?:是|为|：|:)?(?:无|没有|暂无|并无|未有|没|未|不)(?:任何|可见|明显|具体|可|可供"
+    r"|相关|有效|有)*"
+    rf"(?:的)?(?:{_WHAT_ZH}|显示|提供|描述|检测到?|发现|识别|出现|可见|知|详|明|明确|适用|存在"
+    rf"|看到)*(?:的)?{_WHAT_ZH}?(?:可描述|存在)?",
+    rf"{_PLACE_ZH}?(?:的)?{_WHAT_ZH}?(?:是|为)?(?:空|空白|空的|未知|缺失|不详|不明|不可用|未定义|待定|略|待补充"
+    rf"|待填写|无效)(?:{_WHAT_ZH})?",
+    rf"{_PLACE_ZH}(?:的)?(?:中文|英文|简短|详细|具体|简要)*(?:的)?(?:描述|内容|说明|标题)?|(?:中文|简短|一段"
+    r"|一个)*(?:描述|说明|标题|字幕)"
     r"(?:文字|文本)?",
-    r"(?:描述|图像|图片|区域|文字)(?:内容|描述|说明)|(?:在)?(?:此|这)(?:处|里)?(?:填写|输入|写|是)(?:描述|内容|文字)|这|一个|占位符?",
+    r"(?:描述|图像|图片|区域|文字)(?:内容|描述|说明)|(?:在)?(?:此|这)(?:处|里)?(?:填写|输入|写|是)(?:描述|内容|文字)"
+    r"|这|一个|占位符?",
     flags=0,
 )
 # A thing may be one of these: a letter on a keycap, a sign of one character, a button, a text.
 _MAYBE_A_THING = any_of(
-    r"text|string|image|picture|name|title|label|object|item|thing|something|value|element|area|blank|no|nope|空|这里?|东西",
-    rf"(?:the |this )?(?:region|area) is (?:empty|blank)",
+    r"text|string|image|picture|name|title|label|object|item|thing|something|value|element|area|blank|no|nope|空"
+    r"|这里?|东西",
+    r"(?:the |this )?(?:region|area) is (?:empty|blank)",
     flags=0,
 )
 

@@ -126,8 +126,8 @@ def about(regions: Sequence[int], what: str) -> Failure | None:
 def each_caption(check: Callable[[Caption], str | None], outside: bool = False) -> Check:
     """A check that looks at each caption by itself.
 
-    `check` returns what is wrong with a caption, in words that complete a sentence (`is in French`), an `Unsure` of such
-    words where it may be wrong, or None. With `outside` it looks at what is said beside the captions too.
+    `check` returns what is wrong with a caption, in words that complete a sentence (`is in French`), an `Unsure` of
+    such words where it may be wrong, or None. With `outside` it looks at what is said beside the captions too.
     """
 
     @wraps(check)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, each_caption, quote
 from regioncap.gates.wording import HAN, tokens
@@ -59,8 +60,9 @@ def _loop(said: Sequence[str], least: int) -> str | None:
 def _repeats(said: Sequence[str]) -> Iterator[tuple[Sequence[str], float]]:
     """Units that follow upon themselves, and how many times they are said in all.
 
-    Within a repetition of a unit of p words, each word is the one p words before. A unit may have repetitions of its own
-    in it, so every distance at which some three words come again is tried: at most `_MAX_DISTANCES`, the frequent ones.
+    Within a repetition of a unit of p words, each word is the one p words before. A unit may have repetitions of its
+    own in it, so every distance at which some three words come again is tried: at most `_MAX_DISTANCES`, the most
+    frequent.
     """
     triples = list(zip(said, said[1:], said[2:], strict=False))
     if len(set(triples)) == len(triples):
@@ -93,7 +95,7 @@ def _near_loop(said: Sequence[str]) -> str | None:
     what = f"says nearly the same over and over ({quote(gram)})"
     # Counting (1, 2, 3; 5 %, 10 %) goes on for ever, a table has values.
     numbers = [int(token) for token in said if token.isdecimal() and len(token) < 10]
-    steps = {later - earlier for earlier, later in zip(numbers, numbers[1:], strict=False)}
+    steps = {later - earlier for earlier, later in pairwise(numbers)}
     counting = len(numbers) > 3 and len(steps) == 1
     table = len(numbers) > 3 and not counting and _in_near_loops(said)[0] < NEAR_LOOP_SHARE
     if table:

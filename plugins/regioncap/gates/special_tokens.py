@@ -1,4 +1,4 @@
-"""Tokens that structure a model's input or output and never belong into text: `<|im_end|>`, `</s>`, `[INST]`, `<image>`.
+"""Tokens that structure what a model reads and writes, and never belong into text: `<|im_end|>`, `</s>`, `<image>`.
 
 What else stands in angle brackets is in pictures too: tags on a screen, `<iostream>`, `git commit -m <message>`, keys.
 """
@@ -13,17 +13,26 @@ from regioncap.regions.codes import Code
 # stands in for them, places in the image, thought and tools.
 _NAMES = (
     r"(?:s|pad|unk|unknown|region|regions|sos|bos|eos|bot|eot|eom|eod|eop|eoa|cls|sep|mask|gmask|smask|sop|blank|null"
-    r"|image|images|img|video|audio|speech|vision|visual|pixel|pixels|patch|frame|im_start|im_end|im_patch|im_col|im_gen"
-    r"|img_context|img_break|img_end|img_start|img_content|image_start|image_end|image_pad|image_soft_token|image_newline"
-    r"|image_placeholder|imagehere|image_here|start_of_image|end_of_image|boi|eoi|soi|global-img|fake_token_around_image"
-    r"|vision_start|vision_end|start_of_turn|end_of_turn|end_of_utterance|turn|system|user|assistant|human|gpt|bot|observation"
-    r"|inst|sys|think|thinking|thought|thoughts|reasoning|reflection|scratchpad|tool_call|tool_calls|tool_response|tool_results"
-    r"|available_tools|tools|function|function_call|answer|response|output|caption|description|result|final|final_answer"
-    r"|box|boxes|bbox|bboxes|ref|refs|quad|poly|polygon|point|points|loc|seg|click|det|ground|grounding|phrase|object|obj"
+    r"|image|images|img|video|audio|speech|vision|visual|pixel|pixels|patch|frame|im_start|im_end|im_patch|im_col"
+    r"|im_gen"
+    r"|img_context|img_break|img_end|img_start|img_content|image_start|image_end|image_pad|image_soft_token"
+    r"|image_newline"
+    r"|image_placeholder|imagehere|image_here|start_of_image|end_of_image|boi|eoi|soi|global-img"
+    r"|fake_token_around_image"
+    r"|vision_start|vision_end|start_of_turn|end_of_turn|end_of_utterance|turn|system|user|assistant|human|gpt|bot"
+    r"|observation"
+    r"|inst|sys|think|thinking|thought|thoughts|reasoning|reflection|scratchpad|tool_call|tool_calls|tool_response"
+    r"|tool_results"
+    r"|available_tools|tools|function|function_call|answer|response|output|caption|description|result|final"
+    r"|final_answer"
+    r"|box|boxes|bbox|bboxes|ref|refs|quad|poly|polygon|point|points|loc|seg|click|det|ground|grounding|phrase"
+    r"|object|obj"
     r"|objects|od|ocr|region_cap|cap|dense|delimiter_of_multi_objects|endofchunk|endoftext|end_of_text|begin_of_text"
     r"|startoftext|newline|nl|sep_token|slot|extra_id|unused|reserved|added_token|special|token|row|col|tile|thumbnail"
-    r"|patch_index|coord|bin|x|y|box_start|box_end|object_ref_start|object_ref_end|quad_start|quad_end|content|text_start"
-    r"|text_end|prompt|instruction|context|query|question|end|start|end_of_sentence|begin_of_sentence|endofsentence|im_sep"
+    r"|patch_index|coord|bin|x|y|box_start|box_end|object_ref_start|object_ref_end|quad_start|quad_end|content"
+    r"|text_start"
+    r"|text_end|prompt|instruction|context|query|question|end|start|end_of_sentence|begin_of_sentence|endofsentence"
+    r"|im_sep"
     r"|fim_prefix|fim_middle|fim_suffix|vis|vit|imgpad|media|image_id|slice|unicode|rating|title_start)"
 )
 _ANY = r"</?[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*\s?/?>"
@@ -38,10 +47,12 @@ _SURELY = any_of(
     r"(?:<\d{1,4}>){2}|^\s*[\[{]{1,2}\s?[\"'][\w ]+[\"']\s?:",
     # bytes of a vocabulary, and how vocabularies write a space or the inside of a word
     r"<0x[0-9a-f]{2}>|<</?sys>>|▁\w|\w▁|[ĠĊ](?=[a-z])|(?<=[a-z,.])[ĠĊ]|(?<=\w )##[a-z]{1,12}\b|^##[a-z]{1,12}\b",
-    rf"\[/?(?:inst|pad|unk|cls|sep|mask|img|img_break|img_end|tool_calls|available_tools|bos|eos|gmask|sop|eop|eot|start|end"
+    r"\[/?(?:inst|pad|unk|cls|sep|mask|img|img_break|img_end|tool_calls|available_tools|bos|eos|gmask|sop|eop|eot"
+    r"|start|end"
     r"|image|image_token|video|blank|nl|control_\d+|unused\d+|system_prompt|/?think)\]",
     # places in the image, as models that find things write them
-    r"[\"']?(?:bbox_2d|point_2d|bbox|bounding_box|box_2d|polygon)[\"']?\s?[:=]\s?[\[(]|\[\[\s?\d+(?:\.\d+)?(?:,\s?\d+(?:\.\d+)?){1,3}\s?\]",
+    r"[\"']?(?:bbox_2d|point_2d|bbox|bounding_box|box_2d|polygon)[\"']?\s?[:=]\s?[\[(]"
+    r"|\[\[\s?\d+(?:\.\d+)?(?:,\s?\d+(?:\.\d+)?){1,3}\s?\]",
     # a glitch token that Qwen2.5-VL writes
     r"addcriterion",
 )
@@ -59,7 +70,8 @@ _MAYBE = any_of(
 # Of these, those that servers know as what starts and ends a message or stands for an image.
 _INPUT = any_of(
     r"<\s?[|｜][^<>\n]{0,60}[|｜]\s?>",
-    r"</?(?:s|pad|unk|bos|eos|image|img|video|audio|im_start|im_end|img_context|start_of_turn|end_of_turn|end_of_utterance)>",
+    r"</?(?:s|pad|unk|bos|eos|image|img|video|audio|im_start|im_end|img_context|start_of_turn|end_of_turn"
+    r"|end_of_utterance)>",
     r"\[/?INST\]|<</?SYS>>",
 )
 

@@ -12,7 +12,8 @@ _FIRST = r"(?:(?:overall|generally|in general|in summary|in short|in conclusion|
 # "The picture on the wall", "the image of a lion", "the photo she is holding": a picture in the image.
 _A_THING = (
     r"(?! (?:(?:that|which) (?:is|are|was|hangs|lies|stands|he|she|they|the|a)\b|(?:he|she|they|you|someone|somebody)\b"
-    r"|held|lying|leaning|stuck|glued|attached|mounted|propped|being|from the|editing|viewer|gallery|studio|booth|op\b|id\b|card|tile|thumbnail|icon|carousel"
+    r"|held|lying|leaning|stuck|glued|attached|mounted|propped|being|from the|editing|viewer|gallery|studio|booth"
+    r"|op\b|id\b|card|tile|thumbnail|icon|carousel"
     r"|on|of|hanging|hung|frame|frames|inside|above|below|behind|next|printed|painted|pinned|taped|album"
     r"|book|gallery|to the"
     r"|at the|in (?:a|an|the|its) (?:\w+ )?(?:frame|book|magazine|mirror|newspaper|window)|displayed on"
@@ -21,13 +22,19 @@ _A_THING = (
 )
 _NOT_A_THING = (
     r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|screen|poster|shirt|mug|page|magazine|album"
-    r"|pinned|taped|rack|shelf|postcard|card|stand|easel|desk|table|fridge|refrigerator|phone|tablet|monitor|tv|television|laptop"
-    r"|website|app|newspaper|billboard|banner|sign|box|package|packet|label|cover|menu|brochure|van|truck|side of|held|hand|hands"
-    r"|holding|window|mirror|reflected|canvas|painting|painted|mural|tapestry|plate|tattoo|bag|cup|vase|stamp|calendar|puzzle|board"
+    r"|pinned|taped|rack|shelf|postcard|card|stand|easel|desk|table|fridge|refrigerator|phone|tablet|monitor|tv"
+    r"|television|laptop"
+    r"|website|app|newspaper|billboard|banner|sign|box|package|packet|label|cover|menu|brochure|van|truck|side of"
+    r"|held|hand|hands"
+    r"|holding|window|mirror|reflected|canvas|painting|painted|mural|tapestry|plate|tattoo|bag|cup|vase|stamp"
+    r"|calendar|puzzle|board"
     r"|display|slide|projector|thumbnail)\b)"
 )
 # "A wide view of the valley behind the hikers": a part of the image.
-_ELSEWHERE = r"(?!.{0,200}\b(?:behind|beyond|through|outside|reflected|reflection|in the (?:window|mirror|background|distance)|out of)\b)"
+_ELSEWHERE = (
+    r"(?!.{0,200}\b(?:behind|beyond|through|outside|reflected|reflection|in the (?:window|mirror|background|distance)"
+    r"|out of)\b)"
+)
 _PLACE = (
     r"(?:room|street|city|park|kitchen|beach|landscape|market|office|forest|square|station|airport|restaurant"
     r"|village|town"
@@ -60,29 +67,39 @@ _ENGLISH = any_of(
     rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
     rf"|\bthe rest of the {_IMAGE}\b",
     rf"^(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
-    rf"^(?:an? |the )?(?:[\w-]+ ){{0,4}}{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
+    rf"^(?:an? |the )?(?:[\w-]+ ){{0,4}}{_IMAGE} of (?:an? |the |several "
+    rf"|many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
     r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
     rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
-    rf"^(?:an? |the )?(?:wide|full|overall|long|establishing|general)(?:[- ]angle)? (?:shot|view) of\b{_NOT_A_THING}{_ELSEWHERE}",
-    rf"^(?:an? |the )?(?:panoramic|aerial|bird's[- ]eye)(?:[- ]angle)? (?:shot|view|image|photo) of (?:an? |the )?(?:[\w-]+ ){{0,2}}{_PLACE}\b"
+    r"^(?:an? |the )?(?:wide|full|overall|long|establishing|general)(?:[- ]angle)? (?:shot"
+    rf"|view) of\b{_NOT_A_THING}{_ELSEWHERE}",
+    r"^(?:an? |the )?(?:panoramic|aerial|bird's[- ]eye)(?:[- ]angle)? (?:shot|view|image|photo) of (?:an? "
+    rf"|the )?(?:[\w-]+ ){{0,2}}{_PLACE}\b"
     rf"{_NOT_A_THING}{_ELSEWHERE}",
     # how the scene is, how the image was made, what is marked in it
-    r"^(?:the )?(?:whole |entire |overall )?(?:scene|setting|atmosphere|mood|composition|ambiance|ambience) (?:is|takes|shows|was|appears"
+    r"^(?:the )?(?:whole |entire |overall )?(?:scene|setting|atmosphere|mood|composition|ambiance|ambience) (?:is"
+    r"|takes|shows|was|appears"
     r"|seems|feels|has|suggests|conveys|evokes|features|includes|consists|unfolds)\b",
-    rf"^{_FIRST}(?:this|the|it) {_ADJECTIVES}(?:{_IMAGE} )?(?:was|is|has been|seems to have been|appears to be) (?:taken|shot|captured|photographed"
+    rf"^{_FIRST}(?:this|the|it) {_ADJECTIVES}(?:{_IMAGE} )?(?:was|is|has been|seems to have been"
+    r"|appears to be) (?:taken|shot|captured|photographed"
     r"|a (?:black|colou?r|close|wide|still))\b",
-    r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed |highlighted |different )?regions\b",
-    rf"^(?:it|this|that|here) is (?:an? |the )?(?:[\w-]+ ){{0,3}}(?:view|scene|shot|panorama|landscape|cityscape|snapshot|collage|composition"
+    r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "
+    r"|highlighted |different )?regions\b",
+    r"^(?:it|this|that|here) is (?:an? |the )?(?:[\w-]+ ){0,3}(?:view|scene|shot|panorama|landscape|cityscape"
+    r"|snapshot|collage|composition"
     rf"|photography|photograph|picture|photo)\b{_NOT_A_THING}",
-    rf"^(?:an? )?(?:[\w-]+ ){{0,2}}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
+    r"^(?:an? )?(?:[\w-]+ ){0,2}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
     r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) )",
-    rf"^(?:an? |the )?(?:[\w-]+ ){{0,3}}(?:black[- ]and[- ]white|monochrome|colou?r|vintage|sepia|grayscale|greyscale) {_IMAGE}\W*$",
-    rf"\b(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?"
-    rf"|has|contains?|there)\b",
+    r"^(?:an? |the )?(?:[\w-]+ ){0,3}(?:black[- ]and[- ]white|monochrome|colou?r|vintage|sepia|grayscale"
+    rf"|greyscale) {_IMAGE}\W*$",
+    r"\b(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the"
+    rf"|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?"
+    r"|has|contains?|there)\b",
     rf"^(?:in|at) the (?:background|foreground),? (?:of (?:the|this) {_IMAGE},? )?(?:there|we|you|one) ",
     rf"^(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
-    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you|one) (?:can |could |also )*see\b",
+    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you|one) (?:can |could "
+    r"|also )*see\b",
 )
 
 _IMAGE_ZH = r"(?:图像|图片|照片|画面|相片|影像|截图)"
@@ -94,21 +111,26 @@ _CHINESE = any_of(
     r"(?!感|墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
     r"|(?:上|中|里|内)?的(?!主|背景|前景|整体|内容|中心|场景|氛围|色调|风格|焦点|构图|重点))",
     r"^(?:在|从)?图(?=[中里])(?:中|里)(?!的)",
-    rf"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
+    r"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
-    rf"{_IMAGE_ZH}(?:中)?(?:的)?(?:左|右|上|下|中|前|后|正|远|近)(?:边|侧|方|部|间|央|面|景|处)?(?:是|有|为|可以看到|可见|站着|坐着|停着)",
+    rf"{_IMAGE_ZH}(?:中)?(?:的)?(?:左|右|上|下|中|前|后|正|远|近)(?:边|侧|方|部|间|央|面|景|处)?(?:是|有|为|可以看到"
+    r"|可见|站着|坐着|停着)",
     rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围)|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
-    rf"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
-    rf"^(?:整个|这是)?(?:{_IMAGE_ZH}|图|场景|画面)?(?:中|里|内)?(?:一?共|总共|共?有)?(?:有|标出|标记|包含)?(?:了)?[\d一二两三四五六七八九十几多]+个(?:标记|标注|编号|不同)?(?:的)?区域",
-    rf"^(?:我们|可以|能)(?:可以|能够?)?(?:看到|看见|发现)|(?:拍摄|摄)(?:于|的是)|^(?:一|这是一)?(?:张|幅|个)(?:[^，。的]{{0,8}}(?:的)?)?(?:截图|截屏|全景图|全家福|合影|拼图)$",
-    r"^(?:整体|总体)?(?:氛围|气氛|构图|色调|环境)(?:是|为|显得|给人|营造|非常|十分|很)|^背景(?:是|为|中有)[^，。]*，前景",
+    r"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
+    rf"^(?:整个|这是)?(?:{_IMAGE_ZH}|图|场景|画面)?(?:中|里|内)?(?:一?共|总共|共?有)?(?:有|标出|标记"
+    r"|包含)?(?:了)?[\d一二两三四五六七八九十几多]+个(?:标记|标注|编号|不同)?(?:的)?区域",
+    r"^(?:我们|可以|能)(?:可以|能够?)?(?:看到|看见|发现)|(?:拍摄|摄)(?:于|的是)|^(?:一|这是一)?(?:张|幅"
+    r"|个)(?:[^，。的]{0,8}(?:的)?)?(?:截图|截屏|全景图|全家福|合影|拼图)$",
+    r"^(?:整体|总体)?(?:氛围|气氛|构图|色调|环境)(?:是|为|显得|给人|营造|非常|十分|很)|^背景(?:是|为"
+    r"|中有)[^，。]*，前景",
     r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^场景(?:中|里|是|为|展|显|描|呈)|全景(?!天窗|相机)",
 )
 
 
 # Captions with none of these are done with.
 _HINTS = (
-    "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "background", "foreground",
+    "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "background",
+    "foreground",
     "we see", "one see", "see a", "taken", "拍", "区域", "看到", "看见", "氛围", "背景",
     "image", "picture", "photo", "scene", "screenshot", "snapshot", "visual", "view", "shot", "composition",
     "we can", "you can", "whole", "entire", "图", "照", "影", "画面", "相片", "场", "整", "全", "总体",

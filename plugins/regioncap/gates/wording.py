@@ -19,26 +19,34 @@ _TOKEN = re.compile(r"[a-zà-ɏ]+(?:['’-][a-zà-ɏ]+)*|\d+(?:[.,:]\d+)*|[^\W\d
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
 
 
-# What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a verb
-# of reading, what bears words with a colon, a name.
+# What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a
+# verb of reading, what bears words with a colon, a name.
 _READING = re.compile(
-    r"\b(?:reads?|reading|says|saying|(?:that|which|signs|letters|words|shirts) say|asks|asking|states|stating|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
-    r"|named|called|slogan|phrase|lettering|inscription|(?:words?|text|message|characters|letters|headline|title|lyrics)"
-    r"(?!\s(?:on|of|in|is|are|at|with|box|field|message|and|or|from|cannot)\b))\b[\s:,]*(?=\w|※)(?P<read>[^.!?。！？\n]*[!?]?)"
-    r"|\b(?:an?|the|his|her|its|their|'s|with) (?:[\w-]+ ){0,3}(?:sign|poster|placard|card|banner|message|notice|note|letter"
-    r"|headline|subtitle|screen|bubble|button|sticker|graffiti|t-shirt|shirt|e-?mail|tweet|post|plaque|board|tattoo|page"
+    r"\b(?:reads?|reading|says|saying|(?:that|which|signs|letters|words|shirts) say|asks|asking|states|stating"
+    r"|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
+    r"|named|called|slogan|phrase|lettering|inscription|(?:words?|text|message|characters|letters|headline|title"
+    r"|lyrics)"
+    r"(?!\s(?:on|of|in|is|are|at|with|box|field|message|and|or|from|cannot)\b))\b[\s:,]*(?=\w"
+    r"|※)(?P<read>[^.!?。！？\n]*[!?]?)"
+    r"|\b(?:an?|the|his|her|its|their|'s|with) (?:[\w-]+ ){0,3}(?:sign|poster|placard|card|banner|message|notice"
+    r"|note|letter"
+    r"|headline|subtitle|screen|bubble|button|sticker|graffiti|t-shirt|shirt|e-?mail|tweet|post|plaque|board|tattoo"
+    r"|page"
     r"|title|menu|window|mug|cap|label|billboard|display|lines?|ticker|stamp|flyer|leaflet|cover|chat)"
     r"(?: [\w-]+){0,3}:\s*(?P<shown>[^\n]*)"
-    r"|^(?!please|here|this|as )(?:[\w'’-]+ ){1,3}(?:sign|poster|placard|message|subject|heading|headline|notification|pop-?up|dialog|alert"
+    r"|^(?!please|here|this|as )(?:[\w'’-]+ ){1,3}(?:sign|poster|placard|message|subject|heading|headline"
+    r"|notification|pop-?up|dialog|alert"
     r"|sticker|banner|notice|slogan|e-?mail|tweet|post|button|screen|title|card|bubble):\s*(?P<subject>[^\n]*)"
-    r"|(?:写着|写有|写道|写了|印着|印有|印上|上书|题着|题有|刻着|刻有|名叫|名为|叫做|标语(?:是|为)?|字样(?:是|为)?|内容(?:是|为)|[牌幅报签屏条书信板]上?：)"
+    r"|(?:写着|写有|写道|写了|印着|印有|印上|上书|题着|题有|刻着|刻有|名叫|名为|叫做|标语(?:是|为)?|字样(?:是|为)?"
+    r"|内容(?:是|为)|[牌幅报签屏条书信板]上?：)"
     r"[：:，]?(?P<zh>[^。！？\n]*)",
     re.IGNORECASE,
 )
 
 
 _MAY_READ = re.compile(
-    r"read|sa[yi]|ask|stat|spell|titled|inscri|named|called|slogan|phrase|letter|word|text|messag|charact|headl|title|lyric|:"
+    r"read|sa[yi]|ask|stat|spell|titled|inscri|named|called|slogan|phrase|letter|word|text|messag|charact|headl"
+    r"|title|lyric|:"
     r"|[写印书题刻名叫字：]|标语|内容"
 )
 

@@ -133,8 +133,10 @@ def _not_chinese(text: str) -> str | None:
         # "STOP", "Coca-Cola" and "iPhone 15 Pro Max" are names.
         plain = [word for word in words if word.islower() and len(word) > 1]
         if len(words) > 4 or (plain and len(words) > 1):
-            little = any(word.lower() in _LITTLE_ENGLISH | _LITTLE_FOREIGN for word in words)
-            return "is not in Chinese" if little or len(plain) > 2 or len(words) > 4 else Unsure("is not in Chinese")
+            has_little = any(word.lower() in _LITTLE_ENGLISH | _LITTLE_FOREIGN for word in words)
+            return (
+                "is not in Chinese" if has_little or len(plain) > 2 or len(words) > 4 else Unsure("is not in Chinese")
+            )
         return Unsure("is not in Chinese") if plain or (words and text.rstrip().endswith(".")) else None
     if _BEGINS_ENGLISH.search(text):
         return "is not in Chinese throughout"

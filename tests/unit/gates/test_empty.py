@@ -8,11 +8,33 @@ from tests.judging import judge
 @pytest.mark.parametrize(
     "caption",
     [
-        "(none)", "（空）", "（无）", "内容为空", "没有内容", "Not visible.", "No object", "No description available.", "Not applicable", "N.A.",
-        "Nothing is visible in this region.", "no objects detected", "This region contains nothing.", "to be described", "your description here",
-        "The description of region 1.", "该区域的中文描述", "区域1的描述", "此处无内容", "没有可见的物体", "Ｎ／Ａ", "!", "_", "[]", "region_1",
+        "(none)",
+        "（空）",
+        "（无）",
+        "内容为空",
+        "没有内容",
+        "Not visible.",
+        "No object",
+        "No description available.",
+        "Not applicable",
+        "N.A.",
+        "Nothing is visible in this region.",
+        "no objects detected",
+        "This region contains nothing.",
+        "to be described",
+        "your description here",
+        "The description of region 1.",
+        "该区域的中文描述",
+        "区域1的描述",
+        "此处无内容",
+        "没有可见的物体",
+        "Ｎ／Ａ",
+        "!",
+        "_",
+        "[]",
+        "region_1",
     ],
-)  # fmt: skip
+)
 def test_what_stands_for_a_caption_and_is_none_rejects(caption: str) -> None:
     assert judge(caption, "zh" if not caption.isascii() else "en")["empty"] == "reject"
 

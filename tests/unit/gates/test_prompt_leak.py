@@ -36,11 +36,21 @@ def test_a_caption_may_say_what_the_prompt_says_of_the_images(prompt: str, capti
 @pytest.mark.parametrize(
     "caption",
     [
-        "<region1>: a red car", "<region1> is a dog", "Caption: a red car", "Answer: a red car", "Your task is to describe the region: a red car.",
-        "Describe <region1> only.", "Answer in English.", "<region1>：一辆红色的汽车", "描述：一只狗", "标签 1 即 <region1>，一辆红色的汽车。", "请用中文描述。",
-        "值为该区域的中文描述：一辆红色的汽车", "You are Qwen, created by Alibaba Cloud.",
+        "<region1>: a red car",
+        "<region1> is a dog",
+        "Caption: a red car",
+        "Answer: a red car",
+        "Your task is to describe the region: a red car.",
+        "Describe <region1> only.",
+        "Answer in English.",
+        "<region1>：一辆红色的汽车",
+        "描述：一只狗",
+        "标签 1 即 <region1>，一辆红色的汽车。",
+        "请用中文描述。",
+        "值为该区域的中文描述：一辆红色的汽车",
+        "You are Qwen, created by Alibaba Cloud.",
     ],
-)  # fmt: skip
+)
 def test_echoes_of_names_forms_and_tasks_reject(caption: str) -> None:
     assert judge(caption)["prompt_leak"] == "reject"
 

@@ -32,12 +32,21 @@ def test_details_that_cannot_be_seen_and_signs_pass(caption: str) -> None:
 @pytest.mark.parametrize(
     "caption",
     [
-        "Based on the image you provided, this is a red car.", "My best guess is a red car.", "Sorry — the picture didn't load.",
-        "Note: I cannot verify the person's identity. A man in a suit.", "The request could not be completed.", "I would say it is a dog.",
-        "From what I can see, it's a dog.", "As a vision model, describing people is not possible.", "It would be inappropriate to comment on this person.",
-        "This request was declined.", "我认为这是一只狗。", "请注意，这只是推测。", "根据您提供的图片，这是一只狗。",
+        "Based on the image you provided, this is a red car.",
+        "My best guess is a red car.",
+        "Sorry — the picture didn't load.",
+        "Note: I cannot verify the person's identity. A man in a suit.",
+        "The request could not be completed.",
+        "I would say it is a dog.",
+        "From what I can see, it's a dog.",
+        "As a vision model, describing people is not possible.",
+        "It would be inappropriate to comment on this person.",
+        "This request was declined.",
+        "我认为这是一只狗。",
+        "请注意，这只是推测。",
+        "根据您提供的图片，这是一只狗。",
     ],
-)  # fmt: skip
+)
 def test_somebody_who_speaks_rejects(caption: str) -> None:
     assert judge(caption)["refusal"] == "reject"
 

@@ -20,8 +20,8 @@ def test_a_loop_whose_unit_repeats_itself_inside_is_found(caption: str) -> None:
 @pytest.mark.parametrize(
     "caption",
     [
-        "Bar chart: in 2015 sales were 20, in 2016 sales were 25, in 2017 sales were 30, in 2018 sales were 28, in 2019 "
-        "sales were 35, in 2020 sales were 22, in 2021 sales were 40.",
+        "Bar chart: in 2015 sales were 20, in 2016 sales were 25, in 2017 sales were 30, in 2018 sales were 28, in "
+        "2019 sales were 35, in 2020 sales were 22, in 2021 sales were 40.",
         "折线图：2015年为20，2016年为25，2017年为30，2018年为28，2019年为35，2020年为22，2021年为40。",
         "A cheque with the account number 0000000000 blacked out.",
         "一个密码输入框，里面是●●●●●●●●●●。",

@@ -23,10 +23,20 @@ def test_what_is_on_screens_passes(caption: str) -> None:
 @pytest.mark.parametrize(
     "caption",
     [
-        "(10,20),(30,40) a red car", "a red car <box>[[10,20,30,40]]</box>", '{"bbox_2d": [10, 20, 30, 40], "label": "car"}',
-        "▁the ▁red ▁car", "Ġa Ġred Ġcar", "a red car ##s", "<p>a red car</p>", "a red car [EOS]", "a car<image_token>", "<loc0512> a car",
-        "<|begin_of_text|>a car", "a car</answer>", "一辆汽车<sos>",
+        "(10,20),(30,40) a red car",
+        "a red car <box>[[10,20,30,40]]</box>",
+        '{"bbox_2d": [10, 20, 30, 40], "label": "car"}',
+        "▁the ▁red ▁car",
+        "Ġa Ġred Ġcar",
+        "a red car ##s",
+        "<p>a red car</p>",
+        "a red car [EOS]",
+        "a car<image_token>",
+        "<loc0512> a car",
+        "<|begin_of_text|>a car",
+        "a car</answer>",
+        "一辆汽车<sos>",
     ],
-)  # fmt: skip
+)
 def test_tokens_places_and_pieces_of_vocabularies_are_found(caption: str) -> None:
     assert "special_tokens" in judge(caption)

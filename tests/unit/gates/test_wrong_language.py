@@ -9,11 +9,19 @@ from tests.judging import judge
 @pytest.mark.parametrize(
     "caption",
     [
-        "A shop called Москва.", "A Thai restaurant's sign, ร้านอาหารไทย.", "A menu in Japanese: 寿司, 天ぷら, うどん and そば, with prices.",
-        "A calligraphy scroll with the characters 天道酬勤.", "A Greek letter Ω on a resistor.", "A sign in Arabic, مطعم, above the door.",
-        "La Liga logo", "El Capitan", "A bottle of Côtes du Rhône.", "Pain au chocolat and café au lait on a tray.", "red denim jacket",
+        "A shop called Москва.",
+        "A Thai restaurant's sign, ร้านอาหารไทย.",
+        "A menu in Japanese: 寿司, 天ぷら, うどん and そば, with prices.",
+        "A calligraphy scroll with the characters 天道酬勤.",
+        "A Greek letter Ω on a resistor.",
+        "A sign in Arabic, مطعم, above the door.",
+        "La Liga logo",
+        "El Capitan",
+        "A bottle of Côtes du Rhône.",
+        "Pain au chocolat and café au lait on a tray.",
+        "red denim jacket",
     ],
-)  # fmt: skip
+)
 def test_english_with_foreign_names_and_signs_passes(caption: str) -> None:
     assert "wrong_language" not in judge(caption, "en")
 
