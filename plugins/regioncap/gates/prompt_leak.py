@@ -143,7 +143,9 @@ def prompt_leak(answer: Answer) -> Failure | None:
     phrases, beginnings = _phrases(answer.prompts), _beginnings(answer.prompts)
 
     def leaks(caption: Caption) -> str | None:
-        turn = _TURN.search(caption.said.lower()) or _LABEL.search(caption.text)
+        turn = _TURN.search(caption.said.lower())
+        # Before captions labels are the form of the answer.
+        turn = turn or (_LABEL.search(caption.text) if caption.region is not None else None)
         leaked = turn[0].strip() if turn else _shared(caption.text, phrases, beginnings)
         return f"has a part of the prompt in it: {quote(leaked)}" if leaked else None
 

@@ -44,7 +44,7 @@ _SURELY = any_of(
     # <image>, </s>, <loc_12>, <row_1_col_1>, <reserved_token_3>
     rf"</?{_NAMES}(?:_tokens?|_start|_end|_pad)?{_NUMBERED}{{0,3}}\s?/?>",
     r"</?[a-z]+(?:_[a-z]+)*_(?:token|start|end|pad|placeholder|patch|id)_?\d*/?>|<(?:image|img|video)\b[^<>\n]{0,60}>",
-    r"(?:<\d{1,4}>){2}|^\s*[\[{]{1,2}\s?[\"'][\w ]+[\"']\s?:",
+    r"(?:<\d{1,4}>){2}",
     # bytes of a vocabulary, and how vocabularies write a space or the inside of a word
     r"<0x[0-9a-f]{2}>|<</?sys>>|▁\w|\w▁|[ĠĊ](?=[a-z])|(?<=[a-z,.])[ĠĊ]|(?<=\w )##[a-z]{1,12}\b|^##[a-z]{1,12}\b",
     r"\[/?(?:inst|pad|unk|cls|sep|mask|img|img_break|img_end|tool_calls|available_tools|bos|eos|gmask|sop|eop|eot"
@@ -56,6 +56,7 @@ _SURELY = any_of(
     # a glitch token that Qwen2.5-VL writes
     r"addcriterion",
 )
+_JSON = re.compile(r"\s*[\[{]{1,2}\s?[\"'][\w ]+[\"']\s?:")
 # A caption in a tag of its own.
 _WRAPPED = re.compile(r"\W{0,3}<([a-z][\w-]*)(?:\s[^<>]{0,80})?>.*</\1>\W{0,3}", re.IGNORECASE | re.DOTALL)
 _TAGGED = re.compile(r"<region[_ -]?\d{1,4}>", re.IGNORECASE)
@@ -95,6 +96,8 @@ def special_tokens(answer: Answer) -> Failure | None:
         for found in _SURELY.finditer(text):
             if not asked_for(found[0]) and not _ours(found[0]):
                 return f"has the special token {found[0].strip()} in it"
+        if caption.region is not None and _JSON.match(text):
+            return "is a piece of JSON"
         wrapped = _WRAPPED.fullmatch(text)
         if wrapped and not asked_for(f"<{wrapped[1]}>"):
             return f"is within the tag <{wrapped[1]}>"
