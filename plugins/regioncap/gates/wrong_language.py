@@ -43,6 +43,16 @@ _LITTLE_ENGLISH = frozenset(
 )
 # Of these, those that are words of no other language, or rare ones.
 _SURELY_ENGLISH = _LITTLE_ENGLISH - {"a", "an", "is", "of", "on", "in", "at", "for", "her", "under"}
+# Words that captions in English have and those in other languages do not: with one of them no model is asked.
+_CAPTION_ENGLISH = frozenset(
+    """
+    large small big little tall short long old young white black red blue green yellow purple pink brown grey gray
+    silver striped dotted round bright shiny wooden metal plastic leather glass stone broken empty open closed woman women
+    boy girl people person child dog bird horse car truck house tree street door chair table sign box bag shirt shoes
+    standing sitting wearing holding walking lying parked hanging filled covered painted two three four five several
+    left right top bottom side front back
+    """.split()
+)
 # The little words of other languages in Latin letters, as far as they are no English words.
 _LITTLE_FOREIGN = frozenset(
     # Spanish, Portuguese, Italian, French
@@ -113,7 +123,7 @@ def _other_latin(text: str, words: list[str]) -> str | None:
     if accented >= 2 and accented > 0.3 * len(words) and own <= 1 and any(word[0].islower() for word in words[1:]):
         # "Crème brûlée" is eaten in English too.
         return "is not in English" if not own and len(words) > 3 else Unsure("is not in English throughout")
-    if _SURELY_ENGLISH.isdisjoint(lower) and own * 4 < len(words):
+    if (_SURELY_ENGLISH | _CAPTION_ENGLISH).isdisjoint(lower) and own * 4 < len(words):
         # Names begin with capitals, and are of any language.
         plain = [word for at, word in enumerate(words) if word[0].islower() or (at == 0 and words[1][0].islower())]
         least = MIN_ENGLISH if len(plain) > 2 else MIN_ENGLISH_OF_TWO

@@ -20,6 +20,8 @@ from tests.judging import judge
         "A bottle of Côtes du Rhône.",
         "Pain au chocolat and café au lait on a tray.",
         "red denim jacket",
+        "a large striped magenta diamond",
+        "wooden label",
     ],
 )
 def test_english_with_foreign_names_and_signs_passes(caption: str) -> None:
