@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from regioncap.captions.prompts import (
 )
 from regioncap.gates import OWN_GATES, Answer, Finding, run_gates
 from regioncap.marks.styles import STYLES
+from regioncap.regions.names import region_tag
 
 SEED = 1
 CLEAN = 2000
@@ -186,8 +186,17 @@ def speeds() -> Table:
 
 
 def six_captions(number: int) -> list[Sample]:
-    """Right answers about six regions."""
-    return list(islice((sample for sample in corpus(SEED, 40 * number, 0) if sample.regions == 7), number))
+    """Right answers about six regions, with captions of all lengths."""
+    samples: list[Sample] = []
+    left: dict[PromptLanguage, list[str]] = {"en": [], "zh": []}
+    for sample in corpus(SEED, 6 * number, 0):
+        captions = left[sample.prompt_language]
+        captions += as_answer(sample).parsed.captions.values()
+        while len(captions) >= 6 and len(samples) < number:
+            described = {region_tag(region): captions.pop() for region in range(1, 7)}
+            text = json.dumps(described, ensure_ascii=False)
+            samples.append(Sample(sample.prompt_language, 6, text, "stop", None))
+    return samples
 
 
 def _said(language: PromptLanguage, answer: str) -> Sample:

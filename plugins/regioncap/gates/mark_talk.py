@@ -25,11 +25,12 @@ _HINT = any_of(
     at_word(
         r"b(?:ox|order|ound|box)|fram|rect|squ|outlin|tag|label|mark|num|digit|annot|highl|drawn|region|circle"
         r"|lines?\b|surround"
-        r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select",
+        r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select|(?:object|item|subject|thing|one) \d",
     ),
-    r"#|\b(?:object|item|subject|thing|one) \d|^\W*\d+[:.)]|[(（]\d|[框线圈标号角区域矩形数字方]",
+    r"^\W*\d+[:.)]|[(（#]\W?\d",
     flags=0,
 )
+_HINT_ZH = re.compile(r"[框线圈标号角区域矩形数字方#]")
 
 # ---- English
 
@@ -534,11 +535,11 @@ _NAMED = any_of(
 def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
     """The best sign of a caption."""
     text = caption.own_words
-    if not _HINT.search(text.lower()):
+    if not _may_talk(text):
         return None
     found: _Sign | None = None
     for sentence in sentences(text):
-        if not _HINT.search(sentence.lower()):
+        if not _may_talk(sentence):
             continue
         # What a short caption says before and after is about the same thing.
         context = text if len(text) <= _SHORT else sentence
@@ -549,6 +550,10 @@ def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
         if found and found.sure:
             break
     return found
+
+
+def _may_talk(text: str) -> bool:
+    return _HINT.search(text.lower()) is not None or (not text.isascii() and _HINT_ZH.search(text) is not None)
 
 
 def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[int, str]) -> _Sign | None:

@@ -86,8 +86,15 @@ _TURN = any_of(
     at_start(
         rf"\s*(?:user|assistant|system)\s*(?:\n|you are\b|describe\b|a |an |the |你是|请|描述|[{HAN}])",
     ),
+    flags=0,
+)
+# The same with a colon, and in Chinese.
+_TURN_LABEL = any_of(
     r"(?:^|\n|[.。!！?？]\s?|\s{2})(?:###? ?)?(?:user|assistant|system|human|instruction|response|prompt|input"
     r"|question|answer|用户|助手|系统|指令|问题|回答)\s?[:：]",
+    flags=0,
+)
+_TURN_ZH = any_of(
     r"(?:用户|助手|系统提示)[:：]",
     r"系统(?:提示词?|消息)",
     r"提示词",
@@ -143,7 +150,9 @@ def prompt_leak(answer: Answer) -> Failure | None:
     phrases, beginnings = _phrases(answer.prompts), _beginnings(answer.prompts)
 
     def leaks(caption: Caption) -> str | None:
-        turn = _TURN.search(caption.said.lower())
+        said = caption.said.lower()
+        turn = _TURN.search(said) or (_TURN_ZH.search(said) if not said.isascii() else None)
+        turn = turn or (_TURN_LABEL.search(said) if ":" in said or "：" in said else None)
         # Before captions labels are the form of the answer.
         turn = turn or (_LABEL.search(caption.text) if caption.region is not None else None)
         leaked = turn[0].strip() if turn else _shared(caption.text, phrases, beginnings)

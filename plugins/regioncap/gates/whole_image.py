@@ -1,7 +1,7 @@
 """A caption describes the whole image instead of its region."""
 
 from regioncap.gates.gate import Caption, Gate, each_caption, quote
-from regioncap.gates.wording import QUOTED, any_of, sentences
+from regioncap.gates.wording import QUOTED, any_of, at_start, sentences
 from regioncap.regions.codes import Code
 
 _IMAGE = r"(?:image|picture|photo|photograph|scene|screenshot|snapshot|visual)"
@@ -56,50 +56,51 @@ _KIND = (
     r"|peaceful|bustling|natural|cityscape|landscape)"
 )
 _ENGLISH = any_of(
-    # the image is what the sentence is about
-    rf"^{_FIRST}(?:the|this|that|your) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
-    rf"^{_FIRST}(?:{_IMAGE}) (?:also |clearly |mainly )?{_SHOWS}\b",
-    rf"^{_FIRST}(?:in|within|throughout|across|from) (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
-    rf"^{_FIRST}(?:this|it|that)(?:'s| is| appears to be| seems to be| looks like) (?:an?"
-    rf"|the) (?:[\w-]+ ){{0,4}}{_IMAGE}\b(?! (?:frame|album|book))",
-    rf"^{_FIRST}the (?:main |central |primary |overall |general )*{_OF_ALL} (?:of|in) (?:the"
-    rf"|this) {_ADJECTIVES}{_IMAGE}\b",
+    at_start(
+        rf"{_FIRST}(?:the|this|that|your) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+        rf"{_FIRST}(?:{_IMAGE}) (?:also |clearly |mainly )?{_SHOWS}\b",
+        rf"{_FIRST}(?:in|within|throughout|across|from) (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+        rf"{_FIRST}(?:this|it|that)(?:'s| is| appears to be| seems to be| looks like) (?:an?"
+        rf"|the) (?:[\w-]+ ){{0,4}}{_IMAGE}\b(?! (?:frame|album|book))",
+        rf"{_FIRST}the (?:main |central |primary |overall |general )*{_OF_ALL} (?:of|in) (?:the"
+        rf"|this) {_ADJECTIVES}{_IMAGE}\b",
+        rf"(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
+        rf"(?:an? |the )?(?:[\w-]+ ){{0,4}}{_IMAGE} of (?:an? |the |several "
+        rf"|many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
+        r"(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
+        r"(?:an? |the )?(?:wide|full|overall|long|establishing|general)(?:[- ]angle)? (?:shot"
+        rf"|view) of\b{_NOT_A_THING}{_ELSEWHERE}",
+        r"(?:an? |the )?(?:panoramic|aerial|bird's[- ]eye)(?:[- ]angle)? (?:shot|view|image|photo) of (?:an? "
+        rf"|the )?(?:[\w-]+ ){{0,2}}{_PLACE}\b"
+        rf"{_NOT_A_THING}{_ELSEWHERE}",
+        r"(?:the )?(?:whole |entire |overall )?(?:scene|setting|atmosphere|mood|composition|ambiance|ambience) (?:is"
+        r"|takes|shows|was|appears"
+        r"|seems|feels|has|suggests|conveys|evokes|features|includes|consists|unfolds)\b",
+        rf"{_FIRST}(?:this|the|it) {_ADJECTIVES}(?:{_IMAGE} )?(?:was|is|has been|seems to have been"
+        r"|appears to be) (?:taken|shot|captured|photographed"
+        r"|a (?:black|colou?r|close|wide|still))\b",
+        r"(?:it|this|that|here) is (?:an? |the )?(?:[\w-]+ ){0,3}(?:view|scene|shot|panorama|landscape|cityscape"
+        r"|snapshot|collage|composition"
+        rf"|photography|photograph|picture|photo)\b{_NOT_A_THING}",
+        r"(?:an? )?(?:[\w-]+ ){0,2}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
+        r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) )",
+        r"(?:an? |the )?(?:[\w-]+ ){0,3}(?:black[- ]and[- ]white|monochrome|colou?r|vintage|sepia|grayscale"
+        rf"|greyscale) {_IMAGE}\W*$",
+        rf"(?:in|at) the (?:background|foreground),? (?:of (?:the|this) {_IMAGE},? )?(?:there|we|you|one) ",
+        rf"(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
+    ),
     rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
     rf"|\bthe rest of the {_IMAGE}\b",
-    rf"^(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
-    rf"^(?:an? |the )?(?:[\w-]+ ){{0,4}}{_IMAGE} of (?:an? |the |several "
-    rf"|many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
-    r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
     rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
-    r"^(?:an? |the )?(?:wide|full|overall|long|establishing|general)(?:[- ]angle)? (?:shot"
-    rf"|view) of\b{_NOT_A_THING}{_ELSEWHERE}",
-    r"^(?:an? |the )?(?:panoramic|aerial|bird's[- ]eye)(?:[- ]angle)? (?:shot|view|image|photo) of (?:an? "
-    rf"|the )?(?:[\w-]+ ){{0,2}}{_PLACE}\b"
-    rf"{_NOT_A_THING}{_ELSEWHERE}",
-    # how the scene is, how the image was made, what is marked in it
-    r"^(?:the )?(?:whole |entire |overall )?(?:scene|setting|atmosphere|mood|composition|ambiance|ambience) (?:is"
-    r"|takes|shows|was|appears"
-    r"|seems|feels|has|suggests|conveys|evokes|features|includes|consists|unfolds)\b",
-    rf"^{_FIRST}(?:this|the|it) {_ADJECTIVES}(?:{_IMAGE} )?(?:was|is|has been|seems to have been"
-    r"|appears to be) (?:taken|shot|captured|photographed"
-    r"|a (?:black|colou?r|close|wide|still))\b",
     r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "
     r"|highlighted |different )?regions\b",
-    r"^(?:it|this|that|here) is (?:an? |the )?(?:[\w-]+ ){0,3}(?:view|scene|shot|panorama|landscape|cityscape"
-    r"|snapshot|collage|composition"
-    rf"|photography|photograph|picture|photo)\b{_NOT_A_THING}",
-    r"^(?:an? )?(?:[\w-]+ ){0,2}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
-    r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) )",
-    r"^(?:an? |the )?(?:[\w-]+ ){0,3}(?:black[- ]and[- ]white|monochrome|colou?r|vintage|sepia|grayscale"
-    rf"|greyscale) {_IMAGE}\W*$",
     r"\b(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the"
     rf"|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?"
     r"|has|contains?|there)\b",
-    rf"^(?:in|at) the (?:background|foreground),? (?:of (?:the|this) {_IMAGE},? )?(?:there|we|you|one) ",
-    rf"^(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
     rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you|one) (?:can |could "
     r"|also )*see\b",
+    flags=0,
 )
 
 _IMAGE_ZH = r"(?:图像|图片|照片|画面|相片|影像|截图)"
@@ -144,7 +145,7 @@ def whole_image(caption: Caption) -> str | None:
         return None
     for sentence in sentences(caption.own_words):
         bare = sentence.replace("’", "'").strip(f" \t-*#{QUOTED}，,")
-        if _ENGLISH.search(bare) or (not bare.isascii() and _CHINESE.search(bare)):
+        if _ENGLISH.search(bare.lower()) or (not bare.isascii() and _CHINESE.search(bare)):
             return f"is about the whole image: {quote(bare)}"
     return None
 

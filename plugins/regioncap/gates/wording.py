@@ -45,10 +45,10 @@ _READING = re.compile(
 
 
 _MAY_READ = re.compile(
-    r"read|sa[yi]|ask|stat|spell|titled|inscri|named|called|slogan|phrase|letter|word|text|messag|charact|headl"
-    r"|title|lyric|:"
-    r"|[写印书题刻名叫字：]|标语|内容"
+    r"\b(?:read|sa[yi]|asks|asking|stat(?:es|ing)|spell|titled|entitled|inscri|named|called|slogan|phrase|lett|words?\b"
+    r"|text\b|messag|charact|headl|title|lyric)|:"
 )
+_MAY_READ_ZH = re.compile(r"[写印书题刻名叫字：]|标语|内容")
 
 
 def any_of(*patterns: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
@@ -84,7 +84,8 @@ def unread(text: str) -> str:
         read = match["read"] or match["shown"] or match["subject"] or match["zh"] or ""
         return match[0].removesuffix(read) + QUOTED
 
-    return _READING.sub(replaced, text) if _MAY_READ.search(text.lower()) else text
+    may_read = _MAY_READ.search(text.lower()) or (not text.isascii() and _MAY_READ_ZH.search(text))
+    return _READING.sub(replaced, text) if may_read else text
 
 
 def _replace(match: re.Match[str]) -> str:
