@@ -38,6 +38,7 @@ _WRITTEN_OUT = re.compile(
     r"|(?<=[a-z.,])\\n(?=[A-Za-z ])|(?:%[0-9a-f]{2}\w+){2}|[\ufffd?？]{4,}",
     re.IGNORECASE,
 )
+_MAY_BE_WRITTEN_OUT = re.compile(r"[\\&%?？]")
 # As they are, or in JSON.
 _SEPARATOR = re.compile("[\u2028\u2029\x85]|\\\\u(?:202[89]|0085)")
 
@@ -57,7 +58,8 @@ def control_characters(caption: Caption) -> str | None:
     if escaped := _ESCAPED.search(text):
         return f"has {escaped[0]} in it"
     # On a screen of code they may be seen.
-    return Unsure(f"has {written[0]} in it") if (written := _WRITTEN_OUT.search(caption.own_words)) else None
+    written = _WRITTEN_OUT.search(caption.own_words) if _MAY_BE_WRITTEN_OUT.search(text) else None
+    return Unsure(f"has {written[0]} in it") if written else None
 
 
 _each = each_caption(control_characters, outside=True)

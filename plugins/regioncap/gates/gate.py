@@ -7,7 +7,7 @@ from typing import Literal
 
 from regioncap.captions.answers import ParsedAnswer
 from regioncap.captions.prompts import PromptLanguage
-from regioncap.gates.wording import unquoted, unread
+from regioncap.gates.wording import tokens, unquoted, unread
 from regioncap.regions.names import region_tag
 
 # A reason quotes at most so much of what the model wrote.
@@ -26,6 +26,11 @@ class Caption:
     def own_words(self) -> str:
         """The text without what it quotes: words in quotation marks are in the picture, not the model's own."""
         return unquoted(self.text)
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """The words of the text in lower case, Chinese ones character by character, without punctuation."""
+        return tokens(self.text)
 
     @cached_property
     def said(self) -> str:

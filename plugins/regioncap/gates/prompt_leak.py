@@ -155,7 +155,7 @@ def prompt_leak(answer: Answer) -> Failure | None:
         turn = turn or (_TURN_LABEL.search(said) if ":" in said or "：" in said else None)
         # Before captions labels are the form of the answer.
         turn = turn or (_LABEL.search(caption.text) if caption.region is not None else None)
-        leaked = turn[0].strip() if turn else _shared(caption.text, phrases, beginnings)
+        leaked = turn[0].strip() if turn else _shared(caption, phrases, beginnings)
         return f"has a part of the prompt in it: {quote(leaked)}" if leaked else None
 
     found = each_caption(leaks)(answer)
@@ -171,8 +171,10 @@ def _instructs(phrase: str) -> bool:
     return not _INSTRUCTS.isdisjoint(words) or _INSTRUCTS_ZH.search("".join(words)) is not None
 
 
-def _shared(text: str, phrases: frozenset[str], beginnings: frozenset[tuple[str, ...]]) -> str | None:
-    for sentence in _sentences(text):
+def _shared(caption: Caption, phrases: frozenset[str], beginnings: frozenset[tuple[str, ...]]) -> str | None:
+    if beginnings.isdisjoint(_fours(caption.tokens)):
+        return None
+    for sentence in _sentences(caption.text):
         if beginnings.isdisjoint(_fours(sentence)):
             continue
         runs = (" ".join(sentence[at : at + size]) for size in _SIZES for at in range(len(sentence) - size + 1))

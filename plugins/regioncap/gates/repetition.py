@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, each_caption, quote
 from regioncap.gates.wording import HAN, tokens
@@ -17,7 +17,9 @@ _LIMITS_CHARACTERS = ((12, 2), (3, 3), (2, 4), (1, 5))
 MIN_ROUNDS_OF_SIGNS = 10
 MIN_ROUNDS_OF_QUOTED = 8
 # So many times in a row, without a space between: "hahaha...", "!!!!!!!!".
-_RUN = re.compile(r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}|([^\w\s])(?:\s\3){9,}")
+_UNSPACED = re.compile(r"\S{10,}")
+_RUN = re.compile(r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}")
+_SPACED_RUN = re.compile(r"([^\w\s])(?:\s\1){9,}")
 # A password, stars of a rating, an account number, a crossed out line: so many of one digit or symbol, or of X, are in
 # pictures.
 _ROW = re.compile(r"(\d)(?:\s?\1){0,19}|([xX#*×○●•◦◯□■▪★☆✦✩✓✔→♥❤🌟⭐$€✕✖♪▲▼◆◇█░▒▓])(?:\s?\2){0,39}")
@@ -35,10 +37,11 @@ _DIGITS = re.compile(r"\d+")
 
 def repeats_itself(caption: Caption) -> str | None:
     """A caption has a loop in it."""
-    for run in _RUN.finditer(caption.text):
+    runs = (run for unspaced in _UNSPACED.findall(caption.text) for run in _RUN.finditer(unspaced))
+    for run in chain(runs, _SPACED_RUN.finditer(caption.text)):
         if not _ROW.fullmatch(run[0]):
-            return f"repeats {quote(run[1] or run[2] or run[3])} over and over"
-    said = tokens(caption.text)
+            return f"repeats {quote(run[1] or run[0][0])} over and over"
+    said = caption.tokens
     if len(said) < min(MIN_ROUNDS_OF_QUOTED, 4):
         return None
     own = said if caption.own_words == caption.text else tokens(caption.own_words)
