@@ -55,7 +55,7 @@ def control_characters(caption: Caption) -> str | None:
             return f"has broken encoding in it: {misread[0]}"
     elif not text.isprintable() and (found := _FORBIDDEN.search(text)):
         return f"has the character U+{ord(found[0]):04X} in it"
-    if escaped := _ESCAPED.search(text):
+    if "\\" in text and (escaped := _ESCAPED.search(text)):
         return f"has {escaped[0]} in it"
     # On a screen of code they may be seen.
     written = _WRITTEN_OUT.search(caption.own_words) if _MAY_BE_WRITTEN_OUT.search(text) else None

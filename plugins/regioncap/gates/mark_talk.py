@@ -25,7 +25,8 @@ _HINT = any_of(
     at_word(
         r"b(?:ox|order|ound|box)|fram|rect|squ|outlin|tag|label|mark|num|digit|annot|highl|drawn|region|circle"
         r"|lines?\b|surround"
-        r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select|(?:object|item|subject|thing|one) \d",
+        r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select"
+        r"|(?:object|item|subject|thing|one) \d",
     ),
     r"^\W*\d+[:.)]|[(（#]\W?\d",
     flags=0,

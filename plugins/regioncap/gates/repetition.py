@@ -32,6 +32,8 @@ TABLE_TOKENS = 160
 
 _HAN = re.compile(rf"[{HAN}]")
 _MAX_EARLIER, _MAX_DISTANCES = 6, 48
+# A text that is so much in sequences that come three times has no more different ones.
+_MAX_DISTINCT = 0.9
 _DIGITS = re.compile(r"\d+")
 
 
@@ -91,7 +93,7 @@ def _repeats(said: Sequence[str]) -> Iterator[tuple[Sequence[str], float]]:
 def _near_loop(said: Sequence[str]) -> str | None:
     if len(said) < NEAR_LOOP_TOKENS:
         return None
-    shapes = [_DIGITS.sub("0", token) for token in said]
+    shapes = [_DIGITS.sub("0", token) if token[0].isdigit() else token for token in said]
     share, gram = _in_near_loops(shapes)
     if share < NEAR_LOOP_SHARE:
         return None
@@ -109,6 +111,8 @@ def _near_loop(said: Sequence[str]) -> str | None:
 def _in_near_loops(shapes: Sequence[str]) -> tuple[float, str]:
     """How much of a text is in sequences of four words that come three times or more, and the most frequent of them."""
     grams = list(zip(shapes, shapes[1:], shapes[2:], shapes[3:], strict=False))
+    if len(set(grams)) > _MAX_DISTINCT * len(grams):
+        return 0.0, ""
     counts = Counter(grams)
     covered: set[int] = set()
     for at, gram in enumerate(grams):

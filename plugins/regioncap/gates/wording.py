@@ -73,6 +73,8 @@ def at_start(*patterns: str) -> str:
 
 def unquoted(text: str) -> str:
     """The text with `QUOTED` for each quotation. Quoted numbers stay, and so does a text that is one quotation."""
+    if not _QUOTATION.search(text):
+        return text
     own = _SPACES.sub(" ", _QUOTATION.sub(_replace, text)).strip()
     return own if _WORD_CHARACTER.search(own.replace(QUOTED, "")) else text
 
