@@ -44,6 +44,9 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 
+# In JSON, a caption that begins with its region's name.
+_ECHO = re.compile(r"\"\s?:\s?\"\W{0,3}<?(?:region|区域)[ _-]?\d+>?\s?[:：]", re.IGNORECASE)
+
 # The turns of a chat, and instructions, in words that no caption has.
 _TURN = any_of(
     at_word(
@@ -162,7 +165,11 @@ def prompt_leak(answer: Answer) -> Failure | None:
     if found is None and answer.parsed.captions:
         said = {" ".join(sentence) for sentence in _sentences(answer.parsed.outside)}
         leaked = min(said & _whole(answer.prompts), default=None)
-        return Failure(f"the answer has a part of the prompt in it: {quote(leaked)}") if leaked else None
+        if leaked:
+            return Failure(f"the answer has a part of the prompt in it: {quote(leaked)}")
+        # Parsing may have taken it off: then no harm is done.
+        echo = _ECHO.search(answer.text)
+        return Failure(f"the answer says a region's name twice: {quote(echo[0])}", sure=False) if echo else None
     return found
 
 

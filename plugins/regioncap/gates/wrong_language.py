@@ -47,10 +47,10 @@ _SURELY_ENGLISH = _LITTLE_ENGLISH - {"a", "an", "is", "of", "on", "in", "at", "f
 _CAPTION_ENGLISH = frozenset(
     """
     large small big little tall short long old young white black red blue green yellow purple pink brown grey gray
-    silver striped dotted round bright shiny wooden metal plastic leather glass stone broken empty open closed woman
-    women boy girl people person child dog bird horse car truck house tree street door chair table sign box bag shirt shoes
-    standing sitting wearing holding walking lying parked hanging filled covered painted two three four five several
-    left right top bottom side front back
+    silver striped dotted round bright shiny wooden metal plastic leather glass stone broken empty open closed
+    woman women boy girl people person child dog bird horse car truck house tree street door chair table sign box
+    bag shirt shoes standing sitting wearing holding walking lying parked hanging filled covered painted two three
+    four five several left right top bottom side front back
     """.split()
 )
 # The little words of other languages in Latin letters, as far as they are no English words.

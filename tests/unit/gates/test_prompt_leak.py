@@ -2,6 +2,8 @@
 
 import pytest
 
+from regioncap.captions.answers import ParsedAnswer
+from regioncap.gates import Answer
 from tests.judging import an_answer, judge, judged
 
 
@@ -60,3 +62,9 @@ def test_an_instruction_of_the_prompt_is_a_leak_as_before() -> None:
     assert (
         judged(an_answer({1: "never the brand on its label, a red bottle"}, "en", (prompt,)))["prompt_leak"] == "reject"
     )
+
+
+def test_a_regions_name_before_its_caption_is_noted_also_where_parsing_takes_it_off() -> None:
+    text = '{"<region1>": "<region1>: a red car"}'
+    answer = Answer(text, "stop", ParsedAnswer({1: "a red car"}), [1])
+    assert judged(answer) == {"prompt_leak": "warn"}
