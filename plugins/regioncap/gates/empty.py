@@ -34,7 +34,8 @@ _ASKED = (
 _NOTHING = any_of(
     r"n ?/? ?a|nil|null|nan|none|nothing|undefined|unspecified|unavailable|missing|tbd|todo|placeholder|empty|blank"
     r"|unknown|unclear|no|nope",
-    rf"(?:there (?:is|are|was|were) )?(?:no|not|nothing|none|without|never|zero)(?: {_FILLER})+",
+    r"(?:(?:n a|none|null|nil|empty) )?(?:there (?:is|are|was|were) )?(?:no|not|nothing|none|without|never"
+    rf"|zero)(?: {_FILLER})+",
     rf"(?:(?:the|this) )?(?:{_HOLLOW} )+(?:is |are |was |of (?:the|this) {_HOLLOW} is )?"
     rf"(?:not {_STATE}|unavailable|missing|unknown|unspecified|undefined|null|empty|blank)",
     r"(?:empty|unknown|undefined|null|blank|missing|placeholder) (?:string|caption|description|value|text|answer"
@@ -64,7 +65,8 @@ _NOTHING_ZH = any_of(
     rf"{_PLACE_ZH}(?:的)?(?:中文|英文|简短|详细|具体|简要)*(?:的)?(?:描述|内容|说明|标题)?|(?:中文|简短|一段"
     r"|一个)*(?:描述|说明|标题|字幕)"
     r"(?:文字|文本)?",
-    r"(?:描述|图像|图片|区域|文字)(?:内容|描述|说明)|(?:在)?(?:此|这)(?:处|里)?(?:填写|输入|写|是)(?:描述|内容|文字)"
+    r"区域[一二三四五六七八九十\d]+|(?:描述|图像|图片|区域|文字)(?:内容|描述|说明)|(?:在)?(?:此|这)(?:处|里)?(?:填写"
+    r"|输入|写|是)(?:描述|内容|文字)"
     r"|这|一个|占位符?",
     flags=0,
 )
@@ -73,6 +75,7 @@ _MAYBE_A_THING = any_of(
     r"text|string|image|picture|name|title|label|object|item|thing|something|value|element|area|blank|no|nope|空"
     r"|这里?|东西",
     r"(?:the |this )?(?:region|area) is (?:empty|blank)",
+    r"(?:an? )?(?:unknown|unidentified|unspecified|undefined|generic) (?:object|item|thing|entity|region|element)",
     flags=0,
 )
 

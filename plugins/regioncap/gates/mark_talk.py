@@ -149,7 +149,7 @@ _MAYBE = any_of(
         r"(?:thin|thick|bold|dashed|dotted|solid|bright|rectangular"
         rf"|square) (?:{_COLOUR} )?{_MARK} (?:\w+ )?{_AROUND} (?:the|an?|it|him|her|them|this|his|its|their)\b",
         rf"{_COLOUR} {_MARK} (?:that |which )?(?:surrounds|encloses|encircles|frames|outlines|highlights|marks"
-        r"|borders) (?:the|an?|it|him|her|them|this|his|its|their)\b",
+        r"|borders|traces|follows|delimits|bounds) (?:the|an?|it|him|her|them|this|his|its|their)\b",
         r"(?:surrounded|enclosed|framed|bordered|encircled|outlined|highlighted|circled|boxed|marked|indicated"
         r"|delineated|delimited|bounded|contained|captured)"
         rf" (?:in|by|with|inside|within|using) (?:an? |the )?{_LOOK}{_COLOUR}(?: {_MARK}{_MARK_ENDS}|{_MARK_ENDS})",
@@ -168,6 +168,8 @@ _MAYBE = any_of(
         rf"{_LOOK}{_COLOUR} {_MARK}{_MARK_ENDS}",
         rf"(?:{_NOT_IN_BOXES}|{_ANIMAL}) with an? {_LOOK}{_COLOUR} (?:outline|bounding box|frame|rectangle|border"
         r"|square)\W*$",
+        rf"(?:boundar(?:y|ies)|edges?|borders?|confines|corners?|limits?) of (?:the|this) {_LOOK}(?:{_COLOUR} )?"
+        r"(?:box|frame|rectangle|bounding)\b",
         r"what (?:is|has been) (?:framed|marked|boxed|highlighted|outlined|enclosed|circled)\b",
         rf"{_COLOUR}[- ](?:framed|outlined|boxed|bordered|marked) (?:area|region|section|object|part|portion|box"
         r"|person|subject)\b",
@@ -580,7 +582,7 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
 # What things are called where nobody looks at what they are.
 _GENERIC = re.compile(
     r"\b(?:object|item|subject|thing|region|area)\b|\b(?:in|inside|within|of) (?:the )?(?:box|frame|rectangle"
-    r"|outline|bounding)\b"
+    r"|outline|bounding)\b|^\W*(?:tag|box|frame|rectangle|label|marked|tagged|labell?ed)\b"
 )
 
 

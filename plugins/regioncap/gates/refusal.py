@@ -91,6 +91,7 @@ _ENGLISH = any_of(
         r"(?:assist|help) (?:with|in) (?:that|this|your)\b",
         r"i(?:'m| am) (?:just |only |merely )?(?:an? |your )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b",
         rf"(?:nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
+        r"i (?:can )?(?:see|find|observe|detect) (?:no|nothing)\b",
         r"let me know\b",
         r"feel free to\b",
         r"hope (?:this|that|it) (?:\w+ )?helps?\b",
@@ -145,6 +146,7 @@ _UNABLE = any_of(
 # In a refusal there is not much beside these.
 _NO_CONTENT = frozenset(
     """
+    show shows showing contain contains depict depicts hold holds
     the this that these it its there here is are was be been being in of for with from to at on by and or but as an
     a any what which who because due given since too so very image picture photo region area content contents
     object objects person people individual identity subject thing item detail details description information
@@ -160,8 +162,8 @@ _NO_CONTENT = frozenset(
 _ENGLISH_WORD = re.compile(rf"[a-z]+|{QUOTED}+")
 
 _OPENS_ZH = r"(?:^|[，。！？；、,.!?;]\s?|但|而|因为|所以|如果|请|让|对|为|帮|给|抱歉|对不起)"
-_CANNOT_ZH = r"(?:无法|不能|未能|很难|难以|没法|没有办法|没办法|不便)"
-_DO_ZH = r"(?:描述|提供|识别|确定|判断|回答|处理|查看|协助|完成|给出|满足|访问|分析|加载|显示)"
+_CANNOT_ZH = r"(?:无法|不能|未能|很难|难以|没法|没有办法|没办法|不便|不方便|不宜)"
+_DO_ZH = r"(?:描述|提供|识别|确定|判断|回答|处理|查看|协助|完成|给出|满足|访问|分析|加载|显示|透露|评论|公开|说明)"
 _CHINESE = any_of(
     rf"{_OPENS_ZH}(?:我|本助手)(?!国|市|校|家的)|(?<!欢迎)(?<!祝)您",
     r"(?:抱歉|对不起|不好意思|遗憾)[，,。！!的地哦啊\s]{0,2}(?:但|这|该|无法|不能|没|由于|因|目前|暂|图|请|的是|地)",

@@ -37,6 +37,10 @@ _READING = re.compile(
     r"|^(?!please|here|this|as )(?:[\w'’-]+ ){1,3}(?:sign|poster|placard|message|subject|heading|headline"
     r"|notification|pop-?up|dialog|alert"
     r"|sticker|banner|notice|slogan|e-?mail|tweet|post|button|screen|title|card|bubble):\s*(?P<subject>[^\n]*)"
+    # a capital in the middle of a sentence, after what bears words
+    r"|\b(?:sign|poster|placard|card|banner|message|notice|note|sticker|shirt|button|mug|cap|billboard|plaque|label"
+    r"|with) "
+    r"(?-i:(?=(?:I|We|You|How|What|Why|Do|Don't|Please|Sorry|Thank|Let|Can|No|Keep)\b))(?P<capital>[^.!?\n]*[!?]?)"
     r"|(?:写着|写有|写道|写了|印着|印有|印上|上书|题着|题有|刻着|刻有|名叫|名为|叫做|标语(?:是|为)?|字样(?:是|为)?"
     r"|内容(?:是|为)|[牌幅报签屏条书信板]上?：)"
     r"[：:，]?(?P<zh>[^。！？\n]*)",
@@ -46,7 +50,9 @@ _READING = re.compile(
 
 _MAY_READ = re.compile(
     r"\b(?:read|sa[yi]|asks|asking|stat(?:es|ing)|spell|titled|entitled|inscri|named|called|slogan|phrase|lett|words?\b"
-    r"|text\b|messag|charact|headl|title|lyric)|:"
+    r"|text\b|messag|charact|headl|title|lyric"
+    r"|sign|poster|placard|card|banner|noti|note|sticker|shirt|button|mug|cap|billb|plaque|label)|:|\bwith (?:i|we"
+    r"|you|how|what|why|do|please|let|can|no)\b"
 )
 _MAY_READ_ZH = re.compile(r"[写印书题刻名叫字：]|标语|内容")
 
@@ -83,7 +89,7 @@ def unread(text: str) -> str:
     """The text with `QUOTED` for what is read from the picture without quotation marks, too."""
 
     def replaced(match: re.Match[str]) -> str:
-        read = match["read"] or match["shown"] or match["subject"] or match["zh"] or ""
+        read = match["read"] or match["shown"] or match["subject"] or match["capital"] or match["zh"] or ""
         return match[0].removesuffix(read) + QUOTED
 
     may_read = _MAY_READ.search(text.lower()) or (not text.isascii() and _MAY_READ_ZH.search(text))

@@ -111,7 +111,7 @@ def _other_latin(text: str, words: list[str]) -> str | None:
     lower = [word.lower() for word in words]
     own = sum(1 for word in lower if word in _LITTLE_ENGLISH)
     foreign = {word for at, word in enumerate(lower) if word in _LITTLE_FOREIGN and (word == words[at] or at == 0)}
-    accented = sum(1 for word in words if _ACCENTED.search(word))
+    accented = 0 if text.isascii() else sum(1 for word in words if _ACCENTED.search(word))
     if lower[0] in ("ein", "eine") and not own:
         return "is not in English"
     if len(foreign) >= 3 and len(foreign) > own:
@@ -137,6 +137,8 @@ def _not_chinese(text: str) -> str | None:
     kana = len(_KANA_HANGUL.findall(text))
     if kana > max(2, han // 4) or len(_OTHER_SCRIPT.findall(text)) > han:
         return "is not in Chinese" if kana > han // 2 or not _LITTLE_CHINESE.search(text) else None
+    if kana and not han and not words:
+        return "is not in Chinese"
     if 0 < han <= 4 and _HIRAGANA.search(text):
         return Unsure("is not in Chinese")
     if not han:
