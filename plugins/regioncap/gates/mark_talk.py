@@ -513,21 +513,23 @@ def mark_talk(answer: Answer) -> Failure | None:
     }
     if not signs:
         return None
+    # Real numbers are not those of the regions, region for region, unless alike things stand in a row.
     by_number = [sign for sign in signs.values() if sign.numbered]
-    # Real numbers are not those of the regions, region for region: but lists, teams and rows of alike things are.
-    in_step = len(by_number) > 1 and not all(sign.excused for sign in by_number)
+    things = {_NUMBERS.sub("", sign.sentence.lower()) for sign in by_number}
+    in_step = len(things) > 1 and not all(sign.excused for sign in by_number)
     others = any(_NAMED.search(caption.own_words) for caption in answer.captions if caption.region not in signs)
     faults: list[tuple[int | None, str]] = []
     for region, sign in signs.items():
         what = f"is about the mark: {quote(sign.sentence.strip())}"
-        if sign.sure or (sign.numbered and in_step):
+        if sign.sure or (sign.numbered and in_step and not sign.excused):
             faults.append((region, what))
-        elif not sign.excused and not (sign.numbered and others):
+        elif in_step or (not sign.excused and not (sign.numbered and others)):
             faults.append((region, Unsure(f"may be about the mark: {quote(sign.sentence.strip())}")))
     return of_captions(faults)
 
 
 _SHORT = 200
+_NUMBERS = re.compile(r"\d+")
 # A thing that is named by a number.
 _NAMED = any_of(
     rf"\b(?:{_NUMBERED}|number|no\.|#)(?: (?:as|with|by|the|number))* ?#?\d{{1,3}}\b|(?:编号|标号|序号"

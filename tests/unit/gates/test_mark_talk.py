@@ -79,6 +79,11 @@ def test_two_regions_named_by_their_own_numbers_are_named_by_their_marks() -> No
     (finding,) = run_gates(answer)
     assert finding.sure
     assert finding.failure.regions == (1, 3)
+    gate = {1: "Gate 1 of a terminal.", 2: "A woman, labelled 2."}
+    (finding,) = run_gates(an_answer(gate))
+    assert finding.failure.regions == (2,), "the gate may have that number"
+    in_a_row = {1: "A vase, labelled 1.", 2: "A vase, labelled 2."}
+    assert judged(an_answer(in_a_row)).get("mark_talk") == "warn"
     team = {1: "Number 1 of the white team is heading the ball.", 2: "Number 2 of the white team watches."}
     assert judged(an_answer(team)) == {}
 
