@@ -221,6 +221,16 @@ def _repetition(writer: _Writer) -> tuple[str, int, str]:
     return answer, len(captions), "length" if cut else "stop"
 
 
+def _too_long(writer: _Writer) -> tuple[str, int, str]:
+    captions = writer.captions(style="phrase")
+    at = writer.rng.randrange(len(captions))
+    things = list(WORDS["things"][writer.language])
+    writer.rng.shuffle(things)
+    said = " ".join(writer.sentence(thing) for _ in range(4) for thing in things)
+    captions[at] = said[: writer.rng.randint(2500, 6000)]
+    return writer.answer(list(enumerate(captions, start=1))), len(captions), "stop"
+
+
 def _with_piece(writer: _Writer, words: str) -> tuple[str, int, str]:
     captions = writer.captions()
     at = writer.rng.randrange(len(captions))
@@ -255,6 +265,7 @@ DEFECTS: dict[str, Callable[[_Writer], tuple[str, int, str]]] = {
     "empty": _empty,
     "cut_off": _cut_off,
     "repetition": _repetition,
+    "too_long": _too_long,
     "refusal": lambda writer: writer.one_spoilt("refusals"),
     "mark_talk": lambda writer: writer.one_spoilt("mark_talk"),
     "prompt_leak": lambda writer: writer.one_spoilt("leaks"),

@@ -22,6 +22,8 @@ from regioncap.ask.requests import RegionNumbers, caption_request
 from regioncap.captions.answers import parse_answer
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
+from regioncap.marks.palette import colour_name
+from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.client import Completion
@@ -65,8 +67,9 @@ def follow_attempts(
         so_far.used.append(completion)
         parsed = parse_answer(completion.text, plan.settings.answer_format, left, marked)
         language = plan.settings.prompt_language
-        answer = Answer(completion.text, completion.finish_reason, parsed, left, language, _sent(request))
-        rejecting = [finding for finding in run_gates(answer) if finding.gate.severity == "reject"]
+        sent, colours = _sent(request), mark_colours(row, plan)
+        answer = Answer(completion.text, completion.finish_reason, parsed, left, language, sent, colours)
+        rejecting = [finding for finding in run_gates(answer) if finding.severity == "reject"]
         failed = _failed_regions(rejecting)
         if failed is not None:
             good = [region for region in left if parsed.captions.get(region) and region not in failed]
@@ -75,10 +78,12 @@ def follow_attempts(
             so_far.error = None
             return so_far
         so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
-        understood = completion.finish_reason == "length" or (parsed.captions and parsed.captions.keys() <= set(left))
+        understood = completion.finish_reason in ("length", "max_tokens") or (
+            parsed.captions and parsed.captions.keys() <= set(left)
+        )
         left = tuple(region for region in regions if region not in so_far.captions)
         asked = left if understood else regions
-        token_multiplier *= 2 if completion.finish_reason == "length" else 1
+        token_multiplier *= 2 if cut_off else 1
     return so_far
 
 
@@ -89,6 +94,12 @@ def refusal_error(completion: Completion) -> RowError:
     change = remedy(str(completion.refused))
     hint = f" (to mend it, {change})" if change else ""
     return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {completion.refused}{hint}")
+
+
+def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:
+    """The colours of a row's marks by region; none where they are not known: an installed style may have its own."""
+    own = plan.settings.mark_style in STYLES.own
+    return {region.region: colour_name(region.region) for region in row.regions} if own else {}
 
 
 def _sent(request: ChatRequest) -> tuple[str, ...]:

@@ -24,15 +24,16 @@ from regioncap.gates import (
     repetition,
     same_text,
     special_tokens,
+    too_long,
     whole_image,
     wrong_language,
 )
-from regioncap.gates.gate import Answer, Caption, Check, Failure, Finding, Gate, about, each_caption, quote
+from regioncap.gates.gate import Answer, Caption, Check, Failure, Finding, Gate, Unsure, about, each_caption, quote
 from regioncap.regions.codes import Code
 
 __all__ = [
-    "GATES", "OWN_GATES", "Answer", "Caption", "Check", "Failure", "Finding", "Gate", "about", "all_gates",
-    "each_caption", "quote", "run_gates",
+    "GATES", "OWN_GATES", "Answer", "Caption", "Check", "Failure", "Finding", "Gate", "Unsure", "about",
+    "all_gates", "each_caption", "quote", "run_gates",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ OWN_GATES: tuple[Gate, ...] = (
     cut_off.GATE,
     empty.GATE,
     repetition.GATE,
+    too_long.GATE,
     control_characters.GATE,
     special_tokens.GATE,
     refusal.GATE,

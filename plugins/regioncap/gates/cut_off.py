@@ -1,14 +1,19 @@
-"""The model stopped because it ran out of room, not because it was done."""
+"""The model stopped before it was done: it ran out of room, or something stopped it."""
 
 from regioncap.gates.gate import Answer, Failure, Gate
 from regioncap.regions.codes import Code
 
+# How an answer ends that is whole: of itself, at a stop word (some servers name the token).
+_WHOLE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+
 
 def cut_off(answer: Answer) -> Failure | None:
     """`finish_reason` says so."""
-    return (
-        Failure("the answer was cut off at max_tokens; raise max_tokens") if answer.finish_reason == "length" else None
-    )
+    if answer.finish_reason in _WHOLE:
+        return None
+    if answer.finish_reason in ("length", "max_tokens"):
+        return Failure("the answer was cut off at max_tokens; raise max_tokens")
+    return Failure(f"the answer is not whole: the server ended it with finish_reason {answer.finish_reason!r}")
 
 
 GATE = Gate(Code.CUT_OFF, "reject", cut_off)

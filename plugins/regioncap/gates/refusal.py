@@ -1,9 +1,13 @@
-"""The model refuses, apologises, or chats instead of describing."""
+"""The model refuses, apologises, or chats instead of describing.
+
+That a detail cannot be read or seen is a good description: where nobody speaks and nobody is spoken to, only a caption
+that says little else is taken for a refusal.
+"""
 
 import re
 
-from regioncap.gates.gate import Caption, Gate, each_caption, quote
-from regioncap.gates.wording import any_of, at_start, at_word
+from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, each_caption, quote
+from regioncap.gates.wording import QUOTED, any_of, at_start, at_word
 from regioncap.regions.codes import Code
 
 _IMAGE = r"(?:image|picture|photo|region|area|content|contents|object|request|description|file)"
@@ -16,7 +20,7 @@ _CHECK = r"(?:determine|say|tell|describe|identify|analy[sz]e|make out|recogni[s
 # What is asked for as a whole. That a detail "cannot be read" is a part of a good description.
 _IT = (
     rf"(?:(?:the|this|that|any|your) (?:\w+ )?{_IMAGE}|the (?:individual|identity|person)|individuals|people"
-    rf"|who (?:this|the)|your"
+    r"|who (?:this|the)|your"
     rf"|what (?:is (?:in|inside|shown|here|depicted|being)|this is|it is|(?:the|this) {_IMAGE}))\b"
 )
 _POLICY = r"(?:policy|policies|guidelines|rules|terms)"
@@ -25,13 +29,17 @@ _SPEAKER = any_of(
     # Nobody in a caption speaks of himself. "I see a dog" is left to pass.
     r"(?:^|[.!?,;:]\s+|\b(?:but|and|so|because|that|as|when|if|unfortunately|sorry)\s+)"
     r"I(?:'m|'d|'ll|'ve)?\s+(?!see\b|can see\b|could see\b|notice\b|observe\b)[a-z]",
+    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|will|won't|must|think|believe|guess|assume|suspect|don't"
+    r"|do not|have to|had to|need to"
+    r"|was not|wasn't)\b(?! see\b| observe\b)",
+    r"\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could|had|have|see|am|know|was)\b",
     flags=0,
 )
 _ENGLISH = any_of(
     at_word(
         r"(?:i|we) (?:can(?:no|')?t|can not|won't|will not|do(?:n't| not)|am not|are not|am unable|are unable"
         r"|must decline|apologi[sz]e)\b",
-        r"i'm (?:sorry|afraid|unable|not)\b",
+        r"i'm (?:sorry|afraid|unable|not)\b|(?:i am|we are|we're) (?:sorry|afraid|unable|not able)\b",
         r"(?:for|let|allow|tell|give|told|forgive|excuse) me\b",
         r"your (?:request|question|image|picture|prompt|query|message|input|understanding|patience)\b",
         r"(?:help|assist|tell|inform|show) you\b(?! \w+ (?:sign|text))",
@@ -41,29 +49,49 @@ _ENGLISH = any_of(
         r"sorry,? (?:but|for|i|that|about|we|the|this|there|no)\b",
         r"as an? (?:[\w-]+ ){0,3}(?:ai|language model|assistant|chatbot|llm|vlm)\b",
         r"as (?:artificial intelligence|your assistant)\b",
+        r"as an? (?:vision|visual|multimodal|text|language|large|ai)\b[\w -]{0,20}model\b",
         rf"unfortunately,? (?:i|we|it is|it's|there is no|the {_IMAGE})\b",
-        rf"(?:impossible|not possible|not able|unable|hard|difficult) to (?:accurately |clearly )?{_CHECK} {_IT}",
         r"(?:unable|not able|not possible) to (?:assist|provide|help|process|fulfil|comply|answer|view|access"
-        r"|generate)",
-        rf"unclear what (?:is (?:in|inside|shown)|(?:the|this) {_IMAGE})",
-        rf"{_IMAGE} (?:can ?not|can't|could not|couldn't) be {_DESCRIBED}\b",
+        r"|generate)\b",
+        rf"(?:{_IMAGE}|identity|person|individual) (?:can ?not|can't|could not|couldn't|did not|didn't|failed to"
+        r"|was not|wasn't"
+        rf"|has not|hasn't|may not|should not) (?:be )?(?:{_DESCRIBED}|disclosed|verified|load\w*|open|viewed"
+        r"|accessed|disclosed"
+        r"|shown|shared|confirmed|revealed|uploaded)\b",
         r"it (?:cannot|can't|could not) be described\b",
         r"no (?:description|caption|information)\b.{0,30}\b(?:available|possible|given|provided)\b",
         r"(?:description|caption) (?:is )?(?:not |un)available",
+        r"(?:not (?:allowed|permitted|supposed|authori[sz]ed|comfortable|appropriate|ethical)|refuse[sd]?|declin\w+"
+        r"|against \w+ \w+) to (?:describe|identify|comment|assist|help|provide|discuss|speculate|name|answer"
+        r"|reveal)\b",
+        r"(?:inappropriate|unethical|irresponsible|wrong|speculative) (?:to|for me)\b",
+        r"(?:content|image|response|answer|request|description) (?:is |was |has been |had been )?(?:blocked|filtered"
+        r"|withheld"
+        r"|censored|restricted|declined|denied|rejected)\b",
+        r"based (?:solely |only |purely )?on (?:the|this|your|what|my) (?:\w+ )?(?:image|picture|photo|information"
+        r"|context"
+        r"|details|analysis|content|description|is visible|i can|can be|appearance|visual)\b",
+        r"(?:my|an? educated|a best|a rough|a wild|my best|best) guess\b|(?:in|to|from|for) my (?:opinion|view|best"
+        r"|eye|eyes"
+        r"|understanding|knowledge|perspective)\b|my (?:interpretation|description|analysis|answer|caption|response"
+        r"|understanding)\b",
+        r"as you (?:can|may|will|might|requested|asked|know|see|wish)\b|(?:image|picture|photo|region|what"
+        r"|one) you (?:asked"
+        r"|requested|provided|uploaded|shared|sent|gave|mentioned|want|need|have|are|marked|highlighted|see)\b",
+        r"you (?:asked|requested|provided|uploaded|mentioned|wanted)\b",
+        r"(?:could|can|would) you (?:please|provide|tell|share|upload|clarify|give|describe|specify|help)\b",
         r"(?:privacy|safety|legal|copyright|ethical) (?:concerns?|reasons?|restrictions?|considerations?)\b",
         rf"no (?:{_IMAGE}|visible content) (?:is |was |has been |were )?(?:provided|attached|uploaded|given"
         r"|available|supplied)\b",
-        r"(?:not enough|insufficient|more|enough) (?:information|context)\b",
-        r"without (?:more|further|additional) (?:info|context|detail)",
         r"(?:don't|do not) (?:see|have) (?:any|enough|an?|the|access)\b",
         rf"(?:content|usage|safety|privacy|community|use|ethical) {_POLICY}\b",
         rf"(?:violat\w+|against) (?:the |my |our |any )?(?:\w+ )?{_POLICY}\b",
-        r"inappropriate to\b",
         r"please (?:provide|upload|share|send|attach|try again|re-?upload|supply|specify|clarify|rephrase"
         r"|note that|feel free)\b",
         r"(?:assist|help) (?:with|in) (?:that|this|your)\b",
         r"i(?:'m| am) (?:just |only |merely )?(?:an? |your )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b",
-        rf"(?:not [a-z]+ enough|too [a-z]+|nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
+        rf"(?:nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
+        r"i (?:can )?(?:see|find|observe|detect) (?:no|nothing)\b",
         r"let me know\b",
         r"feel free to\b",
         r"hope (?:this|that|it) (?:\w+ )?helps?\b",
@@ -77,29 +105,73 @@ _ENGLISH = any_of(
         r"(?:how|what) (?:can|may|else can) i\b",
     ),
     at_start(
-        r"apologies\b",
-        r"sorry[.!,]",
-        r"(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't"
-        r"|could not|failed)\b(?! to fit)",
+        r"apologies\b|let(?:'s| us) (?:see|look|take|describe|examine|think|analy[sz]e)\b|no comment\b",
+        r"sorry(?:[.!,:;]|\s?[—–-])",
+        r"(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't|could not"
+        r"|failed)"
+        rf"(?: to| be)? (?:accurately |clearly |reliably )?(?:{_CHECK}|process|provide|complete|assist|help|comply"
+        r"|fulfil"
+        rf"|{_DESCRIBED}) (?:{_IT}|any\b|a description)",
         r"as (?:you )?requested\b",
+        r"(?:please )?note(?: that\b|:|,)|(?:disclaimer|n\.?b\.?|caveat|important|reminder)\s?[:,]",
+        r"(?:i|we) (?:apologi[sz]e|regret)\b|(?:error|exception|warning)\s?[:：] ",
+        r"(?:request|response|operation|connection|server)\b[^.]{0,30}\b(?:failed|error|timed out|timeout|declined"
+        r"|refused)\b",
         r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great question|no problem|gladly|understood"
         r"|got it|hello|hi)(?: thing| there)?\s?[,!.:;]",
-        r"(?:here(?: i|')s|here are|below is|below are|the following is) (?:the|a|an|your"
-        r"|my) (?:\w+ ){0,2}(?:description|caption|answer|response|summary|breakdown)\b",
+        r"(?:here(?: i|')s|here are|here comes|below is|below are|the following is|this is|(?:the|a) (?:following"
+        r"|below)) (?:the|a|an"
+        r"|your|my|what)? ?(?:\w+ ){0,2}(?:descriptions?|captions?|answer|response|summary|breakdown|i see"
+        r"|i can see)\b(?! of (?:an?|the)"
+        r" (?:product|recipe|menu))",
     ),
     flags=0,
 )
+# Somebody is unable: a detail cannot be seen, or nothing is said.
+_UNABLE = any_of(
+    at_word(
+        r"(?:impossible|not possible|not able|unable|hard|difficult|cannot|can't|could not|couldn't) (?:to "
+        r"|be )?(?:\w+ly )?"
+        rf"(?:{_CHECK}|{_DESCRIBED}|seen|read|made out|told)\b",
+        r"(?:not [a-z]+ enough|too [a-z]+(?: (?:and|or) [a-z]+)?|nothing) to (?:\w+ly )?(?:describe|identify"
+        r"|analy[sz]e|recogni[sz]e"
+        r"|tell|see|make out|discern|determine|say)\b",
+        r"(?:not enough|insufficient|lack of|without (?:more|further|additional)) (?:information|context|detail"
+        r"|resolution)",
+        rf"unclear what (?:is (?:in|inside|shown)|(?:the|this) {_IMAGE})|uncertain|not (?:clear|sure|certain)\b",
+        r"identity (?:is )?(?:unknown|unclear|not)",
+    ),
+    flags=0,
+)
+# In a refusal there is not much beside these.
+_NO_CONTENT = frozenset(
+    """
+    show shows showing contain contains depict depicts hold holds
+    the this that these it its there here is are was be been being in of for with from to at on by and or but as an
+    a any what which who because due given since too so very image picture photo region area content contents
+    object objects person people individual identity subject thing item detail details description information
+    context resolution quality blurry blurred dark small unclear unable impossible possible not no cannot can could
+    couldn't can't able hard difficult describe identify determine say tell see seen make out read recognise
+    recognize recognised recognized identified described determined analyze analyse analyzed analysed confirm know
+    told made clearly accurately reliably exactly specific specifically more enough insufficient lack further
+    additional without low view visible shown inside within s t re ve ll don doesn isn wasn clear good sharp bright
+    legible hidden seeing tiny far away poor bad marked only nothing anything something discern confidence
+    certainty certain sure positively uncertain
+    """.split()
+)
+_ENGLISH_WORD = re.compile(rf"[a-z]+|{QUOTED}+")
 
 _OPENS_ZH = r"(?:^|[，。！？；、,.!?;]\s?|但|而|因为|所以|如果|请|让|对|为|帮|给|抱歉|对不起)"
-_CANNOT_ZH = r"(?:无法|不能|未能|难以|没法|没有办法|没办法|不便)"
-_DO_ZH = r"(?:描述|提供|识别|确定|判断|回答|处理|查看|协助|完成|给出|满足|访问|分析|加载|显示)"
+_CANNOT_ZH = r"(?:无法|不能|未能|很难|难以|没法|没有办法|没办法|不便|不方便|不宜)"
+_DO_ZH = r"(?:描述|提供|识别|确定|判断|回答|处理|查看|协助|完成|给出|满足|访问|分析|加载|显示|透露|评论|公开|说明)"
 _CHINESE = any_of(
     rf"{_OPENS_ZH}(?:我|本助手)(?!国|市|校|家的)|(?<!欢迎)(?<!祝)您",
     r"(?:抱歉|对不起|不好意思|遗憾)[，,。！!的地哦啊\s]{0,2}(?:但|这|该|无法|不能|没|由于|因|目前|暂|图|请|的是|地)",
     r"^(?:非常|很|十分|真的|深感)?(?:抱歉|对不起|不好意思|遗憾)|(?:非常|很|十分|深感|深表)(?:抱歉|遗憾|歉意)",
     r"作为(?:一个|一名|一款|一种)?[^，。]{0,6}(?:人工智能|AI|语言模型|大模型|智能助手|AI助手|助手|模型)(?:，|我"
     r"|,|无|不)",
-    rf"^(?:目前|暂时|由于[^，。]{{0,15}}，?)?{_CANNOT_ZH}(?:准确|清楚|直接)?{_DO_ZH}",
+    rf"^(?:目前|暂时|由于[^，。]{{0,15}}，?)?{_CANNOT_ZH}(?:准确|清楚|直接)?{_DO_ZH}(?!的|[^，。]{{0,8}}的(?!内容"
+    r"|区域|图|情况|物体|信息))",
     rf"(?:区域|图像|图片|照片|内容|问题|请求)(?:的内容)?[^，。]{{0,4}}{_CANNOT_ZH}(?:被)?{_DO_ZH}",
     r"(?:出于|由于|因|基于)[^，。]{0,4}(?:隐私|安全|版权|政策|法律)|根据(?:您|你)的|无法描述|可供描述"
     r"|无法(?:协助|提供|满足|回答"
@@ -110,23 +182,60 @@ _CHINESE = any_of(
     r"违反[^，。]{0,8}(?:政策|规定|准则|规范)|(?:内容|安全|使用|隐私)(?:政策|准则|规范)|相关(?:法律|法规|规定)",
     r"希望(?:这|以上|该|上述|能|对)[^，。！]{0,14}(?:帮助|帮到|满意|有用)|随时(?:告诉|联系|问|提问|告知)",
     r"(?:如果|如|若|要是)(?:你)?(?:还)?(?:有|需要|想)[^，。]{0,10}(?:问题|需要|帮助|疑问|了解|信息|修改|细节)",
+    r"^(?:请注意|注意|需要说明|需要注意|说明|备注|声明|免责)[：:，,]?(?!牌|标|事)|仅供参考|^(?:根据|基于|依据|从"
+    r"|由)(?:您|你|所)?(?:提供|给出|上传|给定)的"
+    r"|(?:据|依)我(?:所知|判断|观察|看)|(?:我|个人)(?:觉得|认为|猜测|推测|感觉|判断|猜)|如(?:您|你)所(?:见|愿|要求"
+    r"|说)|按照?(?:您|你)的",
     r"(?:乐意|高兴|荣幸)(?:为|能|帮)|有什么(?:可以|能)帮|感谢(?:你)?(?:的)?(?:提供|分享|上传|提问|理解)",
     r"^(?:当然(?:可以)?|好的?|没问题|可以的?|明白了?|收到|你好|是的|嗯)[，,！!。:：\s]",
     r"^(?:以下|下面|这)是?[^，。：:]{0,10}(?:描述|说明|介绍|回答|答案)[：:]|好的，(?:以下|这|下面)",
 )
 
 
-# What follows is read from the picture, though not in quotation marks.
-_READ = re.compile(r"\b(?:words?|reads|reading|says|saying|slogan|lettering|phrase)\b[^.!?。]*", re.IGNORECASE)
+_UNABLE_ZH = re.compile(
+    r"^(?:(?:图|该|此|这|由于|因为|区域|光线|内容|太|过于)[^，。]{0,12}，)?(?:该|此|这|区域|图|内容|画面|里面|其中"
+    rf"|对象|物体)?[^，。]{{0,4}}(?:{_CANNOT_ZH}"
+    rf"(?:\w{{0,3}}){_DO_ZH}|看不[清到出见])(?:[^，。的]{{0,3}}(?:内容|东西|任何|什么|细节|具体|物"
+    r"|是))?[^，。的]{0,3}[。！]?$"
+)
 
 
 def refusal(caption: Caption) -> str | None:
-    """Words of refusal or of chat, in either language, outside of quotations."""
-    text = _READ.sub(" ", caption.own_words.replace("’", "'")).strip()
-    found = (
-        _SPEAKER.search(text) or _ENGLISH.search(text.lower()) or (None if text.isascii() else _CHINESE.search(text))
-    )
-    return f"is no description: {quote(text[max(0, found.start() - 10) :].strip())}" if found else None
+    """Words of refusal or of chat, in either language, outside of what is read from the picture."""
+    text = caption.said.replace("’", "'").strip()
+    lower = text.lower()
+    found = _SPEAKER.search(text) or _ENGLISH.search(lower) or (None if text.isascii() else _CHINESE.search(text))
+    if found:
+        return f"is no description: {quote(text[max(0, found.start() - 10) :].strip())}"
+    if (_UNABLE.search(lower) and _says_no_more(lower)) or (not text.isascii() and _UNABLE_ZH.search(text)):
+        return Unsure(f"may be no description: {quote(text)}")
+    return None
 
 
-GATE = Gate(Code.REFUSAL, "reject", each_caption(refusal))
+def _says_no_more(lower: str) -> bool:
+    return not [word for word in _ENGLISH_WORD.findall(lower) if word not in _NO_CONTENT]
+
+
+# Beside captions chat is fair; that the model excuses itself belongs to what it says of the regions.
+_EXCUSE = any_of(
+    at_word(
+        r"(?:i'm|i am|we are|we're) (?:sorry|afraid|unable|not able)\b",
+        r"(?:i|we) (?:can(?:no|')t|can not|won't|will not|must decline|am unable|apologi[sz]e)\b",
+        r"as an? (?:[\w-]+ ){0,3}(?:ai|language model|assistant)\b",
+    ),
+    r"抱歉|对不起|我(?:无法|不能|没有办法|没法)|作为(?:一个|一名)?[^，。]{0,6}(?:AI|人工智能|语言模型|助手)",
+)
+
+
+def of_answer(answer: Answer) -> Failure | None:
+    """Words of refusal or of chat instead of a description, or (a warning) an excuse beside the captions."""
+    found = _each(answer)
+    if found is None and answer.parsed.captions:
+        excuse = _EXCUSE.search(answer.outside.said.replace("’", "'").lower())
+        if excuse:
+            return Failure(f"the answer excuses itself beside the captions: {quote(excuse[0])}", sure=False)
+    return found
+
+
+_each = each_caption(refusal)
+GATE = Gate(Code.REFUSAL, "reject", of_answer)

@@ -4,7 +4,6 @@ import re
 from itertools import combinations
 
 from regioncap.gates.gate import Answer, Failure, Gate
-from regioncap.gates.wording import tokens
 from regioncap.regions.codes import Code
 from regioncap.regions.names import region_tag
 
@@ -40,7 +39,7 @@ _NUMBER = re.compile(r"\d")
 
 def same_text(answer: Answer) -> Failure | None:
     """The first two regions whose captions are nearly the same, with the others of that text."""
-    captions = {region: _content(text) for region, text in sorted(answer.parsed.captions.items())}
+    captions = {caption.region: _content(caption.tokens) for caption in answer.captions if caption.region is not None}
     pairs = {region: _pairs(words) for region, words in captions.items()}
     for one, other in combinations(captions, 2):
         if captions[one] and _alike(captions[one], captions[other], pairs[one], pairs[other]):
@@ -48,8 +47,7 @@ def same_text(answer: Answer) -> Failure | None:
     return None
 
 
-def _content(text: str) -> tuple[str, ...]:
-    said = tokens(text)
+def _content(said: list[str]) -> tuple[str, ...]:
     return tuple(token for token in said if token not in _EMPTY) or tuple(said)
 
 

@@ -1,7 +1,7 @@
 """A caption describes the whole image instead of its region."""
 
 from regioncap.gates.gate import Caption, Gate, each_caption, quote
-from regioncap.gates.wording import QUOTED, any_of, sentences
+from regioncap.gates.wording import QUOTED, any_of, at_start, sentences
 from regioncap.regions.codes import Code
 
 _IMAGE = r"(?:image|picture|photo|photograph|scene|screenshot|snapshot|visual)"
@@ -9,9 +9,12 @@ _ADJECTIVES = (
     r"(?:entire |whole |overall |full |given |provided |attached |complete |main |original |depicted |general )*"
 )
 _FIRST = r"(?:(?:overall|generally|in general|in summary|in short|in conclusion|as a whole),? )?"
-# "The picture on the wall", "the image of a lion": a picture in the image.
+# "The picture on the wall", "the image of a lion", "the photo she is holding": a picture in the image.
 _A_THING = (
-    r"(?! (?:on|of|hanging|hung|frame|frames|inside|above|below|behind|next|printed|painted|pinned|taped|album"
+    r"(?! (?:(?:that|which) (?:is|are|was|hangs|lies|stands|he|she|they|the|a)\b|(?:he|she|they|you|someone|somebody)\b"
+    r"|held|lying|leaning|stuck|glued|attached|mounted|propped|being|from the|editing|viewer|gallery|studio|booth"
+    r"|op\b|id\b|card|tile|thumbnail|icon|carousel"
+    r"|on|of|hanging|hung|frame|frames|inside|above|below|behind|next|printed|painted|pinned|taped|album"
     r"|book|gallery|to the"
     r"|at the|in (?:a|an|the|its) (?:\w+ )?(?:frame|book|magazine|mirror|newspaper|window)|displayed on"
     r"|shown on|depicted on"
@@ -19,7 +22,18 @@ _A_THING = (
 )
 _NOT_A_THING = (
     r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|screen|poster|shirt|mug|page|magazine|album"
-    r"|pinned|taped)\b)"
+    r"|pinned|taped|rack|shelf|postcard|card|stand|easel|desk|table|fridge|refrigerator|phone|tablet|monitor|tv"
+    r"|television|laptop"
+    r"|website|app|newspaper|billboard|banner|sign|box|package|packet|label|cover|menu|brochure|van|truck|side of"
+    r"|held|hand|hands"
+    r"|holding|window|mirror|reflected|canvas|painting|painted|mural|tapestry|plate|tattoo|bag|cup|vase|stamp"
+    r"|calendar|puzzle|board"
+    r"|display|slide|projector|thumbnail)\b)"
+)
+# "A wide view of the valley behind the hikers": a part of the image.
+_ELSEWHERE = (
+    r"(?!.{0,200}\b(?:behind|beyond|through|outside|reflected|reflection|in the (?:window|mirror|background|distance)"
+    r"|out of)\b)"
 )
 _PLACE = (
     r"(?:room|street|city|park|kitchen|beach|landscape|market|office|forest|square|station|airport|restaurant"
@@ -42,25 +56,51 @@ _KIND = (
     r"|peaceful|bustling|natural|cityscape|landscape)"
 )
 _ENGLISH = any_of(
-    # the image is what the sentence is about
-    rf"^{_FIRST}(?:the|this|that|your) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
-    rf"^{_FIRST}(?:{_IMAGE}) (?:also |clearly |mainly )?{_SHOWS}\b",
-    rf"^{_FIRST}(?:in|within|throughout|across|from) (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
-    rf"^{_FIRST}(?:this|it|that)(?:'s| is| appears to be| seems to be| looks like) (?:an?"
-    rf"|the) (?:[\w-]+ ){{0,4}}{_IMAGE}\b(?! (?:frame|album|book))",
-    rf"^{_FIRST}the (?:main |central |primary |overall |general )*{_OF_ALL} (?:of|in) (?:the"
-    rf"|this) {_ADJECTIVES}{_IMAGE}\b",
+    at_start(
+        rf"{_FIRST}(?:the|this|that|your) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+        rf"{_FIRST}(?:{_IMAGE}) (?:also |clearly |mainly )?{_SHOWS}\b",
+        rf"{_FIRST}(?:in|within|throughout|across|from) (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+        rf"{_FIRST}(?:this|it|that)(?:'s| is| appears to be| seems to be| looks like) (?:an?"
+        rf"|the) (?:[\w-]+ ){{0,4}}{_IMAGE}\b(?! (?:frame|album|book))",
+        rf"{_FIRST}the (?:main |central |primary |overall |general )*{_OF_ALL} (?:of|in) (?:the"
+        rf"|this) {_ADJECTIVES}{_IMAGE}\b",
+        rf"(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
+        rf"(?:an? |the )?(?:[\w-]+ ){{0,4}}{_IMAGE} of (?:an? |the |several "
+        rf"|many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
+        r"(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
+        r"(?:an? |the )?(?:wide|full|overall|long|establishing|general)(?:[- ]angle)? (?:shot"
+        rf"|view) of\b{_NOT_A_THING}{_ELSEWHERE}",
+        r"(?:an? |the )?(?:panoramic|aerial|bird's[- ]eye)(?:[- ]angle)? (?:shot|view|image|photo) of (?:an? "
+        rf"|the )?(?:[\w-]+ ){{0,2}}{_PLACE}\b"
+        rf"{_NOT_A_THING}{_ELSEWHERE}",
+        r"(?:the )?(?:whole |entire |overall )?(?:scene|setting|atmosphere|mood|composition|ambiance|ambience) (?:is"
+        r"|takes|shows|was|appears"
+        r"|seems|feels|has|suggests|conveys|evokes|features|includes|consists|unfolds)\b",
+        rf"{_FIRST}(?:this|the|it) {_ADJECTIVES}(?:{_IMAGE} )?(?:was|is|has been|seems to have been"
+        r"|appears to be) (?:taken|shot|captured|photographed"
+        r"|a (?:black|colou?r|close|wide|still))\b",
+        r"(?:it|this|that|here) is (?:an? |the )?(?:[\w-]+ ){0,3}(?:view|scene|shot|panorama|landscape|cityscape"
+        r"|snapshot|collage|composition"
+        rf"|photography|photograph|picture|photo)\b{_NOT_A_THING}",
+        r"(?:an? )?(?:[\w-]+ ){0,2}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
+        r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) )",
+        r"(?:an? |the )?(?:[\w-]+ ){0,3}(?:black[- ]and[- ]white|monochrome|colou?r|vintage|sepia|grayscale"
+        rf"|greyscale) {_IMAGE}\W*$",
+        rf"(?:in|at) the (?:background|foreground),? (?:of (?:the|this) {_IMAGE},? )?(?:there|we|you|one) ",
+        rf"(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
+    ),
     rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
     rf"|\bthe rest of the {_IMAGE}\b",
-    rf"^(?:an? |the )?{_IMAGE} (?:showing|depicting|capturing|that shows|which shows)\b{_NOT_A_THING}",
-    rf"^(?:an? |the )?{_IMAGE} of (?:an? |the |several |many )?(?:[\w-]+ ){{0,2}}{_PLACE}\b{_NOT_A_THING}",
-    r"^(?:it|this) (?:shows|depicts|captures) the (?:whole|entire|full)\b",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
-    r"\bview of (?:the |an? )?(?:whole|entire|full)\b|^(?:an? |the )?(?:\w+ )?overview of\b",
-    r"^(?:an? |the )?(?:wide|full|overall|long|establishing|panoramic|aerial|bird's[- ]eye"
-    r"|general)(?:[- ]angle)? (?:shot|view) of\b",
-    rf"^(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
-    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you) can see\b",
+    rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
+    r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "
+    r"|highlighted |different )?regions\b",
+    r"\b(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the"
+    rf"|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?"
+    r"|has|contains?|there)\b",
+    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you|one) (?:can |could "
+    r"|also )*see\b",
+    flags=0,
 )
 
 _IMAGE_ZH = r"(?:图像|图片|照片|画面|相片|影像|截图)"
@@ -69,19 +109,31 @@ _CHINESE = any_of(
     # 图片左侧的自行车, 照片墙, 照片上的女子: things at a place of the image, or pictures in it
     rf"^(?:总体来说|总的来说|总体而言|整体来看|整体上|整体而言|总之)?[，,]?(?:在|从)?{_THIS_ZH}(?:给定的"
     rf"|提供的)?(?:{_IMAGE_ZH}|(?<=[这该此本][张幅])图|(?<=[该此本幅张])图)"
-    r"(?!墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
+    r"(?!感|分割|编辑|墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
     r"|(?:上|中|里|内)?的(?!主|背景|前景|整体|内容|中心|场景|氛围|色调|风格|焦点|构图|重点))",
     r"^(?:在|从)?图(?=[中里])(?:中|里)(?!的)",
-    rf"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
+    r"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
+    rf"{_IMAGE_ZH}(?:中)?(?:的)?(?:左|右|上|下|中|前|后|正|远|近)(?:边|侧|方|部|间|央|面|景|处)?(?:是|有|为|可以看到"
+    r"|可见|站着|坐着|停着)",
     rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围)|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
-    rf"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
-    r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^场景(?:中|里|是|为|展|显|描|呈)|全景(?!天窗|相机)",
+    r"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
+    rf"^(?:整个|这是)?(?:{_IMAGE_ZH}|图|场景|画面)?(?:中|里|内)?(?:一?共|总共|共?有)?(?:有|标出|标记"
+    r"|包含)?(?:了)?[\d一二两三四五六七八九十几多]+个(?:标记|标注|编号|不同)?(?:的)?区域",
+    r"^(?:我们|可以|能)(?:可以|能够?)?(?:看到|看见|发现)|(?:拍摄|摄)(?:于|的是)|^(?:一|这是一)?(?:张|幅"
+    r"|个)(?:[^，。的]{0,8}(?:的)?)?(?:截图|截屏|全景图|全家福|合影|拼图)$",
+    r"^(?:整体|总体)?(?:氛围|气氛|构图|色调|环境)(?:是|为|显得|给人|营造|非常|十分|很)|^背景(?:是|为"
+    r"|中有)[^，。]*，前景",
+    r"^(?:这|该|此|整)(?:个|一)?[^，。的]{0,6}(?:场景|场面)|^(?:这|此)(?:是|为)一个[^，。]{0,12}(?:场景|画面)\W*$"
+    r"|^场景(?:中|里|是|为|展|显|描|呈)|全景(?!天窗|相机)",
 )
 
 
 # Captions with none of these are done with.
 _HINTS = (
+    "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "background",
+    "foreground",
+    "we see", "one see", "see a", "taken", "拍", "区域", "看到", "看见", "氛围", "背景",
     "image", "picture", "photo", "scene", "screenshot", "snapshot", "visual", "view", "shot", "composition",
     "we can", "you can", "whole", "entire", "图", "照", "影", "画面", "相片", "场", "整", "全", "总体",
 )  # fmt: skip
@@ -94,7 +146,7 @@ def whole_image(caption: Caption) -> str | None:
         return None
     for sentence in sentences(caption.own_words):
         bare = sentence.replace("’", "'").strip(f" \t-*#{QUOTED}，,")
-        if _ENGLISH.search(bare) or (not bare.isascii() and _CHINESE.search(bare)):
+        if _ENGLISH.search(bare.lower()) or (not bare.isascii() and _CHINESE.search(bare)):
             return f"is about the whole image: {quote(bare)}"
     return None
 

@@ -18,6 +18,9 @@ PALETTE: tuple[RGB, ...] = (
     (190, 240, 60),  # lime
 )
 
+# What each is called, in the same order.
+NAMES = ("red", "blue", "green", "yellow", "purple", "orange", "cyan", "magenta", "brown", "pink", "teal", "lime")
+
 BLACK: RGB = (0, 0, 0)
 WHITE: RGB = (255, 255, 255)
 
@@ -25,6 +28,11 @@ WHITE: RGB = (255, 255, 255)
 def colour_of(region: int) -> RGB:
     """The colour of region `region` (1-based)."""
     return PALETTE[(region - 1) % len(PALETTE)]
+
+
+def colour_name(region: int) -> str:
+    """What the colour of region `region` (1-based) is called, in English."""
+    return NAMES[(region - 1) % len(NAMES)]
 
 
 def luminance(colour: RGB) -> float:

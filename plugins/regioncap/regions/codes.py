@@ -61,9 +61,10 @@ class Code(StrEnum):
 
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused", "the VLM refused the request as malformed"
-    CUT_OFF = "cut_off", "the answer hit `max_tokens`"
-    EMPTY = "empty", "the answer, or a region's caption, is empty, a placeholder, or a single letter"
+    CUT_OFF = "cut_off", "the answer hit `max_tokens`, or was stopped before it was whole"
+    EMPTY = "empty", "the answer, or a region's caption, is empty, or a placeholder"
     REPETITION = "repetition", "a caption repeats itself over and over"
+    TOO_LONG = "too_long", "a caption is longer than a description of a region can be"
     CONTROL_CHARACTERS = "control_characters", "control characters, broken encoding, invisible characters"
     SPECIAL_TOKENS = "special_tokens", "tokens of the model's input format, as `<|im_end|>`"
     REFUSAL = "refusal", "the model refuses, apologises or chats"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from regioncap.ask.attempts import Attempts, follow_attempts
+from regioncap.ask.attempts import Attempts, follow_attempts, mark_colours
 from regioncap.ask.requests import asked_together
 from regioncap.captions.answers import ParsedAnswer, answer_lines
 from regioncap.captions.prompts import user_prompt
@@ -12,6 +12,7 @@ from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
 from regioncap.gates import Answer, run_gates
+from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import image_path
@@ -65,9 +66,15 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
     own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
     answer = texts[0] if own_text else answer_lines(captions)
     prompt = user_prompt(settings.prompt_template, len(row.regions))
-    # About the captions together, whatever answers they came from. What rejects has seen each of these answers before.
-    taken = Answer(answer, "stop", ParsedAnswer(captions), sorted(captions), settings.prompt_language, (prompt,))
-    warned = [finding.gate.code for finding in run_gates(taken) if finding.gate.severity == "warn"]
+    # About the captions together, whatever answers they came from. What rejects has seen each of these answers before;
+    # but asked about one by one, regions tell only now that each talks of its own number.
+    language, colours = settings.prompt_language, mark_colours(row, plan)
+    taken = Answer(answer, "stop", ParsedAnswer(captions), sorted(captions), language, (prompt,), colours)
+    warned = [
+        finding.gate.code
+        for finding in run_gates(taken)
+        if finding.severity == "warn" or finding.gate.code == Code.MARK_TALK
+    ]
     return Record(
         image=row.image,
         type=row.type,

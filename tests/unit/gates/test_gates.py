@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.gate_corpus import DEFECTS, corpus
-from bench.gates import as_answer, read_answers
+from bench.gate_corpus import DEFECTS, Sample, corpus
+from bench.gates import as_answer, by_others, measure, read_answers
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
 from regioncap.errors import ExtensionError
@@ -199,6 +199,25 @@ def test_answers_in_other_words_are_told_apart_too() -> None:
         or (sample.defect is not None and sample.defect not in codes)
     ]
     assert len(wrong) <= len(samples) / 200, wrong
+
+
+def test_the_bench_tells_right_answers_that_are_rejected_from_those_only_warned_of() -> None:
+    said = [
+        ("a cat", None),
+        ("A woman, labelled 1.", None),
+        ("I can't say.", None),
+        ("a dog", "mark_talk"),
+        ("?", "empty"),
+    ]
+    tally = measure(Sample("en", 1, json.dumps({"<region1>": text}), "stop", defect) for text, defect in said)
+    assert tally.figures == {
+        "min_recall": 0.0, "max_false_alarm": 2 / 3, "rejected_right": 1 / 3, "warned_right": 1 / 3,
+    }  # fmt: skip
+
+
+def test_answers_by_others_can_all_be_measured() -> None:
+    for name, samples in by_others():
+        assert measure(samples).figures["min_recall"] is not None, name
 
 
 def codes_of(findings: Sequence[Finding]) -> list[str]:

@@ -167,6 +167,42 @@ def test_ones_own_gate_that_raises_loses_no_row(place: Place, vlm: FakeVlm, exte
     assert [record["checks"] for record in records(place)] == [["gate_error"], ["gate_error"]]
 
 
+def test_what_a_gate_that_rejects_is_not_sure_of_is_in_the_checks_and_costs_no_attempt(
+    place: Place, vlm: FakeVlm
+) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda _, body: completion('{"<region1>": "A woman, labelled 1.", "<region2>": "a cat"}')
+    build(place, vlm)
+    assert (records(place)[0]["attempts"], records(place)[0]["checks"]) == (1, ["mark_talk"])
+
+
+def test_regions_asked_one_by_one_tell_together_that_their_numbers_are_those_of_marks(
+    place: Place, vlm: FakeVlm
+) -> None:
+    place.good_rows(1)
+    said = {"<region1>": "A bench, labelled 1.", "<region2>": "A cat, numbered 2."}
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        (tag,) = body["response_format"]["json_schema"]["schema"]["required"]
+        return completion(json.dumps({tag: said[tag]}))
+
+    vlm.behave = behave
+    build(place, vlm, caption_mode="per_region", model_profile="qwen2.5-vl")
+    assert records(place)[0]["checks"] == ["mark_talk"]
+
+
+def test_a_caption_of_nothing_but_its_mark_in_the_marks_colour_is_asked_about_again(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda number, body: completion(
+        '{"<region1>": "a cat", "<region2>": "a blue box with the number 2"}'
+        if number == 0
+        else '{"<region2>": "a dog"}'
+    )
+    build(place, vlm)
+    assert records(place)[0]["attempts"] == 2
+    assert [region["caption"] for region in records(place)[0]["regions"]] == ["a cat", "a dog"]
+
+
 def test_warnings_are_about_the_captions_that_are_taken(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     vlm.behave = lambda number, body: completion(
