@@ -90,9 +90,9 @@ class Verdict:
 
     `stop` says that what was declared cannot be right, `doubt` that it hardly can. `likely` are the formats that it may
     be instead, the best first: one alone is certain, none means that it is something else. `frames` are frames that the
-    boxes or the rows speak for, the best first. `alike` are formats that put boxes elsewhere and that the numbers cannot
-    tell from the declared one. `shrunk` is there where boxes in pixels never leave so large a part of their images'
-    sides.
+    boxes or the rows speak for, the best first. `alike` are formats that put boxes elsewhere and that the numbers
+    cannot tell from the declared one. `shrunk` is there where boxes in pixels never leave so large a part of their
+    images' sides.
     """
 
     declared: Reading
@@ -201,8 +201,8 @@ def told(verdict: Verdict) -> str:
     names = [f"{item.name}{' (y before x)' * item.name.startswith('yxyx')}" for item in verdict.likely]
     if not names:
         return (
-            f"{found}, and what they are cannot be told from their numbers: boxes of another layout, or boxes of images of "
-            "another size. Compare some with their images, then set the param box_format, or correct the boxes"
+            f"{found}, and what they are cannot be told from their numbers: boxes of another layout, or boxes of images "
+            "of another size. Compare some with their images, then set the param box_format, or correct the boxes"
         )
     fits = f"but {verdict.likely[0].fits:.0%} do" if declared.fits < _NEARLY_ALL else "but they reach the edges"
     if len(names) == 1:
@@ -210,8 +210,8 @@ def told(verdict: Verdict) -> str:
             f"{found}, {fits} as {names[0]}: set the param box_format to {verdict.likely[0].name}, or correct the boxes"
         )
     return (
-        f"{found}, {fits} as {' or '.join(names)}, which their numbers do not tell apart: whether y comes before x, say. "
-        "Compare some with their images, then set the param box_format"
+        f"{found}, {fits} as {' or '.join(names)}, which their numbers do not tell apart: whether y comes before x, "
+        "say. Compare some with their images, then set the param box_format"
     )
 
 
@@ -261,7 +261,7 @@ def unit_of(name: BoxFormat) -> str:
 
 
 def _scale(name: BoxFormat, size: tuple[int, int]) -> float:
-    """The logarithm of the share of an image's sides that one unit squared is: makes a likelihood one of the numbers."""
+    """The logarithm of one unit squared as a share of an image: makes a likelihood one of the numbers."""
     width, height = size
     return -math.log({"": width * height, "norm": 1.0, "percent": 1e4, "1000": 1e6}[unit_of(name)])
 
@@ -285,7 +285,7 @@ def _along(low: float, high: float) -> float:
 
 
 def _anywhere(place: float) -> float:
-    """The density of where the middle of a slip lies along a side: as much of it outside as inside, less further away."""
+    """The density of where the middle of a slip lies along a side: half of them outside, fewer further away."""
     return 0.5 / max(1.0, 2 * abs(place - 0.5)) ** 2
 
 
