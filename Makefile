@@ -129,6 +129,9 @@ bench-gates: .venv/installed ## How well the gates find bad answers: make bench-
 bench-answers: .venv/installed ## How well answers are taken apart: make bench-answers [ARGS="--json FILE --answers FILE"]
 	@$(PY) -m bench.answers $(ARGS)
 
+bench-boxes: .venv/installed ## How surely boxes in another format than declared are noticed: make bench-boxes [ARGS="--layouts FILE --json FILE"]
+	@$(PY) -m bench.boxes $(ARGS)
+
 bench-publish: .venv/installed ## How fast a build is published: make bench-publish [ARGS="--json FILE"]
 	@$(PY) -m bench.publish $(ARGS)
 

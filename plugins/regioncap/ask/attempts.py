@@ -78,9 +78,8 @@ def follow_attempts(
             so_far.error = None
             return so_far
         so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
-        understood = completion.finish_reason in ("length", "max_tokens") or (
-            parsed.captions and parsed.captions.keys() <= set(left)
-        )
+        cut_off = completion.finish_reason in ("length", "max_tokens")
+        understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
         asked = left if understood else regions
         token_multiplier *= 2 if cut_off else 1
