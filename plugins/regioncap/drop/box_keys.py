@@ -1,5 +1,6 @@
 """Where a drop's boxes are: under the declared key, or under another one that nobody reads."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 # What the sides and corners of a box are called where it is an object.
 _PARTS = {"x", "y", "w", "h", "width", "height", "left", "top", "right", "bottom", "xmin", "ymin", "xmax", "ymax"}
 _PARTS |= {"x1", "y1", "x2", "y2"}
+
+_PLAIN = re.compile(r"[\w .-]{1,50}")
 
 
 @dataclass
@@ -34,9 +37,11 @@ class BoxKeys:
         if not self.others:
             return None
         key, rows = self.others.most_common(1)[0]
+        # Whoever wrote the drop wrote the key, and this text is shown in many places.
+        named, name = (f"{key!r}", key) if _PLAIN.fullmatch(key) else ("another key", "that key")
         return (
-            f"{rows:,} of {self.rows:,} rows do not have the key {bbox_key!r}, but boxes under {key!r}, which are not "
-            f"read: set the param bbox_key to {key}, or rename the key in these rows"
+            f"{rows:,} of {self.rows:,} rows do not have the key {bbox_key!r}, but boxes under {named}, which are not "
+            f"read: set the param bbox_key to {name}, or rename the key in these rows"
         )
 
 

@@ -185,6 +185,20 @@ def weigh(evidence: Evidence) -> Verdict:
     )
 
 
+def doubts(verdict: Verdict) -> list[str]:
+    """What a person is to be warned of, though the run is not stopped."""
+    warnings = [told(verdict)] if verdict.doubt else []
+    if not verdict.doubt and verdict.frames:
+        frame = verdict.frames[0]
+        warnings.append(f"perhaps {_frame_told(frame)}")
+    if verdict.shrunk is not None:
+        warnings.append(
+            f"no box goes beyond the first {verdict.shrunk:.0%} of its image's width or height: if they were drawn on "
+            "smaller copies, correct them, or give each row the width and height of its copy and set box_frame"
+        )
+    return warnings
+
+
 def told(verdict: Verdict) -> str:
     """What is wrong with the declared format or frame, and what to do: of a verdict that doubts them."""
     declared = verdict.declared

@@ -24,7 +24,7 @@ from regioncap.warehouse.manifest import Counts, Manifest
 from regioncap.work import layout
 from regioncap.work.counts import load_counts
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import Receipt
+from regioncap.work.receipts import RenderSummary
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
 REPORT_VERSION = "2.0"
@@ -160,6 +160,11 @@ class Report(_Model):
         examples=[["31.0% rejected rows; the last 7 builds had at most 4.2%"]],
     )
     warned_records: int = Field(ge=0, description="Records with at least one warning.", examples=[3])
+    boxes: list[str] = Field(
+        default_factory=list,
+        description="What the given boxes' numbers say of their declared format, and what they cannot tell.",
+        examples=[["100.0% of 192 given boxes fit their images as xywh."]],
+    )
     dropped_boxes_by_code: dict[str, int] = Field(
         description="Given boxes that are not regions, by their code, most frequent first.", examples=[{"outside": 2}]
     )
@@ -303,9 +308,10 @@ def make_report(
     `work` is rooted at the build's date.
     """
     stores = [work.sub(layout.plan_shard_path(plan.plan_id, shard_id)) for shard_id in plan.shards]
-    rendered = [item for item in in_order(_render_receipt, stores, _READS_AT_ONCE) if item is not None]
+    rendered = [item for item in in_order(_render_summary, stores, _READS_AT_ONCE) if item is not None]
     ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
-    warnings = [*unusual]
+    boxes, box_warnings = _told_by_boxes(rendered, plan.settings.box_format)
+    warnings = [*plan.warnings, *box_warnings, *unusual]
     if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
     if unknown := len(stores) - len(ask_counts):
@@ -321,6 +327,7 @@ def make_report(
         gates=statistics.gates(),
         warnings=warnings,
         warned_records=statistics.warned_records,
+        boxes=boxes,
         dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
         regions_per_image=Distribution.of(statistics.regions_per_image),
         words_per_caption=Distribution.of(statistics.words_per_caption),
@@ -347,8 +354,27 @@ def make_report(
     )
 
 
-def _render_receipt(store: Store) -> Receipt | None:
-    return informing(store, layout.RECEIPTS["render"], Receipt)
+def _render_summary(store: Store) -> RenderSummary | None:
+    return informing(store, layout.RECEIPTS["render"], RenderSummary)
+
+
+def _told_by_boxes(rendered: Sequence[RenderSummary], declared: str) -> tuple[list[str], list[str]]:
+    """What is to be told of the boxes' format, and what is to be warned of, of all shards."""
+    found = [item.boxes for item in rendered if item.boxes is not None]
+    boxes, alike = sum(item.boxes for item in found), Counter(name for item in found for name in item.alike)
+    if not boxes:
+        return [], []
+    told = [
+        f"{sum(item.fitting for item in found) / boxes:.1%} of {boxes:,} given boxes fit their images as {declared}."
+    ]
+    if likely := [name for name, shards in alike.most_common() if 2 * shards > len(found)]:
+        told.append(
+            f"They would fit as {' or '.join(likely)} as well, where they are other boxes: the numbers cannot tell. "
+            "Look at some of the marked images."
+        )
+    warnings = Counter(warning for item in found for warning in item.warnings)
+    of_shards = f" ({{shards}} of {len(found)} shards)" if len(found) > 1 else ""
+    return told, [f"{warning}{of_shards.format(shards=shards)}" for warning, shards in warnings.most_common(3)]
 
 
 def _leading(counts: Counter[str]) -> dict[str, int]:

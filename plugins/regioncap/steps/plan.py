@@ -97,6 +97,7 @@ def plan_build(
             current_build=published.build_id if published else None,
             rejected_rows=written.rejected_rows.hexdigest(),
             versions=written.versions,
+            warnings=written.warnings,
         ).with_id()
         # A plan is there last.
         if not unchanged:
@@ -126,6 +127,7 @@ class _Written:
     without_boxes: list[str] = field(default_factory=list)
     sources: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     rejected_rows: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     index: RowIndexWriter = field(default_factory=RowIndexWriter)
 
@@ -192,8 +194,10 @@ def _write_shards(
             finish_shard()
         unforeseen_rows.check(written.rows)
         unread = reader.box_keys.told(settings.bbox_key)
-        if unread is not None and reader.box_keys.declared == 0:
-            raise DropError(unread)
+        if unread is not None:
+            if reader.box_keys.declared == 0:
+                raise DropError(unread)
+            written.warnings.append(unread)
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "

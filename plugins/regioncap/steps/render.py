@@ -28,7 +28,7 @@ from regioncap.parallel import in_order
 from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import Box, DroppedBox
 from regioncap.regions.codes import Code
-from regioncap.regions.formats import Evidence, GivenRow, told, weigh
+from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, told, weigh
 from regioncap.regions.frames import Canvas, as_displayed
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
@@ -37,7 +37,7 @@ from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import StoredImage
+from regioncap.work.receipts import BoxFindings, StoredImage
 from regioncap.work.shard import ProposedRow, Shard
 
 # From a row that gives no boxes, and its image file's bytes, to boxes in pixels of the image as displayed. Raises
@@ -95,7 +95,9 @@ def render_shard(
         raise BoxFormatError(told(verdict))
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
-    shard.write_rendered(marked, rejected, images=images, inputs=proposed.inputs, seconds=seconds)
+    shard.write_rendered(
+        marked, rejected, images=images, boxes=_findings(evidence, verdict), inputs=proposed.inputs, seconds=seconds
+    )
     return len(marked), len(rejected)
 
 
@@ -161,6 +163,15 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
             "(the connection's, or the worker's own) the rights to read it, or restore it, then clear this task "
             f"({refused[0].reason})"
         )
+
+
+def _findings(evidence: Evidence, verdict: Verdict) -> BoxFindings:
+    return BoxFindings(
+        boxes=evidence.boxes,
+        fitting=evidence.fits[evidence.declared],
+        alike=[item.name for item in verdict.alike],
+        warnings=doubts(verdict),
+    )
 
 
 def _outcome(

@@ -23,8 +23,8 @@ class Plan(BaseModel):
     `plan_id` is a hash of all the rest (`with_id`), so a plan never changes: what would be done otherwise is another
     one. `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes.
     `rejected_rows` is a hash of the plan's rejected rows, `versions` names for each shard the file with the versions of
-    its images. `current_build` is the build that was published when the plan was made. `sources` names for a shard
-    those of this build that hold its rows: their answers are taken over.
+    its images, and `warnings` say what is unusual about the drop. `current_build` is the build that was published when
+    the plan was made. `sources` names for a shard those of this build that hold its rows: their answers are taken over.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -48,6 +48,7 @@ class Plan(BaseModel):
     # Not known to plans of 0.1.
     rejected_rows: str = ""
     versions: dict[str, str] = {}
+    warnings: list[str] = []
 
     def with_id(self) -> "Plan":
         """The plan under the id that belongs to it."""

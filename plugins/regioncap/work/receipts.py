@@ -44,7 +44,30 @@ class StoredImage(BaseModel):
         return self.checksum is not None and (self.bytes, self.checksum) == (entry.size, entry.checksum)
 
 
-class RenderReceipt(Receipt):
+class BoxFindings(BaseModel):
+    """What the numbers of `boxes` given boxes say of their declared format: so many are `fitting` into their images.
+
+    `alike` are formats that the numbers cannot tell from it, `warnings` what a person is to be warned of.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    boxes: int
+    fitting: int
+    alike: list[str]
+    warnings: list[str]
+
+
+class RenderSummary(BaseModel):
+    """Of what `render` did, what the report tells."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    seconds: float
+    boxes: BoxFindings | None = None
+
+
+class RenderReceipt(RenderSummary, Receipt):
     """What `render` did. `images` are the files of marked images and crops, by their paths in the shard's folder."""
 
     marked: int

@@ -24,6 +24,7 @@ from regioncap.work import layout
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import (
     AnyReceipt,
+    BoxFindings,
     Receipt,
     RenderReceipt,
     StoredImage,
@@ -163,13 +164,14 @@ class Shard:
         rejected: Sequence[Rejected],
         *,
         images: Mapping[str, StoredImage],
+        boxes: BoxFindings | None = None,
         inputs: dict[str, str],
         seconds: float,
     ) -> None:
         """Write down what `render` did."""
         receipt = RenderReceipt(
             **self._named(), inputs=inputs, outputs={}, seconds=seconds, marked=len(marked), rejected=len(rejected),
-            images=dict(images),
+            images=dict(images), boxes=boxes,
         )  # fmt: skip
         files = {layout.RENDER_REJECTED: _lines(rejected), layout.RENDERED: _lines(marked)}
         write_all(self.own, layout.RECEIPTS["render"], receipt, files)

@@ -49,3 +49,9 @@ def test_a_row_with_the_declared_key_has_its_boxes_there() -> None:
 def test_rows_of_both_kinds_are_told_of() -> None:
     text = told({"bbox": [[1, 2, 3, 4]]}, {"boxes": [[1, 2, 3, 4]]})
     assert text is not None and text.startswith("1 of 2 rows")
+
+
+@pytest.mark.parametrize("key", ["[x](http://a.b)", "<b>", "x" * 60, "a\nb", "*"])
+def test_a_key_that_is_no_plain_word_is_not_shown(key: str) -> None:
+    text = told({key: [[1, 2, 3, 4]]})
+    assert text is not None and key not in text and "under another key" in text
