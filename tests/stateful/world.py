@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput, Task
 from regioncap.airflow import build as operators
 from regioncap.airflow.approval import APPROVE, REJECT
 from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
+from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import PermanentError, RegionCapError
 from regioncap.marks.view import content_name
@@ -125,11 +126,12 @@ class World:
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Within the block, the product's code works on this world."""
-        roots = f"{self._folder}/drops,{self._folder}/warehouse"
-        environment = {
-            "REGIONCAP_DROPS_URI": f"{self._folder}/drops", "REGIONCAP_WAREHOUSE_URI": f"{self._folder}/warehouse",
-            "REGIONCAP_ALLOWED_ROOTS": roots,
-        }  # fmt: skip
+        places = {
+            "REGIONCAP_DROPS_URI": f"{self._folder}/drops",
+            "REGIONCAP_WAREHOUSE_URI": f"{self._folder}/warehouse",
+        }
+        # Read once: each opening of a place reads it anew.
+        deployment = Deployment.from_environment(places)
 
         class Clock(datetime):
             @classmethod
@@ -140,6 +142,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for name, value in {
                 "regioncap.airflow.places.open_store": self._open_store,
+                "regioncap.airflow.places.Deployment": SimpleNamespace(from_environment=lambda: deployment),
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
@@ -149,7 +152,6 @@ class World:
                 "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS": SimpleNamespace(send=self._ask),
             }.items():
                 stack.enter_context(mock.patch(name, value, create=name.endswith("COMMS")))
-            stack.enter_context(mock.patch.dict(os.environ, environment))
             # Superseded builds are not kept for readers' sake: what is collected wrongly shows.
             no_grace = {"grace": operators.timedelta(0)}
             stack.enter_context(mock.patch.dict(commit_build.__kwdefaults__, no_grace))
@@ -499,7 +501,11 @@ class World:
             if key == PLAN:
                 run.planned_at, run.planned_states = began, frozenset(self._live)
             if key == PUBLISH:
-                self._after_publish(run, value, before, undisturbed=self.requests.struck == struck)
+                self._after_publish(run, value, undisturbed=self.requests.struck == struck)
+        after = self._manifest()
+        if after is not None and after["plan_id"] == self._plan_id(run):
+            if before is None or after["build_id"] != before["build_id"]:
+                self._after_change(run, after)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
         self.requests.killed = False
@@ -565,9 +571,8 @@ class World:
             "dag": SimpleNamespace(dag_id="region_captions"), "outlet_events": {_ASSET: event},
         }  # fmt: skip
 
-    def _after_publish(
-        self, run: Run, result: dict[str, Any], before: dict[str, Any] | None, *, undisturbed: bool
-    ) -> None:
+    def _after_publish(self, run: Run, result: dict[str, Any], *, undisturbed: bool) -> None:
+        """What must be where a run's last task says what is published."""
         manifest = self._manifest()
         if manifest is None or manifest["build_id"] != result["build_id"]:
             self._demand(
@@ -575,24 +580,26 @@ class World:
             )
             return
         build = manifest["build_id"]
-        if self._hurt_at < run.planned_at or not result["unchanged"]:
-            # Also where it was damaged by hand: whoever says that it is published has looked.
+        if self._hurt_at < run.planned_at or build not in self._hurt:
+            # Also where it was damaged by hand before the run was planned: since then somebody has looked.
             self._verify(manifest)
-        state, kind = self._content.get(build, (None, None))
         withdrawn = [entry["build_id"] for entry in manifest["history"] if entry["withdrawn"]]
-        if result["unchanged"]:
-            contents = [self._content.get(each) for each in (build, *withdrawn)]
-            self._demand(
-                any(
-                    content is None or (content[1] == run.kind and content[0] in run.planned_states)
-                    for content in contents
-                ),
-                f"{run.run_id} of kind {run.kind} says that nothing has changed; the current build is of kind {kind}, "
-                f"and of {'the same drop' if state in run.planned_states else 'another drop'}",
-            )
-            return
-        if before is None or build != before["build_id"]:
-            self.published += 1
+        contents = [self._content.get(each) for each in (build, *(withdrawn if result["unchanged"] else ()))]
+        self._demand(
+            any(
+                content is None or (content[1] == run.kind and content[0] in run.planned_states) for content in contents
+            ),
+            f"{run.run_id} of kind {run.kind} says that {build} is published, unchanged or not, which is of "
+            f"{contents[0]}, and not of {set(run.planned_states)}",
+        )
+
+    def _after_change(self, run: Run, manifest: dict[str, Any]) -> None:
+        """What must be where a run has made its build the current one, whether its task could say so or not."""
+        self.published += 1
+        self._verify(manifest)
+        build = manifest["build_id"]
+        state, kind = self._content[build]
+        withdrawn = [entry["build_id"] for entry in manifest["history"] if entry["withdrawn"]]
         self._demand(kind == run.kind, f"{run.run_id} of kind {run.kind} has published a build of kind {kind}")
         self._demand(
             state in run.planned_states, f"{run.run_id} has published a state of the drop that it has not planned"
