@@ -38,7 +38,7 @@ from regioncap.work.identity import identity_of
 from tests.builders import DATE, encoded, picture
 from tests.fake_vlm import MODEL
 from tests.stateful.expected import DropState, ExpectedBuild, differs, expected_build
-from tests.stateful.requests import SECRET, Moment, Requests, passing_fault, secrets_opened
+from tests.stateful.requests import SECRET, Moment, Requests, secrets_opened
 from tests.stateful.runs import PLAN, PUBLISH, TRIES, Key, Run
 from tests.stateful.vlm import ENDPOINT, TracingVlm
 
@@ -228,7 +228,7 @@ class World:
         self.requests.now += 5 * 3600
 
     def struck(self, number: int, which: int, at: int, how: str) -> None:
-        """A task runs, and a request of it fails, loses its answer, or is its last, since the worker is killed."""
+        """A task runs, and a request of it fails, is cut, loses its answer, or is its last: the worker is killed."""
         run = self._run(number)
         if run.runnable():
             moment, strike = self._strikes()[how]
@@ -503,9 +503,9 @@ class World:
             if key == PUBLISH:
                 self._after_publish(run, value, undisturbed=self.requests.struck == struck)
         after = self._manifest()
-        if after is not None and after["plan_id"] == self._plan_id(run):
-            if before is None or after["build_id"] != before["build_id"]:
-                self._after_change(run, after)
+        changed = after is not None and (before is None or after["build_id"] != before["build_id"])
+        if after is not None and changed and after["plan_id"] == self._plan_id(run):
+            self._after_change(run, after)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
         self.requests.killed = False
@@ -631,11 +631,14 @@ class World:
         return SimpleNamespace(subject=subject, body=body)
 
     def _strikes(self) -> dict[str, tuple[Moment, Callable[[], None]]]:
-        def fail() -> None:
-            raise passing_fault()
-
-        return {"fails": ("before", fail), "answer lost": ("after", fail), "killed": ("before", self.requests.kill),
-                "killed after": ("after", self.requests.kill)}  # fmt: skip
+        requests = self.requests
+        return {
+            "fails": ("before", lambda: requests.fail("before")),
+            "is cut": ("before", lambda: requests.fail("midway")),
+            "answer lost": ("before", lambda: requests.fail("after")),
+            "killed": ("before", requests.kill),
+            "killed after": ("after", requests.kill),
+        }
 
     def _settings(self, kind: str, **changes: Any) -> BuildSettings:
         return BuildSettings(
