@@ -40,6 +40,20 @@ def persist(call: Callable[[], Result]) -> Result:
     is not begun anew.
     """
     started = clock()
+    try:
+        return call()  # it nearly always works at once, and then costs nothing
+    except (PassingFault, BrokenReadError) as fault:
+        return _again(call, fault, started)
+
+
+def _again(call: Callable[[], Result], first: Exception, started: float) -> Result:
+    """What `call` returns, whose first fault is known."""
+    known = [first]
+
+    def attempt() -> Result:
+        if known:
+            raise known.pop()
+        return call()
 
     def pause(state: RetryCallState) -> float:
         fault = _fault(state)
@@ -62,7 +76,7 @@ def persist(call: Callable[[], Result]) -> Result:
         sleep=lambda seconds: sleep(seconds),
     )
     try:
-        return tries(call)
+        return tries(attempt)
     except RetryError as error:
         fault = error.last_attempt.exception()
         raise StorageUnavailableError(
