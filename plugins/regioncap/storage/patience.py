@@ -20,6 +20,13 @@ PATIENCE_SECONDS = 300.0
 # The first pause is up to so long, the next one up to twice that, and so on; in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 20.0
 
+
+def wait_at_most(seconds: float) -> None:
+    """Be less patient in this process, where somebody waits for what it says."""
+    global PATIENCE_SECONDS
+    PATIENCE_SECONDS = seconds
+
+
 # The time, and what lets it pass.
 clock: Callable[[], float] = time.monotonic
 sleep: Callable[[float], None] = time.sleep

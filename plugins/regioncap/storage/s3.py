@@ -141,7 +141,8 @@ class S3Store:
         try:
             found = head(**where)
         except ClientError as error:
-            if not error.response["Error"]["Code"].isdecimal():
+            code = error.response["Error"]["Code"]
+            if code == "404" or not code.isdecimal():
                 raise
             # The answer to a HEAD has no body, so it cannot say why not: that to a GET does.
             found = get(**where)
