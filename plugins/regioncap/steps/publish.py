@@ -390,12 +390,12 @@ class _Sent:
         return new
 
     def inventory(self) -> FileEntry:
-        """Write the build's inventory, from one listing.
+        """Write the build's inventory, from one listing, when all is sent.
 
         Raises BuildIncompleteError where not every file is there, at its size. What is in it was checked when it was
         uploaded or copied.
         """
-        left = set(self._keys)
+        sent, left = len(self._keys), self._keys
 
         def listed() -> Iterator[ListedFile]:
             for entry in self._build.list():
@@ -407,8 +407,7 @@ class _Sent:
         inventory = write_inventory(self._build, listed())
         if left:
             raise BuildIncompleteError(
-                f"{len(left)} of {len(self._keys)} files are not in {self._build.uri} as they were sent: was something "
-                "deleted?"
+                f"{len(left)} of {sent} files are not in {self._build.uri} as they were sent: was something deleted?"
             )
         return inventory
 
