@@ -21,7 +21,7 @@ from regioncap.airflow.build import (
 from regioncap.airflow.drop_ready import DropReadyTrigger
 from regioncap.airflow.late import LateDropsOperator
 from regioncap.airflow.places import open_drop, open_partition, open_warehouse, open_work
-from regioncap.airflow.publish import PublishOperator
+from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
 from regioncap.airflow.vlm import vlm_from_connection
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.errors import VlmSetupError
@@ -41,6 +41,8 @@ TAKES: list[tuple[Any, set[str]]] = [
     (partial(RenderOperator, plan={}, shard="0"), {"drops_conn_id", "warehouse_conn_id"}),
     (partial(CaptionOperator, plan={}, shard="0"), {"warehouse_conn_id", "vlm_conn_id"}),
     (partial(ValidateOperator, plan={}, shard="0"), {"warehouse_conn_id"}),
+    (partial(ApprovalsOperator, plan={}), {"warehouse_conn_id"}),
+    (partial(ApproveOperator, plan={}, asks=True), {"drops_conn_id", "warehouse_conn_id"}),
     (partial(PublishOperator, plan={}, asset=Asset("a")), {"drops_conn_id", "warehouse_conn_id"}),
     (partial(LateDropsOperator, dag_to_run="a", days=1), {"drops_conn_id", "warehouse_conn_id"}),
 ]
@@ -66,7 +68,11 @@ def test_a_dag_names_its_connections_once_in_its_default_args(make: Any, takes: 
 def test_mapped_steps_get_the_connections_of_the_default_args_too() -> None:
     with DAG("street_captions", default_args=OTHERS):
         mapped = ProposeOperator.partial(task_id="t", plan={}).expand(shard=["0"])
+        asking = ApproveOperator.partial(task_id="a", plan={}).expand(asks=[True])
     assert connections_of(mapped.unmap({"shard": "0"})) == OTHERS
+    assert connections_of(asking.unmap({"asks": True})) == {
+        name: OTHERS[name] for name in ("drops_conn_id", "warehouse_conn_id")
+    }
 
 
 def test_the_trigger_remembers_its_connection() -> None:

@@ -59,6 +59,7 @@ class Run:
         self.approvals: list[bool] = []
         self.approved: list[Any] = []
         self.awaiting: dict[int, dict[str, Any]] = {}
+        self.asset = Asset(name="region_captions", uri=str(folder / "warehouse"))
         self.events: list[Any] = []
         self.outlets: list[Any] = []
 
@@ -90,7 +91,7 @@ class Run:
             "params": params,
             "dag": SimpleNamespace(dag_id="region_captions"),
             "dag_run": SimpleNamespace(partition_key=None),
-            "outlet_events": {region_captions(self.folder): event},
+            "outlet_events": {self.asset: event},
         }
 
     def count(self) -> list[bool]:
@@ -120,10 +121,9 @@ class Run:
         context = self.context("approve", number, again=False)
         self.approved = [task.execute_complete(context, event, **self.awaiting.pop(number))]
 
-    def publish(self, asset: Asset | None = None) -> dict[str, Any]:
+    def publish(self) -> dict[str, Any]:
         """The task `publish`."""
-        asset = asset or region_captions(self.folder)
-        task = PublishOperator(task_id="publish", plan=self.handle, asset=asset, approved=json_of(self.approved))
+        task = PublishOperator(task_id="publish", plan=self.handle, asset=self.asset, approved=json_of(self.approved))
         try:
             return task.execute(self.context("publish"))
         finally:
@@ -137,10 +137,6 @@ class Run:
 class _Now:
     def isoformat(self) -> str:
         return "2026-11-25T00:00:00"
-
-
-def region_captions(folder: Path) -> Asset:
-    return Asset(name="region_captions", uri=str(folder / "warehouse"))
 
 
 def json_of(value: Any) -> Any:
@@ -324,17 +320,29 @@ def test_what_is_published_already_needs_no_approval(tmp_path: Path) -> None:
     assert again["build_id"] == first["build_id"] == run.current()
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("{}/warehouse", True),
+        ("{}/warehouse/", True),
+        ("file://{}/warehouse", True),
+        ("{}/warehouse/experiments", False),
+        ("{}", False),
+        ("s3://warehouse/region_captions", False),
+        ("no-place", False),
+    ],
+)
 def test_only_what_is_published_in_the_place_of_the_asset_is_told_to_who_follows_it(
-    tmp_path: Path, elsewhere: bool
+    tmp_path: Path, uri: str, told: bool
 ) -> None:
     run = Run(tmp_path, approval="never")
     run.plan("a")
-    asset = Asset(name="region_captions", uri="s3://warehouse/region_captions") if elsewhere else None
-    run.publish(asset)
+    asset = Asset(name="region_captions", uri=uri.format(tmp_path))
+    run.asset = asset
+    run.publish()
     assert run.current() is not None
-    assert run.events == ([] if elsewhere else [DATE])
-    assert [outlet.name for outlet in run.outlets] == ([] if elsewhere else ["region_captions"])
+    assert run.events == ([DATE] if told else [])
+    assert run.outlets == ([asset] if told else [])
 
 
 def test_a_higher_share_of_rejected_rows_counts_for_a_task_that_runs_again(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from regioncap.airflow.places import (
     open_warehouse,
     open_work,
 )
-from regioncap.errors import BuildRejectedError, StepMissingError
+from regioncap.errors import BuildRejectedError, StepMissingError, StorageError
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, commit_build, stage_build
@@ -254,7 +254,7 @@ class PublishOperator(_LastStep):
             "quality": report.quality.model_dump() if report else None,
             "warnings": report.warnings if report else None,
         }
-        if parse_uri(self.plan["warehouse_uri"]) == parse_uri(self.asset.uri):
+        if _names(self.asset, self.plan["warehouse_uri"]):
             event = context["outlet_events"][self.asset]
             event.extra = result
             # A run with a partition key passes it on to its events by itself.
@@ -277,3 +277,11 @@ class PublishOperator(_LastStep):
         _, partition = self._places()
         manifest, _ = current(partition)
         return lineage(drop_uri, partition.uri, manifest) if manifest is not None else None
+
+
+def _names(asset: Asset, warehouse_uri: str) -> bool:
+    """Whether it is this warehouse that an asset stands for."""
+    try:
+        return parse_uri(asset.uri) == parse_uri(warehouse_uri)
+    except StorageError:  # its URI is no place at all
+        return False
