@@ -110,7 +110,7 @@ class World:
         self._rolled_back_at = -1
         self._approved: set[str] = set()
         self._rejected: set[str] = set()
-        # What builds hold, as far as it is known: a state of the drop by its key, and a kind.
+        # What builds hold, as far as it is known: a content by its key, and a kind.
         self._content: dict[str, tuple[str, str]] = {}
         self._current: str | None = None
         self._seen: Any = None
@@ -251,7 +251,7 @@ class World:
         run = self.trigger(kind)
         self.go_on(-1)
         self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {run.errors or run.tasks}")
-        wanted = (self._states[-1].key, kind)
+        wanted = (self._expect(self._states[-1], kind).key, kind)
         unchanged = bool(run.xcoms["plan", "plan"]["unchanged"])
         after = self._manifest()
         assert after is not None
@@ -395,7 +395,7 @@ class World:
         # What is noted of a build after it was published stands in the partition's manifest alone.
         noted = {"history": [], "fingerprint": ""}
         self._demand({**own, **noted} == {**manifest, **noted}, f"manifest.json of {build} is another's")
-        self._content[build] = (state.key, kind)
+        self._content[build] = (self._expect(state, kind).key, kind)
         self._hurt.discard(build)
         self._seen = seen, gone
         return gone
@@ -586,23 +586,24 @@ class World:
         withdrawn = [entry["build_id"] for entry in manifest["history"] if entry["withdrawn"]]
         contents = [self._content.get(each) for each in (build, *(withdrawn if result["unchanged"] else ()))]
         self._demand(
-            any(
-                content is None or (content[1] == run.kind and content[0] in run.planned_states) for content in contents
-            ),
-            f"{run.run_id} of kind {run.kind} says that {build} is published, unchanged or not, which is of "
-            f"{contents[0]}, and not of {set(run.planned_states)}",
+            any(content is None or content in self._planned(run) for content in contents),
+            f"{run.run_id} says that {build} is published, which is of {contents[0]}, and not of {self._planned(run)}",
         )
+
+    def _planned(self, run: Run) -> set[tuple[str, str]]:
+        """What a run may publish: builds of the states that the drop was in while it was planned."""
+        states = [state for state in self._states if state.key in run.planned_states]
+        return {(self._expect(state, run.kind).key, run.kind) for state in states}
 
     def _after_change(self, run: Run, manifest: dict[str, Any]) -> None:
         """What must be where a run has made its build the current one, whether its task could say so or not."""
         self.published += 1
         self._verify(manifest)
         build = manifest["build_id"]
-        state, kind = self._content[build]
         withdrawn = [entry["build_id"] for entry in manifest["history"] if entry["withdrawn"]]
-        self._demand(kind == run.kind, f"{run.run_id} of kind {run.kind} has published a build of kind {kind}")
         self._demand(
-            state in run.planned_states, f"{run.run_id} has published a state of the drop that it has not planned"
+            self._content[build] in self._planned(run),
+            f"{run.run_id} has published a build of {self._content[build]}, and has planned {self._planned(run)}",
         )
         settings = self._report(manifest)["settings"]
         self._demand(
