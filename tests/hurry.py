@@ -24,5 +24,6 @@ class Hurry:
 def hurried() -> Iterator[Hurry]:
     """Patience takes no time within the block."""
     hurry = Hurry()
-    with mock.patch.object(patience, "clock", hurry.clock), mock.patch.object(patience, "sleep", hurry.sleep):
+    own = {"clock": hurry.clock, "sleep": hurry.sleep, "PATIENCE_SECONDS": patience.PATIENCE_SECONDS}
+    with mock.patch.multiple(patience, **own):
         yield hurry

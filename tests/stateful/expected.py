@@ -55,6 +55,12 @@ class ExpectedBuild:
     records: list[ExpectedRecord]
     rejected: list[tuple[int, str]]
 
+    @cached_property
+    def key(self) -> str:
+        """The same build, the same key: not every change of a drop changes what is built of it."""
+        content = [[record.fields for record in self.records], self.rejected]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
 
 def expected_build(state: DropState, settings: BuildSettings) -> ExpectedBuild:
     """The one right build of this state with these settings."""

@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import errno
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
 from regioncap.storage.store import Entry, Store
+from tests.faulty_store import Call, Fault, FaultyStore
 
 Moment = Literal["before", "after"]
 
@@ -25,11 +25,6 @@ class KilledError(BaseException):
     """The process ends here, as by SIGKILL: nothing of it may catch this."""
 
 
-def passing_fault() -> OSError:
-    """What a file system that is away for a moment raises."""
-    return OSError(errno.ESTALE, "Stale file handle")
-
-
 class Requests:
     """All requests to the stores of one world, in order; `now` is the service's clock, in seconds since 1970."""
 
@@ -41,10 +36,11 @@ class Requests:
         self.killed = False
         self._modified: dict[str, float] = {}
         self._armed: tuple[int, Moment, Callable[[], None]] | None = None
+        self._fault: Fault | None = None
 
     def watched(self, store: Store) -> Store:
         """The same store; its requests are counted here."""
-        return cast(Store, _Watched(store, self))
+        return cast(Store, _Watched(FaultyStore(store, self._next_fault), self))
 
     @contextlib.contextmanager
     def armed(self, at: int, moment: Moment, strike: Callable[[], None]) -> Iterator[None]:
@@ -53,12 +49,16 @@ class Requests:
         try:
             yield
         finally:
-            self._armed, self.killed = None, False
+            self._armed, self.killed, self._fault = None, False, None
 
     def kill(self) -> None:
         """Ends the task that makes the request."""
         self.killed = True
         raise KilledError
+
+    def fail(self, fault: Fault) -> None:
+        """Lets the request that is about to be made fail."""
+        self._fault = fault
 
     def request(self, name: str, call: Callable[[], Any]) -> Any:
         """Carry out one request."""
@@ -69,6 +69,10 @@ class Requests:
         result = call()
         self._strike(number, "after")
         return result
+
+    def _next_fault(self, call: Call) -> Fault | None:
+        fault, self._fault = self._fault, None
+        return fault
 
     def _strike(self, number: int, moment: Moment) -> None:
         if self._armed is None or self._armed[:2] != (number, moment):

@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput, Task
 from regioncap.airflow import build as operators
 from regioncap.airflow.approval import APPROVE, REJECT
 from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
+from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import PermanentError, RegionCapError
 from regioncap.marks.view import content_name
@@ -37,7 +38,7 @@ from regioncap.work.identity import identity_of
 from tests.builders import DATE, encoded, picture
 from tests.fake_vlm import MODEL
 from tests.stateful.expected import DropState, ExpectedBuild, differs, expected_build
-from tests.stateful.requests import SECRET, Moment, Requests, passing_fault, secrets_opened
+from tests.stateful.requests import SECRET, Moment, Requests, secrets_opened
 from tests.stateful.runs import PLAN, PUBLISH, TRIES, Key, Run
 from tests.stateful.vlm import ENDPOINT, TracingVlm
 
@@ -109,7 +110,7 @@ class World:
         self._rolled_back_at = -1
         self._approved: set[str] = set()
         self._rejected: set[str] = set()
-        # What builds hold, as far as it is known: a state of the drop by its key, and a kind.
+        # What builds hold, as far as it is known: a content by its key, and a kind.
         self._content: dict[str, tuple[str, str]] = {}
         self._current: str | None = None
         self._seen: Any = None
@@ -125,11 +126,12 @@ class World:
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Within the block, the product's code works on this world."""
-        roots = f"{self._folder}/drops,{self._folder}/warehouse"
-        environment = {
-            "REGIONCAP_DROPS_URI": f"{self._folder}/drops", "REGIONCAP_WAREHOUSE_URI": f"{self._folder}/warehouse",
-            "REGIONCAP_ALLOWED_ROOTS": roots,
-        }  # fmt: skip
+        places = {
+            "REGIONCAP_DROPS_URI": f"{self._folder}/drops",
+            "REGIONCAP_WAREHOUSE_URI": f"{self._folder}/warehouse",
+        }
+        # Read once: each opening of a place reads it anew.
+        deployment = Deployment.from_environment(places)
 
         class Clock(datetime):
             @classmethod
@@ -140,6 +142,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for name, value in {
                 "regioncap.airflow.places.open_store": self._open_store,
+                "regioncap.airflow.places.Deployment": SimpleNamespace(from_environment=lambda: deployment),
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
@@ -149,7 +152,6 @@ class World:
                 "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS": SimpleNamespace(send=self._ask),
             }.items():
                 stack.enter_context(mock.patch(name, value, create=name.endswith("COMMS")))
-            stack.enter_context(mock.patch.dict(os.environ, environment))
             # Superseded builds are not kept for readers' sake: what is collected wrongly shows.
             no_grace = {"grace": operators.timedelta(0)}
             stack.enter_context(mock.patch.dict(commit_build.__kwdefaults__, no_grace))
@@ -226,7 +228,7 @@ class World:
         self.requests.now += 5 * 3600
 
     def struck(self, number: int, which: int, at: int, how: str) -> None:
-        """A task runs, and a request of it fails, loses its answer, or is its last, since the worker is killed."""
+        """A task runs, and a request of it fails, is cut, loses its answer, or is its last: the worker is killed."""
         run = self._run(number)
         if run.runnable():
             moment, strike = self._strikes()[how]
@@ -249,7 +251,7 @@ class World:
         run = self.trigger(kind)
         self.go_on(-1)
         self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {run.errors or run.tasks}")
-        wanted = (self._states[-1].key, kind)
+        wanted = (self._expect(self._states[-1], kind).key, kind)
         unchanged = bool(run.xcoms["plan", "plan"]["unchanged"])
         after = self._manifest()
         assert after is not None
@@ -393,7 +395,7 @@ class World:
         # What is noted of a build after it was published stands in the partition's manifest alone.
         noted = {"history": [], "fingerprint": ""}
         self._demand({**own, **noted} == {**manifest, **noted}, f"manifest.json of {build} is another's")
-        self._content[build] = (state.key, kind)
+        self._content[build] = (self._expect(state, kind).key, kind)
         self._hurt.discard(build)
         self._seen = seen, gone
         return gone
@@ -499,7 +501,11 @@ class World:
             if key == PLAN:
                 run.planned_at, run.planned_states = began, frozenset(self._live)
             if key == PUBLISH:
-                self._after_publish(run, value, before, undisturbed=self.requests.struck == struck)
+                self._after_publish(run, value, undisturbed=self.requests.struck == struck)
+        after = self._manifest()
+        changed = after is not None and (before is None or after["build_id"] != before["build_id"])
+        if after is not None and changed and after["plan_id"] == self._plan_id(run):
+            self._after_change(run, after)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
         self.requests.killed = False
@@ -565,9 +571,8 @@ class World:
             "dag": SimpleNamespace(dag_id="region_captions"), "outlet_events": {_ASSET: event},
         }  # fmt: skip
 
-    def _after_publish(
-        self, run: Run, result: dict[str, Any], before: dict[str, Any] | None, *, undisturbed: bool
-    ) -> None:
+    def _after_publish(self, run: Run, result: dict[str, Any], *, undisturbed: bool) -> None:
+        """What must be where a run's last task says what is published."""
         manifest = self._manifest()
         if manifest is None or manifest["build_id"] != result["build_id"]:
             self._demand(
@@ -575,27 +580,30 @@ class World:
             )
             return
         build = manifest["build_id"]
-        if self._hurt_at < run.planned_at or not result["unchanged"]:
-            # Also where it was damaged by hand: whoever says that it is published has looked.
+        if self._hurt_at < run.planned_at or build not in self._hurt:
+            # Also where it was damaged by hand before the run was planned: since then somebody has looked.
             self._verify(manifest)
-        state, kind = self._content.get(build, (None, None))
         withdrawn = [entry["build_id"] for entry in manifest["history"] if entry["withdrawn"]]
-        if result["unchanged"]:
-            contents = [self._content.get(each) for each in (build, *withdrawn)]
-            self._demand(
-                any(
-                    content is None or (content[1] == run.kind and content[0] in run.planned_states)
-                    for content in contents
-                ),
-                f"{run.run_id} of kind {run.kind} says that nothing has changed; the current build is of kind {kind}, "
-                f"and of {'the same drop' if state in run.planned_states else 'another drop'}",
-            )
-            return
-        if before is None or build != before["build_id"]:
-            self.published += 1
-        self._demand(kind == run.kind, f"{run.run_id} of kind {run.kind} has published a build of kind {kind}")
+        contents = [self._content.get(each) for each in (build, *(withdrawn if result["unchanged"] else ()))]
         self._demand(
-            state in run.planned_states, f"{run.run_id} has published a state of the drop that it has not planned"
+            any(content is None or content in self._planned(run) for content in contents),
+            f"{run.run_id} says that {build} is published, which is of {contents[0]}, and not of {self._planned(run)}",
+        )
+
+    def _planned(self, run: Run) -> set[tuple[str, str]]:
+        """What a run may publish: builds of the states that the drop was in while it was planned."""
+        states = [state for state in self._states if state.key in run.planned_states]
+        return {(self._expect(state, run.kind).key, run.kind) for state in states}
+
+    def _after_change(self, run: Run, manifest: dict[str, Any]) -> None:
+        """What must be where a run has made its build the current one, whether its task could say so or not."""
+        self.published += 1
+        self._verify(manifest)
+        build = manifest["build_id"]
+        withdrawn = [entry["build_id"] for entry in manifest["history"] if entry["withdrawn"]]
+        self._demand(
+            self._content[build] in self._planned(run),
+            f"{run.run_id} has published a build of {self._content[build]}, and has planned {self._planned(run)}",
         )
         settings = self._report(manifest)["settings"]
         self._demand(
@@ -624,11 +632,14 @@ class World:
         return SimpleNamespace(subject=subject, body=body)
 
     def _strikes(self) -> dict[str, tuple[Moment, Callable[[], None]]]:
-        def fail() -> None:
-            raise passing_fault()
-
-        return {"fails": ("before", fail), "answer lost": ("after", fail), "killed": ("before", self.requests.kill),
-                "killed after": ("after", self.requests.kill)}  # fmt: skip
+        requests = self.requests
+        return {
+            "fails": ("before", lambda: requests.fail("before")),
+            "is cut": ("before", lambda: requests.fail("midway")),
+            "answer lost": ("before", lambda: requests.fail("after")),
+            "killed": ("before", requests.kill),
+            "killed after": ("after", requests.kill),
+        }
 
     def _settings(self, kind: str, **changes: Any) -> BuildSettings:
         return BuildSettings(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
+from regioncap.storage.patience import wait_at_most
 from regioncap.storage.s3 import CLIENT_CONFIG
 from regioncap.storage.store import Store
 from regioncap.storage.uri import open_store, parse_uri
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+# Whoever has typed a command wants to know soon.
+_PATIENCE_SECONDS = 15.0
+
+
 def open_warehouse(uri: str) -> Store:
     """All published partitions at `s3://bucket/prefix`, `file:///folder` or `/folder`. Raises StorageError."""
+    wait_at_most(_PATIENCE_SECONDS)
     if parse_uri(uri).bucket is not None and has_airflow(os.environ):
         return _open_by_connection(uri)
     return open_store(uri, _client_by_environment, Deployment.from_environment().trusted_places)

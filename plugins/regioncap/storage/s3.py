@@ -141,7 +141,8 @@ class S3Store:
         try:
             found = head(**where)
         except ClientError as error:
-            if not error.response["Error"]["Code"].isdecimal():
+            code = error.response["Error"]["Code"]
+            if code == "404" or not code.isdecimal():
                 raise
             # The answer to a HEAD has no body, so it cannot say why not: that to a GET does.
             found = get(**where)
@@ -187,7 +188,7 @@ class S3Store:
         # As boto3 does it by default for each part; the service wants to know before.
         checked = self._client.meta.config.request_checksum_calculation == "when_supported"  # type: ignore[attr-defined]
         checksum = {"ChecksumAlgorithm": "CRC32"} if checked else {}
-        where["UploadId"] = self._asked(path, lambda: create(**where, **checksum))["UploadId"]
+        where["UploadId"] = self._asked(path, lambda: create(**where, **checksum)["UploadId"])
 
         def sent(part: tuple[int, bytes]) -> "CompletedPartTypeDef":
             number, data = part
@@ -203,9 +204,8 @@ class S3Store:
                 if error.response["Error"]["Code"] == "NoSuchUpload" and self._head(path).size == size:
                     return
                 raise
-            if not done.get("ETag"):
-                # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
-                raise BrokenReadError(f"{self.uri}/{path}: the service's answer to the upload did not arrive")
+            # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
+            done["ETag"]
 
         size = 0
 
@@ -247,9 +247,8 @@ class S3Store:
             if error.response["Error"]["Code"] in _NO_COPY:
                 return False
             raise
-        if not done.get("CopyObjectResult"):
-            # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
-            raise BrokenReadError(f"{self.uri}/{path}: the service's answer to the copying did not arrive")
+        # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
+        done["CopyObjectResult"]["ETag"]
         return True
 
     @property
@@ -302,12 +301,14 @@ class S3Store:
         try:
             done = self._client.delete_objects(
                 Bucket=self._bucket,
-                Delete={"Objects": [{"Key": self._prefix + path} for path in paths], "Quiet": True},
+                Delete={"Objects": [{"Key": self._prefix + path} for path in paths]},
             )
         except ClientError as error:
             if error.response["Error"]["Code"] in _NO_BATCH_DELETE:
                 return False
             raise
+        if len(done.get("Deleted", ())) + len(done.get("Errors", ())) < len(paths):
+            raise BrokenReadError(f"{self.uri}: the service's answer to the deleting did not arrive whole")
         for failed in done.get("Errors", ()):
             code = failed.get("Code", "")
             if ANSWERS.get(code) is None or ANSWERS[code].meaning is not Meaning.MISSING:
@@ -339,6 +340,8 @@ class S3Store:
             self._refuse(path, said.get("Code", ""), status, said.get("Message", ""), reading=reading, wait=wait)
         except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
             raise StorageError(f"{where}: the connection has no credentials: set its login and password") from error
+        except KeyError as error:
+            raise PassingFault(f"{where}: the service's answer lacks {error}: it did not arrive whole") from error
         except UnicodeEncodeError as error:
             if not reading:
                 raise
