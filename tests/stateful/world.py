@@ -508,7 +508,7 @@ class World:
             self._after_change(run, after)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
-        self.requests.killed = False
+        self.requests.disarm()
         was_active = run.is_active
         run.schedule()
         if was_active and run.state == "failed":
