@@ -129,12 +129,19 @@ class Builds(RuleBasedStateMachine):
         self._done()
         self.world.struck(self._waiting(run), task, at, how)
 
-    @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, what=st.integers(0, 6), other=_NUMBERS)
+    @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, what=st.integers(0, 7), other=_NUMBERS)
     def meanwhile(self, run: int, task: int, at: int, what: int, other: int) -> None:
         """Something else happens in the middle of a task."""
         self._done()
         world, place = self.world, self._waiting(run)
+
+        def overtake() -> None:
+            world.end(place, deleted=False)
+            self._trigger(sorted(KINDS)[other])
+            world.go_on(-1)
+
         happening: Callable[[], None] = [
+            overtake,
             lambda: world.go_on(other),
             lambda: world.go_on(other, 1),
             lambda: world.change_image(other, what + other),
