@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.models.asset import AssetEvent
 from airflow.sdk.exceptions import ParamValidationError
+from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
+from sqlalchemy import func, select
 
 from regioncap.errors import SupersededError
 from regioncap.storage.local import LocalStore
@@ -50,6 +53,12 @@ def run(**params: Any) -> Any:
 
 def states(dag_run: Any) -> dict[tuple[str, int], str]:
     return {(task.task_id, task.map_index): str(task.state) for task in dag_run.get_task_instances()}
+
+
+def events() -> int:
+    """How many events of assets there are."""
+    with create_session() as session:
+        return session.scalar(select(func.count()).select_from(AssetEvent)) or 0
 
 
 def manifest() -> Manifest:
@@ -124,6 +133,16 @@ def test_nothing_is_published_when_too_many_rows_are_rejected(drop: Path, vlm: F
     assert done.state == DagRunState.FAILED
     assert states(done)[("publish", -1)] == "failed"
     assert list((PLACES / "warehouse").glob("dt=*/[!.]*")) == []
+
+
+def test_a_run_into_another_warehouse_is_no_event_of_the_asset(drop: Path, vlm: FakeVlm) -> None:
+    before = events()
+    done = run(warehouse_uri=str(PLACES / "warehouse" / "experiments"))
+    assert done.state == DagRunState.SUCCESS
+    assert list((PLACES / "warehouse" / "experiments").glob("dt=*/_manifest.json")) != []
+    assert events() == before
+    run()
+    assert events() == before + 1
 
 
 def test_a_place_outside_the_allowed_roots_is_refused(drop: Path, vlm: FakeVlm, tmp_path: Path) -> None:
