@@ -22,7 +22,13 @@ from rich.table import Table
 
 # Airflow reads its configuration when it is first imported, and keeps a folder of its own.
 _HOME = tempfile.TemporaryDirectory(prefix="regioncap-airflow-")
-os.environ.update({"AIRFLOW_HOME": _HOME.name, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME.name}/db"})
+os.environ.update(
+    {
+        "AIRFLOW_HOME": _HOME.name,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME.name}/db",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
+    }
+)
 
 from bench.faulty_reads import measure as measure_reads  # noqa: E402
 from tests.stateful.machine import explore  # noqa: E402

@@ -129,12 +129,19 @@ class Builds(RuleBasedStateMachine):
         self._done()
         self.world.struck(self._waiting(run), task, at, how)
 
-    @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, what=st.integers(0, 6), other=_NUMBERS)
+    @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, what=st.integers(0, 7), other=_NUMBERS)
     def meanwhile(self, run: int, task: int, at: int, what: int, other: int) -> None:
         """Something else happens in the middle of a task."""
         self._done()
         world, place = self.world, self._waiting(run)
+
+        def overtake() -> None:
+            world.end(place, deleted=False)
+            self._trigger(sorted(KINDS)[other])
+            world.go_on(-1)
+
         happening: Callable[[], None] = [
+            overtake,
             lambda: world.go_on(other),
             lambda: world.go_on(other, 1),
             lambda: world.change_image(other, what + other),
@@ -177,11 +184,12 @@ class Builds(RuleBasedStateMachine):
         self._done()
         self.world.roll_back(which)
 
-    @rule(kind=_KINDS)
-    def settle(self, kind: str) -> None:
-        """An undisturbed run puts everything right."""
+    @rule(kind=_KINDS, times=st.integers(1, 2))
+    def settle(self, kind: str, times: int) -> None:
+        """An undisturbed run puts everything right; after it, another one has nothing to do."""
         self._done()
-        self.world.settle(kind)
+        for _ in range(times):
+            self.world.settle(kind)
 
     def _trigger(self, kind: str, approval: str = "never", force: bool = False) -> None:
         # The first of three is forgotten, as if it were deleted.

@@ -49,7 +49,11 @@ class Requests:
         try:
             yield
         finally:
-            self._armed, self.killed, self._fault = None, False, None
+            self.disarm()
+
+    def disarm(self) -> None:
+        """Let nothing more happen to the requests that follow."""
+        self._armed, self.killed, self._fault = None, False, None
 
     def kill(self) -> None:
         """Ends the task that makes the request."""

@@ -250,14 +250,18 @@ class World:
         before = manifest["build_id"] if manifest else None
         run = self.trigger(kind)
         self.go_on(-1)
-        self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {run.errors or run.tasks}")
         wanted = (self._expect(self._states[-1], kind).key, kind)
-        unchanged = bool(run.xcoms["plan", "plan"]["unchanged"])
         after = self._manifest()
+        withdrawn = [entry["build_id"] for entry in after["history"] if entry["withdrawn"]] if after else []
+        is_withdrawn = wanted in [self._content.get(each) for each in withdrawn]
+        if is_withdrawn and before in self._hurt and "RunError" in f"{run.errors}":
+            # Only a person can say what is to become of it: what was gone back to is damaged.
+            return
+        self._demand(run.state == "success", f"an undisturbed run of kind {kind} fails: {run.errors or run.tasks}")
         assert after is not None
-        withdrawn = [entry["build_id"] for entry in after["history"] if entry["withdrawn"]]
+        unchanged = bool(run.xcoms["plan", "plan"]["unchanged"])
         build = after["build_id"]
-        if build == before and wanted in [self._content.get(each) for each in withdrawn]:
+        if build == before and is_withdrawn:
             return
         self._demand(
             self._content.get(build) == wanted,
@@ -508,7 +512,7 @@ class World:
             self._after_change(run, after)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
-        self.requests.killed = False
+        self.requests.disarm()
         was_active = run.is_active
         run.schedule()
         if was_active and run.state == "failed":
