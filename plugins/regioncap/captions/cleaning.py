@@ -28,7 +28,7 @@ _SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?|`([^`]+)`|_([^_]+)_")
 # Pieces of JSON, elements, tables and fences, which no description has.
 _SCRAP = re.compile(
-    r"^\s*[\[{]\s*[\"']|^\s*[\[{][^\]}]*[\]}]\s*$|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}"
+    r"^\s*[\[{]\s*[\"']|^\s*[\[{][^\]}]*\w[^\]}]*[\]}]\s*$|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}"
     r"|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|区域)|<(?:caption|description)>\s*\w"
     r"|<(?:li|td|tr|table|region(?!\s*_?-?\d+\s*>))[^a-z]|<region[ _-]?\d+\s+[a-z]+="
     r"|\|\s*<?region|\|\s*$|```",
