@@ -28,7 +28,7 @@ _WRAPPER = re.compile(
 # A number within a text that may be the next of a list.
 _LISTED = re.compile(r"(?<![\w.])(\d{1,4})[ \t]*[:.)\]、]")
 # What begins as JSON does.
-_NESTED = re.compile(r"\s*[\[{]\s*[\"']")
+_NESTED = re.compile(r"\s*[\[{]\s*[\"'][^\"']*[\"']")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Rea
     if reading is not None:
         if reading.outside:
             _check_beside(reading, regions)
-        if any(_NESTED.match(text) for _, text in reading.said):
+        if any(_NESTED.match(text) and text.rstrip().endswith(("]", "}")) for _, text in reading.said):
             raise DoubtError("JSON in a string of JSON")
         return Reading([(region, of_itself(region, text)) for region, text in reading.said], reading.outside)
     # Broken JSON must not be mistaken for prose that happens to contain names.

@@ -24,7 +24,7 @@ _CALLS_FOR_A_NAME = re.compile(r"(?:^| )(?:in|of|within|inside|at|on|for|from|by
 _COMMA = re.compile(r"\s*[中里内]?\s*,\s*")
 _COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
-_SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
+_SEPARATORS = tuple(",;，；、|/&")
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?|`([^`]+)`|_([^_]+)_")
 # Pieces of JSON, elements, tables and fences, which no description has.
 _SCRAP = re.compile(
@@ -52,7 +52,9 @@ def _clean(region: int, text: str) -> str:
     key = _TEXT_KEY.match(text)
     if key:
         text = text[key.end() :]
-    text = _SEPARATOR.sub("", _BREAK.sub(" ", of_itself(region, text)))
+    text = _BREAK.sub(" ", of_itself(region, text)).rstrip(WHITE_SPACE)
+    if text.endswith(_SEPARATORS):
+        text = text[:-1].rstrip(WHITE_SPACE)
     if _TITLE.match(text):
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):

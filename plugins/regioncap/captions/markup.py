@@ -23,7 +23,8 @@ _WRAPPER = re.compile(
     r"</?(?:regions|answer|output|response|result|results|captions|descriptions|image|list|root|annotations)>|```\w*|<\?xml[^<>]*>"
 )
 
-_SEPARATOR = re.compile(r"[ \t]*[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?[ \t]*")
+_SEPARATOR = re.compile(r"[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?")
+_COLUMNS = 20
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _NUMBER_HEADING = re.compile(
     r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark"
@@ -93,9 +94,9 @@ def read_table(text: str) -> Reading | None:
     if "|" not in text:
         return None
     lines = text.split("\n")
-    lines = [line for line in lines if not line.startswith("+") or not _SEPARATOR.fullmatch(line)]
+    lines = [line for line in lines if not line.startswith("+") or not _SEPARATOR.fullmatch(line.strip())]
     in_table = [line.lstrip().startswith("|") for line in lines]
-    separators = [index for index, line in enumerate(lines) if "|" in line and _SEPARATOR.fullmatch(line)]
+    separators = [index for index, line in enumerate(lines) if "|" in line and _SEPARATOR.fullmatch(line.strip())]
     if separators:
         # Rows need no border at their ends if the table has a line below its heading.
         first, last = max(separators[0] - 1, 0), separators[0]
@@ -110,10 +111,10 @@ def read_table(text: str) -> Reading | None:
         return None
     if any("|" not in line for line in lines[first : last + 1]):
         raise DoubtError("lines between those of a table")
-    rows = [_cells(line) for line in lines[first : last + 1] if not _SEPARATOR.fullmatch(line)]
+    rows = [_cells(line) for line in lines[first : last + 1] if not _SEPARATOR.fullmatch(line.strip())]
     outside = "\n".join(lines[:first] + lines[last + 1 :]).strip()
-    if len({len(row) for row in rows}) != 1:
-        raise DoubtError("a table with rows of several lengths")
+    if len({len(row) for row in rows}) != 1 or len(rows[0]) > _COLUMNS:
+        raise DoubtError("a table with rows of several lengths, or with too many columns")
     return Reading(_rows(rows), outside)
 
 
