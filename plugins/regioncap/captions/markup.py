@@ -115,7 +115,8 @@ def read_table(text: str) -> Reading | None:
     outside = "\n".join(lines[:first] + lines[last + 1 :]).strip()
     if len({len(row) for row in rows}) != 1 or len(rows[0]) > _COLUMNS:
         raise DoubtError("a table with rows of several lengths, or with too many columns")
-    return Reading(_rows(rows), outside)
+    said, counted = _rows(rows)
+    return Reading(said, outside, counted)
 
 
 def _cells(line: str) -> list[str]:
@@ -126,9 +127,10 @@ def _cells(line: str) -> list[str]:
     return [cell.strip(WHITE_SPACE).replace(r"\|", "|") for cell in cells]
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+def _rows(rows: Sequence[Sequence[str]]) -> tuple[list[tuple[int, str]], bool]:
+    """What the rows say of regions, and whether they only number them. Raises DoubtError."""
     if len(rows) == 2 and len(rows[0]) > 1 and all(is_name(cell) for cell in rows[0]):
-        return [(_number(name), text) for name, text in zip(rows[0], rows[1], strict=True)]
+        return [(_number(name), text) for name, text in zip(rows[0], rows[1], strict=True)], False
     heading, body = (rows[0], rows[1:]) if not any(named(cell) is not None for cell in rows[0]) else ([], rows)
     columns = range(len(rows[0]))
     numbered = [column for column in columns if body and all(named(row[column]) is not None for row in body)]
@@ -141,7 +143,7 @@ def _rows(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
         texts = [column for column in texts if heading and _TEXT_HEADING.fullmatch(heading[column])]
     if len(keys) != 1 or len(texts) != 1:
         raise DoubtError("a table that does not say which column names regions, or which describes them")
-    return [(_number(row[keys[0]]), row[texts[0]]) for row in body]
+    return [(_number(row[keys[0]]), row[texts[0]]) for row in body], not certain
 
 
 def _number(cell: str) -> int:
