@@ -59,7 +59,10 @@ def _clean(region: int, text: str) -> str:
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):
         raise DoubtError("a scrap of markup in a description")
-    return in_one_line(without_stars(_EMPHASIS.sub(r"\2", text)))
+    text = in_one_line(without_stars(_EMPHASIS.sub(r"\2", text)))
+    if text.count("**") % 2:
+        raise DoubtError("a half of a title, or of what is emphasised")
+    return text
 
 
 def of_itself(region: int, text: str) -> str:
