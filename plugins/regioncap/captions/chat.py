@@ -31,7 +31,7 @@ _ANNOUNCING = re.compile(
 )
 # Words in which an answer announces its descriptions.
 _ANNOUNCED = re.compile(
-    r"\b(?:describ\w*|descri?ptions?|captions?|regions?|contents?|answers?|output|results?|below|following|json)\b"
+    r"\b(?:describ\w*|descri?ptions?|captions?|regions?|contents?|answers?|output|results?|below|following|json)(?![a-z])"
     r"|描述|说明|区域|内容|如下|以下|答案|回答|结果",
     re.IGNORECASE,
 )

@@ -83,6 +83,8 @@ def of_itself(region: int, text: str) -> str:
                 raise DoubtError("another region's description within a description")
         elif begins and (colon or naming.tag):
             own_end = colon.end() if colon else naming.end
+        elif naming.tag and colon:
+            raise DoubtError("words before a region's name and its description")
         elif naming.tag and not small[naming.end :].strip(" .") and not _CALLS_FOR_A_NAME.search(before):
             raise DoubtError("a region's name behind its description")
     return text[own_end:].lstrip(" ") if own_end else text
