@@ -185,43 +185,31 @@ def speeds() -> dict[str, float]:
         "sentences": (" ".join(f"In {name}, there is {caption}." for name, caption in named.items()), "free_text", 6),
         "elements": ("".join(f"<region{n}>{c}</region{n}>" for n, c in enumerate(_SIX, start=1)), "free_text", 6),
         "table": ("\n".join(f"| {name} | {caption} |" for name, caption in named.items()), "free_text", 6),
-        **{f"16 KB of {piece!r}": ((piece * size)[:size], form, 2) for piece, form in _HOSTILE},
+        **{f"16 KB of {text[:20]!r}": (text[:size], form, 2) for text, form in _hostile(size)},
     }
     return {name: microseconds([form]) for name, form in forms.items()}
 
 
-_HOSTILE: tuple[tuple[str, AnswerFormat], ...] = (
-    ("word ", "free_text"),
-    ("<", "free_text"),
-    ("{", "structured"),
-    ('{"a":', "structured"),
-    ("[", "free_text"),
-    ('"', "free_text"),
-    ('"<region1>": "', "structured"),
-    ("<region1>", "free_text"),
-    ("<region1> and ", "free_text"),
-    ("<region1>: a ", "free_text"),
-    ("of <region2> ", "free_text"),
-    ("| 1 ", "free_text"),
-    ("|", "free_text"),
-    ("\n", "free_text"),
-    ("1. a\n", "free_text"),
-    ("*", "free_text"),
-    ("**a", "free_text"),
-    ("- ", "free_text"),
-    ("<region1></region2>", "free_text"),
-    ("<region ", "free_text"),
-    ("区域", "free_text"),
-    ("一", "free_text"),
-    ("(", "free_text"),
-    (" ", "free_text"),
-    ("<think>", "free_text"),
-    ("{'a': 'b'}, ", "structured"),
-    ("```\n", "free_text"),
-    ("first region ", "free_text"),
-    ("'", "free_text"),
-    ("\\", "structured"),
-)
+def _hostile(size: int) -> list[tuple[str, AnswerFormat]]:
+    repeated = (
+        "word ", "<", "{", '{"a":', "[", '"', '"<region1>": "', "<region1>", "<region1> and ", "<region1>: a ",
+        "of <region2> ", "| 1 ", "|", "1. a\n", "*", "**a", "- ", "<region1></region2>", "<region ", "区域", "一", "(",
+        "<think>", "{'a': 'b'}, ", "```\n", "first region ", "'", "\\",
+    )  # fmt: skip
+    spaced = (
+        '"<region1>": "a"',
+        "<region1>: a.",
+        "<region1>: a,",
+        "|",
+        "<region1>",
+        "1.",
+        "{",
+        "</think>",
+        "final",
+        "#",
+    )
+    texts = [piece * size for piece in repeated] + [f"{start}{' ' * (size - 20)}x | y\n{start}" for start in spaced]
+    return [(text, "structured" if text[0] in "{[" else "free_text") for text in texts]
 
 
 def main() -> None:

@@ -25,10 +25,12 @@ _WRAPPER = re.compile(
     r"\s*(?:<(answer|output|response|final_answer)>(.*)</\1>|<\|begin_of_box\|>(.*)<\|end_of_box\|>)\s*",
     re.IGNORECASE | re.DOTALL,
 )
+# A line break that was written as JSON writes it, before what may begin a line.
+_WRITTEN_BREAK = re.compile(r"\\n(?=[ \t]*(?:\\n|[<\[*#\-•\d【]|region|区域))", re.IGNORECASE)
 # A number within a text that may be the next of a list.
 _LISTED = re.compile(r"(?<![\w.])(\d{1,4})[ \t]*[:.)\]、]")
 # What begins as JSON does.
-_NESTED = re.compile(r"\s*[\[{]\s*[\"']")
+_NESTED = re.compile(r"\s*[\[{]\s*[\"'][^\"']*[\"']")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def parse_answer(
     Where all of `regions` are described, what is said of other marked ones is left out. Where not, it stays, since
     such numbers may be counted otherwise than the marks.
     """
-    body = without_thoughts(text)
+    body = without_thoughts(text.replace("\r\n", "\n"))
     wrapped = _WRAPPER.fullmatch(body)
     if wrapped:
         body = (wrapped[2] or wrapped[3] or "").strip(WHITE_SPACE)
@@ -85,12 +87,13 @@ def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Rea
     if reading is not None:
         if reading.outside:
             _check_beside(reading, regions)
-        if any(_NESTED.match(text) for _, text in reading.said):
+        if any(_NESTED.match(text) and text.rstrip().endswith(("]", "}")) for _, text in reading.said):
             raise DoubtError("JSON in a string of JSON")
         return Reading([(region, of_itself(region, text)) for region, text in reading.said], reading.outside)
     # Broken JSON must not be mistaken for prose that happens to contain names.
     if answer_format == "structured" and body.startswith("{"):
         raise DoubtError("JSON that is broken")
+    body = _WRITTEN_BREAK.sub("\n", body)
     reading = read_elements(body) or read_table(body)
     if reading is not None:
         _check_beside(reading, regions)

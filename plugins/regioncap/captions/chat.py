@@ -19,7 +19,7 @@ _CLOSING_WORDS = (
     r"希望|如果(?:您|你|还|有|需)|如需|如有|请(?:告诉|随时|注意|问)|还有(?:什么|其他)|需要我|您(?:还|是否)|你还",
     r"以上(?:是|就是|为|描述|内容)|总之|总的来说|总体(?:来说|而言|来看)|综上|注[:：]|注意[:：]|有什么|谢谢|感谢|这些区域|两个区域|所有区域",
 )
-_CLOSING = re.compile(rf"(?:^|(?<=[.!?。！？])[ \t]*|\n)[ \t>*_(（\"]*(?:{'|'.join(_CLOSING_WORDS)})", re.IGNORECASE)
+_CLOSING = re.compile(rf"(?:^|(?<=[.!?。！？])|\n)[ \t>*_(（\"]*(?:{'|'.join(_CLOSING_WORDS)})", re.IGNORECASE)
 _OPENING = re.compile(
     r"^(?:sure|certainly|of course|absolutely|ok|okay|great|alright|yes|好的?|当然(?:可以)?|没问题|可以)\s*[!,.，。！]",
     re.IGNORECASE,
@@ -31,7 +31,7 @@ _ANNOUNCING = re.compile(
 )
 # Words in which an answer announces its descriptions.
 _ANNOUNCED = re.compile(
-    r"\b(?:describ\w*|descri?ptions?|captions?|regions?|contents?|answers?|output|results?|below|following|json)\b"
+    r"\b(?:describ\w*|descri?ptions?|captions?|regions?|contents?|answers?|output|results?|below|following|json)(?![a-z])"
     r"|描述|说明|区域|内容|如下|以下|答案|回答|结果",
     re.IGNORECASE,
 )

@@ -24,11 +24,11 @@ _CALLS_FOR_A_NAME = re.compile(r"(?:^| )(?:in|of|within|inside|at|on|for|from|by
 _COMMA = re.compile(r"\s*[中里内]?\s*,\s*")
 _COLON = re.compile(r"\s*:\s*")
 # What sets descriptions in one line apart.
-_SEPARATOR = re.compile(r"[ \t\n]*[,;，；、|/&][ \t\n]*$")
+_SEPARATORS = tuple(",;，；、|/&")
 _QUOTED = re.compile(r"\"([^\"]+)\"[,.;]?|“([^“”]+)”[,.;]?|'((?:[^']|(?<=\w)'(?=\w))+)'[,;]?|`([^`]+)`|_([^_]+)_")
 # Pieces of JSON, elements, tables and fences, which no description has.
 _SCRAP = re.compile(
-    r"^\s*[\[{]\s*[\"']|^\s*[\[{][^\]}]*[\]}]\s*$|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}"
+    r"^\s*[\[{]\s*[\"']|^\s*[\[{][^\]}]*\w[^\]}]*[\]}]\s*$|[\"']\s*:\s*[\"'\[{]|\\u[0-9a-f]{4}"
     r"|</\s*(?:region|caption|description|area|item|box|li|td|tr|p|区域)|<(?:caption|description)>\s*\w"
     r"|<(?:li|td|tr|table|region(?!\s*_?-?\d+\s*>))[^a-z]|<region[ _-]?\d+\s+[a-z]+="
     r"|\|\s*<?region|\|\s*$|```",
@@ -52,12 +52,17 @@ def _clean(region: int, text: str) -> str:
     key = _TEXT_KEY.match(text)
     if key:
         text = text[key.end() :]
-    text = _SEPARATOR.sub("", _BREAK.sub(" ", of_itself(region, text)))
+    text = _BREAK.sub(" ", of_itself(region, text)).rstrip(WHITE_SPACE)
+    if text.endswith(_SEPARATORS):
+        text = text[:-1].rstrip(WHITE_SPACE)
     if _TITLE.match(text):
         raise DoubtError("a title, and no telling whether it is a part of the description")
     if _SCRAP.search(text) or looks_like_json(text):
         raise DoubtError("a scrap of markup in a description")
-    return in_one_line(without_stars(_EMPHASIS.sub(r"\2", text)))
+    text = in_one_line(without_stars(_EMPHASIS.sub(r"\2", text)))
+    if text.count("**") % 2:
+        raise DoubtError("a half of a title, or of what is emphasised")
+    return text
 
 
 def of_itself(region: int, text: str) -> str:
@@ -78,6 +83,8 @@ def of_itself(region: int, text: str) -> str:
                 raise DoubtError("another region's description within a description")
         elif begins and (colon or naming.tag):
             own_end = colon.end() if colon else naming.end
+        elif naming.tag and colon:
+            raise DoubtError("words before a region's name and its description")
         elif naming.tag and not small[naming.end :].strip(" .") and not _CALLS_FOR_A_NAME.search(before):
             raise DoubtError("a region's name behind its description")
     return text[own_end:].lstrip(" ") if own_end else text

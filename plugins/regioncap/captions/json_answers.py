@@ -49,11 +49,11 @@ _KEY = re.compile(
     re.VERBOSE,
 )
 # What may stand between the end of a string and the next key, and behind the end of the last string.
-_BETWEEN = re.compile(r"\s*[,;]?\s*(?:\}\s*,?\s*)?\{?\s*")
-_LAST_END = re.compile(r"""["'](?=\s*,?\s*(?:[}\]]|```|$))|["'](?=[ \t]*,?[ \t]*\n)""")
+_BETWEEN = re.compile(r"\s*(?:[,;]\s*)?(?:\}\s*(?:,\s*)?)?(?:\{\s*)?")
+_LAST_END = re.compile(r"""["'](?=\s*(?:,\s*)?(?:[}\]]|```|$))|["'](?=[ \t]*(?:,[ \t]*)?\n)""")
 # A string's end and another key or string, within what should be one string.
 _OTHER_STRING = re.compile(
-    r"""["']\s+["']|["']\s*[,}\]]?\s*[{\[]?\s*["'<]?[<\w][\w <>#\-]{0,40}["'>]?\s*:\s*["'\[{\d]"""
+    r"""["']\s+["']|["']\s*(?:[,}\]]\s*)?(?:[{\[]\s*)?["'<]?[<\w][\w <>#\-]{0,40}["'>]?\s*:\s*["'\[{\d]"""
 )
 _ANY_KEY = re.compile(
     rf"""["'][<\[(]?{_NAME}\d{{1,4}}[>\])]?["']\s*:|["'](?:caption|description|描述)["']\s*:"""

@@ -23,7 +23,8 @@ _WRAPPER = re.compile(
     r"</?(?:regions|answer|output|response|result|results|captions|descriptions|image|list|root|annotations)>|```\w*|<\?xml[^<>]*>"
 )
 
-_SEPARATOR = re.compile(r"[ \t]*[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?[ \t]*")
+_SEPARATOR = re.compile(r"[|+]?[ \t]*:?[-=]+:?[ \t]*(?:[|+][ \t]*:?[-=]+:?[ \t]*)*[|+]?")
+_COLUMNS = 20
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _NUMBER_HEADING = re.compile(
     r"[\W_]*(?:region|marked region|region (?:name|id|number|no\.?|tag)|tag|mark"
@@ -93,9 +94,9 @@ def read_table(text: str) -> Reading | None:
     if "|" not in text:
         return None
     lines = text.split("\n")
-    lines = [line for line in lines if not line.startswith("+") or not _SEPARATOR.fullmatch(line)]
+    lines = [line for line in lines if not line.startswith("+") or not _SEPARATOR.fullmatch(line.strip())]
     in_table = [line.lstrip().startswith("|") for line in lines]
-    separators = [index for index, line in enumerate(lines) if "|" in line and _SEPARATOR.fullmatch(line)]
+    separators = [index for index, line in enumerate(lines) if "|" in line and _SEPARATOR.fullmatch(line.strip())]
     if separators:
         # Rows need no border at their ends if the table has a line below its heading.
         first, last = max(separators[0] - 1, 0), separators[0]
@@ -110,11 +111,12 @@ def read_table(text: str) -> Reading | None:
         return None
     if any("|" not in line for line in lines[first : last + 1]):
         raise DoubtError("lines between those of a table")
-    rows = [_cells(line) for line in lines[first : last + 1] if not _SEPARATOR.fullmatch(line)]
+    rows = [_cells(line) for line in lines[first : last + 1] if not _SEPARATOR.fullmatch(line.strip())]
     outside = "\n".join(lines[:first] + lines[last + 1 :]).strip()
-    if len({len(row) for row in rows}) != 1:
-        raise DoubtError("a table with rows of several lengths")
-    return Reading(_rows(rows), outside)
+    if len({len(row) for row in rows}) != 1 or len(rows[0]) > _COLUMNS:
+        raise DoubtError("a table with rows of several lengths, or with too many columns")
+    said, counted = _rows(rows)
+    return Reading(said, outside, counted)
 
 
 def _cells(line: str) -> list[str]:
@@ -125,9 +127,10 @@ def _cells(line: str) -> list[str]:
     return [cell.strip(WHITE_SPACE).replace(r"\|", "|") for cell in cells]
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+def _rows(rows: Sequence[Sequence[str]]) -> tuple[list[tuple[int, str]], bool]:
+    """What the rows say of regions, and whether they only number them. Raises DoubtError."""
     if len(rows) == 2 and len(rows[0]) > 1 and all(is_name(cell) for cell in rows[0]):
-        return [(_number(name), text) for name, text in zip(rows[0], rows[1], strict=True)]
+        return [(_number(name), text) for name, text in zip(rows[0], rows[1], strict=True)], False
     heading, body = (rows[0], rows[1:]) if not any(named(cell) is not None for cell in rows[0]) else ([], rows)
     columns = range(len(rows[0]))
     numbered = [column for column in columns if body and all(named(row[column]) is not None for row in body)]
@@ -140,7 +143,7 @@ def _rows(rows: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
         texts = [column for column in texts if heading and _TEXT_HEADING.fullmatch(heading[column])]
     if len(keys) != 1 or len(texts) != 1:
         raise DoubtError("a table that does not say which column names regions, or which describes them")
-    return [(_number(row[keys[0]]), row[texts[0]]) for row in body]
+    return [(_number(row[keys[0]]), row[texts[0]]) for row in body], not certain
 
 
 def _number(cell: str) -> int:

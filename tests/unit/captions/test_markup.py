@@ -80,6 +80,11 @@ def test_tables_are_read_whatever_the_order_of_their_columns(text: str) -> None:
     assert reading is not None and reading.said == TWO
 
 
+def test_numbers_without_a_heading_that_names_regions_are_only_counted() -> None:
+    tables = [f"| {heading} | Description |\n|---|---|\n| 1 | a red door |" for heading in ("#", "Region")]
+    assert [reading.counted for reading in map(read_table, tables) if reading] == [True, False]
+
+
 def test_a_bar_within_a_cell_is_a_part_of_it() -> None:
     reading = read_table("| 1 | a key with \\| on it |")
     assert reading is not None and reading.said == [(1, "a key with | on it")]
