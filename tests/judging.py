@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from regioncap.captions.answers import parse_answer
+from regioncap.captions.answers import ParsedAnswer
 from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
 from regioncap.gates import OWN_GATES, Answer, run_gates
 from regioncap.marks.styles import STYLES
@@ -20,7 +20,7 @@ def an_answer(
         user_prompt(PROMPTS[language], len(captions)),
     )
     names = dict(enumerate(("red", "blue", "green", "yellow", "purple", "orange"), start=1)) if colours else {}
-    return Answer(text, "stop", parse_answer(text, "structured", regions), regions, language, sent, names)
+    return Answer(text, "stop", ParsedAnswer(dict(captions)), regions, language, sent, names)
 
 
 def judged(answer: Answer) -> dict[str, str]:

@@ -74,7 +74,7 @@ _NOTHING_ZH = any_of(
 _MAYBE_A_THING = any_of(
     r"text|string|image|picture|name|title|label|object|item|thing|something|value|element|area|blank|no|nope|空"
     r"|这里?|东西",
-    r"(?:the |this )?(?:region|area) is (?:empty|blank)",
+    r"(?:the |this )?(?:region|area) is (?:empty|blank)|(?:the|this) (?:region|area|object|item|thing|image|box|frame)",
     r"(?:an? )?(?:unknown|unidentified|unspecified|undefined|generic) (?:object|item|thing|entity|region|element)",
     flags=0,
 )

@@ -349,6 +349,7 @@ _OWN_NUMBER = any_of(
     r"\b(?:number|digit|numeral|label|tag) № (?:on|in|at|of|inside|above) (?:the |a |its |it )?(?:\w+ ){0,2}"
     r"(?:corner|frame|box|rectangle|square|tag|label|border|region|background)\b",
     rf"\b{_ANYTHING} (?:number |no\.? ?|#)№|\b(?:object|item|subject|thing|region) №",
+    r"\b(?:number|tag|label|digit) [№ⁿ] (?:marks|indicates|labels|points|identifies|denotes|designates|refers)\b",
     r"^\W*(?:#|no\.? ?|number )?№\s?[:.)]\s|[(（](?:marked |labell?ed |number |tag |box |region |#)*№[)）]",
     rf"\b(?:{_NUMBERED}|identified|designated)(?: (?:as|with|by))?(?: (?:the|an?))?(?: (?:number|label|tag|digit"
     r"|no\.?))? \W?№",
@@ -452,7 +453,7 @@ _OWN_NUMBER_ZH = any_of(
 _OWN_NAME_ZH = re.compile(
     r"^\W*(?:在|这是|该|此)?区域\s?№|№\s?号(?:区域|框|方框|标记框|边框)"
     r"|(?:编号|标号|序号|标签|标记|标注)(?:为|是|成)?\s?№(?:号)?(?:的)?(?:区域|物体|对象|目标|部分)"
-    r"|第№个(?:区域|方框|框|标记)|(?:边框|方框|框)\s?№(?:中|内|里)"
+    r"|第№个(?:区域|方框|框|标记)|(?:边框|方框|框)\s?№(?:中|内|里|[：:])"
 )
 
 
@@ -473,6 +474,9 @@ _MAYBE_ZH = re.compile(
     r"|第[一二三四五六七八九十\d]+个(?:框|方框|矩形|标记)(?:内|中|里)?(?:的|是|有)|(?:框|方框|矩形)(?:内|中|里)(?:是"
     r"|有)(?:一|个|着)"
 )
+# A frame with a number, and one that nothing has but a mark, whatever is in it.
+_FRAMED_NUMBER_ZH = re.compile(r"(?:边框|方框|矩形框|矩形)[^。]{0,8}№|№[^。]{0,6}(?:边框|方框|矩形框)")
+_FRAMED_ZH = re.compile(rf"(?:{_COLOUR_ZH})(?:矩形框|线框|标记框|方框)(?:内|中|里)(?:的|是|有)")
 # Frames that are things, and what lies in frames.
 _FRAMED_THINGS_ZH = re.compile(
     r"(?:篮球|球|手提|输入|对话|文本|文字|搜索|弹|门|窗|相|像|画|镜|眼镜|黑|金属|木|钢|塑料|车|床|登录|密码|提示"
@@ -577,7 +581,7 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
     number = (_OWN_NUMBER.search(own) or _OWN_NUMBER_FAR.search(own)) if own != lower else None
     if number is None:
         return None
-    generic = _GENERIC.search(own[max(0, number.start() - 12) : number.start() + 12]) is not None
+    generic = _GENERIC.search(own[max(0, number.start() - 12) : number.end() + 12]) is not None
     return _Sign(sentence, numbered=True, excused=not generic and _BEARS_NUMBERS.search(context) is not None)
 
 
@@ -585,6 +589,8 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
 _GENERIC = re.compile(
     r"\b(?:object|item|subject|thing|region|area)\b|\b(?:in|inside|within|of) (?:the )?(?:box|frame|rectangle"
     r"|outline|bounding)\b|^\W*(?:tag|box|frame|rectangle|label|marked|tagged|labell?ed)\b"
+    r"|\b(?:rectangle|frame|outline|mark) (?:labell?ed|numbered|marked|tagged|with)\b|\bwith (?:the )?tag\b"
+    r"|\b(?:marks|indicates|labels|points|identifies|denotes|designates)\b"
 )
 
 
@@ -629,8 +635,12 @@ def _sign_zh(sentence: str, region: int | None, context: str) -> _Sign | None:
     plain = _FRAMED_THINGS_ZH.sub("", sentence)
     if alone or ((_TALK_ZH.search(plain) or _MAYBE_ZH.search(plain)) and plain == sentence):
         return _Sign(sentence)
+    if _FRAMED_ZH.search(sentence):
+        return _Sign(sentence)
     if "№" not in own or not _OWN_NUMBER_ZH.search(own):
         return None
+    if _FRAMED_NUMBER_ZH.search(own):
+        return _Sign(sentence, numbered=True)
     return _Sign(sentence, numbered=True, excused=_BEARS_NUMBERS_ZH.search(context) is not None)
 
 

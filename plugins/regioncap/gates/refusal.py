@@ -92,6 +92,8 @@ _ENGLISH = any_of(
         r"i(?:'m| am) (?:just |only |merely )?(?:an? |your )?(?:\w+ ){0,2}(?:ai|language model|assistant|chatbot)\b",
         rf"(?:nothing|no {_IMAGE}) to (?:describe|identify|analy[sz]e|recogni[sz]e)\b",
         r"i (?:can )?(?:see|find|observe|detect) (?:no|nothing)\b",
+        r"please (?:consult|contact|refer|seek|consider)\b|you (?:may|might|should|could|would) (?:want|need|wish"
+        r"|like|consider|try)\b",
         r"let me know\b",
         r"feel free to\b",
         r"hope (?:this|that|it) (?:\w+ )?helps?\b",
@@ -143,6 +145,10 @@ _UNABLE = any_of(
     ),
     flags=0,
 )
+_UNABLE_TO = re.compile(
+    r"(?:it(?: is|'s) )?(?:not possible|impossible|unable|not able|hard|difficult|cannot|can't) (?:to )?(?:\w+ly )?"
+    r"(?:identify|determine|describe|recogni[sz]e|tell|say|analy[sz]e|confirm|verify)\b[\w' ]{0,40}\W*"
+)
 # In a refusal there is not much beside these.
 _NO_CONTENT = frozenset(
     """
@@ -176,6 +182,7 @@ _CHINESE = any_of(
     r"(?:出于|由于|因|基于)[^，。]{0,4}(?:隐私|安全|版权|政策|法律)|根据(?:您|你)的|无法描述|可供描述"
     r"|无法(?:协助|提供|满足|回答"
     r"|给出|继续|完成|处理|访问|确定[^，。]{0,8}(?:内容|什么))|不予(?:描述|回答|显示)",
+    r"请(?:咨询|联系|参考|就医|谨慎)",
     r"请(?:重新|再次|先)?(?:提供|上传|补充|告诉|告知|稍后|换|随时|发送|谅解)",
     r"(?:没有|未)(?:看到|收到|检测到|提供|上传|发现)[^，。]{0,4}(?:图片|图像|照片|区域)|(?:没有|缺乏"
     r"|缺少)(?:足够|充足|更多)?(?:的)?(?:信息|上下文)|信息不足",
@@ -193,6 +200,8 @@ _CHINESE = any_of(
 
 
 _UNABLE_ZH = re.compile(
+    rf"^{_CANNOT_ZH}(?:准确|清楚|直接)?{_DO_ZH}[^，。]{{0,8}}(?:身份|内容|情况|性别|年龄|信息|细节|物体|对象|人物"
+    r"|什么)[。！]?$|"
     r"^(?:(?:图|该|此|这|由于|因为|区域|光线|内容|太|过于)[^，。]{0,12}，)?(?:该|此|这|区域|图|内容|画面|里面|其中"
     rf"|对象|物体)?[^，。]{{0,4}}(?:{_CANNOT_ZH}"
     rf"(?:\w{{0,3}}){_DO_ZH}|看不[清到出见])(?:[^，。的]{{0,3}}(?:内容|东西|任何|什么|细节|具体|物"
@@ -207,9 +216,15 @@ def refusal(caption: Caption) -> str | None:
     found = _SPEAKER.search(text) or _ENGLISH.search(lower) or (None if text.isascii() else _CHINESE.search(text))
     if found:
         return f"is no description: {quote(text[max(0, found.start() - 10) :].strip())}"
-    if (_UNABLE.search(lower) and _says_no_more(lower)) or (not text.isascii() and _UNABLE_ZH.search(text)):
+    if _unable(text, lower):
         return Unsure(f"may be no description: {quote(text)}")
     return None
+
+
+def _unable(text: str, lower: str) -> bool:
+    if _UNABLE_TO.fullmatch(lower) or (not text.isascii() and _UNABLE_ZH.search(text)):
+        return True
+    return _UNABLE.search(lower) is not None and _says_no_more(lower)
 
 
 def _says_no_more(lower: str) -> bool:

@@ -91,6 +91,8 @@ _ENGLISH = any_of(
     ),
     rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
     rf"|\bthe rest of the {_IMAGE}\b",
+    rf"\bin (?:this|the given|the provided) {_IMAGE}\b",
+    rf"^(?:an? |the )?(?:\w+ ){{0,2}}scene (?:from|of|with|in|at)\b{_NOT_A_THING}",
     rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
     rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
     r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "

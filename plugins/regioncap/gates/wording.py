@@ -40,7 +40,9 @@ _READING = re.compile(
     # a capital in the middle of a sentence, after what bears words
     r"|\b(?:sign|poster|placard|card|banner|message|notice|note|sticker|shirt|button|mug|cap|billboard|plaque|label"
     r"|with) "
-    r"(?-i:(?=(?:I|We|You|How|What|Why|Do|Don't|Please|Sorry|Thank|Let|Can|No|Keep)\b))(?P<capital>[^.!?\n]*[!?]?)"
+    r"(?!let me know|i hope|please (?:let|note|provide)|thank you for (?:shar|provid|your)|do you (?:have|need"
+    r"|want))(?-i:(?=(?:I|We|You|How|What|Why|Do|Don't|Please|Sorry|Thank|Let|Can|No"
+    r"|Keep)\b))(?P<capital>[^.!?\n]*[!?]?)"
     r"|(?:写着|写有|写道|写了|印着|印有|印上|上书|题着|题有|刻着|刻有|名叫|名为|叫做|标语(?:是|为)?|字样(?:是|为)?"
     r"|内容(?:是|为)|[牌幅报签屏条书信板]上?：)"
     r"[：:，]?(?P<zh>[^。！？\n]*)",

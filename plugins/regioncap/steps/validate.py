@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from regioncap.ask.attempts import Attempts, follow_attempts, mark_colours
 from regioncap.ask.requests import asked_together
-from regioncap.captions.answers import ParsedAnswer, answer_lines
+from regioncap.captions.answers import ParsedAnswer, answer_lines, parse_answer
 from regioncap.captions.prompts import user_prompt
 from regioncap.captions.thoughts import without_thoughts
 from regioncap.drop.rows import reject
@@ -69,7 +69,9 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
     # About the captions together, whatever answers they came from. What rejects has seen each of these answers before;
     # but asked about one by one, regions tell only now that each talks of its own number.
     language, colours = settings.prompt_language, mark_colours(row, plan)
-    taken = Answer(answer, "stop", ParsedAnswer(captions), sorted(captions), language, (prompt,), colours)
+    outside = parse_answer(answer, settings.answer_format, sorted(captions)).outside if own_text else ""
+    parsed = ParsedAnswer(captions, outside=outside)
+    taken = Answer(answer, "stop", parsed, sorted(captions), language, (prompt,), colours)
     warned = [
         finding.gate.code
         for finding in run_gates(taken)

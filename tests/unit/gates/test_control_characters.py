@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.judging import judge
+from regioncap.captions.answers import ParsedAnswer
+from regioncap.gates import Answer
+from tests.judging import judge, judged
 
 
 @pytest.mark.parametrize(
@@ -25,8 +27,13 @@ def test_broken_encodings_and_invisible_characters_reject(caption: str) -> None:
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029"])
-def test_a_separator_of_lines_is_found_though_captions_are_folded(separator: str) -> None:
+def test_a_separator_of_lines_is_found(separator: str) -> None:
     assert "control_characters" in judge(f"a red car{separator}on a road")
+
+
+def test_a_separator_of_lines_is_found_where_captions_are_folded() -> None:
+    text = '{"<region1>": "a red car\u2028on a road"}'
+    assert judged(Answer(text, "stop", ParsedAnswer({1: "a red car on a road"}), [1])) == {"control_characters": "warn"}
 
 
 @pytest.mark.parametrize("caption", ["a red &amp; white car", "a red\\u0020car", "a%20red%20car"])

@@ -191,6 +191,14 @@ def test_regions_asked_one_by_one_tell_together_that_their_numbers_are_those_of_
     assert records(place)[0]["checks"] == ["mark_talk"]
 
 
+def test_an_excuse_that_is_published_beside_the_captions_is_in_the_checks(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    said = "I'm sorry, but I can't identify real people.\n<region1>: a man in a suit\n<region2>: a red door"
+    vlm.behave = lambda _, body: completion(said)
+    build(place, vlm, answer_format="free_text")
+    assert (records(place)[0]["answer"], records(place)[0]["checks"]) == (said, ["refusal"])
+
+
 def test_a_caption_of_nothing_but_its_mark_in_the_marks_colour_is_asked_about_again(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     vlm.behave = lambda number, body: completion(
