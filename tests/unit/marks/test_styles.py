@@ -12,7 +12,7 @@ from PIL import Image
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import open_image
 from regioncap.errors import ExtensionError
-from regioncap.marks.labels import Rect, place_labels
+from regioncap.marks.labels import Rect, place_tags
 from regioncap.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.marks.pieces import tag_places
 from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
@@ -53,8 +53,8 @@ CROWDED = [
 def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
     frame, rects = case
     size = (18, 12)
-    labels = place_labels(rects, [size] * len(rects), frame)
-    assert labels == place_labels(rects, [size] * len(rects), frame)
+    labels = place_tags(rects, [[size]] * len(rects), frame)
+    assert labels == place_tags(rects, [[size]] * len(rects), frame)
     for number, label in enumerate(labels):
         assert label[0] >= 0 and label[1] >= 0 and label[2] <= frame[0] and label[3] <= frame[1]
         assert (label[2] - label[0], label[3] - label[1]) == size
@@ -97,7 +97,7 @@ def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_say
 def test_a_label_covers_no_other_region_where_it_need_not() -> None:
     # Room on the left of the first box only.
     rects = [(100, 100, 160, 160), (160, 60, 260, 200), (60, 160, 160, 260), (80, 40, 160, 100)]
-    (label, *_) = place_labels(rects, [(18, 12)] * 4, (300, 300))
+    (label, *_) = place_tags(rects, [[(18, 12)]] * 4, (300, 300))
     assert not any(overlap(label, rect) for rect in rects)
 
 
@@ -112,7 +112,7 @@ def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: ModelProfile) -> None:
     _, scale = layout(profile.size(4000, 3000), {1: (0, 0, 50, 50)}, STYLES["box"])
-    assert scale.tag >= 12
+    assert scale.tags[0] >= 22
 
 
 def test_region_k_has_colour_k_and_its_label_says_k() -> None:
