@@ -95,6 +95,9 @@ bench-caption: setup ## How fast the caption step is: make bench-caption [ARGS="
 bench-gates: .venv/installed ## How well the gates find bad answers: make bench-gates [ARGS="--json FILE --answers FILE --show N"]
 	@$(PY) -m bench.gates $(ARGS)
 
+bench-boxes: .venv/installed ## How surely boxes in another format than declared are noticed: make bench-boxes [ARGS="--layouts FILE --json FILE"]
+	@$(PY) -m bench.boxes $(ARGS)
+
 bench-publish: .venv/installed ## How fast a build is published: make bench-publish [ARGS="--json FILE"]
 	@$(PY) -m bench.publish $(ARGS)
 

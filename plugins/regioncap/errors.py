@@ -59,11 +59,15 @@ class RowError(RegionCapError):
 
 
 class NoRegionError(RowError):
-    """No box of a row can be used in its image, whose (width, height) as displayed, in pixels, is `size`."""
+    """No box of a row can be used in its image.
 
-    def __init__(self, code: str, reason: str, size: tuple[int, int]) -> None:
+    `size` is the image's (width, height) as displayed, in pixels, and `orientation` its EXIF orientation (1 to 8).
+    """
+
+    def __init__(self, code: str, reason: str, size: tuple[int, int], orientation: int) -> None:
         super().__init__(code, reason)
         self.size = size
+        self.orientation = orientation
 
 
 class PermanentError(RegionCapError):

@@ -19,6 +19,7 @@ from regioncap.gates.special_tokens import input_token
 from regioncap.marks.profiles import PROFILES, profile_of
 from regioncap.marks.styles import STYLES
 from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.frames import BoxFrame
 from regioncap.regions.jsonl import canonical
 
 
@@ -97,8 +98,17 @@ class BuildSettings(BaseModel):
     box_format: BoxFormat = Field(
         "xywh",
         title="Box format",
-        description="What a box's four numbers are: corner and size, two corners, or centre and size; in pixels of the "
-        "image as displayed, as a share of its sides (`_norm`), or in thousandths of them (`_1000`).",
+        description="What a box's four numbers are: corner and size, two corners, or centre and size (y first in "
+        "`yxyx`); in pixels, as a share of the image's sides (`_norm`), in hundredths (`_percent`) or in thousandths "
+        "(`_1000`) of them.",
+        json_schema_extra=_group("Boxes"),
+    )
+    box_frame: BoxFrame = Field(
+        "displayed",
+        title="Box frame",
+        description="Which image the boxes are drawn on: `displayed`, as a viewer shows it; `stored`, the pixels as "
+        "they are in the file, which for photos with an EXIF orientation is another image; `row_size`, a copy of the "
+        "size that each row gives as its `width` and `height`.",
         json_schema_extra=_group("Boxes"),
     )
     max_boxes: int = Field(
@@ -396,8 +406,8 @@ class BuildSettings(BaseModel):
 
     def identity(self) -> str:
         """A hash over every setting that can change what is published."""
-        # As it was before there was the setting, so that no drop is built anew for it.
-        unused = set() if self.read_heic else {"read_heic"}
+        # As it was before there were these settings, so that no drop is built anew for them.
+        unused = {name for name in _LATER if getattr(self, name) == BuildSettings.model_fields[name].default}
         return hashlib.sha256(canonical(self.model_dump(exclude={*NOT_IDENTITY, *unused}))).hexdigest()
 
     def check_model(self, model: str) -> None:
@@ -418,6 +428,8 @@ class BuildSettings(BaseModel):
 NOT_IDENTITY = frozenset(
     {"readiness", "max_rejected_ratio", "approval", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
 )
+# Settings that came after the first version: at their defaults they change nothing.
+_LATER = ("read_heic", "box_frame")
 
 
 def _known(value: str, name: str, choices: Iterable[str]) -> str:

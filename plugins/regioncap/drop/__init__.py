@@ -4,6 +4,7 @@
 `readers`     from a manifest to its rows, a file for each format
 `dates`       the drop's date, from a partition key, a param or a logical date
 `rows`        is one row's text in order
+`box_keys`    boxes under another key than the declared one
 `images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers
 `detectors`   regions for rows that give no boxes
 `unforeseen`  errors that nobody foresaw: one costs its row, many stop the step

@@ -52,7 +52,7 @@ class Picture:
     height: int
     portable: bool
     _stored: Image.Image = field(repr=False)
-    _orientation: int
+    orientation: int
     _profile: bytes | None = field(repr=False)
 
     @property
@@ -72,7 +72,7 @@ class Picture:
         sixteen_bits = _has_sixteen_bits(image)
         try:
             if at_least is not None and image.format in ("JPEG", "MPO"):
-                image.draft(image.mode, at_least[::-1] if self._orientation in _QUARTER_TURNS else at_least)
+                image.draft(image.mode, at_least[::-1] if self.orientation in _QUARTER_TURNS else at_least)
             image.load()
         except Exception as error:  # decoders raise nearly anything on hostile bytes
             _raise_if_not_about_the_data(error)
@@ -81,7 +81,7 @@ class Picture:
             _check_not_dark(image)
         try:
             rgb = to_rgb(_in_8_bits(image), self._profile if colour_managed else None)
-            return rgb.transpose(_TURNS[self._orientation]) if self._orientation in _TURNS else rgb
+            return rgb.transpose(_TURNS[self.orientation]) if self.orientation in _TURNS else rgb
         except RowError:
             raise
         except Exception as error:

@@ -9,6 +9,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
+from regioncap.drop.box_keys import BoxKeys
 from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError
 from regioncap.regions.boxes import box_error
@@ -118,6 +119,20 @@ def given_boxes(row: dict[str, Any], bbox_key: str) -> list[Any] | None:
     return boxes
 
 
+def stated_size(row: dict[str, Any]) -> tuple[int, int] | None:
+    """The (width, height) that a row gives beside its boxes, as many tools do; None where it gives none that can be."""
+    width, height = (_whole_number(_given(row, key)) for key in ("width", "height"))
+    return (width, height) if width and height else None
+
+
+def _whole_number(value: Any) -> int | None:
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return int(number) if number.is_integer() and 0 < number < 1e9 else None
+
+
 def _given(row: dict[str, Any], key: str) -> Any:
     """A row's value; None also for NaN, by which tables say that there is none."""
     value = row.get(key)
@@ -135,6 +150,7 @@ class RowReader:
     bbox_key: str
     files: Container[str] = ()
     path_bytes: int = MAX_PATH_BYTES
+    box_keys: BoxKeys = field(default_factory=BoxKeys)
     _ids: SeenIds = field(default_factory=SeenIds)
     _repeats: dict[str, int] = field(default_factory=dict)
 
@@ -144,6 +160,7 @@ class RowReader:
         try:
             if too_deep(row):
                 raise _too_deep_fault()
+            self.box_keys.note(row, self.bbox_key)
             identity = self._given_id(row)
             image, listed = self._found(image_path(_given(row, self.image_key)))
             boxes = given_boxes(row, self.bbox_key)
@@ -155,6 +172,7 @@ class RowReader:
                 type="with_bbox" if self.bbox_key in row else "without_bbox",
                 bbox=clean(boxes),
                 listed=listed,
+                stated=stated_size(row),
             )
         except RowError as fault:
             return reject(source, fault, identity, row)

@@ -31,7 +31,7 @@ class PlannedRow(Source):
     """A row whose text is in order. `bbox` is None where the row gives no boxes.
 
     `image` is the path by which the drop's store knows the image, `listed` whether the image was there when the drop
-    was planned.
+    was planned, and `stated` the (width, height) in pixels that the row gives of it.
     """
 
     id: str
@@ -40,6 +40,7 @@ class PlannedRow(Source):
     bbox: list[Any] | None
     # Not known to work areas from before it was noted.
     listed: bool = False
+    stated: tuple[int, int] | None = None
 
 
 class RegionBox(_Row):

@@ -154,6 +154,9 @@ def _write_shards(
         if pending:
             finish_shard()
         unforeseen_rows.check(rows)
+        unread = reader.box_keys.told(settings.bbox_key)
+        if unread is not None and reader.box_keys.declared == 0:
+            raise DropError(unread)
         if rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "

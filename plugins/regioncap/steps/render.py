@@ -22,8 +22,10 @@ from regioncap.marks.styles import STYLES
 from regioncap.marks.view import content_name, crop_view, decoded_size, encode, mark, seen_scale
 from regioncap.parallel import in_order
 from regioncap.regions import boxes as region_boxes
-from regioncap.regions.boxes import BoxFormat, DroppedBox, GivenBox, suspect_format
+from regioncap.regions.boxes import DroppedBox
 from regioncap.regions.codes import Code
+from regioncap.regions.formats import Evidence, GivenRow, told, weigh
+from regioncap.regions.frames import Canvas, as_displayed
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.steps.propose import FindBoxes, proposals
 from regioncap.storage.store import Store
@@ -56,13 +58,13 @@ def render_shard(
     propose = proposals(plan, store)
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
-    given: list[GivenBox] = []
+    evidence = Evidence(plan.settings.box_format, plan.settings.box_frame)
     unforeseen_rows = UnforeseenRows()
     with set_up_for_pictures():
         outcomes = in_order(lambda row: _outcome(drop, store, row, plan.settings, propose), rows, _THREADS)
-        for done, (row, (outcome, size)) in enumerate(zip(rows, outcomes, strict=True), start=1):
-            if done <= _SAMPLED_ROWS and size is not None:
-                given += [GivenBox(raw, size) for raw in row.bbox or ()]
+        for done, (row, (outcome, canvas)) in enumerate(zip(rows, outcomes, strict=True), start=1):
+            if done <= _SAMPLED_ROWS and canvas is not None and row.bbox:
+                evidence.add(GivenRow(row.bbox, canvas))
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)
                 unforeseen_rows.note(outcome)
@@ -71,7 +73,9 @@ def render_shard(
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
-    _check_format(given, plan.settings.box_format)
+    verdict = weigh(evidence)
+    if verdict.stop:
+        raise BoxFormatError(told(verdict))
     shard.write_lines(store, layout.RENDER_REJECTED, rejected)
     shard.write_lines(store, layout.RENDERED, marked)
     counts = RenderCounts(marked=len(marked), rejected=len(rejected), seconds=round(time.monotonic() - started, 3))
@@ -88,31 +92,12 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
         )
 
 
-def _check_format(given: list[GivenBox], declared: BoxFormat) -> None:
-    suspicion = suspect_format(given, declared)
-    if suspicion is None:
-        return
-    found = f"only {suspicion.declared_share:.0%} of the boxes fit their images as {declared}, "
-    fits = f"but {suspicion.likely_share:.0%} do as {suspicion.likely}: set the param box_format to "
-    if not suspicion.certain:
-        advice = (
-            "and what they are cannot be told from their numbers: another layout, shares or thousandths of the sides, "
-            "y before x, or boxes of images of another size. Compare some with their images, then set the param "
-            "box_format, or correct the boxes"
-        )
-    elif suspicion.x_first:
-        advice = f"{fits}{suspicion.likely}, or correct the boxes"
-    else:
-        advice = f"{fits}that if x comes before y in them (they fit as well if y comes first), or correct the boxes"
-    raise BoxFormatError(found + advice)
-
-
 def _outcome(
     drop: Store, store: Store, row: PlannedRow, settings: BuildSettings, propose: FindBoxes
-) -> tuple[RenderedRow | Rejected, tuple[int, int] | None]:
-    """What becomes of a row, and its image's size where it is known."""
+) -> tuple[RenderedRow | Rejected, Canvas | None]:
+    """What becomes of a row, and what its boxes may be drawn on, where that is known."""
     try:
-        rendered, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
+        rendered, canvas, jpegs = render_row(row, read_image(drop, row.image), settings, propose)
     except Exception as error:
         row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
         if row.listed and row_error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
@@ -122,36 +107,41 @@ def _outcome(
             ) from error
         if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
             row_error.reason += "; the path has backslashes: write / between folders"
-        size = row_error.size if isinstance(row_error, NoRegionError) else None
-        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), size
+        of_boxes = row_error if isinstance(row_error, NoRegionError) else None
+        seen = Canvas(of_boxes.size, of_boxes.orientation, row.stated) if of_boxes else None
+        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), seen
     for name, jpeg in jpegs.items():
         store.write(image_path(name), jpeg)
-    return rendered, (rendered.width, rendered.height)
+    return rendered, canvas
 
 
 def render_row(
     row: PlannedRow, data: bytes, settings: BuildSettings, propose: FindBoxes
-) -> tuple[RenderedRow, dict[str, bytes]]:
-    """Mark one image, given its bytes; returns the row, and the JPEGs for the model by name. Raises RowError."""
+) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
+    """Mark one image, given its bytes.
+
+    Returns the row, what its boxes may be drawn on, and the JPEGs for the model by name. Raises RowError.
+    """
     profile, style = PROFILES[settings.model_profile], STYLES[settings.mark_style]
-    given, box_format = row.bbox, settings.box_format
+    given, box_format, frame = row.bbox, settings.box_format, settings.box_frame
     if given is None:
-        # Proposals are pixels of the image as displayed, whatever the declared format of given boxes.
-        given, box_format = [region_boxes.as_xywh(box) for box in propose(data)], "xywh"
+        # Proposals are pixels of the image as displayed, whatever is declared of given boxes.
+        given, box_format, frame = [region_boxes.as_xywh(box) for box in propose(data)], "xywh", "displayed"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
     picture = open_image(data, heic=settings.read_heic)
     displayed = (picture.width, picture.height)
+    canvas = Canvas(displayed, picture.orientation, row.stated)
     regions, dropped = region_boxes.select_regions(
         given,
-        box_format=box_format,
+        place=lambda raw: as_displayed(raw, box_format, frame, canvas),
         width=picture.width,
         height=picture.height,
         scale=seen_scale(*displayed, profile),
         max_boxes=settings.max_boxes,
     )
     if not regions:
-        raise _no_region(dropped, displayed)
+        raise _no_region(dropped, canvas)
     boxes = {number: region.box for number, region in enumerate(regions, start=1)}
     alone = boxes if settings.caption_mode == "per_region" else {}
     image = picture.decode(at_least=decoded_size(displayed, profile, alone))
@@ -173,11 +163,11 @@ def render_row(
         marked=content_name(marked),
         crops=[content_name(jpeg) for jpeg in crops],
     )
-    return rendered, {content_name(jpeg): jpeg for jpeg in (marked, *crops)}
+    return rendered, canvas, {content_name(jpeg): jpeg for jpeg in (marked, *crops)}
 
 
-def _no_region(dropped: list[DroppedBox], displayed: tuple[int, int]) -> NoRegionError:
+def _no_region(dropped: list[DroppedBox], canvas: Canvas) -> NoRegionError:
     listed = ", ".join(f"box {box.box_index}: {box.code}" for box in dropped[:10])
-    return NoRegionError(
-        dropped[0].code, f"no box can be used in this {displayed[0]} x {displayed[1]} image ({listed})", displayed
-    )
+    width, height = canvas.displayed
+    reason = f"no box can be used in this {width} x {height} image ({listed})"
+    return NoRegionError(dropped[0].code, reason, canvas.displayed, canvas.orientation)

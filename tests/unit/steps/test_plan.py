@@ -290,3 +290,12 @@ def test_a_plan_is_read_back_as_it_was_written(place: Place) -> None:
     place.good_rows(1)
     plan = place.plan()
     assert Plan.load(place.work, plan.plan_id) == plan
+
+
+def test_boxes_under_another_key_stop_the_run(place: Place) -> None:
+    place.put_rows(
+        {"image": "a.jpg", "boxes": [[330, 40, 120, 120]]}, {"image": "b.jpg", "boxes": [[60, 240, 120, 120]]}
+    )
+    with pytest.raises(DropError, match="set the param bbox_key to boxes"):
+        place.plan()
+    assert place.plan(bbox_key="boxes").rows == 2

@@ -435,7 +435,9 @@ def test_boxes_in_another_format_than_declared_stop_the_run_and_name_it(place: P
     place.put("a.jpg", encoded(picture()))
     place.put_rows(*({"image": "a.jpg", "bbox": [[0.1, 0.02 * k, 0.5, 0.02 * k + 0.3]]} for k in range(30)))
     plan = place.plan()
-    with pytest.raises(BoxFormatError, match=r"only 0% .* as xywh, but 100% do as xyxy_norm: set the param box_format"):
+    with pytest.raises(
+        BoxFormatError, match=r"only 0% .* as xywh, but 100% do as xyxy_norm or yxyx_norm .y before x.*box_format"
+    ):
         render(place, plan)
     render(place, place.plan(box_format="xyxy_norm"))
 

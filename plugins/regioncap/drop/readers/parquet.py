@@ -1,4 +1,4 @@
-"""Manifests in Parquet, of which only the columns that RegionCap uses are read."""
+"""Manifests in Parquet, of which only the columns that RegionCap uses are read, and lists where boxes are missing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,13 @@ def _read(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
     number = 0
     with pq.ParquetFile(manifest) as table:
         # Whole columns only: to Parquet, `a.b` is also the field `b` of the column `a`.
-        wanted = [name for name in faults if name in table.schema_arrow.names]
+        names = table.schema_arrow.names
+        wanted = [name for name in (*faults, "width", "height") if name in names]
+        if bbox_key not in names:
+            # The boxes may be in one of these.
+            wanted += [
+                item.name for item in table.schema_arrow if pa.types.is_list(item.type) and item.name not in wanted
+            ]
         for batch in table.iter_batches(batch_size=1_000, columns=wanted):
             try:
                 values = batch.to_pylist()
@@ -51,7 +57,7 @@ def _parquet_row(number: int, row: pa.RecordBatch, faults: dict[str, Code]) -> R
         except UnicodeDecodeError as error:
             fault = RowError(Code.NOT_UTF8, f"{name} is not UTF-8: {error}")
         except (ValueError, OverflowError, pa.ArrowException) as error:
-            fault = RowError(faults[name], f"{name} cannot be read: {error}")
+            fault = RowError(faults.get(name, Code.BBOX_NOT_A_LIST), f"{name} cannot be read: {error}")
     return Row(number, value) if fault is None else Row(number, None, fault, value)
 
 

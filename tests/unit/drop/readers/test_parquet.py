@@ -10,7 +10,7 @@ from regioncap.drop.drop import read_rows
 from regioncap.regions.codes import Code
 
 
-def test_of_parquet_only_the_columns_that_count_are_read(tmp_path: Path) -> None:
+def test_of_parquet_only_the_columns_that_count_are_read_and_lists_where_there_are_no_boxes(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     out_of_range = pa.array([2**62, 1], pa.timestamp("ms"))
     table = {"id": [1, 2], "file": ["a", "b"], "boxes": [[[1, 2, 3, 4]], None], "taken": out_of_range, "x.y": [1, 2]}
@@ -19,7 +19,7 @@ def test_of_parquet_only_the_columns_that_count_are_read(tmp_path: Path) -> None
         {"id": 1, "file": "a", "boxes": [[1, 2, 3, 4]]}, {"id": 2, "file": "b", "boxes": None},
     ]  # fmt: skip
     assert [row.value for row in read_rows(path, "parquet", "nothing", "x.y")] == [
-        {"id": 1, "x.y": 1}, {"id": 2, "x.y": 2},
+        {"id": 1, "x.y": 1, "boxes": [[1, 2, 3, 4]]}, {"id": 2, "x.y": 2, "boxes": None},
     ]  # fmt: skip
 
 

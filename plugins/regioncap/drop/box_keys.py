@@ -1,0 +1,55 @@
+"""Where a drop's boxes are: under the declared key, or under another one that nobody reads."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+# What the sides and corners of a box are called where it is an object.
+_PARTS = {"x", "y", "w", "h", "width", "height", "left", "top", "right", "bottom", "xmin", "ymin", "xmax", "ymax"}
+_PARTS |= {"x1", "y1", "x2", "y2"}
+
+
+@dataclass
+class BoxKeys:
+    """Counts rows by the keys under which they have boxes.
+
+    `rows` is how many were looked at, and `declared` how many have the declared key, whatever is there; `others` counts
+    those without it by each key under which they have what looks like boxes.
+    """
+
+    rows: int = 0
+    declared: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+
+    def note(self, row: dict[str, Any], bbox_key: str) -> None:
+        """Count a row."""
+        self.rows += 1
+        if bbox_key in row:
+            self.declared += 1
+        else:
+            self.others.update(key for key, value in row.items() if _looks_like_boxes(value))
+
+    def told(self, bbox_key: str) -> str | None:
+        """What is to be said of rows whose boxes nobody reads; None where there are none."""
+        if not self.others:
+            return None
+        key, rows = self.others.most_common(1)[0]
+        return (
+            f"{rows:,} of {self.rows:,} rows do not have the key {bbox_key!r}, but boxes under {key!r}, which are not "
+            f"read: set the param bbox_key to {key}, or rename the key in these rows"
+        )
+
+
+def _looks_like_boxes(value: Any) -> bool:
+    """Whether a value is a list of boxes, one box, or the text of such a list."""
+    if isinstance(value, str):
+        return value.lstrip().startswith("[[") and value.rstrip().endswith("]]")
+    if not isinstance(value, list) or not value:
+        return False
+    return _is_box(value) or all(_is_box(item) for item in value)
+
+
+def _is_box(value: Any) -> bool:
+    if isinstance(value, dict):
+        return len(_PARTS & value.keys()) >= 4
+    return isinstance(value, list) and len(value) == 4 and all(type(number) in (int, float) for number in value)

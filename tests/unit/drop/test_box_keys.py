@@ -1,0 +1,51 @@
+"""Boxes under a key that nobody reads: named, where they are boxes."""
+
+from typing import Any
+
+import pytest
+
+from regioncap.drop.box_keys import BoxKeys
+
+
+def told(*rows: dict[str, Any], key: str = "bbox") -> str | None:
+    keys = BoxKeys()
+    for row in rows:
+        keys.note(row, key)
+    return keys.told(key)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[330, 40, 120, 120]],
+        [[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.1, 0.1]],
+        [330, 40, 120, 120],
+        "[[330, 40, 120, 120]]",
+        [{"x": 1, "y": 2, "width": 3, "height": 4}],
+        [{"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4, "label": "cup"}],
+    ],
+)
+@pytest.mark.parametrize("key", ["boxes", "BBox", " bbox", "bboxes", "objects"])
+def test_boxes_under_another_key_are_named_with_what_to_do(value: Any, key: str) -> None:
+    text = told({"image": "a.jpg", key: value}, {"image": "b.jpg", key: value}, {"image": "c.jpg"})
+    assert text == (
+        f"2 of 3 rows do not have the key 'bbox', but boxes under {key!r}, which are not read: set the param bbox_key to "
+        f"{key}, or rename the key in these rows"
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [[], [1, 2, 3], ["a", "b", "c", "d"], "text", "[1]", 4, None, {"x": 1}, [[1, 2], [3, 4]], [True] * 4]
+)
+def test_other_values_are_no_boxes(value: Any) -> None:
+    assert told({"image": "a.jpg", "tags": value}) is None
+
+
+def test_a_row_with_the_declared_key_has_its_boxes_there() -> None:
+    assert told({"image": "a.jpg", "bbox": [], "boxes": [[1, 2, 3, 4]]}) is None
+    assert told({"image": "a.jpg", "bbox": None, "segments": [[1, 2, 3, 4]]}) is None
+
+
+def test_rows_of_both_kinds_are_told_of() -> None:
+    text = told({"bbox": [[1, 2, 3, 4]]}, {"boxes": [[1, 2, 3, 4]]})
+    assert text is not None and text.startswith("1 of 2 rows")

@@ -1,0 +1,160 @@
+"""The declared box format and frame: stopped where they cannot be right, told where numbers cannot tell, else silence."""
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.boxes import Layout, drawn, evidence_of, one_size, rows_of, square, written
+from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.formats import FORMATS, Evidence, GivenRow, Verdict, weigh
+from regioncap.regions.frames import BoxFrame, Canvas
+
+LAYOUTS = ("xywh", "xyxy", "cxcywh", "yxyx")
+UNITS = ("", "_norm", "_percent", "_1000")
+
+
+def drop(images: int, seed: int = 1) -> list[Layout]:
+    return random.Random(seed).sample(drawn(400, 7), images)
+
+
+def verdict(layouts: list[Layout], true: BoxFormat, declared: BoxFormat) -> Verdict:
+    return weigh(evidence_of(rows_of(layouts, true), declared))
+
+
+def on(canvas_of: object, layouts: list[Layout], frame: BoxFrame = "displayed") -> Verdict:
+    """Boxes in pixels of layouts, given for what `canvas_of(size)` says that there is."""
+    evidence = Evidence("xywh", frame)
+    for item in layouts:
+        evidence.add(GivenRow(item.boxes, canvas_of(item.size)))  # type: ignore[operator]
+    return weigh(evidence)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(FORMATS), st.integers(0, 10_000), st.integers(1, 30))
+def test_boxes_in_the_declared_format_are_never_doubted(name: BoxFormat, seed: int, images: int) -> None:
+    found = verdict(drop(images, seed), name, name)
+    assert not found.stop and not found.doubt and not found.likely and not found.frames
+
+
+@pytest.mark.parametrize("kind", [None, one_size, square])
+@pytest.mark.parametrize("declared", FORMATS)
+def test_every_other_format_that_puts_boxes_elsewhere_is_noticed_from_ten_images_on(
+    declared: BoxFormat, kind: object
+) -> None:
+    for seed in range(2):
+        layouts = [kind(item) if kind else item for item in drop(10, seed)]  # type: ignore[operator]
+        for true in FORMATS:
+            evidence = evidence_of(rows_of(layouts, true), declared)
+            if evidence.reading(true).moved < 0.1:
+                continue
+            found = weigh(evidence)
+            assert found.stop or true in [item.name for item in found.alike]
+            # What it is told to be is what it is, or it is not told.
+            assert len(found.likely) != 1 or found.likely[0].name == true
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(("true", "declared"), itertools.permutations(LAYOUTS[:3], 2))
+def test_a_layout_of_the_same_unit_is_named_but_for_the_order_of_x_and_y(unit: str, true: str, declared: str) -> None:
+    found = verdict(drop(30), true + unit, declared + unit)  # type: ignore[arg-type]
+    names = [item.name.partition("_")[0] for item in found.likely]
+    assert found.stop
+    assert names == [true] or (true == "xyxy" and unit and sorted(names) == ["xyxy", "yxyx"])
+
+
+@pytest.mark.parametrize("unit", UNITS[1:])
+def test_shares_with_y_first_cannot_be_told_from_shares_with_x_first(unit: str) -> None:
+    for true, declared in itertools.permutations(["xyxy", "yxyx"]):
+        found = verdict(drop(30), true + unit, declared + unit)  # type: ignore[arg-type]
+        assert not found.doubt
+        assert [item.name for item in found.alike] == [true + unit]
+
+
+def test_one_row_alone_decides_nothing() -> None:
+    for true, declared in itertools.permutations(FORMATS, 2):
+        assert not verdict(drop(1), true, declared).doubt
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_slips_of_an_annotator_are_no_reason_to_doubt(name: BoxFormat) -> None:
+    for seed in range(10):
+        chance = random.Random(seed)
+        rows = rows_of(drop(12, seed), name)
+        slips = [
+            GivenRow([[value * chance.uniform(0.5, 2) for value in box] for box in row.boxes[:1]], row.canvas)
+            for row in rows[:2]
+        ]
+        assert not weigh(evidence_of([*slips, *rows[2:]], name)).stop
+
+
+def test_a_third_of_the_rows_in_another_layout_is_no_reason_to_stop() -> None:
+    layouts = drop(30)
+    assert not weigh(evidence_of(rows_of(layouts[:20], "xywh") + rows_of(layouts[20:], "xyxy"), "xywh")).stop
+
+
+def test_the_same_boxes_in_a_corner_of_every_image_are_not_taken_for_another_unit() -> None:
+    rows = [GivenRow([[20, 30, 50, 40], [10, 12, 30, 30]], Canvas((1280, 960)))] * 50
+    found = weigh(evidence_of(rows, "xywh"))
+    assert not found.doubt
+    # But that they never leave it is told.
+    assert found.shrunk == pytest.approx(0.073, abs=0.001)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10])
+@pytest.mark.parametrize("factor", [0.25, 0.5, 2])
+def test_boxes_of_the_size_that_the_rows_give_stop_the_run(rows: int, factor: float) -> None:
+    found = on(
+        lambda size: Canvas((round(size[0] * factor), round(size[1] * factor)), stated=size), drop(rows, seed=rows)
+    )
+    assert found.stop or rows == 1
+    assert [item.name for item in found.frames] == ["row_size"] and not found.likely
+    assert not on(
+        lambda size: Canvas((round(size[0] * factor), round(size[1] * factor)), stated=size),
+        drop(rows, seed=rows),
+        frame="row_size",
+    ).doubt
+
+
+@pytest.mark.parametrize("stated", [0.5, 3])
+def test_a_size_that_the_boxes_do_not_bear_out_stops_nothing(stated: float) -> None:
+    found = on(lambda size: Canvas(size, stated=(round(size[0] * stated), round(size[1] * stated))), drop(10))
+    assert not found.stop and not found.frames
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_boxes_of_photos_as_they_are_stored_stop_the_run(orientation: int) -> None:
+    layouts = [item for item in drop(60) if item.size[0] != item.size[1]][:20]
+    found = on(lambda size: Canvas(size[::-1], orientation), layouts)
+    assert found.stop and [item.name for item in found.frames] == ["stored"]
+    assert not on(lambda size: Canvas(size[::-1], orientation), layouts, frame="stored").doubt
+    assert not on(lambda size: Canvas(size, orientation), layouts).frames
+
+
+def test_one_turned_photo_is_enough_where_the_row_gives_the_sides_as_stored() -> None:
+    # A wide box, far to the right: outside of the image as displayed.
+    row = GivenRow([[400, 100, 200, 90]], Canvas((480, 640), 6, (640, 480)))
+    assert weigh(evidence_of([row], "xywh")).stop
+
+
+def test_boxes_of_larger_images_stop_the_run_without_naming_a_format() -> None:
+    found = on(lambda size: Canvas((size[0] // 2, size[1] // 2)), drop(30))
+    assert found.stop and not found.likely
+
+
+def test_boxes_that_fit_in_no_format_stop_the_run() -> None:
+    rows = [GivenRow([[5000, 7000, 10, 10]], Canvas((640, 480)))] * 10
+    found = weigh(evidence_of(rows, "xywh"))
+    assert found.stop and not found.likely
+
+
+def test_malformed_boxes_are_left_out() -> None:
+    rows = [GivenRow(["x", [1, 2], None, [10, 10, 20, 20]], Canvas((100, 100))), GivenRow([], Canvas((100, 100)))]
+    assert evidence_of(rows, "xywh").boxes == 1
+
+
+def test_boxes_are_written_as_annotation_tools_write_them() -> None:
+    assert written([320, 120, 64, 48], "cxcywh_norm", (640, 480)) == [0.55, 0.3, 0.1, 0.1]
+    assert written([320, 120, 64, 48], "yxyx_1000", (640, 480)) == [250, 500, 350, 600]
