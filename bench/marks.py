@@ -44,13 +44,14 @@ def ours(frame: tuple[int, int], boxes: dict[int, Box]) -> Sequence[Rect]:
 def supervisions(smart: bool) -> Placer | None:
     """As supervision's label annotator does; None where it is not installed."""
     try:
-        import supervision as sv
+        import supervision as sv  # type: ignore[import-not-found] # not a part of any environment of RegionCap's
     except ImportError:
         return None
 
     def place(frame: tuple[int, int], boxes: dict[int, Box]) -> Sequence[Rect]:
         annotator = sv.LabelAnnotator(smart_position=smart)
-        found = sv.Detections(xyxy=np.array(list(boxes.values()), dtype=float), class_id=np.zeros(len(boxes), dtype=int))
+        corners = np.array(list(boxes.values()), dtype=float)
+        found = sv.Detections(xyxy=corners, class_id=np.zeros(len(boxes), dtype=int))
         labels = [str(region) for region in boxes]
         properties = annotator._get_label_properties(found, labels)
         if smart:
@@ -114,9 +115,15 @@ def main() -> None:
     random.Random(arguments.seed).shuffle(layouts)
     table = Table("tags", "regions at most", "hidden", "stray", "overlapping", "ms an image")
     found: dict[str, float] = {}
-    placers = {"RegionCap": ours, "supervision": supervisions(False), "supervision, smart": supervisions(True)}
+    placers: dict[str, Placer | None] = {
+        "RegionCap": ours,
+        "supervision": supervisions(False),
+        "supervision, smart": supervisions(True),
+    }
     for name, place in placers.items():
-        for most in MOST if place else ():
+        if place is None:
+            continue
+        for most in MOST:
             figures = measure(layouts, most, place)
             shares = (f"{share:.2%}" for share in (figures.hidden, figures.stray, figures.overlapping))
             table.add_row(name, str(most), *shares, f"{figures.milliseconds:.1f}")

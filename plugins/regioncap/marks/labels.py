@@ -16,11 +16,11 @@ _Rects = npt.NDArray[np.float64]
 # What a place costs. A tag hides a share of each region under it: the first tenth hardly matters, half of it makes
 # the region another thing. One whose centre is nearer to another region's border seems to belong there. The others are
 # small: they decide among places that are as good otherwise.
-_HIDDEN, _STRAY, _APART, _SMALLER, _PER_RANK = 1.0, 2.0, 0.5, 0.04, 0.002
+_HIDDEN, _STRAY, _APART, _SMALLER, _PER_RANK = 1.0, 2.0, 0.5, 0.04, 0.0001
 # From this share on, hidden, a region costs as much as several strays.
 _TOO_MUCH, _MUCH = 0.4, 20.0
 # A place that costs no more is taken at once.
-_GOOD = 0.02
+_GOOD = 0.005
 # A place that costs more is worth some search for a better one.
 _DOUBTFUL = 0.3
 # Where along a side of its box a tag may be, and how far inside of it; where that is not good enough, closer together.
@@ -43,7 +43,7 @@ def place_tags(regions: Sequence[Rect], sizes: Sequence[Sequence[Size]], frame: 
     for _ in range(_ROUNDS):
         # What was placed early knew nothing of the others.
         doubtful = [index for index in order if placing.cost[index] > _GOOD]
-        if not doubtful or not any([placing.place(index) for index in doubtful]):
+        if [index for index in doubtful if placing.place(index)] == []:
             break
     for index in [*order, *order]:
         if placing.cost[index] > _DOUBTFUL:
@@ -214,11 +214,13 @@ def _to_borders(points: npt.NDArray[np.float64], rects: _Rects) -> npt.NDArray[n
     right, below = x - rects[:, 2], y - rects[:, 3]
     across, down = np.maximum(left, right), np.maximum(above, below)
     outside = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
-    return np.where((across < 0) & (down < 0), -np.maximum(across, down), outside)
+    distances: _Rects = np.where((across < 0) & (down < 0), -np.maximum(across, down), outside)
+    return distances
 
 
 def _gaps(rects: _Rects, region: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How far each rectangle is from a region; 0 where they touch."""
     across = np.maximum(region[0] - rects[:, 2], rects[:, 0] - region[2])
     down = np.maximum(region[1] - rects[:, 3], rects[:, 1] - region[3])
-    return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
+    gaps: _Rects = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
+    return gaps

@@ -47,9 +47,9 @@ def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
     drawn: Counter[Rect] = Counter()
     for mark in marks:
         grown = scale.line + scale.halo
-        inset = min(drawn[mark.rect] * (scale.line + scale.halo), min(_sides(mark.rect)) // 3)
+        inset = min(drawn[mark.rect] * (grown + scale.halo), min(_sides(mark.rect)) // 3)
         drawn[mark.rect] += 1
-        outer = _inside(_grow(mark.rect, grown + scale.halo - inset), image.size)
+        outer = _grow(_inside(_grow(mark.rect, grown + scale.halo), image.size), -inset)
         draw.rectangle(_inclusive(outer), outline=contrast(mark.colour), width=grown + scale.halo)
         draw.rectangle(
             _inclusive(_grow(outer, -scale.halo)),

@@ -9,15 +9,15 @@ from PIL import Image
 
 from regioncap.extend import Registry
 from regioncap.marks.palette import colour_of
-from regioncap.marks.pieces import Mark, Piece, Scale, corner_ticks, dim_outside, outline, tags
+from regioncap.marks.pieces import Mark, Piece, Scale, corner_ticks, covered, dim_outside, outline, tags
 from regioncap.regions.boxes import Box
 from regioncap.regions.names import region_label
 
 __all__ = ["STYLES", "MarkStyle", "draw_marks", "layout"]
 
 
-# What a model reads: a tag of so many pixels at the size that it sees, digits being three quarters of it. In a crowd, it
-# gets smaller by these steps; digits of less than about 9 pixels are lost in a patch of 14.
+# What a model reads: a tag of so many pixels at the size that it sees, digits being three quarters of it. In a crowd,
+# it gets smaller by these steps; digits of less than about 9 pixels are lost in a patch of 14.
 _TAG, _SMALLER_TAGS = 22, (16, 12)
 # What the prompt alone does not say: how a number in the picture and a region's name belong together.
 _FRAMED = {
@@ -35,8 +35,8 @@ _CORNERS = {
     "请描述四角之间的内容，不要描述角标或标签。",
 }
 _SPOTLIGHT = {
-    "en": "In the image all but the regions is darkened, each region is framed, and a tag on the frame shows its number: "
-    "tag 1 is <region1>. Describe what is inside the frame, not the frame, the tag or the darkening.",
+    "en": "In the image all but the regions is darkened, each region is framed, and a tag on the frame shows its "
+    "number: tag 1 is <region1>. Describe what is inside the frame, not the frame, the tag or the darkening.",
     "zh": "图像中区域以外的部分已变暗，每个区域都有边框，边框上的标签显示其编号：标签 1 即 <region1>。"
     "请描述边框内的内容，不要描述边框、标签或变暗的部分。",
 }
@@ -85,6 +85,11 @@ def draw_marks(image: Image.Image, boxes: Mapping[int, Box], style: MarkStyle) -
     marks, scale = layout(image.size, boxes, style)
     for piece in style.pieces:
         piece(image, marks, scale)
+
+
+def hidden_by_tags(frame: tuple[int, int], boxes: Mapping[int, Box], style: MarkStyle) -> list[int]:
+    """The numbers of the regions of which `draw_marks` hides half or more under tags, on an image of size `frame`."""
+    return covered(*layout(frame, boxes, style), frame) if tags in style.pieces else []
 
 
 def layout(frame: tuple[int, int], boxes: Mapping[int, Box], style: MarkStyle) -> tuple[list[Mark], Scale]:

@@ -113,7 +113,7 @@ class Evidence:
         self.rows = 0
         self.boxes = 0
         # How much likelier the first is than the second.
-        self.nats = {pair: 0.0 for pair in permutations(FORMATS, 2)}
+        self.nats = dict.fromkeys(permutations(FORMATS, 2), 0.0)
         self.fits = dict.fromkeys(FORMATS, 0)
         self.moved = dict.fromkeys(FORMATS, 0)
         self.reach = dict.fromkeys(FORMATS, (0.0, 0.0))
@@ -201,8 +201,8 @@ def told(verdict: Verdict) -> str:
     names = [f"{item.name}{' (y before x)' * item.name.startswith('yxyx')}" for item in verdict.likely]
     if not names:
         return (
-            f"{found}, and what they are cannot be told from their numbers: boxes of another layout, or boxes of images "
-            "of another size. Compare some with their images, then set the param box_format, or correct the boxes"
+            f"{found}, and what they are cannot be told from their numbers: boxes of another layout, or boxes of "
+            "images of another size. Compare some with their images, then set the param box_format, or correct the boxes"
         )
     fits = f"but {verdict.likely[0].fits:.0%} do" if declared.fits < _NEARLY_ALL else "but they reach the edges"
     if len(names) == 1:

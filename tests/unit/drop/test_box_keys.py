@@ -29,8 +29,8 @@ def told(*rows: dict[str, Any], key: str = "bbox") -> str | None:
 def test_boxes_under_another_key_are_named_with_what_to_do(value: Any, key: str) -> None:
     text = told({"image": "a.jpg", key: value}, {"image": "b.jpg", key: value}, {"image": "c.jpg"})
     assert text == (
-        f"2 of 3 rows do not have the key 'bbox', but boxes under {key!r}, which are not read: set the param bbox_key to "
-        f"{key}, or rename the key in these rows"
+        f"2 of 3 rows do not have the key 'bbox', but boxes under {key!r}, which are not read: set the param bbox_key "
+        f"to {key}, or rename the key in these rows"
     )
 
 

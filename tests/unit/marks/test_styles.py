@@ -12,11 +12,11 @@ from PIL import Image
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import open_image
 from regioncap.errors import ExtensionError
-from regioncap.marks.labels import Rect, place_tags
+from regioncap.marks.labels import Rect, gap, place_tags
 from regioncap.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.marks.pieces import tag_places
 from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
-from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, layout
+from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, hidden_by_tags, layout
 from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
 from regioncap.regions.names import region_tag
@@ -274,3 +274,38 @@ def test_a_model_of_an_installed_profiles_family_is_told_by_its_name(extend: Cal
     extend("regioncap.profiles", "llava", code.format("llava", "llava"))
     assert profile_of("acme/LLaVA-7b") == "llava"
     assert profile_of("acme/Qwen3-VL-8B") == "qwen3-vl"
+
+
+def test_of_boxes_that_are_the_same_both_frames_show() -> None:
+    image = Image.new("RGB", (300, 300), (127, 127, 127))
+    draw_marks(
+        image, {1: (0, 0, 300, 300), 2: (0, 0, 300, 300), 3: (60, 60, 200, 200), 4: (60, 60, 200, 200)}, STYLES["box"]
+    )
+    middle = [image.getpixel((x, 150)) for x in range(300)]
+    assert {colour_of(region) for region in (1, 2, 3, 4)} <= set(middle)
+
+
+def test_a_tag_that_cannot_touch_its_region_has_a_line_to_it() -> None:
+    # A region that fills the frame but for a crowd of tags: the last one's tag is elsewhere.
+    boxes = {region: (140.0, 140.0, 150.0, 150.0) for region in range(1, 30)}
+    image = Image.new("RGB", (300, 300), (127, 127, 127))
+    marks, scale = layout(image.size, boxes, STYLES["box"])
+    places = tag_places(marks, scale, image.size)
+    apart = [mark for mark, place in zip(marks, places, strict=True) if gap(place, mark.rect) > 20]
+    assert apart
+    draw_marks(image, boxes, STYLES["box"])
+    for mark in apart:
+        colours = [image.getpixel((x, y)) for x in range(300) for y in range(300)]
+        assert mark.colour in colours
+
+
+def test_regions_under_tags_are_named() -> None:
+    tiny = {
+        1: (0.0, 0.0, 300.0, 300.0),
+        2: (0.0, 0.0, 300.0, 10.0),
+        3: (0.0, 0.0, 10.0, 300.0),
+        4: (2.0, 2.0, 7.0, 7.0),
+    }
+    assert hidden_by_tags((300, 300), tiny, STYLES["box"]) == []
+    crowd = {region: (5.0 * region, 0.0, 5.0 * region + 4, 4.0) for region in range(1, 51)}
+    assert hidden_by_tags((256, 30), crowd, STYLES["box"]) != []
