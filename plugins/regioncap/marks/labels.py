@@ -20,7 +20,7 @@ _HIDDEN, _STRAY, _APART, _SMALLER, _PER_RANK = 1.0, 2.0, 0.5, 0.04, 0.0001
 # From this share on, hidden, a region costs as much as several strays.
 _TOO_MUCH, _MUCH = 0.4, 20.0
 # A place that costs no more is taken at once.
-_GOOD = 0.005
+_GOOD = 0.001
 # A place that costs more is worth some search for a better one.
 _DOUBTFUL = 0.3
 # Where along a side of its box a tag may be, and how far inside of it; where that is not good enough, closer together.

@@ -202,7 +202,7 @@ def told(verdict: Verdict) -> str:
     if not names:
         return (
             f"{found}, and what they are cannot be told from their numbers: boxes of another layout, or boxes of "
-            "images of another size. Compare some with their images, then set the param box_format, or correct the boxes"
+            "images of another size. Compare some with their images, then set the param box_format, or correct them"
         )
     fits = f"but {verdict.likely[0].fits:.0%} do" if declared.fits < _NEARLY_ALL else "but they reach the edges"
     if len(names) == 1:

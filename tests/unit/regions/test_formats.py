@@ -1,4 +1,4 @@
-"""The declared box format and frame: stopped where they cannot be right, told where numbers cannot tell, else silence."""
+"""The declared box format and frame: stopped where they cannot be right, told where numbers cannot tell."""
 
 import itertools
 import random
