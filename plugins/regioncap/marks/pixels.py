@@ -5,7 +5,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from PIL import Image
 
 
@@ -16,8 +15,11 @@ def for_opencv(image: Image.Image, *, bgr: bool = False) -> npt.NDArray[Any]:
     are read where they are, through Arrow, and packed by OpenCV, which lets other threads work.
     """
     try:
+        # The environment that the demo model is trained in has no Arrow.
+        import pyarrow as pa
+
         shared = pa.array(image).flatten().to_numpy(zero_copy_only=True)
-    except ValueError:  # an image of more than 16 MB lies in several pieces
+    except (ImportError, ValueError):  # an image of more than 16 MB lies in several pieces
         packed: npt.NDArray[Any] = np.asarray(image)
         return cv2.cvtColor(packed, cv2.COLOR_RGB2BGR) if bgr else packed
     stored: npt.NDArray[Any] = shared.reshape(image.height, image.width, 4)
