@@ -12,11 +12,11 @@ from PIL import Image
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import open_image
 from regioncap.errors import ExtensionError
-from regioncap.marks.labels import Rect, place_labels
+from regioncap.marks.labels import Rect, gap, place_tags
 from regioncap.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.marks.pieces import tag_places
 from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
-from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, layout
+from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, hidden_by_tags, layout
 from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
 from regioncap.regions.names import region_tag
@@ -53,8 +53,8 @@ CROWDED = [
 def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
     frame, rects = case
     size = (18, 12)
-    labels = place_labels(rects, [size] * len(rects), frame)
-    assert labels == place_labels(rects, [size] * len(rects), frame)
+    labels = place_tags(rects, [[size]] * len(rects), frame)
+    assert labels == place_tags(rects, [[size]] * len(rects), frame)
     for number, label in enumerate(labels):
         assert label[0] >= 0 and label[1] >= 0 and label[2] <= frame[0] and label[3] <= frame[1]
         assert (label[2] - label[0], label[3] - label[1]) == size
@@ -97,7 +97,7 @@ def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_say
 def test_a_label_covers_no_other_region_where_it_need_not() -> None:
     # Room on the left of the first box only.
     rects = [(100, 100, 160, 160), (160, 60, 260, 200), (60, 160, 160, 260), (80, 40, 160, 100)]
-    (label, *_) = place_labels(rects, [(18, 12)] * 4, (300, 300))
+    (label, *_) = place_tags(rects, [[(18, 12)]] * 4, (300, 300))
     assert not any(overlap(label, rect) for rect in rects)
 
 
@@ -112,7 +112,7 @@ def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: ModelProfile) -> None:
     _, scale = layout(profile.size(4000, 3000), {1: (0, 0, 50, 50)}, STYLES["box"])
-    assert scale.tag >= 12
+    assert scale.tags[0] >= 22
 
 
 def test_region_k_has_colour_k_and_its_label_says_k() -> None:
@@ -277,3 +277,38 @@ def test_a_model_of_an_installed_profiles_family_is_told_by_its_name(extend: Cal
     extend("regioncap.profiles", "llava", code.format("llava", "llava"))
     assert profile_of("acme/LLaVA-7b") == "llava"
     assert profile_of("acme/Qwen3-VL-8B") == "qwen3-vl"
+
+
+def test_of_boxes_that_are_the_same_both_frames_show() -> None:
+    image = Image.new("RGB", (300, 300), (127, 127, 127))
+    draw_marks(
+        image, {1: (0, 0, 300, 300), 2: (0, 0, 300, 300), 3: (60, 60, 200, 200), 4: (60, 60, 200, 200)}, STYLES["box"]
+    )
+    middle = [image.getpixel((x, 150)) for x in range(300)]
+    assert {colour_of(region) for region in (1, 2, 3, 4)} <= set(middle)
+
+
+def test_a_tag_that_cannot_touch_its_region_has_a_line_to_it() -> None:
+    # A region that fills the frame but for a crowd of tags: the last one's tag is elsewhere.
+    boxes = {region: (140.0, 140.0, 150.0, 150.0) for region in range(1, 30)}
+    image = Image.new("RGB", (300, 300), (127, 127, 127))
+    marks, scale = layout(image.size, boxes, STYLES["box"])
+    places = tag_places(marks, scale, image.size)
+    apart = [mark for mark, place in zip(marks, places, strict=True) if gap(place, mark.rect) > 20]
+    assert apart
+    draw_marks(image, boxes, STYLES["box"])
+    for mark in apart:
+        colours = [image.getpixel((x, y)) for x in range(300) for y in range(300)]
+        assert mark.colour in colours
+
+
+def test_regions_under_tags_are_named() -> None:
+    tiny = {
+        1: (0.0, 0.0, 300.0, 300.0),
+        2: (0.0, 0.0, 300.0, 10.0),
+        3: (0.0, 0.0, 10.0, 300.0),
+        4: (2.0, 2.0, 7.0, 7.0),
+    }
+    assert hidden_by_tags((300, 300), tiny, STYLES["box"]) == []
+    crowd = {region: (5.0 * region, 0.0, 5.0 * region + 4, 4.0) for region in range(1, 51)}
+    assert hidden_by_tags((256, 30), crowd, STYLES["box"]) != []
