@@ -184,11 +184,15 @@ class Builds(RuleBasedStateMachine):
         self._done()
         self.world.roll_back(which)
 
-    @rule(kind=_KINDS, times=st.integers(1, 2))
-    def settle(self, kind: str, times: int) -> None:
-        """An undisturbed run puts everything right; after it, another one has nothing to do."""
+    @rule(kind=_KINDS, then=st.sampled_from(["nothing", "again", "touched"]))
+    def settle(self, kind: str, then: str) -> None:
+        """An undisturbed run puts everything right; after it, others have nothing to do."""
         self._done()
-        for _ in range(times):
+        self.world.settle(kind)
+        if then == "touched":
+            self.world.upload_again()
+            self.world.settle(kind)
+        if then != "nothing":
             self.world.settle(kind)
 
     def _trigger(self, kind: str, approval: str = "never", force: bool = False) -> None:

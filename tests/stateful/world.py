@@ -108,6 +108,8 @@ class World:
         self._hurt: set[str] = set()
         self._hurt_at = -1
         self._rolled_back_at = -1
+        # The run that planned the date last: when its task began and ended.
+        self._latest: tuple[int, int, str] = (-1, -1, "")
         self._approved: set[str] = set()
         self._rejected: set[str] = set()
         # What builds hold, as far as it is known: a content by its key, and a kind.
@@ -504,12 +506,13 @@ class World:
             run.xcoms[task, "return_value" if index < 0 else index] = value
             if key == PLAN:
                 run.planned_at, run.planned_states = began, frozenset(self._live)
+                self._latest = max(self._latest, (began, self._step, run.run_id))
             if key == PUBLISH:
                 self._after_publish(run, value, undisturbed=self.requests.struck == struck)
         after = self._manifest()
         changed = after is not None and (before is None or after["build_id"] != before["build_id"])
         if after is not None and changed and after["plan_id"] == self._plan_id(run):
-            self._after_change(run, after)
+            self._after_change(run, after, began)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
         self.requests.disarm()
@@ -599,8 +602,16 @@ class World:
         states = [state for state in self._states if state.key in run.planned_states]
         return {(self._expect(state, run.kind).key, run.kind) for state in states}
 
-    def _after_change(self, run: Run, manifest: dict[str, Any]) -> None:
-        """What must be where a run has made its build the current one, whether its task could say so or not."""
+    def _after_change(self, run: Run, manifest: dict[str, Any], began: int) -> None:
+        """What must be where a run has made its build the current one, whether its task could say so or not.
+
+        Its task began at the step `began`.
+        """
+        _, since, latest = self._latest
+        self._demand(
+            latest == run.run_id or since >= began,
+            f"{run.run_id} has published, though {latest} has planned the date since",
+        )
         self.published += 1
         self._verify(manifest)
         build = manifest["build_id"]
