@@ -25,6 +25,8 @@ _WRAPPER = re.compile(
     r"\s*(?:<(answer|output|response|final_answer)>(.*)</\1>|<\|begin_of_box\|>(.*)<\|end_of_box\|>)\s*",
     re.IGNORECASE | re.DOTALL,
 )
+# A key of JSON and its value.
+_ENTRY = re.compile(r"[\"']\s*:\s*[\"'\[{]")
 # A line break that was written as JSON writes it, before what may begin a line.
 _WRITTEN_BREAK = re.compile(r"\\n(?=[ \t]*(?:\\n|[<\[*#\-•\d【]|region|区域))", re.IGNORECASE)
 # A number within a text that may be the next of a list.
@@ -91,7 +93,7 @@ def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Rea
             raise DoubtError("JSON in a string of JSON")
         return Reading([(region, of_itself(region, text)) for region, text in reading.said], reading.outside)
     # Broken JSON must not be mistaken for prose that happens to contain names.
-    if answer_format == "structured" and body.startswith("{"):
+    if (answer_format == "structured" and body.startswith("{")) or _ENTRY.search(body):
         raise DoubtError("JSON that is broken")
     body = _WRITTEN_BREAK.sub("\n", body)
     reading = read_elements(body) or read_table(body)
