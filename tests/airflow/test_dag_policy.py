@@ -11,9 +11,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from regioncap.airflow.params import settings_of
 from regioncap.airflow.timetable import DayBefore
-from regioncap.config.settings import BuildSettings
+from regioncap.config.settings import BuildSettings, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
-from regioncap.airflow.params import drop_date_of, settings_of
+from regioncap.airflow.params import drop_date_of
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
@@ -25,6 +25,7 @@ from regioncap.airflow.places import (
 from regioncap.airflow.progress import report_progress, told
 from regioncap.airflow.vlm import VLM_CONNECTION, vlm_from_connection
 from regioncap.ask.asking import AskProgress
+from regioncap.config.settings import settings_of
 from regioncap.errors import PartitionBusyError, PermanentError, StepMissingError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.plan import plan_build

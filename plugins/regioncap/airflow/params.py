@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context, Param
-from pydantic import ValidationError
 
 from regioncap.config.deployment import Deployment
-from regioncap.config.settings import BuildSettings
+from regioncap.config.settings import BuildSettings, settings_of
 from regioncap.drop.dates import resolve_drop_date
-from regioncap.errors import ParamsError
 
 # JSON schema keywords that Airflow's form understands as they are.
 _KEYWORDS = (
@@ -36,13 +34,7 @@ def form(deployment: Deployment) -> dict[str, Param]:
             # In no group of ours: Airflow opens the group of its own by itself, and most runs need nothing else.
         )
     }
-    defaults = {
-        "drops_uri": deployment.drops_uri,
-        "warehouse_uri": deployment.warehouse_uri,
-        "model_profile": deployment.model_profile,
-        "caption_mode": deployment.caption_mode,
-        **deployment.params,
-    }
+    defaults = deployment.default_params
     if unknown := deployment.params.keys() - BuildSettings.model_fields:
         raise ValueError(f"REGIONCAP_PARAMS has names that are no params: {', '.join(sorted(unknown))}")
     roots = deployment.allowed_roots
@@ -83,15 +75,6 @@ def _below(roots: Sequence[str]) -> str:
     """A pattern for places at or below one of `roots`; the run checks it once more, and more strictly."""
     plain = "|".join(re.escape(root.removeprefix("file://").rstrip("/")) for root in roots)
     return f"^(file://)?({plain})(/|$)"
-
-
-def settings_of(params: Mapping[str, Any]) -> BuildSettings:
-    """The run's settings. Raises ParamsError, which names every param that is wrong."""
-    try:
-        return BuildSettings.model_validate({key: value for key, value in params.items() if key != "drop_date"})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ParamsError(f"the run's params cannot be used: {wrong}") from None
 
 
 def nightly_settings() -> BuildSettings:

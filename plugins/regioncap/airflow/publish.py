@@ -11,7 +11,6 @@ from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval, may_ask
 from regioncap.airflow.build import PlanHandle, claim_of
 from regioncap.airflow.openlineage import lineage
-from regioncap.airflow.params import settings_of
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
@@ -20,6 +19,7 @@ from regioncap.airflow.places import (
     open_warehouse,
     open_work,
 )
+from regioncap.config.settings import settings_of
 from regioncap.errors import BuildRejectedError, StepMissingError, StorageError
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report

@@ -8,8 +8,9 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from regioncap.airflow.drop_ready import DropReadyTrigger
-from regioncap.airflow.params import drop_date_of, settings_of
+from regioncap.airflow.params import drop_date_of
 from regioncap.airflow.places import DROPS_CONNECTION, check_places, open_drop
+from regioncap.config.settings import settings_of
 from regioncap.drop.drop import not_ready
 from regioncap.errors import DropError
 

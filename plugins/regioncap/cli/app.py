@@ -2,10 +2,10 @@
 
 import typer
 
-from regioncap.cli import builds, verify
+from regioncap.cli import builds, check, verify
 
 # Markdown, so that it is as wide as the terminal.
-_HELP = """What RegionCap published, on the command line.
+_HELP = """What RegionCap published, and drops before it does, on the command line.
 
 A place is a local folder or `s3://bucket/prefix`. A bucket is reached as Airflow reaches it, with its connections,
 where a variable is set whose name begins with `AIRFLOW_`: `AIRFLOW_HOME`, or `AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`, or
@@ -31,4 +31,5 @@ def _regioncap() -> None:
 
 
 app.add_typer(builds.app, name="builds")
+app.command("check")(check.check)
 app.command("verify")(verify.verify)

@@ -3,9 +3,12 @@
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
+from regioncap.storage.local import LocalStore
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.s3 import CLIENT_CONFIG
 from regioncap.storage.store import Store
@@ -23,8 +26,19 @@ def open_warehouse(uri: str) -> Store:
     """All published partitions at `s3://bucket/prefix`, `file:///folder` or `/folder`. Raises StorageError."""
     wait_at_most(_PATIENCE_SECONDS)
     if parse_uri(uri).bucket is not None and has_airflow(os.environ):
-        return _open_by_connection(uri)
+        return _airflow_places().open_warehouse(uri)
     return open_store(uri, _client_by_environment, Deployment.from_environment().trusted_places)
+
+
+def open_drop(place: str) -> Store:
+    """The drop in a folder, which is named by its path or as `s3://bucket/prefix`. Raises StorageError."""
+    wait_at_most(_PATIENCE_SECONDS)
+    if "://" not in place:
+        # Whoever names a folder of this machine has chosen the way to it.
+        return LocalStore(Path(place).resolve())
+    if parse_uri(place).bucket is not None and has_airflow(os.environ):
+        return _airflow_places().open_drop(place, "")
+    return open_store(place, _client_by_environment, Deployment.from_environment().trusted_places)
 
 
 def has_airflow(environment: Mapping[str, str]) -> bool:
@@ -32,14 +46,15 @@ def has_airflow(environment: Mapping[str, str]) -> bool:
     return any(name.startswith("AIRFLOW_") for name in environment)
 
 
-def _open_by_connection(uri: str) -> Store:
+def _airflow_places() -> ModuleType:
+    """What opens places with Airflow's connections."""
     # As Airflow's own commands say, so that connections are found in its database too.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     # Airflow logs to where the command prints.
     logging.disable(logging.INFO)
     from regioncap.airflow import places
 
-    return places.open_warehouse(uri)
+    return places
 
 
 def _client_by_environment() -> "S3Client":

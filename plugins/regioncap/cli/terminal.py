@@ -35,6 +35,15 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
+@contextmanager
+def following(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show how many are done of how many, as what it yields is told, while a person looks on."""
+    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal) as bar:
+        task = bar.add_task(shown(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def say_error(error: Exception) -> None:
     """Print what went wrong."""
     _errors.print(f"[red]{shown(str(error))}[/red]")

@@ -87,6 +87,17 @@ class Deployment(BaseSettings):
     )
 
     @property
+    def default_params(self) -> dict[str, Any]:
+        """The params of a run that the deployment decides where nobody sets them."""
+        return {
+            "drops_uri": self.drops_uri,
+            "warehouse_uri": self.warehouse_uri,
+            "model_profile": self.model_profile,
+            "caption_mode": self.caption_mode,
+            **self.params,
+        }
+
+    @property
     def wait(self) -> timedelta:
         """How long a nightly run waits for its drop."""
         return timedelta(hours=self.wait_hours)

@@ -4,16 +4,24 @@ The form in the Airflow UI is made from this model, and so is the documentation.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
 from regioncap.drop.readers import READERS
-from regioncap.errors import ModelProfileError
+from regioncap.errors import ModelProfileError, ParamsError
 from regioncap.exports import EXPORTERS
 from regioncap.exports.export import ExportImages, carried_by
 from regioncap.gates.special_tokens import input_token
@@ -425,6 +433,20 @@ NOT_IDENTITY = frozenset(
 )
 # Settings that came after the first version: at their defaults they change nothing.
 _LATER = ("read_heic", "box_frame")
+
+
+def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:
+    """The run's settings. Raises ParamsError, which names every param that is wrong.
+
+    With `strict`, a value of another type is wrong even if it can be read as the right one, as it is to the form.
+    """
+    try:
+        return BuildSettings.model_validate(
+            {key: value for key, value in params.items() if key != "drop_date"}, strict=strict
+        )
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ParamsError(f"the run's params cannot be used: {wrong}") from None
 
 
 def _known(value: str, name: str, choices: Iterable[str]) -> str:

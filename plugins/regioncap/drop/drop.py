@@ -38,6 +38,9 @@ Readiness = Literal["marker", "unchanged"]
 # Without a marker, a drop that nobody has touched for so long is taken for complete.
 QUIET_SECONDS = 600.0
 
+# What macOS puts beside each file on disks and in archives that cannot hold all that it knows of it.
+_COMPANION = "._"
+
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
 
@@ -135,7 +138,7 @@ def contents(drop: Store, input_format: str) -> Contents:
         for entry in drop.list():
             if entry.path != READY_MARKER:
                 digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
-            if "/" not in entry.path and entry.path.endswith(suffixes):
+            if "/" not in entry.path and entry.path.endswith(suffixes) and not entry.path.startswith(_COMPANION):
                 manifests.append(entry.path)
             yield entry
 

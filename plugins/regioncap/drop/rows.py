@@ -28,6 +28,17 @@ _MAX_PATH = 1024
 # Room for 1,000 boxes; of what is longer, the beginning says which row it is.
 _ECHOED_OBJECT, _ECHOED_CHARACTERS = 16_000, 2000
 
+# By which names tools give a box that is an object, and what the numbers are in this order.
+_NAMED_BOXES = {
+    ("x", "y", "width", "height"): "xywh (or cxcywh if x and y are its centre)",
+    ("x", "y", "w", "h"): "xywh (or cxcywh if x and y are its centre)",
+    ("left", "top", "width", "height"): "xywh",
+    ("left", "top", "right", "bottom"): "xyxy",
+    ("xmin", "ymin", "xmax", "ymax"): "xyxy",
+    ("x1", "y1", "x2", "y2"): "xyxy",
+    ("x0", "y0", "x1", "y1"): "xyxy",
+}
+
 # A colon alone is a part of a name, as in `frame-00:01:02.jpg`, unless what stands before it is known for a scheme.
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:https?|ftp|s3|gs|hdfs|file|data|blob|urn):)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -105,18 +116,41 @@ def given_boxes(row: dict[str, Any], bbox_key: str) -> list[Any] | None:
     Raises RowError when no box has a usable form (bbox_not_a_list, or the code of the first box).
     """
     boxes = _given(row, bbox_key)
+    if isinstance(boxes, str):
+        boxes = _in_text(boxes)
     if boxes is None or boxes == []:
         return None
     if not isinstance(boxes, list):
-        raise RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is a JSON {_json_type(boxes)}, not a list of boxes")
+        how = f"; {_written(boxes, '[[{}]]')}" if isinstance(boxes, dict) else ""
+        raise RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is a JSON {_json_type(boxes)}, not a list of boxes{how}")
     if len(boxes) == 4 and all(isinstance(value, int | float) for value in boxes):
         raise RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is one flat box; write [[x, y, w, h]]")
     faults = [box_error(box) for box in boxes]
     first = faults[0]
     if first is not None and all(faults):
         listed = ", ".join(f"box {index}: {fault}" for index, fault in enumerate(faults[:10]))
-        raise RowError(first, f"no box can be used ({listed})")
+        how = next((f"; {_written(box, '[{}]')}" for box in boxes if isinstance(box, dict)), "")
+        raise RowError(first, f"no box can be used ({listed}){how}")
     return boxes
+
+
+def _in_text(text: str) -> Any:
+    """The list of boxes that a text is, as tables hold it; else the text. Raises RowError (too_deep)."""
+    try:
+        value = json.loads(text) if text.lstrip().startswith("[") else text
+    except (ValueError, RecursionError):
+        return text
+    if too_deep([value]):
+        raise _too_deep_fault()
+    return value
+
+
+def _written(box: dict[str, Any], form: str) -> str:
+    """How a box that is an object is to be written."""
+    for names, box_format in _NAMED_BOXES.items():
+        if box.keys() >= set(names):
+            return f"write each box as {form.format(', '.join(names))}, with the param box_format {box_format}"
+    return f"write each box as a list of four numbers, {form.format('x, y, w, h')}"
 
 
 def stated_size(row: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """What a person is told of a build.
 
 `figures`   report.json: what became of every row, what the gates found
-`page`      report.html, a page that needs no server
+`page`      report.html, a page that needs no server, and check.html, which is about a drop before it is built
 `card`      README.md, the dataset card; `licences` knows models' licences
 `drift`     what is unlike the builds of the days before
 `schemas`   include/schemas and docs/fields.md, made from the models

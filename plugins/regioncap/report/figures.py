@@ -310,7 +310,7 @@ def make_report(
     stores = [work.sub(layout.plan_shard_path(plan.plan_id, shard_id)) for shard_id in plan.shards]
     rendered = [item for item in in_order(_render_summary, stores, _READS_AT_ONCE) if item is not None]
     ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
-    boxes, box_warnings = _told_by_boxes(rendered, plan.settings.box_format)
+    boxes, box_warnings = told_by_boxes(rendered, plan.settings.box_format)
     warnings = [*plan.warnings, *box_warnings, *unusual]
     if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
@@ -358,7 +358,7 @@ def _render_summary(store: Store) -> RenderSummary | None:
     return informing(store, layout.RECEIPTS["render"], RenderSummary)
 
 
-def _told_by_boxes(rendered: Sequence[RenderSummary], declared: str) -> tuple[list[str], list[str]]:
+def told_by_boxes(rendered: Sequence[RenderSummary], declared: str) -> tuple[list[str], list[str]]:
     """What is to be told of the boxes' format, and what is to be warned of, of all shards."""
     found = [item.boxes for item in rendered if item.boxes is not None]
     boxes, alike = sum(item.boxes for item in found), Counter(name for item in found for name in item.alike)

@@ -1,4 +1,4 @@
-"""`report.html`: what a person looks at. One page without scripts that refers to nothing outside.
+"""`report.html` and `check.html`: what a person looks at. One page without scripts that refers to nothing outside.
 
 Captions, paths and reasons come from models and drops. All of it is escaped, invisible characters are written out, and
 the page's content security policy allows no style but the template's own and no script at all.
@@ -21,6 +21,7 @@ from regioncap.errors import StepMissingError
 from regioncap.gates import all_gates
 from regioncap.marks.palette import PALETTE, RGB, contrast
 from regioncap.regions.codes import Code
+from regioncap.regions.records import Rejected, RenderedRow
 from regioncap.report.figures import Report, Samples
 from regioncap.report.licences import licence_of
 from regioncap.report.shown import excerpt, legible
@@ -29,6 +30,8 @@ _THUMBNAIL = 420
 # Reading waits for the bucket, and Pillow lets go of the interpreter.
 _IMAGES_AT_ONCE = 8
 _MOST_BARS = 16
+# Of the rows that a check would reject for one code, so many are named.
+_LISTED_PER_CODE = 50
 # Of each text so much is shown; all of it is in the files.
 _CAPTION_LENGTH = 500
 
@@ -104,14 +107,59 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
     shown = [*samples.warned, *samples.clean]
     with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
         pictures = list(pool.map(lambda record: _thumbnail(record.image_with_bbox, read_image), shown))
-    style = Markup(_TEMPLATES.get_template("report.css").render(marks=_mark_colours()))
-    return _TEMPLATES.get_template("report.html").render(
+    return _page(
+        "report.html",
         report=report,
         cards=list(zip(shown, pictures, strict=True)),
         samples=samples,
         fates=_fates(report),
         histograms=_histograms(report),
         licence=licence_of(report.model),
+        answer_of=_answer_of,
+    )
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """A marked row of a contact sheet; `picture` is the path of its marked image beside the page."""
+
+    row: RenderedRow
+    picture: str
+    jpeg: bytes
+
+
+def render_sheet(
+    drop_uri: str,
+    counts: Mapping[str, int],
+    stops: str | None,
+    notes: Sequence[str],
+    warnings: Sequence[str],
+    rows: Sequence[SheetRow],
+    rejected: Sequence[Rejected],
+) -> str:
+    """A page about a drop that was not built: what would become of its rows, and marked images to look at.
+
+    `counts` are rows by what would become of them.
+    """
+    by_code: dict[str, list[Rejected]] = {}
+    for row in rejected:
+        by_code.setdefault(str(row.code), []).append(row)
+    return _page(
+        "check.html",
+        drop_uri=drop_uri,
+        counts=counts,
+        stops=stops,
+        notes=notes,
+        warnings=warnings,
+        cards=[(item.row, item.picture, _embedded(item.picture, item.jpeg)) for item in rows],
+        rejected=sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0])),
+        listed=_LISTED_PER_CODE,
+    )
+
+
+def _page(template: str, **values: Any) -> str:
+    style = Markup(_TEMPLATES.get_template("report.css").render(marks=_mark_colours()))
+    return _TEMPLATES.get_template(template).render(
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         mark_of=lambda region: (region - 1) % len(PALETTE) + 1,
@@ -119,7 +167,7 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
         prose=prose,
         percent=percent,
         cut=lambda text, length=_CAPTION_LENGTH: excerpt(text, length),
-        answer_of=_answer_of,
+        **values,
     )
 
 
@@ -193,9 +241,13 @@ def _css(colour: RGB) -> str:
 
 
 def _thumbnail(path: str, read_image: Callable[[str], bytes]) -> str:
-    jpeg = io.BytesIO(read_image(path))
+    return _embedded(path, read_image(path))
+
+
+def _embedded(path: str, jpeg: bytes) -> str:
+    """A small copy of a marked image, as a URL that holds it."""
     try:
-        with Image.open(jpeg, formats=("JPEG",)) as image:
+        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
             image.thumbnail((_THUMBNAIL, _THUMBNAIL))
             out = io.BytesIO()
             image.save(out, "JPEG", quality=80, optimize=True)

@@ -7,5 +7,6 @@
 `validate`  makes records of the answers, or rejects their rows
 `publish`   writes a whole build, then swaps it in
 
+`check`     what `plan` and `render` would do with a drop, before it is uploaded
 `anew`      why a date is built anew though nothing has changed
 """

@@ -48,6 +48,16 @@ def test_all_manifests_at_the_top_level_are_read_in_order(place: Place) -> None:
     assert contents(place.drop, "json").manifests == ["d.json"]
 
 
+@pytest.mark.parametrize("input_format", ["jsonl", "json", "csv", "parquet"])
+def test_what_macos_puts_beside_each_file_is_no_manifest(place: Place, input_format: str) -> None:
+    place.put(f"._manifest.{input_format}", b"\x00\x05\x16\x07 Mac OS X")
+    with pytest.raises(DropError, match="has no manifest"):
+        contents(place.drop, input_format)
+    place.put(f"manifest.{input_format}", "{}")
+    place.put(f"..{input_format}", "{}")
+    assert contents(place.drop, input_format).manifests == [f"..{input_format}", f"manifest.{input_format}"]
+
+
 def test_the_listing_tells_which_files_there_are(place: Place) -> None:
     for name in ("manifest.jsonl", "a.jpg", "deep/ä.jpg", os.fsdecode(b"\xff.jpg")):
         place.put(name, "")

@@ -149,6 +149,49 @@ def test_boxes_of_which_none_can_be_used_reject_the_row(bbox: object, code: Code
     assert code_of(row) == code
 
 
+@pytest.mark.parametrize(
+    ("bbox", "told"),
+    [
+        ([{"x": 1, "y": 2, "width": 30, "height": 40}], ["[x, y, width, height]", "xywh"]),
+        ([{"x": 1, "y": 2, "w": 30, "h": 40, "object_id": 7}], ["[x, y, w, h]", "cxcywh if x and y are its centre"]),
+        ({"x": 1, "y": 2, "width": 30, "height": 40}, ["[[x, y, width, height]]", "xywh"]),
+        ([{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}], ["[xmin, ymin, xmax, ymax]", "xyxy"]),
+        ([{"x1": 1, "y1": 2, "x2": 30, "y2": 40}], ["[x1, y1, x2, y2]", "xyxy"]),
+        ([{"left": 1, "top": 2, "width": 30, "height": 40}], ["[left, top, width, height]", "xywh"]),
+        ([{"left": 1, "top": 2, "right": 30, "bottom": 40}], ["[left, top, right, bottom]", "xyxy"]),
+        ([{"label": "dog", "points": [1, 2]}], ["four numbers"]),
+        ([1, 2, 30, 40], ["[[x, y, w, h]]"]),
+    ],
+)
+def test_boxes_of_another_shape_are_rejected_with_how_to_write_them(bbox: object, told: list[str]) -> None:
+    (row,) = read({"image": "a.jpg", "bbox": bbox})
+    assert isinstance(row, Rejected)
+    assert all(text in row.reason for text in told), row.reason
+
+
+def test_what_an_object_has_for_names_is_not_repeated_unless_they_are_those_of_boxes() -> None:
+    (row,) = read({"image": "a.jpg", "bbox": [{"\x1b[2J": 1, "x" * 5000: 2}]})
+    assert isinstance(row, Rejected) and len(row.reason) < 300 and "\x1b" not in row.reason
+
+
+@pytest.mark.parametrize("text", ["[[1, 2, 30, 40]]", " [[1,2,30,40]]\n"])
+def test_boxes_in_a_text_are_read_as_in_a_table(text: str) -> None:
+    rows = read({"image": "a.jpg", "bbox": text}, {"image": "a.jpg", "bbox": [[1, 2, 30, 40]]})
+    assert [row.bbox for row in rows if isinstance(row, PlannedRow)] == [[[1, 2, 30, 40]]] * 2
+
+
+@pytest.mark.parametrize("text", ["[[1, 2, 30", "[" * 100_000 + "]" * 100_000, "[1]" * 3, "7", '{"x": 1}', "null"])
+def test_a_text_that_is_no_list_of_boxes_rejects_the_row(text: str) -> None:
+    (row,) = read({"image": "a.jpg", "bbox": text})
+    assert code_of(row) == Code.BBOX_NOT_A_LIST
+
+
+def test_boxes_in_a_text_are_not_nested_deeper_than_others() -> None:
+    deep = "[[1, 2, 30, 40], " + "[" * 100 + "]" * 100 + "]"
+    (row,) = read({"image": "a.jpg", "bbox": deep})
+    assert code_of(row) == Code.TOO_DEEP
+
+
 def test_a_row_with_one_good_box_is_kept_with_all_its_boxes() -> None:
     boxes = [[1, 2, 3], [1, 2, 30, 40]]
     (row,) = read({"image": "a.jpg", "bbox": boxes})

@@ -1,5 +1,6 @@
 """What all readers share: what a reader is, and what it makes of a manifest."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,35 @@ class Reader:
     suffixes: tuple[str, ...]
     rows: Callable[[Path, str, str], Iterator[Row]]
     count: Callable[[Path], int] | None = None
+
+
+# How files begin that are compressed.
+_COMPRESSED = {
+    b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "ZIP",
+}  # fmt: skip
+# Text in other encodings, by its first two characters, of which letters and marks of ASCII have zeros in them.
+_NOT_UTF8 = {
+    "UTF-32": re.compile(rb"(\xff\xfe\0\0)?([ -~]\0\0\0){1,2}|(\0\0\xfe\xff)?(\0\0\0[ -~]){1,2}"),
+    "UTF-16": re.compile(rb"\xff\xfe([^\0]\0){2}|\xfe\xff(\0[^\0]){2}|([ -~]\0){2}|(\0[ -~]){2}"),
+}
+
+
+def check_uncompressed(manifest: Path) -> bytes:
+    """The first bytes of a file. Raises ValueError where they say that it is compressed."""
+    with manifest.open("rb") as stream:
+        start = stream.read(12)
+    name = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
+    if name is not None:
+        raise ValueError(f"it is compressed ({name}): unpack it")
+    return start
+
+
+def check_text(manifest: Path) -> None:
+    """Raise ValueError where a file of UTF-8 text is none as a whole: compressed, or UTF-16 as PowerShell writes it."""
+    start = check_uncompressed(manifest)
+    name = next((name for name, pattern in _NOT_UTF8.items() if pattern.match(start)), None)
+    if name is not None:
+        raise ValueError(f"it is {name} text, as some editors and PowerShell's > write it: save it as UTF-8")
 
 
 def is_utf8(text: str) -> bool:

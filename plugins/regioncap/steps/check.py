@@ -1,0 +1,195 @@
+"""What `plan` and `render` would do with a drop, found out by doing it: in a temporary folder, and without a VLM."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.drop import read_listed
+from regioncap.drop.images import set_up_for_pictures
+from regioncap.drop.unforeseen import named, unforeseen
+from regioncap.errors import BoxFormatError, RegionCapError, RowError
+from regioncap.regions.boxes import Box
+from regioncap.regions.records import PlannedRow, RegionBox, Rejected, RenderedRow
+from regioncap.report.figures import told_by_boxes
+from regioncap.steps.plan import plan_build
+from regioncap.steps.render import render_row, render_shard
+from regioncap.storage.local import LocalStore
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import image_path
+from regioncap.work import layout
+from regioncap.work.plan import Plan
+from regioncap.work.receipts import RenderReceipt
+from regioncap.work.shard import ProposedRow, Shard, parse_lines, plan_rejected
+
+Item = TypeVar("Item")
+
+# So many images are enough to see whether the boxes are where they should be.
+SHOWN = 60
+
+# A plan is about a date, and the folder need not have the name of one.
+_DATE = "1970-01-01"
+# What only the model can say.
+_NOT_ASKED = "not_asked"
+
+
+class SeenImage(BaseModel):
+    """What a record would say of its image: width and height as displayed, in pixels, and regions without captions."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    width: int
+    height: int
+    regions: list[RegionBox]
+
+
+@dataclass
+class Checked:
+    """What would become of a drop.
+
+    `stops` says why the run would stop, if it would. `usable` rows would be asked about, `rejected` ones not (of their
+    own text they keep nothing); those that are neither were not looked at. `images` are those of usable rows, and where
+    the run would stop for the boxes, those of a few rows as they are read now. `boxes` says what the boxes seem to be,
+    and `warnings` what is odd.
+    """
+
+    rows: int = 0
+    usable: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    stops: str | None = None
+    images: list[SeenImage] = field(default_factory=list)
+    boxes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_drop(
+    drop: Store,
+    settings: BuildSettings,
+    model: str,
+    *,
+    show: Callable[[RenderedRow, bytes], None],
+    progress: Callable[[int, int | None], None],
+) -> Checked:
+    """Plan the drop and mark its images. Nothing is written into it, and nothing is left behind.
+
+    `show` gets up to about `SHOWN` of the rows and their marked images, evenly from all of them; `progress` gets (rows
+    done, rows in all) of a step, with None while these are counted.
+    """
+    checked = Checked()
+    with tempfile.TemporaryDirectory(prefix="regioncap-check-") as folder:
+        place = LocalStore(Path(folder))
+        try:
+            _check(drop, place, settings, model, checked, show, progress)
+        except (RegionCapError, ConnectionError) as error:
+            checked.stops = checked.stops or str(error)
+    checked.rejected.sort(key=lambda row: (row.manifest, row.line))
+    if checked.stops is None and len(checked.rejected) > settings.max_rejected_ratio * checked.rows:
+        checked.warnings.append(
+            f"{len(checked.rejected):,} of {checked.rows:,} rows would be rejected, and nothing is published where "
+            f"these are more than {settings.max_rejected_ratio:.0%} (max_rejected_ratio)"
+        )
+    return checked
+
+
+def _check(
+    drop: Store,
+    place: Store,
+    settings: BuildSettings,
+    model: str,
+    checked: Checked,
+    show: Callable[[RenderedRow, bytes], None],
+    progress: Callable[[int, int | None], None],
+) -> None:
+    def read(rows: int) -> None:
+        checked.rows = rows
+        progress(rows, None)
+
+    work = place.sub("work")
+    plan = plan_build(
+        date=_DATE, drop=drop, work=work, partition=place.sub("partition"), settings=settings, model=model,
+        run_id="check", progress=read,
+    )  # fmt: skip
+    checked.warnings += plan.warnings
+    checked.rejected += _rejected(plan_rejected(work, plan))
+    found: list[RenderReceipt] = []
+    not_asked = done = 0
+    # Each `every`th shard shows so many rows.
+    every, quota = -(-len(plan.shards) // SHOWN), -(-SHOWN // max(1, len(plan.shards)))
+    for number, shard_id in enumerate(plan.shards):
+        shard = Shard(work, plan, shard_id)
+        planned = shard.planned()
+        if shard_id in plan.shards_to_propose:
+            shard.write_proposed(
+                [ProposedRow(id=row.id, code=_NOT_ASKED) for row in planned if row.bbox is None], seconds=0
+            )
+        wanted = quota if number % every == 0 else 0
+        try:
+            render_shard(
+                drop=drop, work=work, shard_id=shard_id, plan=plan,
+                progress=lambda row, _, before=done: progress(before + row, plan.rows - plan.rejected),
+            )  # fmt: skip
+        except BoxFormatError as error:
+            # Marked as they are, they show a person what is wrong.
+            checked.stops = checked.stops or str(error)
+            for row, jpeg in _as_declared(drop, shard, plan, planned, wanted):
+                checked.images.append(_seen(row))
+                show(row, jpeg)
+        else:
+            rows = list(shard.rendered().rows)
+            rejected = _rejected(shard.own.read(layout.RENDER_REJECTED))
+            not_asked += sum(row.code == _NOT_ASKED for row in rejected)
+            found.append(shard.render_receipt())
+            checked.usable += len(rows)
+            checked.images += map(_seen, rows)
+            checked.rejected += [row for row in rejected if row.code != _NOT_ASKED]
+            for row in _evenly(rows, wanted):
+                show(row, shard.shared.read(image_path(row.marked)))
+        shard.shared.delete_folder()
+        done += len(planned)
+    checked.boxes, warnings = told_by_boxes(found, settings.box_format)
+    checked.warnings += warnings
+    if not_asked:
+        checked.warnings.append(
+            f"{not_asked:,} rows without boxes were not looked at: the model is to be asked where things are in them, "
+            "and it is not asked here"
+        )
+
+
+def _as_declared(
+    drop: Store, shard: Shard, plan: Plan, planned: Sequence[PlannedRow], number: int
+) -> Iterator[tuple[RenderedRow, bytes]]:
+    """So many rows with boxes and their marked images, whatever the format of these is."""
+    versioned = [item for item in zip(planned, shard.versions(), strict=True) if item[0].bbox is not None]
+    with set_up_for_pictures():
+        for row, version in _evenly(versioned, number):
+            try:
+                data = read_listed(drop, row.image, version)
+                rendered, _, jpegs = render_row(row, data, plan.settings, _no_boxes_wanted)
+            except Exception as error:
+                if not isinstance(error, RowError):
+                    unforeseen(error, named(row))  # goes up where it is not the row's
+                continue
+            yield rendered, jpegs[rendered.marked]
+
+
+def _no_boxes_wanted(row: PlannedRow, _: bytes) -> list[Box]:
+    raise AssertionError(f"the row {row.id} has boxes")
+
+
+def _rejected(data: bytes) -> list[Rejected]:
+    rows = parse_lines(data, Rejected, "rejected rows", "check the drop again")
+    return [row.model_copy(update={"row": None}) for row in rows]
+
+
+def _seen(row: RenderedRow) -> SeenImage:
+    return SeenImage(id=row.id, width=row.width, height=row.height, regions=row.regions)
+
+
+def _evenly(items: Sequence[Item], number: int) -> Sequence[Item]:
+    """At most so many of them, from all of their length."""
+    return items[:: max(1, -(-len(items) // number))] if number else ()
