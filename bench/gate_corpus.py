@@ -14,7 +14,7 @@ from typing import Any
 
 from regioncap.captions.prompts import PROMPTS, PromptLanguage, system_message, user_prompt
 from regioncap.marks.styles import STYLES
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("gate_words.json").read_text(encoding="utf-8"))
 
@@ -108,7 +108,7 @@ class _Writer:
         form = self.rng.choice(("json", "json", "json", "lines", "lines", "markdown", "words", "numbers", "bare"))
         if form == "json":
             text = json.dumps(
-                {region_tag(region): caption for region, caption in described},
+                {region_name(region): caption for region, caption in described},
                 ensure_ascii=self.rng.random() < 0.3,
                 indent=self.rng.choice((None, 2)),
             )
@@ -120,7 +120,7 @@ class _Writer:
             "words": ("Region {region}: ", "\n"),
             "numbers": ("{region}. ", "\n"),
         }.get(form, ("{tag}: ", self.rng.choice(("\n", "\n\n"))))
-        lines = [head.format(tag=region_tag(region), region=region) + caption for region, caption in described]
+        lines = [head.format(tag=region_name(region), region=region) + caption for region, caption in described]
         return str(self.pick("preambles")) + tail.join(lines)
 
     def fill(self, template: str, region: int, regions: int) -> str:

@@ -35,7 +35,7 @@ from regioncap.captions.prompts import (
 )
 from regioncap.gates import OWN_GATES, Answer, Finding, run_gates
 from regioncap.marks.styles import STYLES
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 SEED = 1
 CLEAN = 2000
@@ -197,7 +197,7 @@ def six_captions(number: int) -> list[Sample]:
         captions = left[sample.prompt_language]
         captions += as_answer(sample).parsed.captions.values()
         while len(captions) >= 6 and len(samples) < number:
-            described = {region_tag(region): captions.pop() for region in range(1, 7)}
+            described = {region_name(region): captions.pop() for region in range(1, 7)}
             text = json.dumps(described, ensure_ascii=False)
             samples.append(Sample(sample.prompt_language, 6, text, "stop", None))
     return samples

@@ -20,7 +20,7 @@ from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionCo
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
 from regioncap.captions.prompts import PROMPTS, crop_prompt
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 SIDE, PATCH, SHUFFLE = 256, 16, 2
 GRID = SIDE // PATCH
@@ -57,12 +57,12 @@ def prompt(regions: int, crop: int | None = None) -> str:
 
 def free_text(captions: Mapping[int, str]) -> str:
     """The answer about regions in free text: a line for each."""
-    return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in captions.items())
+    return "\n".join(f"{region_name(region)}: {caption}" for region, caption in captions.items())
 
 
 def structured(captions: Mapping[int, str]) -> str:
     """The answer about regions as JSON."""
-    return json.dumps({region_tag(region): caption for region, caption in captions.items()})
+    return json.dumps({region_name(region): caption for region, caption in captions.items()})
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -77,7 +77,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     answers = [dict(enumerate(captions[start : start + 5], start=1)) for start in range(0, len(captions), 5)]
     corpus = [free_text(answer) for answer in answers] + [structured(answer) for answer in answers]
     corpus += [PROMPTS["en"].format(n=n) for n in range(1, MAX_REGIONS + 1)] * 8 + ["User: Assistant:"] * 20
-    regions = [AddedToken(region_tag(k), normalized=False) for k in range(1, MAX_REGIONS + 1)]
+    regions = [AddedToken(region_name(k), normalized=False) for k in range(1, MAX_REGIONS + 1)]
     special = [AddedToken(token, special=True, normalized=False) for token in (PAD, END, IMAGE, FAKE, GLOBAL)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,6 +1,7 @@
 """The only room that knows Airflow: thin skins over the steps, and what the DAGs need beside them.
 
 `plugin`                what Airflow loads into its processes
+`timetable`             which date a nightly run builds
 `build`, `publish`      the steps as operators
 `wait_for_drop`, `drop_ready`  the sensor, and what it defers to
 `params`                the form, and from a run to its settings

@@ -18,7 +18,7 @@ from regioncap.captions.prompts import AnswerFormat
 from regioncap.captions.prose import BULLET, read_prose, without_rules
 from regioncap.captions.reading import WHITE_SPACE, DoubtError, Reading
 from regioncap.captions.thoughts import without_thoughts
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 # What holds an answer and is no part of it.
 _WRAPPER = re.compile(
@@ -80,7 +80,7 @@ def parse_answer(
 
 def answer_lines(captions: Mapping[int, str]) -> str:
     """Captions as one text, a line per region in the order of their numbers."""
-    return "\n".join(f"{region_tag(region)}: {caption}" for region, caption in sorted(captions.items()))
+    return "\n".join(f"{region_name(region)}: {caption}" for region, caption in sorted(captions.items()))
 
 
 def _read(body: str, answer_format: AnswerFormat, regions: Sequence[int]) -> Reading:

@@ -16,7 +16,7 @@ from regioncap.captions.reading import DoubtError, Reading
 # Keys of an object that say which region it is about, and those that say what is in it.
 _NUMBER_KEYS = frozenset(
     (
-        "region", "region_id", "regionid", "region_number", "region_name", "regionname", "region_tag", "id", "number",
+        "region", "region_id", "regionid", "region_number", "region_name", "regionname", "region_name", "id", "number",
         "num", "no", "index", "name", "tag", "key", "mark", "box", "label", "区域", "区域编号", "区域名",
         "区域名称", "编号", "序号", "标记",
     )

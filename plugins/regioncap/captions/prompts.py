@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from regioncap.marks.styles import MarkStyle
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 CaptionMode = Literal["joint", "per_region"]
 AnswerFormat = Literal["structured", "free_text"]
@@ -85,12 +85,12 @@ def system_message(
 
 def crop_prompt(region: int, language: PromptLanguage) -> str:
     """What follows a region's close-up in a request about this region alone."""
-    return _CROP[language].format(region=region_tag(region))
+    return _CROP[language].format(region=region_name(region))
 
 
 def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
     """What ends a further request: of which regions a description is still wanted."""
-    return _ONLY[language].format(regions=", ".join(map(region_tag, regions)))
+    return _ONLY[language].format(regions=", ".join(map(region_name, regions)))
 
 
 def answer_schema(regions: Iterable[int]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def answer_schema(regions: Iterable[int]) -> dict[str, Any]:
     Without bounds of its length: with them xgrammar, vLLM's backend, allows no escape in the string, so that no caption
     could hold a quotation mark, and lets raw control characters in (https://github.com/mlc-ai/xgrammar/issues/800).
     """
-    names = [region_tag(region) for region in regions]
+    names = [region_name(region) for region in regions]
     return {
         "type": "object",
         "properties": {name: {"type": "string"} for name in names},

@@ -8,7 +8,7 @@ from typing import Literal
 from regioncap.captions.answers import ParsedAnswer
 from regioncap.captions.prompts import PromptLanguage
 from regioncap.gates.wording import tokens, unquoted, unread
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 # A reason quotes at most so much of what the model wrote.
 _QUOTED_CHARACTERS = 60
@@ -125,7 +125,7 @@ def about(regions: Sequence[int], what: str) -> Failure | None:
     """A failure of these regions; None where there are none. `what` completes a sentence: `is not described`."""
     if not regions:
         return None
-    return Failure(f"{', '.join(map(region_tag, regions))} {what}", tuple(regions), not isinstance(what, Unsure))
+    return Failure(f"{', '.join(map(region_name, regions))} {what}", tuple(regions), not isinstance(what, Unsure))
 
 
 def each_caption(check: Callable[[Caption], str | None], outside: bool = False) -> Check:

@@ -5,7 +5,7 @@ from itertools import combinations
 
 from regioncap.gates.gate import Answer, Failure, Gate
 from regioncap.regions.codes import Code
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 
 # Two captions are nearly the same if so much of their pairs of neighbouring words is: above, where one says all that
 # the other says; below, where each says something of its own.
@@ -43,7 +43,7 @@ def same_text(answer: Answer) -> Failure | None:
     pairs = {region: _pairs(words) for region, words in captions.items()}
     for one, other in combinations(captions, 2):
         if captions[one] and _alike(captions[one], captions[other], pairs[one], pairs[other]):
-            return Failure(f"{region_tag(one)} and {region_tag(other)} have nearly the same caption", (one, other))
+            return Failure(f"{region_name(one)} and {region_name(other)} have nearly the same caption", (one, other))
     return None
 
 

@@ -25,7 +25,7 @@ _ROW_LIMIT = 5.0
 # What it is worth that rows give a size of their own: beside it, one row that bears it out is enough.
 _STATED = 6.0
 
-# So many boxes are slips, which may be anywhere.
+# So many boxes are slips.
 _SLIPS = 0.02
 # So many boxes end at the near edge and as many at the far one, in each direction (of COCO's, 5 to 9 %), within what
 # rounding makes of an edge, as a share of the side.
@@ -133,7 +133,7 @@ class Evidence:
         for name in FORMATS:
             read = [as_displayed(box, name, self.frame, row.canvas) for box in boxes]
             fitting = [box for box in read if _fits(box, size)]
-            likelihoods[name] = _log_likelihood(read, size) + len(read) * _scale(name, row.canvas.size(self.frame))
+            likelihoods[name] = _log_likelihood(boxes, read, size, _sides(name, row.canvas.size(self.frame)))
             self.fits[name] += len(fitting)
             self.moved[name] += _moved(read, known)
             across = max((box[2] / size[0] for box in fitting), default=0.0)
@@ -150,8 +150,8 @@ class Evidence:
         if not _moved(read, known):
             return
         size = canvas.displayed
-        scale = _scale(self.declared, canvas.size(frame)) - _scale(self.declared, canvas.size(self.frame))
-        nats = _limited(_log_likelihood(read, size) - _log_likelihood(known, size) + len(read) * scale)
+        ours, theirs = (_sides(self.declared, canvas.size(name)) for name in (self.frame, frame))
+        nats = _limited(_log_likelihood(boxes, read, size, theirs) - _log_likelihood(boxes, known, size, ours))
         before = self.frames.get(frame) or FrameReading(frame, _STATED if canvas.states(frame) else 0.0, 0, canvas)
         self.frames[frame] = FrameReading(frame, before.nats + nats, before.rows + 1, before.example)
 
@@ -272,21 +272,37 @@ def unit_of(name: BoxFormat) -> str:
     return name.partition("_")[2]
 
 
-def _scale(name: BoxFormat, size: tuple[int, int]) -> float:
-    """The logarithm of one unit squared as a share of an image: makes a likelihood one of the numbers."""
-    width, height = size
-    return -math.log({"": width * height, "norm": 1.0, "percent": 1e4, "1000": 1e6}[unit_of(name)])
+def _sides(name: BoxFormat, size: tuple[int, int]) -> float:
+    """The product of an image's sides, in the unit of a format."""
+    return {"": float(size[0] * size[1]), "norm": 1.0, "percent": 1e4, "1000": 1e6}[unit_of(name)]
 
 
-def _log_likelihood(boxes: Sequence[Box], size: tuple[int, int]) -> float:
-    """How likely boxes lie where they do in an image, given their sizes: as a density over shares of the sides."""
-    return sum(math.log(_likelihood(box, size)) for box in boxes)
+def _log_likelihood(
+    given: Sequence[Sequence[float]], boxes: Sequence[Box], size: tuple[int, int], sides: float
+) -> float:
+    """How likely numbers are that mean these boxes in an image, but for the boxes' sizes.
+
+    `sides` is the product of the image's sides in the numbers' unit: a density of shares becomes one of numbers by it.
+    """
+    return sum(
+        math.log((1 - _SLIPS) * _inside(box, size) / sides + _SLIPS * _slip(raw))
+        for raw, box in zip(given, boxes, strict=True)
+    )
 
 
-def _likelihood(box: Box, size: tuple[int, int]) -> float:
-    x0, y0, x1, y1 = box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]
-    inside = _along(x0, x1) * _along(y0, y1) if _fits(box, size) else 0.0
-    return (1 - _SLIPS) * inside + _SLIPS * _anywhere((x0 + x1) / 2) * _anywhere((y0 + y1) / 2)
+def _inside(box: Box, size: tuple[int, int]) -> float:
+    """The density of where a box lies in an image, over shares of its sides."""
+    if not _fits(box, size):
+        return 0.0
+    return _along(box[0] / size[0], box[2] / size[0]) * _along(box[1] / size[1], box[3] / size[1])
+
+
+def _slip(raw: Sequence[float]) -> float:
+    """The density of numbers that are a slip, whatever was meant: each order of magnitude is as likely as another.
+
+    Twenty e-folds, from thousandths of an image to a thousand of them.
+    """
+    return 1 / (20 * max(0.001, abs(raw[0])) * 20 * max(0.001, abs(raw[1])))
 
 
 def _along(low: float, high: float) -> float:
@@ -294,11 +310,6 @@ def _along(low: float, high: float) -> float:
     room = max(_EDGE, 1 - (high - low))
     at_edges = _AT_EDGE * ((abs(low) < _EDGE / 2) + (abs(1 - high) < _EDGE / 2)) / _EDGE
     return (1 - 2 * _AT_EDGE) / room + at_edges
-
-
-def _anywhere(place: float) -> float:
-    """The density of where the middle of a slip lies along a side: half of them outside, fewer further away."""
-    return 0.5 / max(1.0, 2 * abs(place - 0.5)) ** 2
 
 
 def _fits(box: Box, size: tuple[int, int]) -> bool:

@@ -6,6 +6,6 @@ def region_label(region: int) -> str:
     return str(region)
 
 
-def region_tag(region: int) -> str:
+def region_name(region: int) -> str:
     """The name of region `region` (1-based) in prompts and answers."""
     return f"<region{region_label(region)}>"

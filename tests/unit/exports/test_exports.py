@@ -113,8 +113,10 @@ class Writer:
     def __call__(self, records: Sequence[Record], *names: str, shard_size: int = 3, **changes: Any) -> Exported:
         work = LocalStore(self.folder / "work")
         shards = []
-        for start in range(0, len(records), shard_size):
-            shard, held = Shard(work, planned(), f"shard-{start}"), records[start : start + shard_size]
+        starts = range(0, len(records), shard_size)
+        plan = planned().model_copy(update={"shards": [f"shard-{start}" for start in starts]})
+        for start in starts:
+            shard, held = Shard(work, plan, f"shard-{start}"), records[start : start + shard_size]
             data = b"".join(map(line, held))
             shard.own.write(layout.RECORDS, data)
             shards.append(ValidatedShard(shard, len(held), len(data), sha256(data)))

@@ -19,7 +19,7 @@ from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
 from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, hidden_by_tags, layout
 from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
-from regioncap.regions.names import region_tag
+from regioncap.regions.names import region_name
 from tests.builders import picture
 
 DATA = Path(__file__).parent / "data" / "contours"
@@ -89,7 +89,7 @@ def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_say
     }
     marks, scale = layout(frame, boxes, STYLES[style])
     for mark_, place in zip(marks, tag_places(marks, scale, frame), strict=True):
-        assert region_tag(mark_.region) == f"<region{mark_.label}>"
+        assert region_name(mark_.region) == f"<region{mark_.label}>"
         assert 0 <= place[0] < place[2] <= frame[0] and 0 <= place[1] < place[3] <= frame[1]
         assert place[3] - place[1] >= min(12, frame[1])
 
@@ -296,9 +296,10 @@ def test_a_tag_that_cannot_touch_its_region_has_a_line_to_it() -> None:
     places = tag_places(marks, scale, image.size)
     far = max(zip(places, marks, strict=True), key=lambda pair: gap(pair[0], pair[1].rect))
     draw_marks(image, boxes, STYLES["box"])
-    # A step away from the tag, on the way to the region.
+    # All the way from the tag to the nearest place of the region.
     x, y = (far[0][0] + far[0][2]) / 2, (far[0][1] + far[0][3]) / 2
-    way = [image.getpixel((round(x + t * (145 - x)), round(y + t * (145 - y)))) for t in (k / 100 for k in range(100))]
+    across, down = min(max(x, 140), 149) - x, min(max(y, 140), 149) - y
+    way = [image.getpixel((round(x + step / 100 * across), round(y + step / 100 * down))) for step in range(100)]
     assert gap(far[0], far[1].rect) > 20
     assert (127, 127, 127) not in way
 

@@ -15,6 +15,7 @@ from regioncap.errors import (
     ArchivedError,
     ChangedError,
     ConflictError,
+    DropChangedError,
     ForbiddenError,
     NotFoundError,
     PermanentError,
@@ -81,7 +82,8 @@ def test_each_code_is_a_rows_fault_or_the_set_ups_or_is_waited_for(
     assert "An error occurred" not in str(caught.value)  # boto3's own words
     if meaning is not Meaning.CHANGED:
         assert f"S3 said {code}" in str(caught.value)
-    with pytest.raises(RowError if meaning in ROW_CODES else RAISED[meaning]) as image:
+    changed = DropChangedError if meaning is Meaning.CHANGED else RAISED[meaning]
+    with pytest.raises(RowError if meaning in ROW_CODES else changed) as image:
         read_image(store, "a.jpg")
     if isinstance(image.value, RowError):
         assert image.value.code == ROW_CODES[meaning]
