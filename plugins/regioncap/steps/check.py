@@ -128,11 +128,12 @@ def _check(
                 [ProposedRow(id=row.id, code=_NOT_ASKED) for row in planned if row.bbox is None], seconds=0
             )
         wanted = quota if number % every == 0 else 0
+
+        def marked(rows: int, _: int, before: int = done) -> None:
+            progress(before + rows, plan.rows - plan.rejected)
+
         try:
-            render_shard(
-                drop=drop, work=work, shard_id=shard_id, plan=plan,
-                progress=lambda row, _, before=done: progress(before + row, plan.rows - plan.rejected),
-            )  # fmt: skip
+            render_shard(drop=drop, work=work, shard_id=shard_id, plan=plan, progress=marked)
         except BoxFormatError as error:
             # Marked as they are, they show a person what is wrong.
             checked.stops = checked.stops or str(error)
