@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,17 @@ def test_a_drop_that_cannot_be_built_ends_with_1_and_says_why(place: Place) -> N
     assert missing.exit_code == 1 and "a run would stop: there is no drop at" in missing.stderr
     elsewhere = CliRunner().invoke(app, ["check", "ftp://host/drop", "--json"])
     assert elsewhere.exit_code == 1 and "is not a place" in json.loads(elsewhere.stdout)["stops"]
+
+
+def test_what_is_no_fault_of_the_drops_ends_with_1_too(place: Place, extend: Callable[..., None]) -> None:
+    extend("regioncap.proposers", "odd", "def it(image): raise KeyError(7)")
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows(*({"image": "a.jpg"} for _ in range(3)), "no row")
+    done = check(place, "--json", when_no_boxes="odd")
+    found = json.loads(done.stdout)
+    assert done.exit_code == 1 and "please report it" in found["stops"]
+    assert [row["code"] for row in found["rejected"]] == ["not_json"]
+    assert check(place, when_no_boxes="odd").stdout.splitlines()[1] == "  4 rows, 1 rejected"
 
 
 def stopped_without_rows(place: Place) -> str:
