@@ -223,15 +223,20 @@ def explore(
     count = Count()
     machine = type("Builds", (Builds,), {"count": count, **dict.fromkeys(without)})
     phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
-    settings = hypothesis.settings(
-        max_examples=max(1, -(-steps // STEPS_PER_EXAMPLE)), stateful_step_count=STEPS_PER_EXAMPLE, database=None,
-        deadline=None, phases=phases, report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
     logging.disable(logging.WARNING)
     try:
-        run_state_machine_as_test(hypothesis.seed(seed)(machine), settings=settings)
+        # Some examples are shorter than others.
+        again = 0
+        while count.steps < steps:
+            settings = hypothesis.settings(
+                max_examples=-(-(steps - count.steps) // STEPS_PER_EXAMPLE), stateful_step_count=STEPS_PER_EXAMPLE,
+                database=None, deadline=None, phases=phases, report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            )  # fmt: skip
+            run_state_machine_as_test(hypothesis.seed(f"{seed} {again}")(machine), settings=settings)
+            again += 1
+        return count, None
     except ViolationError as violation:
         return count, violation
     finally:
         logging.disable(logging.NOTSET)
-    return count, None

@@ -486,7 +486,8 @@ class World:
         self._step += 1
         run.tasks[key] = "running"
         if event is None:
-            run.xcoms = {name: value for name, value in run.xcoms.items() if name[0] != task or name[1] == -1 - index}
+            own = [name for name in run.xcoms if name[0] == task and (index < 0 or name[1] == index)]
+            run.xcoms = {name: value for name, value in run.xcoms.items() if name not in own}
             run.try_numbers[key] = run.try_numbers.get(key, 0) + 1
         was_live, self._live = self._live, {self._states[-1].key}
         began, struck = self._step, self.requests.struck
@@ -500,7 +501,7 @@ class World:
         except AirflowSkipException:
             run.tasks[key] = "skipped"
         except BaseException as error:
-            self._note_error(run, key, error, struck)
+            self._note_error(run, key, error)
         else:
             run.tasks[key] = "success"
             run.xcoms[task, "return_value" if index < 0 else index] = value
@@ -523,12 +524,12 @@ class World:
             with contextlib.suppress(Exception):
                 operators.release_claim(self._context(run, PLAN))  # type: ignore[arg-type]
 
-    def _note_error(self, run: Run, key: Key, error: BaseException, struck: int) -> None:
+    def _note_error(self, run: Run, key: Key, error: BaseException) -> None:
         if isinstance(error, ViolationError) or (not isinstance(error, Exception) and not self.requests.killed):
             raise error
         clear = isinstance(error, RegionCapError | OSError) or self.requests.killed
         missing = run.xcoms.get(("plan", "plan")) is None and key != PLAN
-        self._demand(clear or missing or self.requests.struck > struck, f"{key} of {run.run_id} ends in {error!r}")
+        self._demand(clear or missing, f"{key} of {run.run_id} ends in {error!r}")
         run.errors.append(f"{key}: {error!r}")
         run.failures[key] = run.failures.get(key, 0) + 1
         again = not isinstance(error, PermanentError) and run.failures[key] < TRIES and not missing

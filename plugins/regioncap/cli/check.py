@@ -50,8 +50,8 @@ def check(
     try:
         deployment = Deployment.from_environment()
         settings = _settings(params, deployment)
-        _check_out(out, drop)
-    except (RegionCapError, ValueError) as error:
+        _make_folder(out, drop)
+    except (RegionCapError, ValueError, OSError) as error:
         say_error(error)
         raise typer.Exit(2) from None
     sheet: list[SheetRow] = []
@@ -88,11 +88,14 @@ def _settings(params: str, deployment: Deployment) -> BuildSettings:
     return settings_of({**deployment.default_params, **given}, strict=True)
 
 
-def _check_out(out: Path | None, drop: str) -> None:
-    """Raises ParamsError where the page would be written into the drop."""
+def _make_folder(out: Path | None, drop: str) -> None:
+    """Make the folder that the page is written to. Raises ParamsError where it lies in the drop, and OSError."""
+    if out is None:
+        return
     folder = Path(drop.removeprefix("file://")).resolve()
-    if out is not None and not drop.startswith("s3://") and folder in (out.resolve(), *out.resolve().parents):
+    if not drop.startswith("s3://") and folder in (out.resolve(), *out.resolve().parents):
         raise ParamsError("--out lies in the drop, into which nothing is written: choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _write_sheet(out: Path, uri: str, checked: Checked, sheet: list[SheetRow]) -> None:
@@ -101,14 +104,16 @@ def _write_sheet(out: Path, uri: str, checked: Checked, sheet: list[SheetRow]) -
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(item.jpeg)
     page = render_sheet(uri, _counts(checked), checked.stops, checked.boxes, checked.warnings, sheet, checked.rejected)
-    out.mkdir(parents=True, exist_ok=True)
     (out / _PAGE).write_text(page, encoding="utf-8")
 
 
 def _counts(checked: Checked) -> Mapping[str, int]:
-    """Rows by what would become of them."""
-    left = checked.rows - checked.usable - len(checked.rejected)
-    counts = {"rows": checked.rows, "usable": checked.usable, "rejected": len(checked.rejected)}
+    """Rows by what would become of them, as far as a run would come."""
+    rejected = len(checked.rejected)
+    left = checked.rows - checked.usable - rejected
+    counts = {"row" if checked.rows == 1 else "rows": checked.rows, "usable": checked.usable, "rejected": rejected}
+    if checked.stops is not None:
+        return {name: rows for name, rows in counts.items() if rows}
     return {**counts, "not looked at": left} if left else counts
 
 
@@ -125,7 +130,7 @@ def _as_object(checked: Checked) -> dict[str, Any]:
 
 def _tell(uri: str, checked: Checked, out: Path | None) -> None:
     say(f"[bold]{shown(uri)}[/bold]")
-    say("  " + ", ".join(f"{rows:,} {name}" for name, rows in _counts(checked).items()))
+    say("  " + (", ".join(f"{rows:,} {name}" for name, rows in _counts(checked).items()) or "no rows were read"))
     for sentence in checked.boxes:
         say(f"  {shown(sentence)}")
     for row in checked.rejected[:_LISTED]:

@@ -26,7 +26,8 @@ def open_warehouse(uri: str) -> Store:
     """All published partitions at `s3://bucket/prefix`, `file:///folder` or `/folder`. Raises StorageError."""
     wait_at_most(_PATIENCE_SECONDS)
     if parse_uri(uri).bucket is not None and has_airflow(os.environ):
-        return _airflow_places().open_warehouse(uri)
+        warehouse: Store = _airflow_places().open_warehouse(uri)
+        return warehouse
     return open_store(uri, _client_by_environment, Deployment.from_environment().trusted_places)
 
 
@@ -37,7 +38,8 @@ def open_drop(place: str) -> Store:
         # Whoever names a folder of this machine has chosen the way to it.
         return LocalStore(Path(place).resolve())
     if parse_uri(place).bucket is not None and has_airflow(os.environ):
-        return _airflow_places().open_drop(place, "")
+        drop: Store = _airflow_places().open_drop(place, "")
+        return drop
     return open_store(place, _client_by_environment, Deployment.from_environment().trusted_places)
 
 

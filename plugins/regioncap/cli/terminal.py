@@ -29,8 +29,7 @@ def say(markup: str) -> None:
 @contextmanager
 def counting(what: str, total: int | None) -> Iterator[Callable[[], None]]:
     """Show how many of `total` files are done, while a person looks on; what it yields counts one more."""
-    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal) as bar:
+    with _bar() as bar:
         task = bar.add_task(shown(what), total=total)
         yield lambda: bar.advance(task)
 
@@ -38,10 +37,14 @@ def counting(what: str, total: int | None) -> Iterator[Callable[[], None]]:
 @contextmanager
 def following(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show how many are done of how many, as what it yields is told, while a person looks on."""
-    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal) as bar:
+    with _bar() as bar:
         task = bar.add_task(shown(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar() -> Progress:
+    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal)
 
 
 def say_error(error: Exception) -> None:

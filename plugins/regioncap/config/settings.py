@@ -445,7 +445,8 @@ def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSett
             {key: value for key, value in params.items() if key != "drop_date"}, strict=strict
         )
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        faults = ((".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors())
+        wrong = "; ".join(": ".join(filter(None, fault)) for fault in faults)
         raise ParamsError(f"the run's params cannot be used: {wrong}") from None
 
 

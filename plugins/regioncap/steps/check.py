@@ -1,7 +1,7 @@
 """What `plan` and `render` would do with a drop, found out by doing it: in a temporary folder, and without a VLM."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -85,9 +85,15 @@ def check_drop(
         place = LocalStore(Path(folder))
         try:
             _check(drop, place, settings, model, checked, show, progress)
-        except (RegionCapError, ConnectionError) as error:
+        except (RegionCapError, OSError) as error:
             checked.stops = checked.stops or str(error)
-    checked.rejected.sort(key=lambda row: (row.manifest, row.line))
+    looked_at = [row for row in checked.rejected if row.code != _NOT_ASKED]
+    if left := len(checked.rejected) - len(looked_at):
+        checked.warnings.append(
+            f"{left:,} rows without boxes were not looked at: the model is to be asked where things are in them, and "
+            "it is not asked here"
+        )
+    checked.rejected = sorted(looked_at, key=lambda row: (row.manifest, row.line))
     if checked.stops is None and len(checked.rejected) > settings.max_rejected_ratio * checked.rows:
         checked.warnings.append(
             f"{len(checked.rejected):,} of {checked.rows:,} rows would be rejected, and nothing is published where "
@@ -117,53 +123,51 @@ def _check(
     checked.warnings += plan.warnings
     checked.rejected += _rejected(plan_rejected(work, plan))
     found: list[RenderReceipt] = []
-    not_asked = done = 0
+    done = 0
     # Each `every`th shard shows so many rows.
     every, quota = -(-len(plan.shards) // SHOWN), -(-SHOWN // max(1, len(plan.shards)))
     for number, shard_id in enumerate(plan.shards):
-        shard = Shard(work, plan, shard_id)
+
+        def marked(rows: int, _: int, before: int = done) -> None:
+            progress(before + rows, plan.rows - plan.rejected)
+
+        shard, shown = Shard(work, plan, shard_id), quota if number % every == 0 else 0
         planned = shard.planned()
-        if shard_id in plan.shards_to_propose:
-            shard.write_proposed(
-                [ProposedRow(id=row.id, code=_NOT_ASKED) for row in planned if row.bbox is None], seconds=0
-            )
-        wanted = quota if number % every == 0 else 0
+        _leave_out(shard, shard_id, plan, planned)
         try:
-            render_shard(
-                drop=drop, work=work, shard_id=shard_id, plan=plan,
-                progress=lambda row, _, before=done: progress(before + row, plan.rows - plan.rejected),
-            )  # fmt: skip
+            render_shard(drop=drop, work=work, shard_id=shard_id, plan=plan, progress=marked)
         except BoxFormatError as error:
-            # Marked as they are, they show a person what is wrong.
             checked.stops = checked.stops or str(error)
-            for row, jpeg in _as_declared(drop, shard, plan, planned, wanted):
-                checked.images.append(_seen(row))
-                show(row, jpeg)
+            # They show a person what is wrong.
+            rows = _as_declared(drop, shard, plan, planned, shown)
         else:
-            rows = list(shard.rendered().rows)
-            rejected = _rejected(shard.own.read(layout.RENDER_REJECTED))
-            not_asked += sum(row.code == _NOT_ASKED for row in rejected)
             found.append(shard.render_receipt())
+            rows = list(shard.rendered().rows)
             checked.usable += len(rows)
-            checked.images += map(_seen, rows)
-            checked.rejected += [row for row in rejected if row.code != _NOT_ASKED]
-            for row in _evenly(rows, wanted):
-                show(row, shard.shared.read(image_path(row.marked)))
+            checked.rejected += _rejected(shard.own.read(layout.RENDER_REJECTED))
+        checked.images += map(_seen, rows)
+        for row in _evenly(rows, shown):
+            show(row, shard.shared.read(image_path(row.marked)))
+        # Of a large drop, the marked images would fill the disk.
         shard.shared.delete_folder()
         done += len(planned)
     checked.boxes, warnings = told_by_boxes(found, settings.box_format)
     checked.warnings += warnings
-    if not_asked:
-        checked.warnings.append(
-            f"{not_asked:,} rows without boxes were not looked at: the model is to be asked where things are in them, "
-            "and it is not asked here"
+
+
+def _leave_out(shard: Shard, shard_id: str, plan: Plan, planned: Sequence[PlannedRow]) -> None:
+    """Stand in for `propose`: `render` rejects what could not be asked about, with this code."""
+    if shard_id in plan.shards_to_propose:
+        shard.write_proposed(
+            [ProposedRow(id=row.id, code=_NOT_ASKED) for row in planned if row.bbox is None], seconds=0
         )
 
 
 def _as_declared(
     drop: Store, shard: Shard, plan: Plan, planned: Sequence[PlannedRow], number: int
-) -> Iterator[tuple[RenderedRow, bytes]]:
-    """So many rows with boxes and their marked images, whatever the format of these is."""
+) -> list[RenderedRow]:
+    """Mark so many rows with boxes, whatever the format of these is."""
+    marked = []
     versioned = [item for item in zip(planned, shard.versions(), strict=True) if item[0].bbox is not None]
     with set_up_for_pictures():
         for row, version in _evenly(versioned, number):
@@ -174,7 +178,9 @@ def _as_declared(
                 if not isinstance(error, RowError):
                     unforeseen(error, named(row))  # goes up where it is not the row's
                 continue
-            yield rendered, jpegs[rendered.marked]
+            shard.shared.write(image_path(rendered.marked), jpegs[rendered.marked])
+            marked.append(rendered)
+    return marked
 
 
 def _no_boxes_wanted(row: PlannedRow, _: bytes) -> list[Box]:

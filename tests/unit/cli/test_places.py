@@ -1,5 +1,6 @@
 """With what a command reaches a place, each in a process of its own: what is imported is imported once."""
 
+import json
 import os
 import subprocess
 import sys
@@ -85,6 +86,30 @@ def test_a_bucket_is_reached_by_the_environment_where_there_is_no_airflow(s3: tu
     )  # fmt: skip
     assert (code, error, lines) == (0, "", ["s3://warehouse/x/dt=2026-10-05: nothing is published", "False"])
     assert asked and all("Credential=the-key/" in rights for rights in asked)
+
+
+def test_a_drop_in_a_bucket_is_reached_by_the_environment_too(s3: tuple[str, list[str]]) -> None:
+    endpoint, asked = s3
+    code, lines, error = run(
+        "check", "s3://drops/2026-10-05", AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID="the-key",
+        AWS_SECRET_ACCESS_KEY="secret", AWS_DEFAULT_REGION="us-east-1",
+    )  # fmt: skip
+    assert (code, lines[0], lines[-1]) == (1, "s3://drops/2026-10-05", "False")
+    assert "a run would stop: " in error and "s3://drops/2026-10-05" in error
+    assert asked and all("Credential=the-key/" in rights for rights in asked)
+
+
+def test_a_drop_in_a_bucket_is_reached_by_airflows_connection_for_drops(
+    s3: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    endpoint, asked = s3
+    connection = {"conn_type": "aws", "login": "drops-key", "password": "secret", "extra": {"endpoint_url": endpoint}}
+    code, _, error = run(
+        "check", "s3://drops/2026-10-05", AIRFLOW_HOME=str(tmp_path), AWS_DEFAULT_REGION="us-east-1",
+        AIRFLOW_CONN_REGIONCAP_DROPS=json.dumps(connection),
+    )  # fmt: skip
+    assert code == 1 and "a run would stop: " in error
+    assert asked and all("Credential=drops-key/" in rights for rights in asked)
 
 
 def test_an_environment_is_airflows_where_a_variable_says_so() -> None:
