@@ -165,24 +165,25 @@ class Builds(RuleBasedStateMachine):
         else:
             self.world.upload_again()
 
-    @rule(what=st.sampled_from(["partition deleted", "deleted", "emptied", "touched", "collected"]), file=_FILES)
-    def warehouse_changes(self, what: str, file: int) -> None:
+    @rule(
+        what=st.sampled_from(
+            ["rolled back", "rolled back", "partition deleted", "deleted", "emptied", "touched", "collected"]
+        ),
+        which=_FILES,
+    )
+    def warehouse_changes(self, what: str, which: int) -> None:
         """Something is done to what is published."""
         self._done()
-        if what == "partition deleted":
+        if what == "rolled back":
+            self.world.roll_back(which)
+        elif what == "partition deleted":
             self.world.delete_partition()
         elif what == "touched":
             self.world.touch_manifest()
         elif what == "collected":
             self.world.collect()
         else:
-            self.world.delete_published(file, what)
-
-    @rule(which=_NUMBERS)
-    def roll_back(self, which: int) -> None:
-        """An earlier build is the current one again."""
-        self._done()
-        self.world.roll_back(which)
+            self.world.delete_published(which, what)
 
     @rule(kind=_KINDS, then=st.sampled_from(["nothing", "again", "touched"]))
     def settle(self, kind: str, then: str) -> None:
