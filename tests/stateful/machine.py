@@ -123,6 +123,20 @@ class Builds(RuleBasedStateMachine):
         self.world.answer(place, approve)
         self.world.go_on(place, tasks)
 
+    @rule(kind=_KINDS, meanwhile=_NUMBERS, task=_TASKS, approve=_FLAGS)
+    def asked_about(self, kind: str, meanwhile: int, task: int, approve: bool) -> None:
+        """A person is asked about a build; before they answer, the drop changes, or a task is cleared, or both."""
+        self._done()
+        self._trigger(kind, "always", force=True)
+        self.world.go_on(-1)
+        if meanwhile > 0:
+            self.world.change_image(task, task)
+        if meanwhile > 1:
+            self.world.clear(-1, task, downstream=True, alike=True)
+            self.world.go_on(-1)
+        self.world.answer(-1, approve)
+        self.world.go_on(-1)
+
     @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, how=_HOW)
     def fault(self, run: int, task: int, at: int, how: str) -> None:
         """A request of a task fails, or its worker is killed there."""
