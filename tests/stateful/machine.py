@@ -123,6 +123,20 @@ class Builds(RuleBasedStateMachine):
         self.world.answer(place, approve)
         self.world.go_on(place, tasks)
 
+    @rule(kind=_KINDS, meanwhile=_NUMBERS, task=_TASKS, approve=_FLAGS)
+    def asked_about(self, kind: str, meanwhile: int, task: int, approve: bool) -> None:
+        """A person is asked about a build; before they answer, the drop changes, or a task is cleared, or both."""
+        self._done()
+        self._trigger(kind, "always", force=True)
+        self.world.go_on(-1)
+        if meanwhile > 0:
+            self.world.change_image(task, task)
+        if meanwhile > 1:
+            self.world.clear(-1, task, downstream=True, alike=True)
+            self.world.go_on(-1)
+        self.world.answer(-1, approve)
+        self.world.go_on(-1)
+
     @rule(run=_NUMBERS, task=_TASKS, at=_REQUESTS, how=_HOW)
     def fault(self, run: int, task: int, at: int, how: str) -> None:
         """A request of a task fails, or its worker is killed there."""
@@ -165,24 +179,25 @@ class Builds(RuleBasedStateMachine):
         else:
             self.world.upload_again()
 
-    @rule(what=st.sampled_from(["partition deleted", "deleted", "emptied", "touched", "collected"]), file=_FILES)
-    def warehouse_changes(self, what: str, file: int) -> None:
+    @rule(
+        what=st.sampled_from(
+            ["rolled back", "rolled back", "partition deleted", "deleted", "emptied", "touched", "collected"]
+        ),
+        which=_FILES,
+    )
+    def warehouse_changes(self, what: str, which: int) -> None:
         """Something is done to what is published."""
         self._done()
-        if what == "partition deleted":
+        if what == "rolled back":
+            self.world.roll_back(which)
+        elif what == "partition deleted":
             self.world.delete_partition()
         elif what == "touched":
             self.world.touch_manifest()
         elif what == "collected":
             self.world.collect()
         else:
-            self.world.delete_published(file, what)
-
-    @rule(which=_NUMBERS)
-    def roll_back(self, which: int) -> None:
-        """An earlier build is the current one again."""
-        self._done()
-        self.world.roll_back(which)
+            self.world.delete_published(which, what)
 
     @rule(kind=_KINDS, then=st.sampled_from(["nothing", "again", "touched"]))
     def settle(self, kind: str, then: str) -> None:
