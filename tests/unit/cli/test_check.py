@@ -317,6 +317,13 @@ def test_boxes_in_percent_stop_a_run_for_pixels(place: Place) -> None:
     assert "A run would stop here" in page and len(images) >= 10  # a person sees where the boxes are
 
 
+def test_boxes_that_may_be_others_are_never_without_a_word(place: Place) -> None:
+    place.put("a.jpg", encoded(scene(640, 480)))
+    place.put_rows({"image": "a.jpg", "bbox": [[10, 60, 40, 20]]})
+    assert [text for text in checked(place)["warnings"] if "xywh_percent" in text and "cannot tell" in text]
+    assert "warning: The boxes would fit as" in check(place).stdout
+
+
 def test_y_before_x_stops_and_is_not_called_something_else(place: Place) -> None:
     place.put("a.jpg", encoded(scene(900, 400)))
     corners = boxes_in("1000", (900, 400))
