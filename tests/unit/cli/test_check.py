@@ -208,6 +208,22 @@ def test_what_is_no_fault_of_the_drops_ends_with_1_too(place: Place, extend: Cal
     assert check(place, when_no_boxes="odd").stdout.splitlines()[1] == "  4 rows, 1 rejected"
 
 
+def test_a_folder_whose_name_cannot_be_written_down_is_told_of(place: Place) -> None:
+    place.good_rows(1)
+    odd = place.drop_folder.rename(place.drop_folder.parent / os.fsdecode(b"caf\xe9"))
+    done = CliRunner().invoke(app, ["check", str(odd), "--json"])
+    assert done.exit_code == 1 and "not UTF-8: rename the folder" in json.loads(done.stdout)["stops"]
+
+
+def test_a_page_that_cannot_be_written_ends_with_2(place: Place) -> None:
+    place.good_rows(1)
+    (place.folder / "file").write_text("x")
+    (place.folder / "out" / "check.html").mkdir(parents=True)
+    for out in ("file", "file/below", "out"):
+        done = check(place, "--json", "--out", str(place.folder / out))
+        assert (done.exit_code, done.stdout) == (2, "") and done.stderr
+
+
 def stopped_without_rows(place: Place) -> str:
     place.put("a.jpg", encoded(picture()))
     return stopped(place)
