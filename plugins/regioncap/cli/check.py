@@ -67,8 +67,12 @@ def check(
         uri = place.uri
     except RegionCapError as error:  # that this is no place for a drop, a run would say too
         checked, uri = Checked(stops=str(error)), drop
-    if out is not None:
-        _write_sheet(out, uri, checked, sheet)
+    try:
+        if out is not None:
+            _write_sheet(out, uri, checked, sheet)
+    except OSError as error:
+        say_error(error)
+        raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(_as_object(checked)))
     else:

@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
+from regioncap.drop.readers.reader import is_utf8
+from regioncap.errors import StorageError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.s3 import CLIENT_CONFIG
@@ -36,7 +38,10 @@ def open_drop(place: str) -> Store:
     wait_at_most(_PATIENCE_SECONDS)
     if "://" not in place:
         # Whoever names a folder of this machine has chosen the way to it.
-        return LocalStore(Path(place).resolve())
+        folder = Path(place).resolve()
+        if not is_utf8(str(folder)):
+            raise StorageError(f"{folder} cannot be written down, since it is not UTF-8: rename the folder")
+        return LocalStore(folder)
     if parse_uri(place).bucket is not None and has_airflow(os.environ):
         drop: Store = _airflow_places().open_drop(place, "")
         return drop

@@ -369,8 +369,8 @@ def told_by_boxes(rendered: Sequence[RenderSummary], declared: str) -> tuple[lis
     ]
     if likely := [name for name, shards in alike.most_common() if 2 * shards > len(found)]:
         told.append(
-            f"They would fit as {' or '.join(likely)} as well, where they are other boxes: the numbers cannot tell. "
-            "Look at some of the marked images."
+            f"The boxes would fit as {' or '.join(likely)} as well, where they are other boxes: the numbers cannot "
+            "tell. Look at some of the marked images."
         )
     warnings = Counter(warning for item in found for warning in item.warnings)
     of_shards = f" ({{shards}} of {len(found)} shards)" if len(found) > 1 else ""

@@ -151,8 +151,10 @@ def _check(
         # Of a large drop, the marked images would fill the disk.
         shard.shared.delete_folder()
         done += len(planned)
-    checked.boxes, warnings = told_by_boxes(found, settings.box_format)
-    checked.warnings += warnings
+    told, warnings = told_by_boxes(found, settings.box_format)
+    checked.boxes = told[:1]
+    # That other boxes would fit as well is for whoever uploads the drop to look at.
+    checked.warnings += [*told[1:], *warnings]
 
 
 def _leave_out(shard: Shard, shard_id: str, plan: Plan, planned: Sequence[PlannedRow]) -> None:

@@ -208,6 +208,22 @@ def test_what_is_no_fault_of_the_drops_ends_with_1_too(place: Place, extend: Cal
     assert check(place, when_no_boxes="odd").stdout.splitlines()[1] == "  4 rows, 1 rejected"
 
 
+def test_a_folder_whose_name_cannot_be_written_down_is_told_of(place: Place) -> None:
+    place.good_rows(1)
+    odd = place.drop_folder.rename(place.drop_folder.parent / os.fsdecode(b"caf\xe9"))
+    done = CliRunner().invoke(app, ["check", str(odd), "--json"])
+    assert done.exit_code == 1 and "not UTF-8: rename the folder" in json.loads(done.stdout)["stops"]
+
+
+def test_a_page_that_cannot_be_written_ends_with_2(place: Place) -> None:
+    place.good_rows(1)
+    (place.folder / "file").write_text("x")
+    (place.folder / "out" / "check.html").mkdir(parents=True)
+    for out in ("file", "file/below", "out"):
+        done = check(place, "--json", "--out", str(place.folder / out))
+        assert (done.exit_code, done.stdout) == (2, "") and done.stderr
+
+
 def stopped_without_rows(place: Place) -> str:
     place.put("a.jpg", encoded(picture()))
     return stopped(place)
@@ -315,6 +331,13 @@ def test_boxes_in_percent_stop_a_run_for_pixels(place: Place) -> None:
     assert checked(place, box_format="xywh_percent")["usable"] == 30
     page, images = sheet(place)
     assert "A run would stop here" in page and len(images) >= 10  # a person sees where the boxes are
+
+
+def test_boxes_that_may_be_others_are_never_without_a_word(place: Place) -> None:
+    place.put("a.jpg", encoded(scene(640, 480)))
+    place.put_rows({"image": "a.jpg", "bbox": [[10, 60, 40, 20]]})
+    assert [text for text in checked(place)["warnings"] if "xywh_percent" in text and "cannot tell" in text]
+    assert "warning: The boxes would fit as" in check(place).stdout
 
 
 def test_y_before_x_stops_and_is_not_called_something_else(place: Place) -> None:

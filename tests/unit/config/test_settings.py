@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, check_prompt, user_prompt
-from regioncap.config.settings import NOT_IDENTITY, BuildSettings
-from regioncap.errors import ModelProfileError
+from regioncap.config.settings import NOT_IDENTITY, BuildSettings, settings_of
+from regioncap.errors import ModelProfileError, ParamsError
 from regioncap.regions.jsonl import canonical
 from tests.builders import settings
 
@@ -88,6 +88,19 @@ def test_no_other_field_is_taken_by_form_or_run(prompt: str) -> None:
 def test_a_field_that_was_emptied_in_the_form_is_empty() -> None:
     emptied = settings(system_prompt=None, export_formats=None)
     assert (emptied.system_prompt, emptied.export_formats) == ("", [])
+
+
+def test_every_wrong_param_is_named_and_the_date_is_none_of_them() -> None:
+    with pytest.raises(ParamsError, match=r"cannot be used: max_boxes: .*; bboxes: Extra inputs are not permitted$"):
+        settings_of({"drops_uri": "/d", "warehouse_uri": "/w", "max_boxes": 0, "bboxes": 1, "drop_date": "yesterday"})
+
+
+def test_a_number_in_quotes_is_a_number_but_to_the_form() -> None:
+    params = {"drops_uri": "/d", "warehouse_uri": "/w", "max_boxes": "5"}
+    assert settings_of(params).max_boxes == 5
+    with pytest.raises(ParamsError, match="max_boxes: Input should be a valid integer"):
+        settings_of(params, strict=True)
+    assert settings_of({**params, "max_boxes": 5, "temperature": 0}, strict=True).temperature == 0
 
 
 def test_the_model_is_asked_for_boxes_only_where_it_is_known_how_it_counts() -> None:
