@@ -3,6 +3,7 @@
 import re
 
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, each_caption
+from regioncap.gates.wording import HAN
 from regioncap.regions.codes import Code
 
 # Tabs and line ends are fine. Beside the control characters: soft hyphen, fillers, zero width space, word joiner and
@@ -17,7 +18,7 @@ _FORBIDDEN = re.compile(
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0001-\U000e007f]"
     # Joiners that emoji and some scripts need, and what chooses a variant, after a Latin letter; letters with a pile of
     # marks.
-    "|(?<=[A-Za-z])[\u200c\u200d\ufe00-\ufe0f]|[\u0300-\u036f]{3}"
+    "|(?<=[A-Za-z])[\u200c\u200d\ufe00-\ufe0f]|(?<=[\u3400-\u9fff])[\u200c\u200d]|[\u200c\u200d]{2}|[\u0300-\u036f]{3}"
 )
 # UTF-8 that was read as Windows' code page or as Latin-1, and then written as UTF-8 again; what two wrong readings of
 # Chinese leave.
@@ -38,6 +39,7 @@ _WRITTEN_OUT = re.compile(
     r"|(?<=[a-z.,])\\n(?=[A-Za-z ])|(?:%[0-9a-f]{2}\w+){2}|[\ufffd?？]{4,}",
     re.IGNORECASE,
 )
+_HAN_RUN = re.compile(f"[{HAN}]{{5,}}")
 _MAY_BE_WRITTEN_OUT = re.compile(r"[\\&%?？]")
 # As they are, or in JSON.
 _SEPARATOR = re.compile("[\u2028\u2029\x85]|\\\\u(?:202[89]|0085)")
@@ -53,6 +55,9 @@ def control_characters(caption: Caption) -> str | None:
         misread = _MISREAD.search(text)
         if misread:
             return f"has broken encoding in it: {misread[0]}"
+        for run in _HAN_RUN.findall(text):
+            if _is_misread_chinese(run):
+                return f"has broken encoding in it: {run[:8]}"
     elif not text.isprintable() and (found := _FORBIDDEN.search(text)):
         return f"has the character U+{ord(found[0]):04X} in it"
     if "\\" in text and (escaped := _ESCAPED.search(text)):
@@ -60,6 +65,16 @@ def control_characters(caption: Caption) -> str | None:
     # On a screen of code they may be seen.
     written = _WRITTEN_OUT.search(caption.own_words) if _MAY_BE_WRITTEN_OUT.search(text) else None
     return Unsure(f"has {written[0]} in it") if written else None
+
+
+def _is_misread_chinese(run: str) -> bool:
+    """Whether Chinese characters are UTF-8 that was read as GBK: as bytes of GBK no real text is UTF-8."""
+    try:
+        run.encode("gb18030").decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The last character may be cut off.
+        return error.start > 0 and error.reason == "unexpected end of data"
+    return True
 
 
 _each = each_caption(control_characters, outside=True)
