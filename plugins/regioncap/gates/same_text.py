@@ -14,9 +14,11 @@ MIN_ALIKE = 0.9
 # Shorter captions are the same, or are not.
 MIN_WORDS = 4
 
-# Words that say nothing of a thing itself.
+# Words that say nothing of a thing itself, or hardly: what is "on the road" is "in the road", too.
 _EMPTY = frozenset(
-    "a an the this that these there here it its is are was in the image region shows showing show and 一 个 只 "
+    "a an the this that these there here it its is are was in the image region shows showing show and "
+    "on at by near with w of to next beside from for has have having 为 呈 并 且 与 和 及 "
+    "一 个 只 "
     "条 件 张 辆 位 "
     "这 那 该 是 的 了 着 有 正 区 域 内 显 示 图 中 色".split()
 )
@@ -35,6 +37,13 @@ _TELLING = frozenset(
     "开 关 空 满 旧 新 远 近 站 坐 躺 不 无 没 东 南 西 北 另".split()
 )
 _NUMBER = re.compile(r"\d")
+# Other words for the same.
+_SAME_WORD = {
+    "guy": "man", "dude": "man", "gentleman": "man", "lady": "woman", "kid": "child", "big": "large", "little": "small",
+    "tiny": "small", "sofa": "couch", "bicycle": "bike", "automobile": "car", "grey": "gray", "photograph": "photo",
+    "picture": "photo", "upon": "on", "atop": "on", "seated": "sitting", "类": "种", "样": "种", "块": "起", "立": "站",
+    "摆": "放", "搁": "放", "置": "放", "旁": "边", "侧": "边", "幅": "张", "位": "个", "名": "个",
+}  # fmt: skip
 
 
 def same_text(answer: Answer) -> Failure | None:
@@ -48,13 +57,20 @@ def same_text(answer: Answer) -> Failure | None:
 
 
 def _content(said: list[str]) -> tuple[str, ...]:
-    return tuple(token for token in said if token not in _EMPTY) or tuple(said)
+    words = tuple(_SAME_WORD.get(token, token) for token in said if token not in _EMPTY)
+    return words or tuple(said)
 
 
 def _pairs(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
     """Each two neighbouring words, the first and the last with the caption's ends, in the singular."""
-    stems = [word.removesuffix("s") if len(word) > 3 else word for word in words]
+    stems = [_singular(word) for word in words]
     return frozenset(zip(("", *stems), (*stems, ""), strict=True))
+
+
+def _singular(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    return word.removesuffix("s") if len(word) > 3 else word
 
 
 def _alike(
