@@ -47,8 +47,10 @@ _ENGLISH = any_of(
         r"|(?:earlier|previous|last|first) (?:answer|description|caption|response|reply) (?:was|is|had|of mine)\b",
         r"(?:can|could|would|will) u (?:please|pls|send|share|upload|provide|tell|give|try|clarify)\b|p(?:ls|lz) (?:provide"
         r"|upload|share|send|try|give|clarify)\b|(?:for|let|tell|ask) u\b|idk\b|dunno\b|no (?:idea|clue) what\b",
-        r"(?:(?:due to|because of|for|given|out of|respect(?:ing)?) (?:his |her |their |the )?|\b)privacy(?:,| i\b| we\b"
-        r"| it\b| this\b| the\b| no\b)",
+        r"privacy(?:,| i\b| we\b| it\b| this\b| the\b| no\b)",
+        # at an end, and not as the name of a game
+        r"(?<=[.,;!:—–-] )(?:so )?sorry(?: about that| for (?:that|the confusion))?\W*$",
+        r"(?<=[.!?,;—–-] )(?:any (?:other|more) questions|anything else|want (?:me|more)|need (?:more|anything))\b",
         r"i'?m (?:sorry|afraid|unable|not)\b|(?:i am|we are|we're) (?:sorry|afraid|unable|not able)\b",
         r"(?:for|let|allow|tell|give|told|forgive|excuse) me\b",
         r"your (?:request|question|image|picture|prompt|query|message|input|understanding|patience)\b",
@@ -143,10 +145,6 @@ _ENGLISH = any_of(
         r"|i can see)\b(?! of (?:an?|the)"
         r" (?:product|recipe|menu))",
     ),
-    # at an end, and not as the name of a game
-    r"[.,;!:—–-]\s?(?:so )?sorry(?: about that| for (?:that|the confusion))?\W*$",
-    r"[.!?,;—–-]\s(?:hope (?:this|that|it)|any (?:other|more) questions|anything else|want (?:me|more)|need (?:more"
-    r"|anything))\b",
     flags=0,
 )
 # Somebody is unable: a detail cannot be seen, or nothing is said.
@@ -240,13 +238,20 @@ _UNABLE_ZH = re.compile(
 )
 
 
+_LATIN = re.compile(r"[a-z]{2}|\bi\b", re.ASCII)
+
+
 def refusal(caption: Caption) -> str | None:
     """Words of refusal or of chat, in either language, outside of what is read from the picture."""
     text = caption.said.replace("’", "'").strip()
     lower = text.lower()
-    if not text.isascii():
+    if text.isascii():
+        found = _SPEAKER.search(text) or _ENGLISH.search(lower)
+    else:
         text = full_width(text)
-    found = _SPEAKER.search(text) or _ENGLISH.search(lower) or (None if text.isascii() else _CHINESE.search(text))
+        found = _CHINESE.search(text)
+        if found is None and _LATIN.search(lower):
+            found = _SPEAKER.search(text) or _ENGLISH.search(lower)
     if found:
         return f"is no description: {quote(text[max(0, found.start() - 10) :].strip())}"
     if _unable(text, lower):
@@ -257,7 +262,7 @@ def refusal(caption: Caption) -> str | None:
 def _unable(text: str, lower: str) -> bool:
     if _UNABLE_TO.fullmatch(lower) or (not text.isascii() and _UNABLE_ZH.search(text)):
         return True
-    return _UNABLE.search(lower) is not None and _says_no_more(lower)
+    return (text.isascii() or _LATIN.search(lower) is not None) and _UNABLE.search(lower) is not None and _says_no_more(lower)
 
 
 def _says_no_more(lower: str) -> bool:

@@ -39,8 +39,8 @@ _TELLING = frozenset(
 _NUMBER = re.compile(r"\d")
 # Other words for the same.
 _SAME_WORD = {
-    "guy": "man", "dude": "man", "gentleman": "man", "lady": "woman", "kid": "child", "big": "large", "little": "small",
-    "tiny": "small", "sofa": "couch", "bicycle": "bike", "automobile": "car", "grey": "gray", "photograph": "photo",
+    "guy": "man", "dude": "man", "gentleman": "man", "lady": "woman", "kid": "child", "big": "large",
+    "sofa": "couch", "bicycle": "bike", "automobile": "car", "grey": "gray", "photograph": "photo",
     "picture": "photo", "upon": "on", "atop": "on", "seated": "sitting", "类": "种", "样": "种", "块": "起", "立": "站",
     "摆": "放", "搁": "放", "置": "放", "旁": "边", "侧": "边", "幅": "张", "位": "个", "名": "个",
 }  # fmt: skip
@@ -76,7 +76,7 @@ def _singular(word: str) -> str:
 def _alike(
     one: tuple[str, ...], other: tuple[str, ...], pairs: frozenset[tuple[str, str]], others: frozenset[tuple[str, str]]
 ) -> bool:
-    if one == other:
+    if one == other or (pairs == others and len(one) >= MIN_WORDS - 1):
         return True
     if min(len(one), len(other)) < MIN_WORDS:
         return False

@@ -155,19 +155,18 @@ _THE_PICTURE = re.compile(r"(?:the|its) (?:picture|image|photo|photograph|pic|sc
 
 # Captions with none of these are done with.
 _HINTS = (
-    "overall", "all in all", "altogether", "together", "from above", "画", "总", "综观",
-    "pic", "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "background",
-    "foreground",
-    "we see", "one see", "see a", "taken", "拍", "区域", "看到", "看见", "氛围", "背景",
-    "image", "picture", "photo", "scene", "screenshot", "snapshot", "visual", "view", "shot", "composition",
-    "we can", "you can", "whole", "entire", "图", "照", "影", "画面", "相片", "场", "整", "全", "总体",
+    "overall", "all in all", "altogether", "together", "from above",
+    "pic", "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "ground",
+    "we see", "one see", "see a", "taken", "image", "photo", "scene", "visual", "view", "shot", "composition",
+    "we can", "you can", "whole", "entire",
 )  # fmt: skip
+_HINT_ZH = re.compile(r"[拍图照影画场整全总]|相片|综观|区域|看[到见]|氛围|背景")
 
 
 def whole_image(caption: Caption) -> str | None:
     """A sentence has the image, the photo, the scene as what it is about."""
     text = caption.own_words.lower()
-    if not any(hint in text for hint in _HINTS):
+    if not (any(hint in text for hint in _HINTS) or (not text.isascii() and _HINT_ZH.search(text))):
         return None
     own = caption.own_words
     before = ""

@@ -18,7 +18,7 @@ HAN_CHARACTER = re.compile(rf"[{HAN}]")
 _TOKEN = re.compile(r"[a-zà-ɏ]+(?:['’-][a-zà-ɏ]+)*|\d+(?:[.,:]\d+)*|[^\W\d_]")
 # A point within a number ends none.
 _SENTENCE_END = re.compile(r"(?<=[!?;。！？；])\s*|(?<=\.)(?!\d)\s*|\n+")
-_FULL_WIDTH = str.maketrans(",!?:;", "，！？：；")
+_MAY_END = re.compile(r"[.!?;。！？；\n]")
 
 
 # What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a
@@ -113,9 +113,11 @@ def tokens(text: str) -> list[str]:
 
 def full_width(text: str) -> str:
     """Chinese with the punctuation marks of Chinese: many write those of English."""
-    return text.translate(_FULL_WIDTH)
+    return text.replace(",", "，").replace("!", "！").replace("?", "？").replace(":", "：").replace(";", "；")
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text."""
+    if not _MAY_END.search(text, 0, len(text) - 1):
+        return [text] if text.strip() else []
     return [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
