@@ -246,17 +246,21 @@ def refusal(caption: Caption) -> str | None:
     text = caption.said.replace("’", "'").strip()
     lower = text.lower()
     if text.isascii():
-        found = _SPEAKER.search(text) or _ENGLISH.search(lower)
+        found = _speaks(text) or _ENGLISH.search(lower)
     else:
         text = full_width(text)
         found = _CHINESE.search(text)
         if found is None and _LATIN.search(lower):
-            found = _SPEAKER.search(text) or _ENGLISH.search(lower)
+            found = _speaks(text) or _ENGLISH.search(lower)
     if found:
         return f"is no description: {quote(text[max(0, found.start() - 10) :].strip())}"
     if _unable(text, lower):
         return Unsure(f"may be no description: {quote(text)}")
     return None
+
+
+def _speaks(text: str) -> re.Match[str] | None:
+    return _SPEAKER.search(text) if "I" in text else None
 
 
 def _unable(text: str, lower: str) -> bool:

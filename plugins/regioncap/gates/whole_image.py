@@ -3,7 +3,7 @@
 import re
 
 from regioncap.gates.gate import Caption, Gate, each_caption, quote
-from regioncap.gates.wording import QUOTED, any_of, at_start, full_width, sentences
+from regioncap.gates.wording import QUOTED, any_of, at_start, at_word, full_width, sentences
 from regioncap.regions.codes import Code
 
 _IMAGE = r"(?:image|picture|pic|photo|photograph|scene|screenshot|snapshot|visual)"
@@ -98,23 +98,26 @@ _ENGLISH = any_of(
         rf"|greyscale) {_IMAGE}\W*$",
         rf"(?:in|at) the (?:background|foreground),? (?:of (?:the|this) {_IMAGE},? )?(?:there|we|you|one) ",
         rf"(?:an? |the )?(?:\w+ ){{0,2}}{_KIND} scene\b(?! (?:on|in a|printed|painted))",
+        rf"(?:an? |the )?(?:\w+ ){{0,2}}scene (?:from|of|with|in|at)\b{_NOT_A_THING}",
+        rf"(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
+        r"(?:an? |the )?(?:\w+ )?overview of\b",
+        rf"(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b",
+        r"(?:we|you|one) (?:can |could |also )*see\b",
     ),
-    rf"\b(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|\b{_IMAGE} as a whole\b"
-    rf"|\bthe rest of the {_IMAGE}\b",
-    rf"\bin (?:this|the given|the provided) {_IMAGE}\b|\b(?:as )?(?:shown|seen|depicted|visible|captured) in (?:the|this)"
-    rf" {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
-    # near and far in one list
-    r"\bforeground\b.{0,150}\bbackground\b|\bbackground\b.{0,150}\bforeground\b",
-    rf"^(?:an? |the )?(?:\w+ ){{0,2}}scene (?:from|of|with|in|at)\b{_NOT_A_THING}",
-    rf"\b{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b|^(?:here )?(?:we|you) (?:can )?see an? {_IMAGE}\b",
-    rf"\bview of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}|^(?:an? |the )?(?:\w+ )?overview of\b",
-    r"\b(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "
-    r"|highlighted |different )?regions\b",
-    r"\b(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the"
-    rf"|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?"
-    r"|has|contains?|there)\b",
-    rf"^(?:we|you|one|i) (?:can |could )?(?:see|observe)\b[^.]{{0,60}}\b{_IMAGE}\b|^(?:we|you|one) (?:can |could "
-    r"|also )*see\b",
+    at_word(
+        rf"(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|{_IMAGE} as a whole\b"
+        rf"|the rest of the {_IMAGE}\b",
+        rf"in (?:this|the given|the provided) {_IMAGE}\b",
+        rf"(?:shown|seen|depicted|visible|captured) in (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
+        # near and far in one list
+        r"foreground\b.{0,150}\bbackground\b|background\b.{0,150}\bforeground\b",
+        rf"{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b",
+        rf"view of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}",
+        r"(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "
+        r"|highlighted |different )?regions\b",
+        r"(?:background|foreground|left side|right side|center|centre|middle|top|bottom) of (?:the"
+        rf"|this) {_ADJECTIVES}{_IMAGE} (?:is|are|shows?|features?|has|contains?|there)\b",
+    ),
     flags=0,
 )
 
@@ -160,6 +163,7 @@ _HINTS = (
     "we see", "one see", "see a", "taken", "image", "photo", "scene", "visual", "view", "shot", "composition",
     "we can", "you can", "whole", "entire",
 )  # fmt: skip
+_LATIN = re.compile(r"[A-Za-z]{2}")
 _HINT_ZH = re.compile(r"[拍图照影画场整全总]|相片|综观|区域|看[到见]|氛围|背景")
 
 
@@ -176,7 +180,8 @@ def whole_image(caption: Caption) -> str | None:
         if _BEARS_PICTURES.search(before) and _THE_PICTURE.match(bare.lower()):
             continue
         before += sentence.lower()
-        if _ENGLISH.search(bare.lower()) or (not bare.isascii() and _CHINESE.search(bare)):
+        found = not bare.isascii() and _CHINESE.search(bare)
+        if found or (_LATIN.search(bare) and _ENGLISH.search(bare.lower())):
             return f"is about the whole image: {quote(bare)}"
     return None
 
