@@ -27,9 +27,9 @@ _POLICY = r"(?:policy|policies|guidelines|rules|terms)"
 
 _SPEAKER = any_of(
     # Nobody in a caption speaks of himself. "I see a dog" is left to pass.
-    r"(?:^|[.!?,;:]\s+|[，。！？；：]\s*|\b(?:but|and|so|because|that|as|when|if|unfortunately|sorry)\s+)"
+    r"(?:^|[.!?,;:]\s+|[，。！？；：]\s*|\b(?:but|and|so|because|that|[Aa]s|[Ww]hen|[Ii]f|unfortunately|sorry)\s+)"
     r"I(?:'m|'d|'ll|'ve)?\s+(?!see\b|can see\b|could see\b|notice\b|observe\b)[a-z]",
-    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|will|won't|must|think|believe|guess|assume|suspect|don't"
+    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|should(?:n't)?|'d (?:rather|prefer)|will|won't|must|think|believe|guess|assume|suspect|don't"
     r"|do not|have to|had to|need to"
     r"|was not|wasn't)\b(?! see\b| observe\b)",
     r"\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could|had|have|see|am|know|was)\b",
@@ -39,6 +39,9 @@ _ENGLISH = any_of(
     at_word(
         r"(?:i|we) (?:can(?:no|')?t|can not|won'?t|will not|couldn'?t|do(?:n't| not)|am not|are not|am unable"
         r"|are unable|must decline|apologi[sz]e|would rather|'d rather|rather not)\b",
+        r"(?:model|ai|assistant|system|bot) (?:can ?not|can't|does not|doesn't|is (?:not able|unable|not allowed)|refuse[sd]?)\b"
+        r"|we do(?:n'?t| not)\b|would be (?:inappropriate|unethical|irresponsible|speculati\w+|a guess)\b"
+        r"|you mean(?:t)?\b|(?:what|one|thing) you(?:'re| are) (?:looking for|asking|after)\b",
         r"(?:rather|prefer|better|'m|am|not) (?:not|going|gonna) (?:to )?(?:say|describe|discuss|comment|speculate|guess"
         r"|name|identify|go into|talk about|tell|answer)\b",
         # somebody takes back what was said
@@ -122,7 +125,7 @@ _ENGLISH = any_of(
         r"apologies\b|let(?:'s| us) (?:see|look|take|describe|examine|think|analy[sz]e)\b|no comment\b",
         r"sorry(?:[.!,:;]|\s?[—–-])",
         r"(?:w?h?oops|oops(?:ie)?|correction|edit|update|p\.?s)\s?[,!.:;—–-]|(?:h+m+|u+h+m*|u+m+|er+|ah+|oh+|well|wait|hold on"
-        r"|actually|so|yes|yep|yeah|no|sure|right|nice|cool|wow)\s?[,…]|hold on\b|actually (?:it|this|that|the)\b",
+        r"|actually|yep|yeah|sure)\s?[,…]|hold on\b|(?:lol|haha|lmao|tbh)?,? ?no (?:clue|idea)\b|actually (?:it|this|that|the)\b",
         r"(?:good|great|nice|interesting|excellent|lovely|tricky) (?:question|picture|photo|image|one|shot|pic)\s?[!,.:]",
         r"(?:can(?:no|')?t|won'?t|not going to|not gonna|would rather not|rather not|prefer not to|refusing to) (?:really "
         r"|actually |quite )?(?:to )?(?:talk|describe|help|say|comment|discuss|speculate|identify|answer|assist|go into"
@@ -205,7 +208,10 @@ _CHINESE = any_of(
     # somebody speaks of what he does not say, or takes back what was said
     r"(?:^|[，。！？；：]|是谁|什么|这里|这个)我(?:就|也|可|还是|真的?|实在|暂时|目前|恕)*(?:不|没|无)[^，。的]{0,5}"
     r"(?:透露|描述|评论|评价|判断|公开|回答|说|讲|确定|清楚|知道|认识|解读|猜|分析|识别)|恕(?:我|不|难|无)"
-    r"|(?:看|说|搞|弄|认|写|答)错了(?:[，。！]|$)|(?:更正|纠正|修正|订正)(?:一下|为|[：，])|应该是[^，。]{1,10}，?(?:而)?不是"
+    r"|(?:看|说|搞|弄|认|写|答)错了(?:[，。！]|$)|(?:更正|纠正|修正|订正)(?:一下|为|[：，])|(?:^|[，。！])应该是[^，。]{1,10}，?(?:而)?不是"
+    r"|[这那](?:题|个|张图片?|部分)?我(?:不会|不懂|看不|认不|不行|答不)|我(?:也|都)?(?:看|认|猜|分|说|答)不(?:了|清|出|到|见|准|好|来)"
+    r"|(?:以|凭)我|我的(?:能力|权限|知识|理解|判断)|给(?:你|您)(?!的)|不支持(?:识别|描述|查看|显示|回答)"
+    r"|(?:对吧|对吗|对不对|是吧|可以吗|行吗|满意吗)[？?。！]*$"
     r"|(?:刚才|之前|上面|前面|上次)(?:的)?(?:我)?(?:说|回答|描述|答案|看)[^，。]{0,4}(?:错|误|不对)|正确的?(?:应|是|描述)",
     r"[，。！；](?:抱歉|不好意思|对不起|见谅|(?:敬请|请|望|多)?(?:谅解|理解|见谅|原谅|包涵))[哈啊呀哦了啦呢~～。！\s]*$",
     r"^(?:涉及|属于|事关|出于|考虑到|鉴于)(?:到|个人)?(?:医疗|隐私|赌博|敏感|违法|违规|政治|色情|暴力|版权|安全|健康)"

@@ -14,19 +14,22 @@ MIN_ALIKE = 0.9
 # Shorter captions are the same, or are not.
 MIN_WORDS = 4
 
-# Words that say nothing of a thing itself, or hardly: what is "on the road" is "in the road", too.
+# Words that say nothing of a thing itself.
 _EMPTY = frozenset(
     "a an the this that these there here it its is are was in the image region shows showing show and "
-    "on at by near with w of to next beside from for has have having 为 呈 并 且 与 和 及 "
+    "has have having 为 呈 并 且 与 和 及 "
     "一 个 只 "
     "条 件 张 辆 位 "
     "这 那 该 是 的 了 着 有 正 区 域 内 显 示 图 中 色".split()
 )
+# Nor these, if there is enough beside them: what is "on the road" is "in the road", too.
+_PLACING = frozenset("on at by near with w of to next beside upon atop".split())
+MIN_BESIDE = 3
 # Words by which alike things are told apart.
 _TELLING = frozenset(
     "left right top bottom upper lower front back rear near far middle center centre first second third fourth "
     "fifth last "
-    "other another one two three four five six no not without half big large small tall short long larger "
+    "for from other another one two three four five six no not without half big large small tall short long larger "
     "smaller open closed "
     "empty full red blue green yellow purple orange cyan magenta brown pink teal lime white black grey gray "
     "silver gold man woman "
@@ -41,7 +44,7 @@ _NUMBER = re.compile(r"\d")
 _SAME_WORD = {
     "guy": "man", "dude": "man", "gentleman": "man", "lady": "woman", "kid": "child", "big": "large",
     "sofa": "couch", "bicycle": "bike", "automobile": "car", "grey": "gray", "photograph": "photo",
-    "picture": "photo", "upon": "on", "atop": "on", "seated": "sitting", "类": "种", "样": "种", "块": "起", "立": "站",
+    "picture": "photo", "seated": "sitting", "类": "种", "样": "种", "块": "起", "立": "站",
     "摆": "放", "搁": "放", "置": "放", "旁": "边", "侧": "边", "幅": "张", "位": "个", "名": "个",
 }  # fmt: skip
 
@@ -58,7 +61,8 @@ def same_text(answer: Answer) -> Failure | None:
 
 def _content(said: list[str]) -> tuple[str, ...]:
     words = tuple(_SAME_WORD.get(token, token) for token in said if token not in _EMPTY)
-    return words or tuple(said)
+    placed = tuple(word for word in words if word not in _PLACING)
+    return placed if len(placed) >= MIN_BESIDE else words or tuple(said)
 
 
 def _pairs(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:

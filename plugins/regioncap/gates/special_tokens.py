@@ -54,7 +54,7 @@ _SURELY = any_of(
     r"[\"']?(?:bbox_2d|point_2d|bbox|bounding_box|box_2d|polygon)[\"']?\s?[:=]\s?[\[(]"
     r"|\[\[\s?\d+(?:\.\d+)?(?:,\s?\d+(?:\.\d+)?){1,3}\s?\]",
     # the turns of a chat, as models of the Alpaca family write them
-    r"###\s?(?:assistant|human|user|system|instruction|response|input)\b",
+    r"###\s?(?:assistant|human|user|system|instruction|response|input)\s?[:：]",
     # a glitch token that Qwen2.5-VL writes
     r"addcriterion",
 )

@@ -27,14 +27,13 @@ _A_THING = (
     r"|with (?:a|an|the) (?:\w+ )?frame))"
 )
 _NOT_A_THING = (
-    r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|screen|poster|shirt|mug|page|magazine|album"
-    r"|pinned|taped|rack|shelf|postcard|card|stand|easel|desk|table|fridge|refrigerator|phone|tablet|monitor|tv"
-    r"|television|laptop"
-    r"|website|app|newspaper|billboard|banner|sign|box|package|packet|label|cover|menu|brochure|van|truck|side of"
-    r"|held|hand|hands"
-    r"|holding|window|mirror|reflected|canvas|painting|painted|mural|tapestry|plate|tattoo|bag|cup|vase|stamp"
-    r"|calendar|puzzle|board"
-    r"|display|slide|projector|thumbnail)\b)"
+    r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|poster|mug|magazine|album|pinned|taped|postcard|easel"
+    r"|fridge|refrigerator|monitor|laptop|website|app|newspaper|billboard|brochure|side of|held|holding|mirror|reflected"
+    r"|canvas|painting|painted|mural|tapestry|tattoo|stamp|calendar|puzzle|projector|thumbnail"
+    # what may be in the whole image, too
+    r"|(?:on|in|inside|of|at|from|by)(?: (?:an?|the|his|her|its|their|some))?(?: [\w-]+)? (?:screen|shirt|page|rack|shelf|card|stand"
+    r"|desk|table|phone|tablet|tv|television|banner|sign|box|package|packet|label|cover|menu|van|truck|hands?|window"
+    r"|plate|bag|cup|vase|board|display|slide))\b)"
 )
 # "A wide view of the valley behind the hikers": a part of the image.
 _ELSEWHERE = (
@@ -91,6 +90,11 @@ _ENGLISH = any_of(
         r"(?:an? )?(?:[\w-]+ ){0,2}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
         r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) "
         r"(?!left|right|top|bottom|middle|cent|upper|lower|corner|side|foregr|backgr))",
+        r"(?:the|this) (?:\w+ )?(?:shot|view|footage|composition) (?:captures|shows|depicts|is (?:of|from|a)|features|includes"
+        rf"|contains|has)\b{_NOT_A_THING}{_ELSEWHERE}|in this shot\b|here,? (?:we|you|one) (?:have|see|can|could|find)\b",
+        r"(?:we|you)(?: are|'re) (?:looking at|seeing|shown|viewing)\b",
+        rf"(?:an? |the )?{_IMAGE} (?:in which|where)\b{_NOT_A_THING}",
+        rf"{_OVERALL}, (?:an?|the|there)\b",
         rf"{_OVERALL},? (?:this|it|the \w+)(?:'?s| is| looks?| shows?| appears?| seems?| depicts?)\b",
         rf"(?:an? |the )?{_IMAGE} (?:was |is )?(?:taken|shot|snapped) (?:at|from|in|on|by|during|of)\b{_NOT_A_THING}",
         r"(?:seen )?(?:from above|an overview)[,:] ",
@@ -105,12 +109,13 @@ _ENGLISH = any_of(
         r"(?:we|you|one) (?:can |could |also )*see\b",
     ),
     at_word(
-        rf"(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|{_IMAGE} as a whole\b"
+        rf"(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|{_IMAGE} as a whole\b|as a whole\b|everything (?:in|within) the {_IMAGE}\b"
         rf"|the rest of the {_IMAGE}\b",
         rf"in (?:this|the given|the provided) {_IMAGE}\b",
         rf"(?:shown|seen|depicted|visible|captured) in (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
-        # near and far in one list
-        r"foreground\b.{0,150}\bbackground\b|background\b.{0,150}\bforeground\b",
+        # near, in the middle and far in one list
+        r"foreground\b.{0,100}\b(?:middle|midground|cent(?:er|re)|left|right|behind)\b.{0,100}\bbackground\b"
+        r"|background\b.{0,100}\b(?:middle|midground|cent(?:er|re)|left|right|behind)\b.{0,100}\bforeground\b",
         rf"{_IMAGE} of (?:the |an? )?(?:whole|entire|full)\b",
         rf"view of (?:the |an? )?(?:whole|entire|full)\b{_ELSEWHERE}",
         r"(?:there are|contains?|shows?|has|with|includes?|a total of) (?:\w+ )?(?:marked |numbered |labell?ed "
@@ -130,7 +135,7 @@ _CHINESE = any_of(
     r"(?![^，。]{0,4}(?:被|贴|挂|夹|压|钉|摆|裱|印在|放在|立在|靠在|插在)|感|分割|编辑|墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
     r"|(?:上|中|里|内)?的(?!主|背景|前景|整体|内容|中心|场景|氛围|色调|风格|焦点|构图|重点))",
     r"^(?:在|从)?图(?=[中里])(?:中|里)(?!的)|^图上(?:一共|总共|共|有|是|显示|展示|能|可|画的)",
-    r"^(?:这|该|此|本|整)(?:张|幅)?画(?:画的|描绘|展示|展现|呈现|表现|由|是一)|^从整体|^综观",
+    r"^(?:这|该|此|本|整)(?:张|幅)?画(?:画的|描绘|展示|展现|呈现|表现|由|是一)|^从整体|^综观|^从图(?:上|中|片)?看|^图为(?!案)|^(?:这里|这|此)是整个",
     rf"^(?:总体来说|总的来说|总的来看|总体来看|整体来说|总体而言|整体来看|整体而言|总之|综合来看)[，,]?(?:这|该|此|本|是|画|图|场|有)",
     r"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",

@@ -37,6 +37,9 @@ _LITTLE_CHINESE = re.compile(r"[的是在着了]|一[个只张条位辆些把块
 _SENTENCE_ZH = re.compile(rf"[{HAN}]{{2,}}，[{HAN}]{{2,}}。")
 # How an English description begins.
 _BEGINS_ENGLISH = re.compile(r"^\W*(?:an?|the|this|there|two|three|some|several) [a-z]", re.IGNORECASE)
+# English that goes on where a Chinese sentence has begun; "一个 app" is Chinese.
+_WITHIN_CHINESE = re.compile(rf"一[{HAN}]\s?[a-z]{{2,}} [a-z]{{2,}}|[{HAN}]\s?(?:the|an?) [a-z]{{2,}}\s?(?:[{HAN}]|$)")
+_CODE = re.compile(r"[()\[\]{}=/\\_`$]")
 _LITTLE_ENGLISH = frozenset(
     """
     a an the of with and is are on in at to from by for its his her their this that there it which while has next near
@@ -155,6 +158,8 @@ def _not_chinese(text: str) -> str | None:
                 "is not in Chinese" if has_little or len(plain) > 2 or len(words) > 4 else Unsure("is not in Chinese")
             )
         return Unsure("is not in Chinese") if plain or (words and text.rstrip().endswith(".")) else None
+    if _WITHIN_CHINESE.search(text) and not _CODE.search(text):
+        return Unsure("is not in Chinese throughout")
     if _BEGINS_ENGLISH.search(text):
         return "is not in Chinese throughout"
     little = sum(1 for word in words if word in _LITTLE_ENGLISH)
