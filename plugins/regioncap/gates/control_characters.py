@@ -3,7 +3,6 @@
 import re
 
 from regioncap.gates.gate import Answer, Caption, Failure, Gate, Unsure, each_caption
-from regioncap.gates.wording import HAN
 from regioncap.regions.codes import Code
 
 # Tabs and line ends are fine. Beside the control characters: soft hyphen, fillers, zero width space, word joiner and
@@ -39,7 +38,18 @@ _WRITTEN_OUT = re.compile(
     r"|(?<=[a-z.,])\\n(?=[A-Za-z ])|(?:%[0-9a-f]{2}\w+){2}|[\ufffd?？]{4,}",
     re.IGNORECASE,
 )
-_HAN_RUN = re.compile(f"[{HAN}]{{5,}}")
+
+
+def _gbk(first: range, second: range) -> str:
+    """A class of the characters that GBK writes in these two bytes."""
+    pairs = (bytes((one, other)) for one in first for other in second)
+    return f"[{''.join(pair.decode('gbk', 'ignore') for pair in pairs)}]"
+
+
+# Chinese in UTF-8, which has bytes of these two kinds (two of the second after each of the first), read as GBK: "鐢蜂汉"
+# for 男人. Real text has no such row.
+_HEAD, _TAIL = range(0xE4, 0xEA), range(0x80, 0xC0)
+_AS_GBK = re.compile(_gbk(_HEAD, _TAIL) + _gbk(_TAIL, _HEAD) + _gbk(_TAIL, _TAIL) + _gbk(_HEAD, _TAIL))
 _MAY_BE_WRITTEN_OUT = re.compile(r"[\\&%?？]")
 # As they are, or in JSON.
 _SEPARATOR = re.compile("[\u2028\u2029\x85]|\\\\u(?:202[89]|0085)")
@@ -55,9 +65,9 @@ def control_characters(caption: Caption) -> str | None:
         misread = _MISREAD.search(text)
         if misread:
             return f"has broken encoding in it: {misread[0]}"
-        for run in _HAN_RUN.findall(text):
-            if _is_misread_chinese(run):
-                return f"has broken encoding in it: {run[:8]}"
+        as_gbk = _AS_GBK.search(text)
+        if as_gbk:
+            return f"has broken encoding in it: {as_gbk[0]}"
     elif not text.isprintable() and (found := _FORBIDDEN.search(text)):
         return f"has the character U+{ord(found[0]):04X} in it"
     if "\\" in text and (escaped := _ESCAPED.search(text)):
@@ -65,16 +75,6 @@ def control_characters(caption: Caption) -> str | None:
     # On a screen of code they may be seen.
     written = _WRITTEN_OUT.search(caption.own_words) if _MAY_BE_WRITTEN_OUT.search(text) else None
     return Unsure(f"has {written[0]} in it") if written else None
-
-
-def _is_misread_chinese(run: str) -> bool:
-    """Whether Chinese characters are UTF-8 that was read as GBK: as bytes of GBK no real text is UTF-8."""
-    try:
-        run.encode("gb18030").decode("utf-8")
-    except UnicodeDecodeError as error:
-        # The last character may be cut off.
-        return error.start > 0 and error.reason == "unexpected end of data"
-    return True
 
 
 _each = each_caption(control_characters, outside=True)

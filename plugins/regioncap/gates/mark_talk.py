@@ -164,8 +164,6 @@ _MAYBE = any_of(
         rf"(?:beneath|below|under|behind|beside|next to|above) the (?:\w+ )?(?:number )?(?:tag|label|marker) (?:that |which "
         r")?(?:reads|says|shows|with|reading|saying)\b",
         r"number(?:ed)? (?:tag|label) ?[(:]|(?:tag|label|marker) with (?:its|his|her|their) number\b",
-        r"(?:the |this |an? )?(?:highlighted|marked|annotated|outlined|boxed|framed|tagged|selected|indicated|circled) "
-        r"(?:area|section|part|portion|spot|zone|place|bit|region)\b(?:,| (?:shows?|is|are|has|contains?|looks|depicts))",
         r"regions? \d+ (?:is|shows?|has|contains?|depicts?|features?|displays?)\b",
         r"(?:in|inside|within) (?:the|this) (?:box|frame|rectangle|outline|marked \w+|tagged \w+)(?:,|:| we\b| you\b| u\b"
         r"| i\b)",
@@ -614,6 +612,8 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
     if all(word in _MARK_WORDS or word.isdigit() for word in words) and _is_mark(sentence, words, region):
         its_colour = _COLOURS_OF.get(colours.get(region or 0, ""), frozenset())
         return _Sign(sentence, sure=str(region) in words and not its_colour.isdisjoint(words))
+    if _AREA.match(lower):
+        return _Sign(sentence)
     talk = _TALK.search(lower) or _MAYBE.search(lower)
     if talk and "border" in talk[0] and _DECORATED.search(context):
         return None
@@ -636,6 +636,11 @@ _BESIDE = re.compile(
 )
 
 
+# What is said of "the highlighted area of the map" is of the map; this is of the mark, whatever is in it.
+_AREA = re.compile(
+    r"\W*(?:the |this |an? )?(?:highlighted|marked|annotated|outlined|boxed|framed|tagged|selected|indicated|circled) "
+    r"(?:area|section|part|portion|spot|zone|place|bit|region)\b(?:,| (?:shows?|is|are|has|contains?|looks|depicts)\b)"
+)
 # What has a border of its own.
 _DECORATED = re.compile(
     r"\b(?:plates?|dish(?:es)?|bowls?|saucers?|napkins?|table ?cloths?|handkerchiefs?|scarf|scarves|shawls?|flags?|skirts?"

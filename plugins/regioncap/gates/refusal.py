@@ -29,10 +29,10 @@ _SPEAKER = any_of(
     # Nobody in a caption speaks of himself. "I see a dog" is left to pass.
     r"(?:^|[.!?,;:]\s+|[，。！？；：]\s*|\b(?:but|and|so|because|that|[Aa]s|[Ww]hen|[Ii]f|unfortunately|sorry)\s+)"
     r"I(?:'m|'d|'ll|'ve)?\s+(?!see\b|can see\b|could see\b|notice\b|observe\b)[a-z]",
-    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|should(?:n't)?|'d (?:rather|prefer)|will|won't|must|think|believe|guess|assume|suspect|don't"
+    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|should(?:n't)?|will|won't|must|think|believe|guess|assume|suspect|don't"
     r"|do not|have to|had to|need to"
     r"|was not|wasn't)\b(?! see\b| observe\b)",
-    r"\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could|had|have|see|am|know|was)\b",
+    r"\bI'd (?:rather|prefer)\b|\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could|had|have|see|am|know|was)\b",
     flags=0,
 )
 _ENGLISH = any_of(
@@ -52,8 +52,9 @@ _ENGLISH = any_of(
         r"|upload|share|send|try|give|clarify)\b|(?:for|let|tell|ask) u\b|idk\b|dunno\b|no (?:idea|clue) what\b",
         r"privacy(?:,| i\b| we\b| it\b| this\b| the\b| no\b)",
         # at an end, and not as the name of a game
-        r"(?<=[.,;!:—–-] )(?:so )?sorry(?: about that| for (?:that|the confusion))?\W*$",
-        r"(?<=[.!?,;—–-] )(?:any (?:other|more) questions|anything else|want (?:me|more)|need (?:more|anything))\b",
+        r"sorry(?<=[.,;!:—–-] sorry)(?: about that| for (?:that|the confusion))?\W*$",
+        r"any (?:other|more) questions\b|anything(?<=[.!?,;—–-] anything) else\b|want(?<=[.!?,;—–-] want) (?:me|more)\b"
+        r"|need(?<=[.!?,;—–-] need) (?:more|anything)\b",
         r"i'?m (?:sorry|afraid|unable|not)\b|(?:i am|we are|we're) (?:sorry|afraid|unable|not able)\b",
         r"(?:for|let|allow|tell|give|told|forgive|excuse) me\b",
         r"your (?:request|question|image|picture|prompt|query|message|input|understanding|patience)\b",

@@ -52,9 +52,8 @@ _SAME_WORD = {
 def same_text(answer: Answer) -> Failure | None:
     """The first two regions whose captions are nearly the same, with the others of that text."""
     captions = {caption.region: _content(caption.tokens) for caption in answer.captions if caption.region is not None}
-    pairs = {region: _pairs(words) for region, words in captions.items()}
     for one, other in combinations(captions, 2):
-        if captions[one] and _alike(captions[one], captions[other], pairs[one], pairs[other]):
+        if captions[one] and _alike(captions[one], captions[other]):
             return Failure(f"{region_tag(one)} and {region_tag(other)} have nearly the same caption", (one, other))
     return None
 
@@ -77,9 +76,11 @@ def _singular(word: str) -> str:
     return word.removesuffix("s") if len(word) > 3 else word
 
 
-def _alike(
-    one: tuple[str, ...], other: tuple[str, ...], pairs: frozenset[tuple[str, str]], others: frozenset[tuple[str, str]]
-) -> bool:
+def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    # Most captions have hardly a word in common.
+    if 2 * len(set(one).intersection(other)) < min(len(one), len(other)):
+        return False
+    pairs, others = _pairs(one), _pairs(other)
     if one == other or (pairs == others and len(one) >= MIN_WORDS - 1):
         return True
     if min(len(one), len(other)) < MIN_WORDS:

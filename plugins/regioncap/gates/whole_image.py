@@ -165,8 +165,8 @@ _THE_PICTURE = re.compile(r"(?:the|its) (?:picture|image|photo|photograph|pic|sc
 _HINTS = (
     "overall", "all in all", "altogether", "together", "from above",
     "pic", "setting", "atmosph", "mood", "ambi", "regions", "panorama", "scape", "collage", "screen", "ground",
-    "we see", "one see", "see a", "taken", "image", "photo", "scene", "visual", "view", "shot", "composition",
-    "we can", "you can", "whole", "entire",
+    "we ", "one see", "see a", "taken", "image", "photo", "scene", "visual", "view", "shot", "composition",
+    "you can", "you are", "whole", "entire",
 )  # fmt: skip
 _LATIN = re.compile(r"[A-Za-z]{2}")
 _HINT_ZH = re.compile(r"[拍图照影画场整全总]|相片|综观|区域|看[到见]|氛围|背景")

@@ -158,13 +158,13 @@ def _not_chinese(text: str) -> str | None:
                 "is not in Chinese" if has_little or len(plain) > 2 or len(words) > 4 else Unsure("is not in Chinese")
             )
         return Unsure("is not in Chinese") if plain or (words and text.rstrip().endswith(".")) else None
-    if _WITHIN_CHINESE.search(text) and not _CODE.search(text):
-        return Unsure("is not in Chinese throughout")
     if _BEGINS_ENGLISH.search(text):
         return "is not in Chinese throughout"
     little = sum(1 for word in words if word in _LITTLE_ENGLISH)
     if (len(words) > MAX_LATIN_WORDS and len(words) > han) or (little > MAX_LITTLE_WORDS and 2 * len(words) > han / 2):
         return "is not in Chinese throughout"
+    if words and _WITHIN_CHINESE.search(text) and not _CODE.search(text):
+        return Unsure("is not in Chinese throughout")
     return None
 
 
