@@ -17,7 +17,7 @@ _FORBIDDEN = re.compile(
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0001-\U000e007f]"
     # Joiners that emoji and some scripts need, and what chooses a variant, after a Latin letter; letters with a pile of
     # marks.
-    "|(?<=[A-Za-z])[\u200c\u200d\ufe00-\ufe0f]|[\u0300-\u036f]{3}"
+    "|(?<=[A-Za-z])[\u200c\u200d\ufe00-\ufe0f]|(?<=[\u3400-\u9fff])[\u200c\u200d]|[\u200c\u200d]{2}|[\u0300-\u036f]{3}"
 )
 # UTF-8 that was read as Windows' code page or as Latin-1, and then written as UTF-8 again; what two wrong readings of
 # Chinese leave.
@@ -38,6 +38,18 @@ _WRITTEN_OUT = re.compile(
     r"|(?<=[a-z.,])\\n(?=[A-Za-z ])|(?:%[0-9a-f]{2}\w+){2}|[\ufffd?？]{4,}",
     re.IGNORECASE,
 )
+
+
+def _gbk(first: range, second: range) -> str:
+    """A class of the characters that GBK writes in these two bytes."""
+    pairs = (bytes((one, other)) for one in first for other in second)
+    return f"[{''.join(pair.decode('gbk', 'ignore') for pair in pairs)}]"
+
+
+# Chinese in UTF-8, which has bytes of these two kinds (two of the second after each of the first), read as GBK: "鐢蜂汉"
+# for 男人. Real text has no such row.
+_HEAD, _TAIL = range(0xE4, 0xEA), range(0x80, 0xC0)
+_AS_GBK = re.compile(_gbk(_HEAD, _TAIL) + _gbk(_TAIL, _HEAD) + _gbk(_TAIL, _TAIL) + _gbk(_HEAD, _TAIL))
 _MAY_BE_WRITTEN_OUT = re.compile(r"[\\&%?？]")
 # As they are, or in JSON.
 _SEPARATOR = re.compile("[\u2028\u2029\x85]|\\\\u(?:202[89]|0085)")
@@ -53,6 +65,9 @@ def control_characters(caption: Caption) -> str | None:
         misread = _MISREAD.search(text)
         if misread:
             return f"has broken encoding in it: {misread[0]}"
+        as_gbk = _AS_GBK.search(text)
+        if as_gbk:
+            return f"has broken encoding in it: {as_gbk[0]}"
     elif not text.isprintable() and (found := _FORBIDDEN.search(text)):
         return f"has the character U+{ord(found[0]):04X} in it"
     if "\\" in text and (escaped := _ESCAPED.search(text)):

@@ -48,6 +48,9 @@ _NOTHING = any_of(
     rf"(?:the |this )?(?:{_HOLLOW} )(?:contains|shows|has|depicts|is) (?:nothing|no {_HOLLOW})(?: {_FILLER})*",
     r"(?:region|object|image|area) ?\d* (?:description|caption)|to be (?:described|determined|added|filled(?: in)?"
     r"|completed|defined|announced)|an?|the|lorem ipsum.*",
+    # what stands for another caption
+    r"ditto|idem|(?:the )?same(?: here)?|(?:(?:the )?same |identical |similar |see |as |like )(?:as |to )?(?:the )?"
+    r"(?:above|before|previous|first|last|other|region ?\d+)(?: (?:one|region|object|item|caption|description))?",
     flags=0,
 )
 _WHAT_ZH = r"(?:内容|描述|文字|信息|数据|说明|标题|答案|物体|目标|对象|文本|东西|图像|图片|结果|字幕|备注|人物)"
@@ -67,7 +70,7 @@ _NOTHING_ZH = any_of(
     r"(?:文字|文本)?",
     r"区域[一二三四五六七八九十\d]+|(?:描述|图像|图片|区域|文字)(?:内容|描述|说明)|(?:在)?(?:此|这)(?:处|里)?(?:填写"
     r"|输入|写|是)(?:描述|内容|文字)"
-    r"|这|一个|占位符?",
+    r"|这|一个|占位符?|同上|同前|同左|同右|同理|如上|见上文?|一样|(?:同|与|和)(?:区域|上|前|第)[一二三四五六\d面文个者]*(?:区域)?(?:一样|相同)?",
     flags=0,
 )
 # A thing may be one of these: a letter on a keycap, a sign of one character, a button, a text.

@@ -19,6 +19,8 @@ MIN_ROUNDS_OF_QUOTED = 8
 # So many times in a row, without a space between: "hahaha...", "!!!!!!!!".
 _UNSPACED = re.compile(r"\S{10,}")
 _RUN = re.compile(r"([^\s_.=*…—–~·。-]\S{0,7}?)\1{9,}|([_.=*…—–~·。-])\2{39,}")
+# Ends of lines that are written out; parsing reads them as ends.
+_ESCAPES = re.compile(r"(\\[nrt])\1{19,}")
 _SPACED_RUN = re.compile(r"([^\w\s])(?:\s\1){9,}")
 # A password, stars of a rating, an account number, a crossed out line: so many of one digit or symbol, or of X, are in
 # pictures.
@@ -128,6 +130,8 @@ _each = each_caption(repeats_itself)
 def repetition(answer: Answer) -> Failure | None:
     """A loop in a caption, or one over the answer, which then describes regions twice or ones that are not there."""
     found = _each(answer)
+    if found is None and "\\" in answer.text and (escapes := _ESCAPES.search(answer.text)):
+        return Failure(f"the answer repeats {quote(escapes[1])} over and over")
     if found is None and (
         answer.parsed.repeated or any(region not in answer.regions for region in answer.parsed.captions)
     ):

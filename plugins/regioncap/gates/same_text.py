@@ -16,15 +16,20 @@ MIN_WORDS = 4
 
 # Words that say nothing of a thing itself.
 _EMPTY = frozenset(
-    "a an the this that these there here it its is are was in the image region shows showing show and 一 个 只 "
+    "a an the this that these there here it its is are was in the image region shows showing show and "
+    "has have having 为 呈 并 且 与 和 及 "
+    "一 个 只 "
     "条 件 张 辆 位 "
     "这 那 该 是 的 了 着 有 正 区 域 内 显 示 图 中 色".split()
 )
+# Nor these, if there is enough beside them: what is "on the road" is "in the road", too.
+_PLACING = frozenset("on at by near with w of to next beside upon atop".split())
+MIN_BESIDE = 3
 # Words by which alike things are told apart.
 _TELLING = frozenset(
     "left right top bottom upper lower front back rear near far middle center centre first second third fourth "
     "fifth last "
-    "other another one two three four five six no not without half big large small tall short long larger "
+    "for from other another one two three four five six no not without half big large small tall short long larger "
     "smaller open closed "
     "empty full red blue green yellow purple orange cyan magenta brown pink teal lime white black grey gray "
     "silver gold man woman "
@@ -35,32 +40,48 @@ _TELLING = frozenset(
     "开 关 空 满 旧 新 远 近 站 坐 躺 不 无 没 东 南 西 北 另".split()
 )
 _NUMBER = re.compile(r"\d")
+# Other words for the same.
+_SAME_WORD = {
+    "guy": "man", "dude": "man", "gentleman": "man", "lady": "woman", "kid": "child", "big": "large",
+    "sofa": "couch", "bicycle": "bike", "automobile": "car", "grey": "gray", "photograph": "photo",
+    "picture": "photo", "seated": "sitting", "类": "种", "样": "种", "块": "起", "立": "站",
+    "摆": "放", "搁": "放", "置": "放", "旁": "边", "侧": "边", "幅": "张", "位": "个", "名": "个",
+}  # fmt: skip
 
 
 def same_text(answer: Answer) -> Failure | None:
     """The first two regions whose captions are nearly the same, with the others of that text."""
     captions = {caption.region: _content(caption.tokens) for caption in answer.captions if caption.region is not None}
-    pairs = {region: _pairs(words) for region, words in captions.items()}
     for one, other in combinations(captions, 2):
-        if captions[one] and _alike(captions[one], captions[other], pairs[one], pairs[other]):
+        if captions[one] and _alike(captions[one], captions[other]):
             return Failure(f"{region_name(one)} and {region_name(other)} have nearly the same caption", (one, other))
     return None
 
 
 def _content(said: list[str]) -> tuple[str, ...]:
-    return tuple(token for token in said if token not in _EMPTY) or tuple(said)
+    words = tuple(_SAME_WORD.get(token, token) for token in said if token not in _EMPTY)
+    placed = tuple(word for word in words if word not in _PLACING)
+    return placed if len(placed) >= MIN_BESIDE else words or tuple(said)
 
 
 def _pairs(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
     """Each two neighbouring words, the first and the last with the caption's ends, in the singular."""
-    stems = [word.removesuffix("s") if len(word) > 3 else word for word in words]
+    stems = [_singular(word) for word in words]
     return frozenset(zip(("", *stems), (*stems, ""), strict=True))
 
 
-def _alike(
-    one: tuple[str, ...], other: tuple[str, ...], pairs: frozenset[tuple[str, str]], others: frozenset[tuple[str, str]]
-) -> bool:
-    if one == other:
+def _singular(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    return word.removesuffix("s") if len(word) > 3 else word
+
+
+def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    # Most captions have hardly a word in common.
+    if 2 * len(set(one).intersection(other)) < min(len(one), len(other)):
+        return False
+    pairs, others = _pairs(one), _pairs(other)
+    if one == other or (pairs == others and len(one) >= MIN_WORDS - 1):
         return True
     if min(len(one), len(other)) < MIN_WORDS:
         return False

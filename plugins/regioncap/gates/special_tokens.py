@@ -53,6 +53,8 @@ _SURELY = any_of(
     # places in the image, as models that find things write them
     r"[\"']?(?:bbox_2d|point_2d|bbox|bounding_box|box_2d|polygon)[\"']?\s?[:=]\s?[\[(]"
     r"|\[\[\s?\d+(?:\.\d+)?(?:,\s?\d+(?:\.\d+)?){1,3}\s?\]",
+    # the turns of a chat, as models of the Alpaca family write them
+    r"###\s?(?:assistant|human|user|system|instruction|response|input)\s?[:：]",
     # a glitch token that Qwen2.5-VL writes
     r"addcriterion",
 )
@@ -95,7 +97,8 @@ def special_tokens(answer: Answer) -> Failure | None:
             return None
         for found in _SURELY.finditer(text):
             if not asked_for(found[0]) and not _ours(found[0]):
-                return f"has the special token {found[0].strip()} in it"
+                what = f"has the special token {found[0].strip()} in it"
+                return Unsure(what) if _is_told_of(text, found) else what
         if caption.region is not None and _JSON.match(text):
             return "is a piece of JSON"
         wrapped = _WRAPPED.fullmatch(text)
@@ -103,6 +106,8 @@ def special_tokens(answer: Answer) -> Failure | None:
             return f"is within the tag <{wrapped[1]}>"
         if caption.region is None:
             # Around captions there may be any form.
+            return None
+        if _OF_CODE.search(text):
             return None
         said = caption.said if "```" not in text else text
         maybe = next((found[0] for found in _MAYBE.finditer(said) if not _ours(found[0])), None)
@@ -113,6 +118,21 @@ def special_tokens(answer: Answer) -> Failure | None:
 
 # Captions with none of these are done with.
 _HINT = re.compile(r"[<>|｜▁ĠĊ\[({#*`=\\]|addcrit|bbox|_2d", re.IGNORECASE)
+
+
+# What a screen or a slide is about that has tokens, or tags, on it.
+_OF_TOKENS = re.compile(
+    r"\b(?:special tokens?|tokens|tokeni[sz]ers?|chat templates?|prompt templates?|monospaced?)\b"
+    r"|特殊(?:标记|符号|词元)|标记符|词元|模板|等宽|分词",
+    re.IGNORECASE,
+)
+_OF_CODE = re.compile(r"\b(?:html|xml|jsx|svg)\b|源代码|源码", re.IGNORECASE)
+
+
+def _is_told_of(text: str, token: re.Match[str]) -> bool:
+    """Whether a token in the middle of a caption is what the caption is about."""
+    within = text[: token.start()].strip() and text[token.end() :].strip(" |>.。")
+    return bool(within) and _OF_TOKENS.search(text) is not None
 
 
 def _ours(token: str) -> bool:

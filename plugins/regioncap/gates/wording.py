@@ -16,18 +16,21 @@ HAN = "㐀-䶿一-鿿"
 HAN_CHARACTER = re.compile(rf"[{HAN}]")
 # A word of a script with spaces, a number, or one character of a script without them.
 _TOKEN = re.compile(r"[a-zà-ɏ]+(?:['’-][a-zà-ɏ]+)*|\d+(?:[.,:]\d+)*|[^\W\d_]")
-_SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
+# A point within a number ends none.
+_SENTENCE_END = re.compile(r"(?<=[!?;。！？；])\s*|(?<=\.)(?!\d)\s*|\n+")
+_MAY_END = re.compile(r"[.!?;。！？；\n]")
 
 
 # What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a
 # verb of reading, what bears words with a colon, a name.
 _READING = re.compile(
-    r"\b(?:reads?|reading|says|saying|(?:that|which|signs|letters|words|shirts) say|asks|asking|states|stating"
+    r"\b(?:reads?|reading(?! (?:an?|the|his|her|their|books?|newspapers?|to)\b)|says|saying|(?:that|which|signs|letters|words|shirts) say|asks|asking|states|stating"
     r"|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
     r"|named|called|slogan|phrase|lettering|inscription|(?:words?|text|message|characters|letters|headline|title"
     r"|lyrics)"
     r"(?!\s(?:on|of|in|is|are|at|with|box|field|message|and|or|from|cannot)\b))\b[\s:,]*(?=\w"
-    r"|※)(?P<read>[^.!?。！？\n]*[!?]?)"
+    # after a quotation the model speaks again
+    r"|※)(?P<read>※(?:[ ,&/]*(?:and )?※)*|[^.!?。！？\n]*[!?]?)"
     r"|\b(?:an?|the|his|her|its|their|'s|with) (?:[\w-]+ ){0,3}(?:sign|poster|placard|card|banner|message|notice"
     r"|note|letter"
     r"|headline|subtitle|screen|bubble|button|sticker|graffiti|t-shirt|shirt|e-?mail|tweet|post|plaque|board|tattoo"
@@ -108,6 +111,13 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
+def full_width(text: str) -> str:
+    """Chinese with the punctuation marks of Chinese: many write those of English."""
+    return text.replace(",", "，").replace("!", "！").replace("?", "？").replace(":", "：").replace(";", "；")
+
+
 def sentences(text: str) -> list[str]:
     """The sentences of a text."""
+    if not _MAY_END.search(text, 0, len(text) - 1):
+        return [text] if text.strip() else []
     return [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]

@@ -32,9 +32,14 @@ _ACCENTED = re.compile(r"[À-ɏ\u1e00-\u1eff]")
 _IN_BRACKETS = re.compile(r"[(（][^()（）]{0,80}[)）]")
 
 # Little words of Chinese: no name and no sign is made of them.
-_LITTLE_CHINESE = re.compile(r"[的是在着了]|一[个只张条位辆]|^图中|^这")
+_LITTLE_CHINESE = re.compile(r"[的是在着了]|一[个只张条位辆些把块片杯碗盘群名座棵]|^图中|^这")
+# A sentence of Chinese without any of them.
+_SENTENCE_ZH = re.compile(rf"[{HAN}]{{2,}}，[{HAN}]{{2,}}。")
 # How an English description begins.
 _BEGINS_ENGLISH = re.compile(r"^\W*(?:an?|the|this|there|two|three|some|several) [a-z]", re.IGNORECASE)
+# English that goes on where a Chinese sentence has begun; "一个 app" is Chinese.
+_WITHIN_CHINESE = re.compile(rf"一[{HAN}]\s?[a-z]{{2,}} [a-z]{{2,}}|[{HAN}]\s?(?:the|an?) [a-z]{{2,}}\s?(?:[{HAN}]|$)")
+_CODE = re.compile(r"[()\[\]{}=/\\_`$]")
 _LITTLE_ENGLISH = frozenset(
     """
     a an the of with and is are on in at to from by for its his her their this that there it which while has next near
@@ -99,7 +104,7 @@ def _not_english(text: str) -> str | None:
     if in_words > len(words) and not english_too:
         return "is not in English"
     # "The characters 天道酬勤" is English, however much it shows.
-    if _LITTLE_CHINESE.search(text) or in_words > 2 * len(words):
+    if _LITTLE_CHINESE.search(text) or _SENTENCE_ZH.search(text) or in_words > 2 * len(words):
         return Unsure("is not in English throughout")
     return _other_latin(text, words)
 
@@ -116,6 +121,9 @@ def _other_latin(text: str, words: list[str]) -> str | None:
         return "is not in English"
     if len(foreign) >= 3 and len(foreign) > own:
         return "is not in English"
+    if len(foreign) >= 2 and lower[0] in foreign and words[1][0].isupper() and _SURELY_ENGLISH.isdisjoint(lower):
+        # "Ein Fahrrad lehnt an einer Mauer": "an" is a word of German, too.
+        return "is not in English" if any(word.islower() for word in words[1:]) else None
     if not own and (len(foreign) >= 2 or (lower[0] in foreign and words[1][0].islower())):
         return "is not in English"
     if not own and foreign and accented and len(words) > 3 and all(word[0].islower() for word in words[1:]):
@@ -155,6 +163,8 @@ def _not_chinese(text: str) -> str | None:
     little = sum(1 for word in words if word in _LITTLE_ENGLISH)
     if (len(words) > MAX_LATIN_WORDS and len(words) > han) or (little > MAX_LITTLE_WORDS and 2 * len(words) > han / 2):
         return "is not in Chinese throughout"
+    if words and _WITHIN_CHINESE.search(text) and not _CODE.search(text):
+        return Unsure("is not in Chinese throughout")
     return None
 
 
