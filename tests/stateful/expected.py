@@ -83,7 +83,7 @@ def expected_build(state: DropState, settings: BuildSettings) -> ExpectedBuild:
             type="without_bbox" if given is None else "with_bbox",
         )  # fmt: skip
         try:
-            rendered, _ = render_row(
+            rendered, _, _ = render_row(
                 planned_row, images[row["image"]], settings, lambda _, data: _found(data, settings)
             )
         except RowError as error:
