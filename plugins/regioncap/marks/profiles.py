@@ -90,6 +90,8 @@ def _fault(name: str, profile: Any) -> str | None:
         return f"is no ModelProfile whose coordinates are None or one of {', '.join(get_args(Coordinates))}"
     if profile.name != name:
         return f"has the name {profile.name!r} and the entry point {name!r}: they have to be the same"
+    if not isinstance(profile.others, tuple):
+        return "has others that are no tuple of families"
     return _fault_of_grounding(profile.grounding)
 
 
@@ -141,7 +143,7 @@ _OWN = (
         others=("qwen3.5", "qwen3.6", "qwen3-omni"),
         server_pixels=_QWEN3,
     ),
-    # Qwen2VLImageProcessor; Qwen/Qwen2-VL-7B-Instruct, which counts otherwise than Qwen2.5-VL.
+    # Qwen2VLImageProcessor; Qwen/Qwen2-VL-7B-Instruct. It counts otherwise than Qwen2.5-VL: https://arxiv.org/abs/2409.12191.
     ModelProfile("qwen2-vl", "qwen2-vl", _patches(28, *_QWEN2), coordinates="thousandths", server_pixels=_QWEN2),
     # Qwen2VLImageProcessor; Qwen/Qwen2.5-Omni-7B. Nobody says how it counts.
     ModelProfile("qwen2.5-omni", "qwen2.5-omni", _patches(28, *_QWEN2), server_pixels=_QWEN2),
@@ -176,7 +178,7 @@ _OWN = (
     # LlavaOnevisionImageProcessor; llava-hf/llava-onevision-qwen2-7b-ov-hf. Later ones (1.5, 2) see otherwise.
     ModelProfile("llava-onevision", "llava-onevision-qwen2", partial(within_best_grid, tile=384, side=6)),
     # Glm4vImageProcessor, which counts an image as two frames of a video; zai-org/GLM-4.1V-9B-Thinking. They count in
-    # thousandths, and call a box bbox_2d: https://github.com/zai-org/GLM-V (skills/glmv-grounding).
+    # thousandths, and call a box bbox_2d: https://www.skills.sh/zai-org/glm-skills/glmv-grounding.
     ModelProfile(
         "glm-4v",
         "glm-4.1v",
@@ -200,7 +202,7 @@ def profile_of(model: str) -> str:
 
     Only the model's own name counts, not the folders that it lies in nor a revision behind `@`, and only whole words
     of it: `Qwen3VL-8B` and `qwen3_vl_8b` are of `qwen3-vl`; democracy-vl is of no family known here. Of several
-    families the one of the most words counts: gemma-3n is not gemma-3. The profiles of installed packages are asked
+    families the longest counts: gemma-3n is not gemma-3. The profiles of installed packages are asked
     last. Raises ExtensionError where one of them cannot be used.
     """
     parts = [part for part in re.split(r"[/\\]", model) if part]

@@ -344,6 +344,7 @@ def test_contour_proposals_are_the_originals(name: str) -> None:
         ("regioncap.profiles", "it = P('mine', None, max, coordinates='inches')", "one of pixels, thousandths"),
         ("regioncap.profiles", "it = P('mine', None, max, grounding='Where?')", "a grounding that is no Grounding"),
         ("regioncap.profiles", "it = P('mine', None, max, grounding=G('{m}', 'box'))", "other fields than {n} and"),
+        ("regioncap.profiles", "it = P('mine', 'mine', max, others='x')", "others that are no tuple"),
         ("regioncap.profiles", "it = P('other', None, max)", "has the name 'other' and the entry point 'mine'"),
     ],
 )
@@ -361,6 +362,6 @@ def test_a_style_or_profile_that_cannot_be_used_is_named(
 
 def test_a_model_of_an_installed_profiles_family_is_told_by_its_name(extend: Callable[..., None]) -> None:
     code = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile('{}', '{}', max)"
-    extend("regioncap.profiles", "llava", code.format("llava", "llava"))
-    assert profile_of("acme/LLaVA-7b") == "llava"
+    extend("regioncap.profiles", "llava", code.format("llava", "llava")[:-1] + ", others=('bakllava',))")
+    assert profile_of("acme/LLaVA-7b") == profile_of("acme/BakLLaVA-1") == "llava"
     assert profile_of("acme/Qwen3-VL-8B") == "qwen3-vl"
