@@ -167,6 +167,14 @@ def test_the_deployment_gives_defaults_to_params(monkeypatch: pytest.MonkeyPatch
     assert "REGIONCAP_PARAMS has names that are no params: shardsize" in error
 
 
+def test_the_form_says_of_which_family_the_deployments_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for model, told in (("acme/vlm", "of no family that is known here"), ("Qwen/Qwen3.5-9B", "**qwen3-vl**")):
+        monkeypatch.setenv("REGIONCAP_VLM_MODEL", model)
+        param = _bag().dags["region_captions"].params.get_param("model_profile")
+        assert f"This deployment's model, {model}, is" in param.schema["description_md"]
+        assert told in param.schema["description_md"]
+
+
 def test_a_variable_that_makes_no_sense_is_an_import_error_that_says_what_would_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from regioncap.airflow import vlm as module
-from regioncap.airflow.vlm import VlmHook, vlm_from_connection
+from regioncap.airflow.vlm import VlmHook, for_run, vlm_from_connection
 from regioncap.errors import VlmSetupError
 from regioncap.processes import free_ports
 from regioncap.vlm.client import Endpoint
 from regioncap.vlm.managed import ManagedServer
+from tests.builders import settings
 from tests.fake_vlm import MODEL, FakeVlm
 
 
@@ -46,6 +47,15 @@ def test_a_managed_server_is_called_by_its_model_and_revision(connect: Any) -> N
     assert isinstance(managed, ManagedServer)
     assert (managed.model, managed.config.python, managed.idle_seconds) == ("org/model@abc", Path("/v/python"), 60)
     assert managed.endpoint.model == "org/model@abc"
+
+
+def test_a_managed_server_is_told_of_the_runs_budget_of_pixels(connect: Any) -> None:
+    connect("managed", server={"python": "/v/python", "model": "org/model"})
+    managed = for_run(vlm_from_connection(), settings(model_profile="qwen2.5-vl", max_pixels=501_760))
+    assert isinstance(managed, ManagedServer)
+    assert managed.config.max_pixels == 501_760
+    connect("http://gpu:8000/v1", model="m")
+    assert for_run(vlm_from_connection(), settings()) == vlm_from_connection()
 
 
 def test_airflows_secrets_do_not_get_into_a_managed_servers_environment(

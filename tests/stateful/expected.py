@@ -13,7 +13,6 @@ from regioncap.captions.prompts import user_prompt
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.images import open_image
 from regioncap.errors import RowError
-from regioncap.marks.profiles import PROFILES
 from regioncap.regions.boxes import Box
 from regioncap.regions.codes import Code
 from regioncap.regions.records import PlannedRow, RenderedRow
@@ -96,7 +95,7 @@ def expected_build(state: DropState, settings: BuildSettings) -> ExpectedBuild:
 def _found(data: bytes, settings: BuildSettings) -> list[Box]:
     if settings.when_no_boxes != "ask_model":
         raise RowError(Code.NO_BOXES, "the row gives no boxes")
-    profile, picture = PROFILES[settings.model_profile], open_image(data)
+    profile, picture = settings.profile, open_image(data)
     size = (picture.width, picture.height)
     assert profile.coordinates is not None
     return grounded_boxes(PROPOSED, profile.coordinates, profile.size(*size), size)

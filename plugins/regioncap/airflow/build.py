@@ -23,7 +23,7 @@ from regioncap.airflow.places import (
     open_work,
 )
 from regioncap.airflow.progress import report_progress, told
-from regioncap.airflow.vlm import VLM_CONNECTION, vlm_from_connection
+from regioncap.airflow.vlm import VLM_CONNECTION, for_run, vlm_from_connection
 from regioncap.ask.asking import AskProgress
 from regioncap.config.settings import settings_of
 from regioncap.errors import PartitionBusyError, PermanentError, StepMissingError
@@ -112,7 +112,7 @@ class PlanOperator(BaseOperator):
             work=work,
             partition=open_partition(settings.warehouse_uri, date, self.warehouse_conn_id),
             settings=settings,
-            model=vlm_from_connection(self.vlm_conn_id).model,
+            model=for_run(vlm_from_connection(self.vlm_conn_id), settings).model,
             run_id=context["run_id"],
             progress=progress,
         )
@@ -228,8 +228,9 @@ class _AskOperator(_ShardOperator):
             for line in lines:
                 self.log.info("vLLM: %s", line)
 
-        vlm = vlm_from_connection(self.vlm_conn_id, waiting)
-        counts = self.ask(handle, work, Plan.load(work, handle["plan_id"]), vlm, progress)
+        plan = Plan.load(work, handle["plan_id"])
+        vlm = for_run(vlm_from_connection(self.vlm_conn_id, waiting), plan.settings)
+        counts = self.ask(handle, work, plan, vlm, progress)
         self.log.info(
             "%s questions: %s answered in an earlier try, %s in the published build, %s asked now",
             *(counts.questions, counts.kept, counts.taken_over, counts.asked),

@@ -38,6 +38,7 @@ def form(deployment: Deployment) -> dict[str, Param]:
     if unknown := deployment.params.keys() - BuildSettings.model_fields:
         raise ValueError(f"REGIONCAP_PARAMS has names that are no params: {', '.join(sorted(unknown))}")
     roots = deployment.allowed_roots
+    notes = {"model_profile": deployment.about_model}
     for name, schema in BuildSettings.model_json_schema()["properties"].items():
         keywords = {key: schema[key] for key in _KEYWORDS if key in schema}
         if "anyOf" in schema:
@@ -50,7 +51,9 @@ def form(deployment: Deployment) -> dict[str, Param]:
         params[name] = Param(
             defaults.get(name, schema.get("default", [] if schema.get("type") == "array" else None)),
             title=schema["title"],
-            description_md=" ".join(filter(None, (_help(schema["description"]), _bounds(schema)))),
+            description_md=" ".join(
+                filter(None, (_help(schema["description"]), _help(notes.get(name, "")), _bounds(schema)))
+            ),
             section=schema["section"],
             **keywords,
         )

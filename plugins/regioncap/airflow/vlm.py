@@ -19,6 +19,7 @@ from typing import Any
 from airflow.sdk import BaseHook
 from pydantic import TypeAdapter, ValidationError
 
+from regioncap.config.settings import BuildSettings
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.client import Endpoint, Vlm, connect
 from regioncap.vlm.managed import IDLE_SECONDS, ManagedServer
@@ -94,6 +95,16 @@ def vlm_from_connection(
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {wrong}") from None
+
+
+def for_run(vlm: Vlm, settings: BuildSettings) -> Vlm:
+    """What a run's questions are put to: a server of our own takes its marked images as they are.
+
+    Raises VlmSetupError where the connection has it resize them.
+    """
+    if isinstance(vlm, ManagedServer):
+        return replace(vlm, config=vlm.config.for_images(settings.profile, settings.max_pixels))
+    return vlm
 
 
 def _managed(extra: dict[str, Any], waiting: Callable[[Sequence[str]], None]) -> ManagedServer:

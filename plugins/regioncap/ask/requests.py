@@ -6,7 +6,6 @@ from typing import Any
 from regioncap.captions.grounding import grounding_prompt, grounding_schema
 from regioncap.captions.prompts import answer_schema, crop_prompt, only_prompt, system_message, user_prompt
 from regioncap.config.settings import BuildSettings
-from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
@@ -67,7 +66,7 @@ def caption_request(
 def grounding_request(view: str, plan: Plan) -> ChatRequest:
     """The request that asks where things are in an image without boxes; `view` names the image as the model sees it."""
     settings = plan.settings
-    profile = PROFILES[settings.model_profile]
+    profile = settings.profile
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     prompt = grounding_prompt(profile.grounding, profile.coordinates, settings.max_boxes)
     schema = grounding_schema(profile.grounding, settings.max_boxes)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError, field_
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from regioncap.captions.prompts import CaptionMode
-from regioncap.marks.profiles import PROFILES, profile_of
+from regioncap.marks.profiles import GENERIC, PROFILES, profile_of
 
 Event = Literal["failure", "overdue", "success"]
 
@@ -96,6 +96,15 @@ class Deployment(BaseSettings):
             "caption_mode": self.caption_mode,
             **self.params,
         }
+
+    @property
+    def about_model(self) -> str:
+        """Of which family the deployment's model is; nothing where it has not just one."""
+        if not self.vlm_model:
+            return ""
+        named = profile_of(self.vlm_model)
+        family = "of no family that is known here" if named == GENERIC else f"by its name of `{named}`"
+        return f"This deployment's model, {self.vlm_model}, is {family}."
 
     @property
     def wait(self) -> timedelta:

@@ -21,11 +21,12 @@ from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, Ca
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
 from regioncap.drop.readers import READERS
-from regioncap.errors import ModelProfileError, ParamsError
+from regioncap.errors import ExtensionError, ModelProfileError, ParamsError
 from regioncap.exports import EXPORTERS
 from regioncap.exports.export import ExportImages, carried_by
 from regioncap.gates.special_tokens import input_token
-from regioncap.marks.profiles import PROFILES, profile_of
+from regioncap.marks.profiles import GENERIC, PROFILES, ModelProfile, profile_of
+from regioncap.marks.size_rules import MAX_PIXELS
 from regioncap.marks.styles import STYLES
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.frames import BoxFrame
@@ -139,6 +140,15 @@ class BuildSettings(BaseModel):
         description="How the model resizes images; marks are drawn at the size it will see. `generic`: for a model of "
         "a family that is not in the list.",
         json_schema_extra=_group("Marks", enum=sorted(PROFILES)),
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        title="Pixels per image, at most",
+        description="To this budget images are reduced before they are marked, for models that take any size: more "
+        "show smaller things, and cost more tokens. Models that cut an image into tiles, or have one size, have none.",
+        ge=2 * 256 * 256,  # Qwen3-VL enlarges what has less than 65,536, to up to twice as many
+        le=3584 * 3584,
+        json_schema_extra=_group("Marks"),
     )
 
     prompt: str = Field(
@@ -398,6 +408,11 @@ class BuildSettings(BaseModel):
         return sorted({_known(name, "export_formats", EXPORTERS) for name in value})
 
     @property
+    def profile(self) -> ModelProfile:
+        """The model's view of images, within the run's budget of pixels."""
+        return PROFILES[self.model_profile].within(self.max_pixels)
+
+    @property
     def prompt_template(self) -> str:
         """The prompt in the run's language: the default prompt has a translation, one of the user's own has not."""
         return PROMPTS[self.prompt_language] if self.prompt == PROMPTS["en"] else self.prompt
@@ -426,13 +441,32 @@ class BuildSettings(BaseModel):
                 f"{named.coordinates}: its boxes would be misplaced; set model_profile to {named.name}"
             )
 
+    def about_model(self, model: str) -> str | None:
+        """What is to be known of a model, by its name: that it may see images otherwise than they are marked for it."""
+        try:
+            named = profile_of(model)
+        except ExtensionError:  # of a package that this run does not use
+            return None
+        if named == GENERIC == self.model_profile:
+            return (
+                f"the model {model} is of no family that is known here: images are marked at a size that most models "
+                f"do well with, at most {self.max_pixels:,} pixels, which it may resize; if it resizes images as a "
+                f"family with a profile does, set model_profile to that"
+            )
+        if named not in (GENERIC, self.model_profile):
+            return (
+                f"model_profile is {self.model_profile}, but the model {model} is by its name of the profile {named}: "
+                f"it may resize the marked images; set model_profile to {named}"
+            )
+        return None
+
 
 # The explicit list of settings that change nothing in a published build; every other one is part of its identity.
 NOT_IDENTITY = frozenset(
     {"readiness", "max_rejected_ratio", "approval", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
 )
 # Settings that came after the first version: at their defaults they change nothing.
-_LATER = ("read_heic", "box_frame")
+_LATER = ("read_heic", "box_frame", "max_pixels")
 
 
 def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:

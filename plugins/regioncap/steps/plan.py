@@ -58,6 +58,8 @@ def plan_build(
     for name in settings.export_formats:
         EXPORTERS.get(name)
     settings.check_model(model)
+    if about := settings.about_model(model):
+        _log.warning("%s", about)
     identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()

@@ -9,7 +9,6 @@ from regioncap.drop.drop import read_listed
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
-from regioncap.marks.profiles import PROFILES
 from regioncap.marks.view import content_name, encode, fit
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
@@ -79,7 +78,7 @@ def propose_shard(
 
 def _prepare(picture: Picture, plan: Plan) -> PreparedRequest:
     """The request about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
-    profile = PROFILES[plan.settings.model_profile]
+    profile = plan.settings.profile
     size = profile.size(picture.width, picture.height)
     jpeg = encode(fit(picture.decode(at_least=size), size, profile))
     name = content_name(jpeg)

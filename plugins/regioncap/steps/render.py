@@ -21,7 +21,6 @@ from regioncap.errors import (
     RowError,
     StepMissingError,
 )
-from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import content_name, covered_regions, crop_view, decoded_size, encode, mark, seen_scale
 from regioncap.parallel import in_order
@@ -147,7 +146,7 @@ def _none_wanted(row: PlannedRow, data: bytes) -> list[Box]:
 def _grounded(picture: Picture, completion: Completion, settings: BuildSettings) -> list[Box]:
     if completion.refused is not None:
         raise refusal_error(completion)
-    profile, displayed = PROFILES[settings.model_profile], (picture.width, picture.height)
+    profile, displayed = settings.profile, (picture.width, picture.height)
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
@@ -199,7 +198,7 @@ def render_row(
 
     Returns the row, what its boxes may be drawn on, and the JPEGs for the model by name. Raises RowError.
     """
-    profile, style = PROFILES[settings.model_profile], STYLES[settings.mark_style]
+    profile, style = settings.profile, STYLES[settings.mark_style]
     given, box_format, frame = row.bbox, settings.box_format, settings.box_frame
     if given is None:
         # Proposals are pixels of the image as displayed, whatever is declared of given boxes.

@@ -9,6 +9,8 @@ from typing import Literal
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from regioncap.errors import VlmSetupError
+from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
 from regioncap.processes import Service
 
 # A large model is read from disk and compiled before the server answers.
@@ -43,7 +45,7 @@ class ServerConfig(BaseModel):
         None, ge=1, description="Qwen-VL: the fewest pixels an image is scaled to; by default the model's own limit."
     )
     max_pixels: int | None = Field(
-        None, ge=1, description="Qwen-VL: the most pixels an image is scaled to; by default the model's own limit."
+        None, ge=1, description="Qwen-VL: the most pixels an image is scaled to, of all runs; by default the run's own."
     )
     hf_home: Path | None = Field(None, description="The hub's cache (HF_HOME).")
     download_dir: Path | None = Field(None, description="Where weights are downloaded to, if not into the cache.")
@@ -62,6 +64,23 @@ class ServerConfig(BaseModel):
         """The name that requests ask for."""
         return self.served_model_name or (f"{self.model}@{self.revision}" if self.revision else self.model)
 
+    def for_images(self, profile: ModelProfile, max_pixels: int) -> "ServerConfig":
+        """The same for a run whose marked images have up to `max_pixels`, so that the server takes them as they are.
+
+        A limit that is given holds for all runs. Raises VlmSetupError where it is below the run's.
+        """
+        if profile.server_pixels is None:
+            return self
+        if self.max_pixels is None:
+            return self.model_copy(update={"max_pixels": max_pixels})
+        if self.max_pixels < max_pixels:
+            raise VlmSetupError(
+                f"the run's max_pixels is {max_pixels:,}, but the server of the connection scales images down to "
+                f"{self.max_pixels:,}, which blurs the marks: set the param max_pixels to {self.max_pixels}, or raise "
+                "or leave out max_pixels in the connection's `server`"
+            )
+        return self
+
 
 # What makes vLLM faster where its threads, images and clients share a few cores.
 CPU_ENVIRONMENT = {
@@ -72,11 +91,6 @@ CPU_ENVIRONMENT = {
     # core for each image.
     "OMP_WAIT_POLICY": "passive",
 }
-
-# The image processors of Qwen2-VL and Qwen2.5-VL take both limits of an image's size or none, so one that is not
-# given is the model's own: fewest and most pixels in the `preprocessor_config.json` of the released models.
-_PIXELS = (56 * 56, 3584 * 3584)
-_PIXELS_SINCE_QWEN3 = (256 * 256, 4096 * 4096)
 
 # Nobody's host (RFC 2606): images are sent along or lie in `local_media_path`, so vLLM need not fetch from anywhere.
 NO_HOST = "nobody.invalid"
@@ -124,7 +138,11 @@ def command(config: ServerConfig, port: int) -> list[str]:
 
 
 def _size(config: ServerConfig) -> dict[str, int]:
-    fewest, most = _PIXELS_SINCE_QWEN3 if "qwen3" in config.model.lower() else _PIXELS
+    # The image processors of Qwen2-VL and Qwen2.5-VL take both limits of an image's size or none, so one that is not
+    # given is the model's own. A model whose name tells nothing is taken for one of these.
+    own = PROFILES[profile_of(config.model)].server_pixels or PROFILES["qwen2.5-vl"].server_pixels
+    assert own is not None
+    fewest, most = own
     fewest = config.min_pixels or min(fewest, config.max_pixels or fewest)
     most = config.max_pixels or max(most, fewest)
     return {"shortest_edge": fewest, "longest_edge": most}

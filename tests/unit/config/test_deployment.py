@@ -34,6 +34,18 @@ def test_the_model_profile_follows_from_the_models_name_unless_it_is_set(
     assert Deployment.from_environment(environment).model_profile == profile
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("", ""),
+        ("Qwen/Qwen3.5-9B", "This deployment's model, Qwen/Qwen3.5-9B, is by its name of `qwen3-vl`."),
+        ("acme/vlm", "This deployment's model, acme/vlm, is of no family that is known here."),
+    ],
+)
+def test_it_is_told_of_which_family_the_deployments_model_is(model: str, told: str) -> None:
+    assert Deployment.from_environment({"REGIONCAP_VLM_MODEL": model}).about_model == told
+
+
 @pytest.mark.parametrize("nothing", ["", "  "])
 def test_a_variable_that_is_set_to_nothing_is_not_set(nothing: str) -> None:
     everything = {variable(field): nothing for field in Deployment.model_fields}

@@ -20,7 +20,7 @@ OTHER = {
     "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
     "read_heic": True,
     "box_format": "xyxy", "box_frame": "stored", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
-    "model_profile": "smolvlm", "prompt": "What is in the {n} regions?", "prompt_language": "zh",
+    "model_profile": "smolvlm", "max_pixels": 501_760, "prompt": "What is in the {n} regions?", "prompt_language": "zh",
     "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
     "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100,
@@ -51,6 +51,8 @@ def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> No
         ("input_format", "xml"),
         ("mark_style", "none"),
         ("model_profile", "gpt"),
+        ("max_pixels", 1000),
+        ("max_pixels", 100_000_000),
         ("when_no_boxes", "guess"),
         ("caption_mode", "twice"),
         ("prompt", "There are {k} regions"),
@@ -124,8 +126,32 @@ def test_a_model_that_is_known_to_count_in_another_way_is_not_asked_for_boxes() 
     settings(model_profile="qwen2.5-vl").check_model("Qwen/Qwen3-VL-8B-Instruct")
 
 
+@pytest.mark.parametrize(
+    ("profile", "model", "told"),
+    [
+        ("generic", "someone/a-finetune", "someone/a-finetune is of no family that is known here: .* 1,003,520 pixels"),
+        ("generic", "OpenGVLab/InternVL3-8B", "is by its name of the profile internvl.* set model_profile to internvl"),
+        ("qwen2.5-vl", "Qwen/Qwen3.5-9B", "model_profile is qwen2.5-vl, but the model Qwen/Qwen3.5-9B .* qwen3-vl"),
+    ],
+)
+def test_it_is_told_where_a_model_may_resize_marked_images(profile: str, model: str, told: str) -> None:
+    assert re.search(told, settings(model_profile=profile).about_model(model) or "")
+
+
+@pytest.mark.parametrize(
+    ("profile", "model"), [("smolvlm", "someone/a-finetune"), ("qwen3-vl", "Qwen/Qwen3.6-35B-A3B"), ("demo", "acme")]
+)
+def test_a_profile_that_somebody_chose_is_believed(profile: str, model: str) -> None:
+    assert settings(model_profile=profile).about_model(model) is None
+
+
+def test_the_budget_of_pixels_is_the_profiles() -> None:
+    assert settings(model_profile="qwen2.5-vl").profile.size(4000, 3000) == (1148, 840)
+    assert settings(model_profile="qwen2.5-vl", max_pixels=501_760).profile.size(4000, 3000) == (812, 588)
+
+
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
-    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic", "box_frame"})
+    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic", "box_frame", "max_pixels"})
     assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 
 

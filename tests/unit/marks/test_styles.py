@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -174,7 +174,30 @@ def test_the_demo_profile_pads_to_a_square() -> None:
         ("qwen3-vl", (200, 150), (320, 224)),
         ("qwen3-vl", (4000, 3000), (1152, 864)),
         ("generic", (4000, 3000), (1148, 840)),
+        # Whole tiles: of 512, 384 and 364 pixels, the longer side four of them.
         ("smolvlm", (1000, 500), (2048, 1024)),
+        ("smolvlm", (2048, 1364), (2048, 1536)),
+        ("smolvlm-2.2b", (2048, 1364), (1536, 1152)),
+        ("idefics3", (300, 1000), (728, 1456)),
+        # The grid of tiles of 448 whose shape is nearest.
+        ("internvl", (4032, 3024), (1792, 1344)),
+        ("internvl", (300, 310), (448, 448)),
+        ("gemma-3", (1920, 1080), (896, 896)),
+        ("gemma-3n", (1920, 1080), (768, 768)),
+        # 280 patches of 48 are 645,120 pixels.
+        ("gemma-4", (1000, 1000), (768, 768)),
+        ("pixtral", (500, 300), (512, 304)),
+        ("pixtral", (4000, 3000), (1024, 768)),
+        ("mistral-small", (500, 300), (504, 308)),
+        ("mistral-small", (4000, 3000), (1148, 840)),
+        # The best grid of tiles of 384 is 1152 x 768: it is filled as far as the shape lets it.
+        ("llava-onevision", (1000, 700), (1098, 768)),
+        ("glm-4v", (4000, 3000), (1148, 840)),
+        ("llama-4", (1000, 700), (1000, 700)),
+        ("llama-4", (100, 50), (336, 168)),
+        ("llama-4", (4000, 3000), (1344, 1008)),
+        # 4,096 patches of 14 are 802,816 pixels.
+        ("kimi-vl", (4000, 3000), (1008, 756)),
         ("demo", (300, 600), (128, 256)),
     ],
 )
@@ -187,8 +210,37 @@ def test_an_image_gets_the_size_its_model_will_see(name: str, size: tuple[int, i
     [
         ("Qwen/Qwen2.5-VL-3B-Instruct", "qwen2.5-vl"),
         ("Qwen/Qwen3-VL-30B-A3B-Instruct-FP8", "qwen3-vl"),
-        ("HuggingFaceTB/SmolVLM-Instruct", "smolvlm"),
-        ("HuggingFaceTB/SmolVLM2-2.2B-Instruct", "smolvlm"),
+        ("Qwen/Qwen3.5-9B", "qwen3-vl"),
+        ("Qwen/Qwen3.5-397B-A17B-FP8", "qwen3-vl"),
+        ("qwen3.5-vl", "qwen3-vl"),
+        ("qwen3-5-vl", "qwen3-vl"),
+        ("Qwen/Qwen3.6-35B-A3B", "qwen3-vl"),
+        ("Qwen/Qwen3-Omni-30B-A3B-Instruct", "qwen3-vl"),
+        ("Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl"),
+        ("Qwen/Qwen2.5-Omni-7B", "qwen2.5-omni"),
+        ("HuggingFaceTB/SmolVLM-Instruct", "smolvlm-2.2b"),
+        ("HuggingFaceTB/SmolVLM-256M-Instruct", "smolvlm"),
+        ("HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "smolvlm"),
+        ("HuggingFaceTB/SmolVLM2-2.2B-Instruct", "smolvlm-2.2b"),
+        ("HuggingFaceM4/Idefics3-8B-Llama3", "idefics3"),
+        ("OpenGVLab/InternVL3-8B-hf", "internvl"),
+        ("OpenGVLab/InternVL3_5-8B", "internvl"),
+        ("OpenGVLab/InternVL2_5-4B-MPO", "internvl"),
+        ("google/gemma-3-27b-it", "gemma-3"),
+        ("google/gemma-3n-E4B-it", "gemma-3n"),
+        ("google/gemma-4-E4B-it", "gemma-4"),
+        ("google/medgemma-4b-it", "gemma-3"),
+        ("mistralai/Pixtral-12B-2409", "pixtral"),
+        ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral-small"),
+        ("mistralai/Mistral-Small-3.2-24B-Instruct-2506", "mistral-small"),
+        ("llava-hf/llava-onevision-qwen2-7b-ov-hf", "llava-onevision"),
+        ("zai-org/GLM-4.1V-9B-Thinking", "glm-4v"),
+        ("zai-org/GLM-4.5V-FP8", "glm-4v"),
+        ("zai-org/GLM-4.6V-Flash", "glm-4v"),
+        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "llama-4"),
+        ("meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8", "llama-4"),
+        ("moonshotai/Kimi-VL-A3B-Thinking-2506", "kimi-vl"),
+        ("moonshotai/Kimi-K2.5", "kimi-vl"),
         ("regioncap-demo", "demo"),
         # However it is written, and wherever it lies.
         ("qwen3_vl_8b", "qwen3-vl"),
@@ -212,13 +264,16 @@ def test_an_image_gets_the_size_its_model_will_see(name: str, size: tuple[int, i
         ("/models/qwen3-vl/llava-7b", "generic"),
         ("acme/llava@qwen3-vl", "generic"),
         ("/hub/models--acme--llava/snapshots/qwen3-vl", "generic"),
-        ("Qwen/Qwen3.5-9B", "generic"),
-        ("qwen3.5-vl", "generic"),
-        ("qwen3-5-vl", "generic"),
-        ("Qwen/Qwen3.6-VL-8B", "generic"),
-        ("Qwen/Qwen3-Omni-30B-A3B-Instruct", "generic"),
-        ("Qwen/Qwen2-VL-7B-Instruct", "generic"),
-        ("Qwen/Qwen2.5-Omni-7B", "generic"),
+        ("Qwen/Qwen4-VL-8B", "generic"),
+        ("Qwen/Qwen3-8B", "generic"),
+        ("Qwen/Qwen2-Audio-7B-Instruct", "generic"),
+        ("google/paligemma-3b-mix-448", "generic"),
+        ("lmms-lab/LLaVA-OneVision-1.5-8B-Instruct", "generic"),
+        ("llava-hf/llava-1.5-7b-hf", "generic"),
+        ("mistralai/Mistral-Small-24B-Instruct-2501", "generic"),
+        ("OpenGVLab/InternVL-Chat-V1-2", "generic"),
+        ("acme/TinyLlama-4B-Scout", "generic"),
+        ("THUDM/glm-4v-9b", "generic"),
         ("Qwen/Qwen12.5-VL", "generic"),
         ("acme/myqwen3-vl", "generic"),
         ("acme/Qwen3-VLM", "generic"),
@@ -226,6 +281,38 @@ def test_an_image_gets_the_size_its_model_will_see(name: str, size: tuple[int, i
 )
 def test_the_profile_follows_from_the_models_name(model: str, profile: str) -> None:
     assert profile_of(model) == profile
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("qwen2.5-vl", (2296, 1708)),
+        ("qwen3-vl", (2304, 1728)),
+        ("generic", (2296, 1708)),
+        ("glm-4v", (2296, 1708)),
+        # No more than its own most: a side of 1,540 pixels, 4,096 patches of 14.
+        ("mistral-small", (1540, 1176)),
+        ("kimi-vl", (1008, 756)),
+        # No budget at all.
+        ("smolvlm", (2048, 1536)),
+        ("gemma-3", (896, 896)),
+        ("demo", (256, 192)),
+    ],
+)
+def test_a_run_may_give_a_model_another_budget_of_pixels(name: str, seen: tuple[int, int]) -> None:
+    assert PROFILES[name].within(4_000_000).size(4000, 3000) == seen
+
+
+@settings(max_examples=500)
+@example(1, 2, 131_072)
+@example(4095, 65, 131_072)
+@given(st.integers(1, 30_000), st.integers(1, 30_000), st.integers(2 * 256 * 256, 3584 * 3584))
+def test_no_image_is_over_its_budget_of_pixels_nor_seen_otherwise(width: int, height: int, most: int) -> None:
+    assume(max(width, height) <= 200 * min(width, height))
+    for name in ("generic", "qwen2.5-vl", "qwen3-vl", "glm-4v", "pixtral", "mistral-small", "kimi-vl"):
+        profile = PROFILES[name].within(most)
+        seen = profile.size(width, height)
+        assert seen[0] * seen[1] <= most and profile.size(*seen) == seen, name
 
 
 def test_of_a_model_that_nobody_knows_it_is_not_said_how_it_counts() -> None:
@@ -257,6 +344,7 @@ def test_contour_proposals_are_the_originals(name: str) -> None:
         ("regioncap.profiles", "it = P('mine', None, max, coordinates='inches')", "one of pixels, thousandths"),
         ("regioncap.profiles", "it = P('mine', None, max, grounding='Where?')", "a grounding that is no Grounding"),
         ("regioncap.profiles", "it = P('mine', None, max, grounding=G('{m}', 'box'))", "other fields than {n} and"),
+        ("regioncap.profiles", "it = P('mine', 'mine', max, others='x')", "others that are no tuple"),
         ("regioncap.profiles", "it = P('other', None, max)", "has the name 'other' and the entry point 'mine'"),
     ],
 )
@@ -274,8 +362,8 @@ def test_a_style_or_profile_that_cannot_be_used_is_named(
 
 def test_a_model_of_an_installed_profiles_family_is_told_by_its_name(extend: Callable[..., None]) -> None:
     code = "from regioncap.marks.profiles import ModelProfile\nit = ModelProfile('{}', '{}', max)"
-    extend("regioncap.profiles", "llava", code.format("llava", "llava"))
-    assert profile_of("acme/LLaVA-7b") == "llava"
+    extend("regioncap.profiles", "llava", code.format("llava", "llava")[:-1] + ", others=('bakllava',))")
+    assert profile_of("acme/LLaVA-7b") == profile_of("acme/BakLLaVA-1") == "llava"
     assert profile_of("acme/Qwen3-VL-8B") == "qwen3-vl"
 
 

@@ -52,6 +52,15 @@ def published(place: Place, plan: Plan) -> None:
     commit(place.partition, manifest, None)
 
 
+def test_a_model_of_no_known_family_is_said_to_be_unknown(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.put_rows({"image": "a.jpg", "bbox": BOXES})
+    place.plan(model_profile="generic")
+    assert "is of no family that is known here" in caplog.text
+    caplog.clear()
+    place.plan(model_profile="qwen2.5-vl")
+    assert "family" not in caplog.text
+
+
 def test_every_row_is_in_a_shard_or_rejected(place: Place) -> None:
     place.put_rows({"image": "a.jpg", "bbox": BOXES}, "half a", {"image": "b.jpg"}, {"bbox": BOXES}, {"image": "c.jpg"})
     plan = place.plan(shard_size=2)

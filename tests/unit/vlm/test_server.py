@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from regioncap.errors import VlmSetupError
+from regioncap.marks.profiles import PROFILES
 from regioncap.vlm.server import ServerConfig, command, environment
 
 
@@ -75,6 +77,30 @@ def test_a_limit_of_an_images_size_comes_with_the_other(
     assert json.loads(option(line, "--mm-processor-kwargs")) == {
         "size": {"shortest_edge": size[0], "longest_edge": size[1]}
     }
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "most"),
+    [
+        ("qwen2.5-vl", None, 501_760),
+        ("qwen3-vl", None, 501_760),
+        # That of the connection is for all runs, as far as it leaves their images alone.
+        ("qwen2.5-vl", 501_760, 501_760),
+        ("qwen2.5-vl", 1_003_520, 1_003_520),
+        # Of these a server cannot be told a number of pixels.
+        ("smolvlm", None, None),
+        ("generic", None, None),
+    ],
+)
+def test_a_server_of_ones_own_takes_the_marked_images_of_a_run_as_they_are(
+    profile: str, given: int | None, most: int | None
+) -> None:
+    assert config(max_pixels=given).for_images(PROFILES[profile], 501_760).max_pixels == most
+
+
+def test_a_server_that_would_resize_marked_images_is_not_used() -> None:
+    with pytest.raises(VlmSetupError, match=r"set the param max_pixels to 401408, or raise"):
+        config(max_pixels=401_408).for_images(PROFILES["qwen2.5-vl"], 501_760)
 
 
 def test_without_a_limit_the_models_own_size_rule_holds() -> None:
