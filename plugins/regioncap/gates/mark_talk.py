@@ -21,16 +21,15 @@ from regioncap.gates.wording import HAN, any_of, at_start, at_word, full_width, 
 from regioncap.regions.codes import Code
 
 # Sentences with none of these are done with.
-_HINT = any_of(
+_HINT = re.compile(
     at_word(
         r"b(?:ox|order|ound|box)|fram|rect|squ|outlin|tag|label|mark|num|digit|annot|highl|drawn|region|circle"
         r"|lines?\b|surround"
         r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select"
         r"|(?:object|item|subject|thing|one) \d",
-    ),
-    r"^\W*\d+[:.)]|[(（#]\W?\d",
-    flags=0,
+    )
 )
+_NUMBER_HINT = re.compile(r"^\W*\d+[:.)]|[(（#]\W?\d")
 _HINT_ZH = re.compile(r"[框线圈标号角区域矩形数字方#]")
 
 # ---- English
@@ -593,8 +592,9 @@ def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
     if not text.isascii():
         text = full_width(text)
     found: _Sign | None = None
-    for sentence in sentences(text):
-        if not _may_talk(sentence):
+    said = sentences(text)
+    for sentence in said:
+        if len(said) > 1 and not _may_talk(sentence):
             continue
         # What a short caption says before and after is about the same thing.
         context = text if len(text) <= _SHORT else sentence
@@ -607,8 +607,15 @@ def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
     return found
 
 
+_DIGIT = frozenset("0123456789")
+
+
 def _may_talk(text: str) -> bool:
-    return _HINT.search(text.lower()) is not None or (not text.isascii() and _HINT_ZH.search(text) is not None)
+    if _HINT.search(text.lower()):
+        return True
+    if not _DIGIT.isdisjoint(text) and _NUMBER_HINT.search(text):
+        return True
+    return not text.isascii() and _HINT_ZH.search(text) is not None
 
 
 def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[int, str]) -> _Sign | None:
