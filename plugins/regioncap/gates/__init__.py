@@ -1,7 +1,7 @@
 """Gates: small checks that an answer passes before it becomes a record.
 
-`gate` says what a gate is; `wording` reads captions for them, `languages` tells English from others. Each gate is in the
-file of its name, or of what it is about: `cut_off`, `empty`, `repetition`, `too_long`, `control_characters`,
+`gate` says what a gate is; `wording` reads captions for them, `languages` tells English from others. Each gate is in
+the file of its name, or of what it is about: `cut_off`, `empty`, `repetition`, `too_long`, `control_characters`,
 `special_tokens`, `refusal`, `prompt_leak`, `described_once`, `wrong_language`, `mark_talk`, `whole_image`, `same_text`.
 Installed packages can add gates (docs/extending.md).
 """

@@ -46,8 +46,8 @@ def _gbk(first: range, second: range) -> str:
     return f"[{''.join(pair.decode('gbk', 'ignore') for pair in pairs)}]"
 
 
-# Chinese in UTF-8, which has bytes of these two kinds (two of the second after each of the first), read as GBK: "鐢蜂汉"
-# for 男人. Real text has no such row.
+# Chinese in UTF-8, which has bytes of these two kinds (two of the second after each of the first), read as GBK:
+# "鐢蜂汉" for 男人. Real text has no such row.
 _HEAD, _TAIL = range(0xE4, 0xEA), range(0x80, 0xC0)
 _AS_GBK = re.compile(_gbk(_HEAD, _TAIL) + _gbk(_TAIL, _HEAD) + _gbk(_TAIL, _TAIL) + _gbk(_HEAD, _TAIL))
 _MAY_BE_WRITTEN_OUT = re.compile(r"[\\&%?？]")

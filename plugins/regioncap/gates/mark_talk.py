@@ -21,16 +21,15 @@ from regioncap.gates.wording import HAN, any_of, at_start, at_word, full_width, 
 from regioncap.regions.codes import Code
 
 # Sentences with none of these are done with.
-_HINT = any_of(
+_HINT = re.compile(
     at_word(
         r"b(?:ox|order|ound|box)|fram|rect|squ|outlin|tag|label|mark|num|digit|annot|highl|drawn|region|circle"
         r"|lines?\b|surround"
         r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select"
         r"|(?:object|item|subject|thing|one) \d",
-    ),
-    r"^\W*\d+[:.)]|[(（#]\W?\d",
-    flags=0,
+    )
 )
+_NUMBER_HINT = re.compile(r"^\W*\d+[:.)]|[(（#]\W?\d")
 _HINT_ZH = re.compile(r"[框线圈标号角区域矩形数字方#]")
 
 # ---- English
@@ -155,17 +154,18 @@ _HIDES = (
 )
 _MAYBE = any_of(
     at_word(
-        rf"(?:the|a|an|this|that) {_LOOK}{_COLOUR} (?:box|frame|rectangle|border|outline|square) {_HIDES}\b",
-        rf"the (?:frame|rectangle|outline|number tag|numbered tag) {_HIDES}\b|(?:the|that|this|a) (?:\w+ )?\W?\d\W? "
-        rf"(?:label|tag|marker) {_HIDES}\b|(?:the|that) (?:label|tag) {_HIDES} (?:his|her|him|it|them|part of (?:the|his"
-        r"|her|a) (?:\w+ )?(?:face|head|ear|leg|arm|body|view|eyes?|wheel))\b",
+        rf"(?:{_COLOUR} (?:box|frame|rectangle|border|outline|square)|frame(?<=the frame)|outline(?<=the outline)"
+        rf"|rectangle"
+        rf"|number(?:ed)? tag|\d\W? (?:label|tag|marker)) {_HIDES}\b",
+        rf"(?:label(?<=the label|hat label)|tag(?<=the tag|hat tag)) {_HIDES} (?:his|her|him|it|them"
+        rf"|part of (?:the|his|her|a)"
+        r" (?:\w+ )?(?:face|head|ear|leg|arm|body|view|eyes?|wheel))\b",
         r"(?:tag|label|marker|number)s? (?:above|beneath|below|under|next to|beside|over|near)? ?(?:that |which )?"
         r"(?:reads|says|shows|reading|saying|showing) \W?\d\W?(?:\W*$| (?:covers|hides|is|sits))",
-        r"(?:beneath|below|under|behind|beside|next to|above) the (?:\w+ )?(?:number )?(?:tag|label|marker) (?:that |which "
-        r")?(?:reads|says|shows|with|reading|saying)\b",
         r"number(?:ed)? (?:tag|label) ?[(:]|(?:tag|label|marker) with (?:its|his|her|their) number\b",
         r"regions? \d+ (?:is|shows?|has|contains?|depicts?|features?|displays?)\b",
-        r"(?:in|inside|within) (?:the|this) (?:box|frame|rectangle|outline|marked \w+|tagged \w+)(?:,|:| we\b| you\b| u\b"
+        r"(?:in|inside|within) (?:the|this) (?:box|frame|rectangle|outline|marked \w+|tagged \w+)(?:,|:| we\b"
+        r"| you\b| u\b"
         r"| i\b)",
         rf"{_COLOUR} {_MARK} (?:\w+ )?{_AROUND} (?:the|an?|it|him|her|them|this|that|his|its|their|one|two|part)\b",
         r"(?:thin|thick|bold|dashed|dotted|solid|bright|rectangular"
@@ -372,7 +372,8 @@ _OWN_NUMBER = any_of(
     r"(?:corner|frame|box|rectangle|square|tag|label|border|region|background)\b",
     rf"\b{_ANYTHING} (?:number |no\.? ?|#)№|\b(?:object|item|subject|thing|region) №",
     r"\b(?:number|tag|label|digit) [№ⁿ] (?:marks|indicates|labels|points|identifies|denotes|designates|refers)\b",
-    r"^\W*(?:the )?(?:number|no\.?) ?[№ⁿ] (?:is|shows|has|contains|floats|hovers|hangs)\b|\bgiven the (?:number|label|tag) [№ⁿ]",
+    r"^\W*(?:the )?(?:number|no\.?) ?[№ⁿ] (?:is|shows|has|contains|floats|hovers|hangs)\b|\bgiven the (?:number"
+    r"|label|tag) [№ⁿ]",
     r"\b(?:hidden|covered|obscured|blocked|cut off|overlapped) by (?:the|its|a) (?:\w+ )?(?:tag|number|label|marker)"
     r"(?: with (?:its|the|his|her) number| \W?№)",
     r"^\W*(?:#|no\.? ?|number )?№\s?[:.)]\s|[(（](?:marked |labell?ed |number |tag |box |region |#)*№[)）]",
@@ -406,7 +407,8 @@ _OWN_NAME = any_of(
     r"\b(?:object|subject|item|thing) (?:labell?ed|numbered|tagged|marked)(?: (?:as|with|by))?(?: (?:the )?(?:number"
     r"|label|tag))? \W?№",
     r"\b(?:object|subject|item|thing|person) (?:inside |within |in |of )?(?:the )?box (?:number )?№",
-    r"^\W*(?:box|frame|tag|label|mark(?:ed)?|tagged|labell?ed|numbered) (?:as |with |by |in )?(?:the )?(?:number |no\.? ?|#)?\W?№"
+    r"^\W*(?:box|frame|tag|label|mark(?:ed)?|tagged|labell?ed|numbered) (?:as |with |by |in )?(?:the )?(?:number "
+    r"|no\.? ?|#)?\W?№"
     r"\W?\s?[:,—–-]\s",
     flags=0,
 )
@@ -480,7 +482,9 @@ _OWN_NUMBER_ZH = any_of(
 _OWN_NAME_ZH = re.compile(
     r"^\W*(?:在|这是|该|此)?区域\s?№|№\s?号(?:区域|框|方框|标记框|边框)"
     r"|(?:编号|标号|序号|标签|标记|标注)(?:为|是|成)?\s?№(?:号)?(?:的)?(?:区域|物体|对象|目标|部分)"
-    r"|第№个(?:区域|方框|框|标记)|^\W*№号(?:框|标记|标签|区域|物体|对象|目标)|^(?:数字|序号|编号|标号|标记)\s?№(?:处|对应|下面|上面|旁边|后面|所|指|是|：)|^(?:编号|标号)(?:为|是)?\s?№，|标(?:了|着|有)?\s?№的是|(?:边框|方框|框)\s?№(?:中|内|里|[：:])"
+    r"|第№个(?:区域|方框|框|标记)|^\W*№号(?:框|标记|标签|区域|物体|对象|目标)|^(?:数字|序号|编号|标号"
+    r"|标记)\s?№(?:处|对应|下面|上面|旁边|后面|所|指|是|：)|^(?:编号|标号)(?:为|是)?\s?№，|标(?:了|着|有)?\s?№的是"
+    r"|(?:边框|方框|框)\s?№(?:中|内|里|[：:])"
 )
 
 
@@ -499,11 +503,14 @@ _MAYBE_ZH = re.compile(
     rf"|(?:被|用|由|以)(?:一个|一条)?(?:{_COLOUR_ZH})(?:的)?(?:框|线|线条|边框|方框|矩形|圈|标记)[^，。]{{0,3}}(?:围"
     r"|环绕|包围|圈|框|标|突出)"
     # the regions by their names, and what is laid over the picture
-    r"|^\W*(?:在)?(?:区域\s?\d+|第[一二三四五六七八九十]个(?:标记)?区域)(?:内|中|里)?(?:的?(?:是|为|有|展示|显示|包含|描|呈)|[：，])"
-    r"|^\W*\d+号(?:框|标记|标签|区域)(?:内|中|里)?(?:[：，是为有]|$)|(?:编号|标号|标记|标签)(?:为|是)?\s?\d+的(?:区域|物体|对象|框|目标)"
+    r"|^\W*(?:在)?(?:区域\s?\d+|第[一二三四五六七八九十]个(?:标记)?区域)(?:内|中|里)?(?:的?(?:是|为|有|展示|显示"
+    r"|包含|描|呈)|[：，])"
+    r"|^\W*\d+号(?:框|标记|标签|区域)(?:内|中|里)?(?:[：，是为有]|$)|(?:编号|标号|标记|标签)(?:为"
+    r"|是)?\s?\d+的(?:区域|物体|对象|框|目标)"
     r"|(?:图上|图中|上面|角上|画面上)?标(?:了|着|有|注)?\s?\d+的(?:是|为|人|那个|这个|物体)"
     r"|(?:数字|编号|号码)(?:标签|标记|标牌)|(?:数字|编号)\s?\d+的(?:标签|标记|框)|^编号(?:为|是)?\s?\d+，"
-    rf"|(?:(?:^|[，。])(?:数字|编号)?(?:标签|标记|标注)|(?:方框|边框|矩形框|标注框)的?[左右上下]?边?缘?|(?:{_COLOUR_ZH})(?:的)?(?:框|线|边框|线框|方框|矩形))(?:把|将)?[^，。]{{0,4}}(?:挡|遮|盖住|覆盖"
+    rf"|(?:(?:^|[，。])(?:数字|编号)?(?:标签|标记|标注)|(?:方框|边框|矩形框|标注框)的?[左右上下]?边?缘?"
+    rf"|(?:{_COLOUR_ZH})(?:的)?(?:框|线|边框|线框|方框|矩形))(?:把|将)?[^，。]{{0,4}}(?:挡|遮|盖住|覆盖"
     r"|压住|只框|只圈|只包|框到|切掉|截断|穿过)"
     r"|(?:超出|超过|越过|露出|伸出)(?:了)?(?:这个|该)?(?:框|边框|方框|矩形|标记)"
     r"|第[一二三四五六七八九十\d]+个(?:框|方框|矩形|标记)(?:内|中|里)?(?:的|是|有)|(?:框|方框|矩形)(?:内|中|里)(?:是"
@@ -516,7 +523,8 @@ _FRAMED_ZH = re.compile(rf"(?:{_COLOUR_ZH})(?:矩形框|线框|标记框|方框)
 _FRAMED_THINGS_ZH = re.compile(
     r"(?:篮球|球|手提|输入|对话|文本|文字|搜索|弹|门|窗|相|像|画|镜|眼镜|黑|金属|木|钢|塑料|车|床|登录|密码|提示"
     r"|选择|复选|消息|表|方格|书|竹|铁|花|菜|果|购物|网|球门|外|灯|号码|证件|照片|广告)框"
-    r"|框架|框子|筐|眼镜|(?:装|放|裱|镶|挂|摆|盛)(?:在|入|进)[^，。]{0,6}框|框(?:眼镜|画|里的(?:照片|画|奖状|证书))|相片"
+    r"|框架|框子|筐|眼镜|(?:装|放|裱|镶|挂|摆|盛)(?:在|入|进)[^，。]{0,6}框|框(?:眼镜|画|里的(?:照片|画|奖状"
+    r"|证书))|相片"
     r"|油画|奖状|证书|壁画|地图|截图|界面|图表|表格|软件|网页|屏幕|按钮|流程图|车位|停车|球场|斑马线|消防|通道"
     r"|公告栏|公告板|布告|通知|宣传栏|日历|报纸|海报|名单|黑板|白板|图纸|试题|地面上|墨水|粉笔"
     r"|口红|医生|病理|肿瘤|病灶|结节|切片|扫描|合同|文件|文档|课本|试卷|棋盘|棋|施工|警戒|隔离|围栏"
@@ -584,8 +592,9 @@ def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
     if not text.isascii():
         text = full_width(text)
     found: _Sign | None = None
-    for sentence in sentences(text):
-        if not _may_talk(sentence):
+    said = sentences(text)
+    for sentence in said:
+        if len(said) > 1 and not _may_talk(sentence):
             continue
         # What a short caption says before and after is about the same thing.
         context = text if len(text) <= _SHORT else sentence
@@ -598,8 +607,15 @@ def _sign(caption: Caption, colours: Mapping[int, str]) -> _Sign | None:
     return found
 
 
+_DIGIT = frozenset("0123456789")
+
+
 def _may_talk(text: str) -> bool:
-    return _HINT.search(text.lower()) is not None or (not text.isascii() and _HINT_ZH.search(text) is not None)
+    if _HINT.search(text.lower()):
+        return True
+    if not _DIGIT.isdisjoint(text) and _NUMBER_HINT.search(text):
+        return True
+    return not text.isascii() and _HINT_ZH.search(text) is not None
 
 
 def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[int, str]) -> _Sign | None:
@@ -631,7 +647,8 @@ def _sign_en(sentence: str, region: int | None, context: str, colours: Mapping[i
 
 # What a thing does or what is beside it bears no number of the thing.
 _BESIDE = re.compile(
-    r",? (?:is |and )?(?:carrying|holding|pushing|pulling|looking|talking|eating|drinking|walking|standing|sitting|next to"
+    r",? (?:is |and )?(?:carrying|holding|pushing|pulling|looking|talking|eating|drinking|walking|standing|sitting"
+    r"|next to"
     r"|beside|behind|in front of|near)\b"
 )
 
@@ -643,7 +660,8 @@ _AREA = re.compile(
 )
 # What has a border of its own.
 _DECORATED = re.compile(
-    r"\b(?:plates?|dish(?:es)?|bowls?|saucers?|napkins?|table ?cloths?|handkerchiefs?|scarf|scarves|shawls?|flags?|skirts?"
+    r"\b(?:plates?|dish(?:es)?|bowls?|saucers?|napkins?|table ?cloths?|handkerchiefs?|scarf|scarves|shawls?|flags?"
+    r"|skirts?"
     r"|dress(?:es)?|curtains?|cushions?|towels?|blankets?|sari|kimono|flower ?beds?|lawns?|gardens?)\b"
 )
 # What things are called where nobody looks at what they are.

@@ -29,26 +29,31 @@ _SPEAKER = any_of(
     # Nobody in a caption speaks of himself. "I see a dog" is left to pass.
     r"(?:^|[.!?,;:]\s+|[，。！？；：]\s*|\b(?:but|and|so|because|that|[Aa]s|[Ww]hen|[Ii]f|unfortunately|sorry)\s+)"
     r"I(?:'m|'d|'ll|'ve)?\s+(?!see\b|can see\b|could see\b|notice\b|observe\b)[a-z]",
-    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|should(?:n't)?|will|won't|must|think|believe|guess|assume|suspect|don't"
+    r"\bI (?:can(?:not|'t)?|could(?:n't)?|am|would(?:n't)?|should(?:n't)?|will|won't|must|think|believe|guess"
+    r"|assume|suspect|don't"
     r"|do not|have to|had to|need to"
     r"|was not|wasn't)\b(?! see\b| observe\b)",
-    r"\bI'd (?:rather|prefer)\b|\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could|had|have|see|am|know|was)\b",
+    r"\bI'd (?:rather|prefer)\b|\b(?:as far as|what|had|if|than|which|sure|afraid|think|believe) I (?:can|could"
+    r"|had|have|see|am|know|was)\b",
     flags=0,
 )
 _ENGLISH = any_of(
     at_word(
         r"(?:i|we) (?:can(?:no|')?t|can not|won'?t|will not|couldn'?t|do(?:n't| not)|am not|are not|am unable"
         r"|are unable|must decline|apologi[sz]e|would rather|'d rather|rather not)\b",
-        r"(?:model|ai|assistant|system|bot) (?:can ?not|can't|does not|doesn't|is (?:not able|unable|not allowed)|refuse[sd]?)\b"
+        r"(?:model|ai|assistant|system|bot) (?:can ?not|can't|does not|doesn't|is (?:not able|unable|not allowed)"
+        r"|refuse[sd]?)\b"
         r"|we do(?:n'?t| not)\b|would be (?:inappropriate|unethical|irresponsible|speculati\w+|a guess)\b"
         r"|you mean(?:t)?\b|(?:what|one|thing) you(?:'re| are) (?:looking for|asking|after)\b",
-        r"(?:rather|prefer|better|'m|am|not) (?:not|going|gonna) (?:to )?(?:say|describe|discuss|comment|speculate|guess"
+        r"(?:rather|prefer|better|'m|am|not) (?:not|going|gonna) (?:to )?(?:say|describe|discuss|comment|speculate"
+        r"|guess"
         r"|name|identify|go into|talk about|tell|answer)\b",
         # somebody takes back what was said
         r"my (?:bad|mistake|error)\b|scratch that\b|on (?:second|closer) (?:thought|look|inspection)\b|no,? wait\b"
         r"|wait,? (?:no|actually|that|it|this)\b|i stand corrected|let me (?:correct|rephrase|try)"
         r"|(?:earlier|previous|last|first) (?:answer|description|caption|response|reply) (?:was|is|had|of mine)\b",
-        r"(?:can|could|would|will) u (?:please|pls|send|share|upload|provide|tell|give|try|clarify)\b|p(?:ls|lz) (?:provide"
+        r"(?:can|could|would|will) u (?:please|pls|send|share|upload|provide|tell|give|try|clarify)\b|p(?:ls"
+        r"|lz) (?:provide"
         r"|upload|share|send|try|give|clarify)\b|(?:for|let|tell|ask) u\b|idk\b|dunno\b|no (?:idea|clue) what\b",
         r"privacy(?:,| i\b| we\b| it\b| this\b| the\b| no\b)",
         # at an end, and not as the name of a game
@@ -125,10 +130,14 @@ _ENGLISH = any_of(
     at_start(
         r"apologies\b|let(?:'s| us) (?:see|look|take|describe|examine|think|analy[sz]e)\b|no comment\b",
         r"sorry(?:[.!,:;]|\s?[—–-])",
-        r"(?:w?h?oops|oops(?:ie)?|correction|edit|update|p\.?s)\s?[,!.:;—–-]|(?:h+m+|u+h+m*|u+m+|er+|ah+|oh+|well|wait|hold on"
-        r"|actually|yep|yeah|sure)\s?[,…]|hold on\b|(?:lol|haha|lmao|tbh)?,? ?no (?:clue|idea)\b|actually (?:it|this|that|the)\b",
-        r"(?:good|great|nice|interesting|excellent|lovely|tricky) (?:question|picture|photo|image|one|shot|pic)\s?[!,.:]",
-        r"(?:can(?:no|')?t|won'?t|not going to|not gonna|would rather not|rather not|prefer not to|refusing to) (?:really "
+        r"(?:w?h?oops|oops(?:ie)?|correction|edit|update|p\.?s)\s?[,!.:;—–-]|(?:h+m+|u+h+m*|u+m+|er+|ah+|oh+|well"
+        r"|wait|hold on"
+        r"|actually|yep|yeah|sure)\s?[,…]|hold on\b|(?:lol|haha|lmao|tbh)?,? ?no (?:clue|idea)\b|actually (?:it"
+        r"|this|that|the)\b",
+        r"(?:good|great|nice|interesting|excellent|lovely|tricky) (?:question|picture|photo|image|one|shot"
+        r"|pic)\s?[!,.:]",
+        r"(?:can(?:no|')?t|won'?t|not going to|not gonna|would rather not|rather not|prefer not to"
+        r"|refusing to) (?:really "
         r"|actually |quite )?(?:to )?(?:talk|describe|help|say|comment|discuss|speculate|identify|answer|assist|go into"
         r"|tell you)\b",
         r"(?:unfortunately,? )?(?:it(?: is|'s) )?(?:unable|not able|impossible|not possible|cannot|can't|could not"
@@ -201,7 +210,8 @@ _CHINESE = any_of(
     rf"^(?:目前|暂时|由于[^，。]{{0,15}}，?)?{_CANNOT_ZH}(?:准确|清楚|直接)?{_DO_ZH}(?!的|[^，。]{{0,8}}的(?!内容"
     r"|区域|图|情况|物体|信息))",
     rf"(?:区域|图像|图片|照片|内容|问题|请求)(?:的内容)?[^，。]{{0,4}}{_CANNOT_ZH}(?:被)?{_DO_ZH}",
-    r"(?:出于|由于|因|基于)[^，。]{0,4}(?:隐私|安全|版权|政策|法律)|根据(?:您|你)的|(?:无法|没法|没办法|没有办法|不好|不便|不能|难以|不方便|就不)(?:准确|具体|详细|清楚|再|多)*描述(?!的)|可供描述"
+    r"(?:出于|由于|因|基于)[^，。]{0,4}(?:隐私|安全|版权|政策|法律)|根据(?:您|你)的|(?:无法|没法|没办法|没有办法"
+    r"|不好|不便|不能|难以|不方便|就不)(?:准确|具体|详细|清楚|再|多)*描述(?!的)|可供描述"
     r"|无法(?:协助|提供|满足|回答"
     r"|给出|继续|完成|处理|访问|确定[^，。]{0,8}(?:内容|什么))|不予(?:描述|回答|显示)",
     r"(?:请|建议)(?:您|你|先|尽快|及时|去|到|另行|最好)*(?:咨询|联系|参考|就医|谨慎|去?医院|问|询问|寻求|查询|通过)"
@@ -209,12 +219,16 @@ _CHINESE = any_of(
     # somebody speaks of what he does not say, or takes back what was said
     r"(?:^|[，。！？；：]|是谁|什么|这里|这个)我(?:就|也|可|还是|真的?|实在|暂时|目前|恕)*(?:不|没|无)[^，。的]{0,5}"
     r"(?:透露|描述|评论|评价|判断|公开|回答|说|讲|确定|清楚|知道|认识|解读|猜|分析|识别)|恕(?:我|不|难|无)"
-    r"|(?:看|说|搞|弄|认|写|答)错了(?:[，。！]|$)|(?:更正|纠正|修正|订正)(?:一下|为|[：，])|(?:^|[，。！])应该是[^，。]{1,10}，?(?:而)?不是"
-    r"|[这那](?:题|个|张图片?|部分)?我(?:不会|不懂|看不|认不|不行|答不)|我(?:也|都)?(?:看|认|猜|分|说|答)不(?:了|清|出|到|见|准|好|来)"
+    r"|(?:看|说|搞|弄|认|写|答)错了(?:[，。！]|$)|(?:更正|纠正|修正|订正)(?:一下|为|[：，])|(?:^"
+    r"|[，。！])应该是[^，。]{1,10}，?(?:而)?不是"
+    r"|[这那](?:题|个|张图片?|部分)?我(?:不会|不懂|看不|认不|不行|答不)|我(?:也|都)?(?:看|认|猜|分|说|答)不(?:了"
+    r"|清|出|到|见|准|好|来)"
     r"|(?:以|凭)我|我的(?:能力|权限|知识|理解|判断)|给(?:你|您)(?!的)|不支持(?:识别|描述|查看|显示|回答)"
     r"|(?:对吧|对吗|对不对|是吧|可以吗|行吗|满意吗)[？?。！]*$"
-    r"|(?:刚才|之前|上面|前面|上次)(?:的)?(?:我)?(?:说|回答|描述|答案|看)[^，。]{0,4}(?:错|误|不对)|正确的?(?:应|是|描述)",
-    r"[，。！；](?:抱歉|不好意思|对不起|见谅|(?:敬请|请|望|多)?(?:谅解|理解|见谅|原谅|包涵))[哈啊呀哦了啦呢~～。！\s]*$",
+    r"|(?:刚才|之前|上面|前面|上次)(?:的)?(?:我)?(?:说|回答|描述|答案|看)[^，。]{0,4}(?:错|误|不对)|正确的?(?:应"
+    r"|是|描述)",
+    r"[，。！；](?:抱歉|不好意思|对不起|见谅|(?:敬请|请|望|多)?(?:谅解|理解|见谅|原谅"
+    r"|包涵))[哈啊呀哦了啦呢~～。！\s]*$",
     r"^(?:涉及|属于|事关|出于|考虑到|鉴于)(?:到|个人)?(?:医疗|隐私|赌博|敏感|违法|违规|政治|色情|暴力|版权|安全|健康)"
     r"[^，。的]{0,4}，|(?:这里|该内容|内容|图片|画面)(?:可能)?涉及[^，。的]{0,6}，"
     r"|(?:还有|有)(?:啥|什么|别的|其他)[^，。]{0,6}(?:问|需要|帮)|(?:要不要|需要|用不用|是否需要)我",
@@ -229,7 +243,8 @@ _CHINESE = any_of(
     r"|(?:据|依)我(?:所知|判断|观察|看)|(?:我|个人)(?:觉得|认为|猜测|推测|感觉|判断|猜)|如(?:您|你)所(?:见|愿|要求"
     r"|说)|按照?(?:您|你)的",
     r"(?:乐意|高兴|荣幸)(?:为|能|帮)|有什么(?:可以|能)帮|感谢(?:你)?(?:的)?(?:提供|分享|上传|提问|理解)",
-    r"^(?:当然(?:可以)?|好(?:的|嘞|滴|哒|吧|呀|啊|哦)*|没问题|可以的?|明白了?|收到|你好|是的|嗯+|哦+|噢|哎呀?|咦|额|呃+|等等|等一下"
+    r"^(?:当然(?:可以)?|好(?:的|嘞|滴|哒|吧|呀|啊|哦)*|没问题|可以的?|明白了?|收到|你好|是的|嗯+|哦+|噢|哎呀?|咦"
+    r"|额|呃+|等等|等一下"
     r"|不对|哈喽|嗨|亲|ok|行)[，,！!。:：~～…\s]",
     r"^(?:以下|下面|这)是?[^，。：:]{0,10}(?:描述|说明|介绍|回答|答案)[：:]|好的，(?:以下|这|下面)",
 )
@@ -273,15 +288,11 @@ def _speaks(text: str) -> re.Match[str] | None:
 def _unable(text: str, lower: str) -> bool:
     if _UNABLE_TO.fullmatch(lower) or (not text.isascii() and _UNABLE_ZH.search(text)):
         return True
-    return (
-        (text.isascii() or _LATIN.search(lower) is not None)
-        and _UNABLE.search(lower) is not None
-        and _says_no_more(lower)
-    )
+    return _says_no_more(lower) and _UNABLE.search(lower) is not None
 
 
 def _says_no_more(lower: str) -> bool:
-    return not [word for word in _ENGLISH_WORD.findall(lower) if word not in _NO_CONTENT]
+    return all(word[0] in _NO_CONTENT for word in _ENGLISH_WORD.finditer(lower))
 
 
 # Beside captions chat is fair; that the model excuses itself belongs to what it says of the regions.

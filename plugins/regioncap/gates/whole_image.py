@@ -28,10 +28,12 @@ _A_THING = (
 )
 _NOT_A_THING = (
     r"(?!.{0,200}\b(?:wall|frames?|framed|hanging|hung|printed|poster|mug|magazine|album|pinned|taped|postcard|easel"
-    r"|fridge|refrigerator|monitor|laptop|website|app|newspaper|billboard|brochure|side of|held|holding|mirror|reflected"
+    r"|fridge|refrigerator|monitor|laptop|website|app|newspaper|billboard|brochure|side of|held|holding|mirror"
+    r"|reflected"
     r"|canvas|painting|painted|mural|tapestry|tattoo|stamp|calendar|puzzle|projector|thumbnail"
     # what may be in the whole image, too
-    r"|(?:on|in|inside|of|at|from|by)(?: (?:an?|the|his|her|its|their|some))?(?: [\w-]+)? (?:screen|shirt|page|rack|shelf|card|stand"
+    r"|(?:on|in|inside|of|at|from|by)(?: (?:an?|the|his|her|its|their|some))?(?: [\w-]+)? (?:screen|shirt|page"
+    r"|rack|shelf|card|stand"
     r"|desk|table|phone|tablet|tv|television|banner|sign|box|package|packet|label|cover|menu|van|truck|hands?|window"
     r"|plate|bag|cup|vase|board|display|slide))\b)"
 )
@@ -90,8 +92,10 @@ _ENGLISH = any_of(
         r"(?:an? )?(?:[\w-]+ ){0,2}(?:screenshot|screen capture|collage|panorama) (?:of|showing|from|taken|with)\b"
         r"(?!.{0,200}\b(?:on|in|inside) (?:an?|the|his|her|their) "
         r"(?!left|right|top|bottom|middle|cent|upper|lower|corner|side|foregr|backgr))",
-        r"(?:the|this) (?:\w+ )?(?:shot|view|footage|composition) (?:captures|shows|depicts|is (?:of|from|a)|features|includes"
-        rf"|contains|has)\b{_NOT_A_THING}{_ELSEWHERE}|in this shot\b|here,? (?:we|you|one) (?:have|see|can|could|find)\b",
+        r"(?:the|this) (?:\w+ )?(?:shot|view|footage|composition) (?:captures|shows|depicts|is (?:of|from|a)"
+        r"|features|includes"
+        rf"|contains|has)\b{_NOT_A_THING}{_ELSEWHERE}|in this shot\b|here,? (?:we|you|one) (?:have|see|can|could"
+        rf"|find)\b",
         r"(?:we|you)(?: are|'re) (?:looking at|seeing|shown|viewing)\b",
         rf"(?:an? |the )?{_IMAGE} (?:in which|where)\b{_NOT_A_THING}",
         rf"{_OVERALL}, (?:an?|the|there)\b",
@@ -109,7 +113,8 @@ _ENGLISH = any_of(
         r"(?:we|you|one) (?:can |could |also )*see\b",
     ),
     at_word(
-        rf"(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|{_IMAGE} as a whole\b|as a whole\b|everything (?:in|within) the {_IMAGE}\b"
+        rf"(?:entire|whole|overall|full|complete) (?:{_IMAGE}|view|composition|setting)\b|{_IMAGE} as a whole\b"
+        rf"|as a whole\b|everything (?:in|within) the {_IMAGE}\b"
         rf"|the rest of the {_IMAGE}\b",
         rf"in (?:this|the given|the provided) {_IMAGE}\b",
         rf"(?:shown|seen|depicted|visible|captured) in (?:the|this) {_ADJECTIVES}{_IMAGE}\b{_A_THING}",
@@ -132,16 +137,20 @@ _CHINESE = any_of(
     # 图片左侧的自行车, 照片墙, 照片上的女子: things at a place of the image, or pictures in it
     rf"^(?:总体来说|总的来说|总体而言|整体来看|整体上|整体而言|总之)?[，,]?(?:在|从)?{_THIS_ZH}(?:给定的"
     rf"|提供的)?(?:{_IMAGE_ZH}|(?<=[这该此本][张幅])图|(?<=[这该此本幅张])图(?=[是为里中上拍显展描呈]))"
-    r"(?![^，。]{0,4}(?:被|贴|挂|夹|压|钉|摆|裱|印在|放在|立在|靠在|插在)|感|分割|编辑|墙|框|册|架|夹|(?:的)?(?:左|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
+    r"(?![^，。]{0,4}(?:被|贴|挂|夹|压|钉|摆|裱|印在|放在|立在|靠在|插在)|感|分割|编辑|墙|框|册|架|夹|(?:的)?(?:左"
+    r"|右|上|下|中|前|后|最|边|正|顶|底|角|背景|前景)[^，。是有为]{0,6}的"
     r"|(?:上|中|里|内)?的(?!主|背景|前景|整体|内容|中心|场景|氛围|色调|风格|焦点|构图|重点))",
     r"^(?:在|从)?图(?=[中里])(?:中|里)(?!的)|^图上(?:一共|总共|共|有|是|显示|展示|能|可|画的)",
-    r"^(?:这|该|此|本|整)(?:张|幅)?画(?:画的|描绘|展示|展现|呈现|表现|由|是一)|^从整体|^综观|^从图(?:上|中|片)?看|^图为(?!案)|^(?:这里|这|此)是整个",
-    r"^(?:总体来说|总的来说|总的来看|总体来看|整体来说|总体而言|整体来看|整体而言|总之|综合来看)[，,]?(?:这|该|此|本|是|画|图|场|有)",
+    r"^(?:这|该|此|本|整)(?:张|幅)?画(?:画的|描绘|展示|展现|呈现|表现|由|是一)|^从整体|^综观|^从图(?:上|中|片)?看"
+    r"|^图为(?!案)|^(?:这里|这|此)是整个",
+    r"^(?:总体来说|总的来说|总的来看|总体来看|整体来说|总体而言|整体来看|整体而言|总之|综合来看)[，,]?(?:这|该|此"
+    r"|本|是|画|图|场|有)",
     r"^(?:总体来说|总的来说|总体而言|整体来看|整体而言)?[，,]?(?:这|此)(?:是|张是|幅是|似乎是"
     rf"|应该是)(?:一)?(?:张|幅|个)?[^，。]{{0,40}}(?:{_IMAGE_ZH}|图|合影)(?:$|[。，,.])",
     rf"{_IMAGE_ZH}(?:中)?(?:的)?(?:左|右|上|下|中|前|后|正|远|近)(?:边|侧|方|部|间|央|面|景|处)?(?:是|有|为|可以看到"
     r"|可见|站着|坐着|停着)",
-    rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围|图(?!案|标|书|纸|层|形|钉|章|腾))|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
+    rf"整(?:个|张|幅|体)(?:的)?(?:{_IMAGE_ZH}|场景|构图|氛围|图(?!案|标|书|纸|层|形|钉|章|腾))"
+    rf"|{_IMAGE_ZH}(?:的)?(?:整体|全貌|总体)|全图|(?:^"
     r"|，)(?:整体|总体)(?:来看|来说|而言|上看)",
     rf"^(?:整个|这是)?(?:{_IMAGE_ZH}|图|场景|画面)?(?:中|里|内)?(?:一?共|总共|共?有)?(?:有|标出|标记"
     r"|包含)?(?:了)?[\d一二两三四五六七八九十几多]+个(?:标记|标注|编号|不同)?(?:的)?区域",

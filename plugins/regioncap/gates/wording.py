@@ -9,6 +9,7 @@ _QUOTATION = re.compile(
     r"“([^”]{0,300})”|\"([^\"]{0,300})\"|「([^」]{0,300})」|『([^』]{0,300})』|《([^》]{0,300})》|‘([^’]{0,300})’(?!\w)"
     r"|(?<!\w)'([^'\n]{0,300})'(?!\w)|`([^`]{0,300})`"
 )
+_QUOTATION_MARK = re.compile("[“\"「『《‘'`]")
 _SPACES = re.compile(r" {2,}")
 _SHORT_NUMBER = re.compile(r"\s*#?\d{1,3}\s*")
 _WORD_CHARACTER = re.compile(r"\w")
@@ -24,7 +25,8 @@ _MAY_END = re.compile(r"[.!?;。！？；\n]")
 # What follows one of these, to the end of the sentence, is read from the picture though no quotation marks say so: a
 # verb of reading, what bears words with a colon, a name.
 _READING = re.compile(
-    r"\b(?:reads?|reading(?! (?:an?|the|his|her|their|books?|newspapers?|to)\b)|says|saying|(?:that|which|signs|letters|words|shirts) say|asks|asking|states|stating"
+    r"\b(?:reads?|reading(?! (?:an?|the|his|her|their|books?|newspapers?|to)\b)|says|saying|(?:that|which|signs"
+    r"|letters|words|shirts) say|asks|asking|states|stating"
     r"|spells?|spelling(?: out)?|(?:en)?titled|inscribed"
     r"|named|called|slogan|phrase|lettering|inscription|(?:words?|text|message|characters|letters|headline|title"
     r"|lyrics)"
@@ -56,8 +58,8 @@ _READING = re.compile(
 _MAY_READ = re.compile(
     r"\b(?:read|sa[yi]|asks|asking|stat(?:es|ing)|spell|titled|entitled|inscri|named|called|slogan|phrase|lett|words?\b"
     r"|text\b|messag|charact|headl|title|lyric"
-    r"|sign|poster|placard|card|banner|noti|note|sticker|shirt|button|mug|cap|billb|plaque|label)|:|\bwith (?:i|we"
-    r"|you|how|what|why|do|please|let|can|no)\b"
+    r"|sign|poster|placard|card|banner|noti|note|sticker|shirt|button|mug|cap|billb|plaque|label|with (?:i|we"
+    r"|you|how|what|why|do|please|let|can|no)\b)"
 )
 _MAY_READ_ZH = re.compile(r"[写印书题刻名叫字：]|标语|内容")
 
@@ -84,7 +86,7 @@ def at_start(*patterns: str) -> str:
 
 def unquoted(text: str) -> str:
     """The text with `QUOTED` for each quotation. Quoted numbers stay, and so does a text that is one quotation."""
-    if not _QUOTATION.search(text):
+    if not _QUOTATION_MARK.search(text) or not _QUOTATION.search(text):
         return text
     own = _SPACES.sub(" ", _QUOTATION.sub(_replace, text)).strip()
     return own if _WORD_CHARACTER.search(own.replace(QUOTED, "")) else text
@@ -97,7 +99,7 @@ def unread(text: str) -> str:
         read = match["read"] or match["shown"] or match["subject"] or match["capital"] or match["zh"] or ""
         return match[0].removesuffix(read) + QUOTED
 
-    may_read = _MAY_READ.search(text.lower()) or (not text.isascii() and _MAY_READ_ZH.search(text))
+    may_read = ":" in text or _MAY_READ.search(text.lower()) or (not text.isascii() and _MAY_READ_ZH.search(text))
     return _READING.sub(replaced, text) if may_read else text
 
 

@@ -74,7 +74,7 @@ _LITTLE_FOREIGN = frozenset(
 
 def wrong_language(caption: Caption) -> str | None:
     """A caption's own words are not in the language asked for."""
-    text = _IN_BRACKETS.sub(" ", caption.said)
+    text = _IN_BRACKETS.sub(" ", caption.said) if "(" in caption.said or "（" in caption.said else caption.said
     if not text.isascii() and text.strip(f" .。!！{QUOTED}") == caption.text.strip(' .。!！“”"「」『』《》'):
         # One quotation and no more: the region is what is written there.
         quoted = caption.text.strip(" .。!！") != text.strip(f" .。!！{QUOTED}")

@@ -55,3 +55,16 @@ def test_what_is_written_out_is_warned_of(caption: str) -> None:
 )
 def test_emoji_accents_and_joiners_pass(caption: str) -> None:
     assert "control_characters" not in judge(caption)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "鐢蜂汉绌跨潃钃濊壊澶栧",
+        "涓鍙\ue046尗鍧愬湪绐楀彴涓",
+        "蹦床\u200d上的小孩",
+        "a cat\u200d\u200d on a sofa",
+    ],
+)
+def test_chinese_that_was_read_in_another_encoding_rejects(caption: str) -> None:
+    assert judge(caption).get("control_characters") == "reject"

@@ -54,3 +54,18 @@ def test_a_word_that_may_be_a_thing_does_not_reject(caption: str) -> None:
 
 def test_a_regions_own_number_alone_may_be_the_mark() -> None:
     assert judge("3", "en", region=3)["empty"] == "warn"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "ditto",
+        "same as above",
+        "Same as region 1.",
+        "see above",
+        "同上",
+        "同上。",
+    ],
+)
+def test_what_stands_for_another_caption_is_none(caption: str) -> None:
+    assert judge(caption).get("empty") == "reject"

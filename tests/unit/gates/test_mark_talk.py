@@ -103,3 +103,50 @@ def test_a_frame_of_a_colour_that_no_mark_has_is_a_thing() -> None:
 def test_a_caption_of_nothing_but_its_own_mark_rejects_where_the_colour_is_known() -> None:
     assert judged(an_answer({1: "A cat", 2: "A blue box with the number 2"}))["mark_talk"] == "warn"
     assert judged(an_answer({1: "A cat", 2: "A blue box with the number 2"}, colours=True))["mark_talk"] == "reject"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "The blue border cuts off her feet.",
+        "A drummer; the orange frame only shows his arms.",
+        "The tag with the number 1 covers the cat's tail.",
+        "The number one floats above the dog's head.",
+        "A cat, partly hidden by the tag with its number.",
+        "Region 2 shows a lamp.",
+        "the highlighted area shows some tiles",
+        "a number tag (3) on a mop",
+        "标签挡住了,只看到半张脸",
+        "红色框只框到车头",
+        "2号框:一只猫",
+        "编号为2的区域是一棵树。",
+        "图上标2的是司机",
+        "第二个区域展示了一张桌子。",
+    ],
+)
+def test_what_a_mark_does_to_things_is_found(caption: str) -> None:
+    assert "mark_talk" in judge(caption)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A white plate with a blue border around it.",
+        "The label covers half of the jar.",
+        "The highlighted area of the map shows the flood zone.",
+        "boxes that are numbered 2, 3 and 4",
+        "一个红框的眼镜遮住了她的脸。",
+        "衣服的标签挡住了洗标。",
+        "公告栏里红框围起来的通知。",
+        "饼图中的蓝色部分，占42.3%，标注为餐饮。",
+        "编号为1的货架，摆满了饮料。",
+    ],
+)
+def test_borders_labels_and_numbers_of_things_pass(caption: str) -> None:
+    assert "mark_talk" not in judge(caption)
+
+
+def test_what_is_beside_a_thing_bears_no_number_of_it() -> None:
+    assert judge("A nurse, marked with the number 1, carrying a tray.").get("mark_talk") == "warn"
+    assert judge("上面有个数字1的标签,下面是桌子").get("mark_talk") == "warn"
+    assert "mark_talk" not in judge("A locker marked with the number 1, beside a bench.")

@@ -66,3 +66,55 @@ def test_an_excuse_beside_the_captions_is_warned_of_and_a_greeting_is_not() -> N
     assert beside("I'm sorry, but I can't identify real people.") == {"refusal": "warn"}
     assert beside("抱歉，我无法识别真实人物。") == {"refusal": "warn"}
     assert beside("Sure! Here are the captions:") == {}
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Whoops, my mistake, that is a moped.",
+        "Wait, no, it's a seal.",
+        "Correction: the animal is a goat.",
+        "A pony. Scratch that, a foal.",
+        "哎呀,说错了,是一辆卡车",
+        "更正一下，这是一把椅子。",
+        "不好意思,刚才看错了,是毛巾",
+    ],
+)
+def test_what_is_taken_back_is_no_description(caption: str) -> None:
+    assert judge(caption).get("refusal") == "reject"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "i wont say who he is",
+        "cant really go into that, sorry",
+        "no clue, some kind of gadget",
+        "pls send a sharper one",
+        "没法描述,见谅",
+        "好嘞!一只水桶~还有啥想问的?",
+        "我不方便说她是谁",
+        "以我的能力看不了",
+        "涉及隐私,不做描述",
+        "一只猫,对吧?",
+    ],
+)
+def test_loose_spelling_and_half_width_marks_are_read_too(caption: str) -> None:
+    assert judge(caption).get("refusal") == "reject"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A well, covered with a grate.",
+        "Right, a red door; left, a blue one.",
+        "A privacy hedge along the drive.",
+        "A Sorry! board game, half set up.",
+        "A dog that looks sorry.",
+        "他应该是老师，不是学生。",
+        "等等我餐厅的招牌。",
+        "写错了的字，被红笔划掉。",
+    ],
+)
+def test_wells_rights_and_sorry_things_pass(caption: str) -> None:
+    assert "refusal" not in judge(caption)

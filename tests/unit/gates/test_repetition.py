@@ -41,3 +41,7 @@ def test_counting_is_a_loop() -> None:
 def test_a_table_without_end_is_warned_of() -> None:
     table = "; ".join(f"row {7 * n % 31}: total of the year {13 * n % 29}" for n in range(60))
     assert judge(table)["repetition"] == "warn"
+
+
+def test_ends_of_lines_that_are_written_out_are_a_loop() -> None:
+    assert judge("a cat" + r"\n" * 30).get("repetition") == "reject"

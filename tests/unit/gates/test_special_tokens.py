@@ -40,3 +40,20 @@ def test_what_is_on_screens_passes(caption: str) -> None:
 )
 def test_tokens_places_and_pieces_of_vocabularies_are_found(caption: str) -> None:
     assert "special_tokens" in judge(caption)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A slide about chat templates with <|im_start|> and <|im_end|> on it.",
+        "幻灯片上的特殊标记<|endoftext|>，用等宽字体印出。",
+    ],
+)
+def test_tokens_that_a_caption_is_about_are_only_warned_of(caption: str) -> None:
+    assert judge(caption).get("special_tokens") == "warn"
+
+
+def test_tokens_at_an_end_reject_whatever_the_caption_is_about() -> None:
+    assert judge("A slide about special tokens<|im_end|>").get("special_tokens") == "reject"
+    assert judge("a cat ### Assistant: a dog").get("special_tokens") == "reject"
+    assert "special_tokens" not in judge("A screen with some html: <ul><li>Home</li></ul>")

@@ -52,3 +52,26 @@ def test_in_a_chinese_run_other_languages_are_found(caption: str) -> None:
 def test_the_identifier_of_languages_needs_no_network_and_knows_english() -> None:
     assert english("a dog is lying on the grass") > 0.9
     assert english("der hund liegt auf dem rasen") < 0.1
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Ein Fahrrad lehnt an einer Mauer.",
+        "Der Hund liegt auf dem Sofa.",
+    ],
+)
+def test_german_with_words_that_english_has_too_is_german(caption: str) -> None:
+    assert judge(caption).get("wrong_language") == "reject"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "a bowl of 米饭 with 一些青菜 on the side",
+        'a plaque that says "est. 1887" 牌匾挂在门的上方，字是金色的',
+        "The home team leads 主队领先两分，客队请求暂停。",
+    ],
+)
+def test_chinese_within_english_is_found(caption: str) -> None:
+    assert "wrong_language" in judge(caption, "en")
