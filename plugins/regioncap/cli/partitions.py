@@ -9,7 +9,7 @@ from regioncap.cli.places import open_warehouse
 from regioncap.cli.terminal import say, say_error
 from regioncap.config.deployment import Deployment
 from regioncap.drop.dates import resolve_drop_date
-from regioncap.errors import RegionCapError
+from regioncap.errors import NothingPublishedError, RegionCapError
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import partition_path
 
@@ -24,7 +24,10 @@ Warehouse = Annotated[
 
 
 def for_each(date: str | None, warehouse_uri: str | None, lines: Callable[[Store], Iterator[str]]) -> None:
-    """Print what there is to say of a date's partition, or of each. Ends with 1 where one failed: others go on."""
+    """Print what there is to say of a date's partition, or of each. Ends with 1 where one failed: others go on.
+
+    It does so too where there is no date at all.
+    """
     failed = False
     try:
         for place in _places(date, open_warehouse(warehouse_uri or Deployment.from_environment().warehouse_uri)):
@@ -44,6 +47,9 @@ def for_each(date: str | None, warehouse_uri: str | None, lines: Callable[[Store
 def _places(date: str | None, warehouse: Store) -> Iterator[Store]:
     if date is None:
         names = [name for name in warehouse.folders() if name.startswith(partition_path(""))]
+        if not names:
+            # A place that is another one would be called whole for ever.
+            raise NothingPublishedError(f"there is no date at {warehouse.uri}: is this the warehouse?")
     else:
         names = [partition_path(resolve_drop_date(date, None, None))]
     for name in names:

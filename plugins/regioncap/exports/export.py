@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from regioncap.errors import NotFoundError
+from regioncap.errors import BuildGoneError, NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, original_image
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
@@ -246,12 +246,18 @@ def carried_by(exporter: Exporter) -> tuple[ExportImages, ...]:
 
 
 def back_again(partition: Store, published: Manifest, is_there: Callable[[str], bool]) -> list[str]:
-    """Images that a build's exports come without, and that are in the drop again; `is_there` gets an image's path."""
+    """Images that a build's exports come without, and that are in the drop again; `is_there` gets an image's path.
+
+    Raises BuildGoneError where a list of them is not what was published: in a folder, a listing does not tell.
+    """
     images: set[str] = set()
     for entry in published.exports:
         if entry.path.endswith(f"/{MISSING_IMAGES}"):
             with suppress(NotFoundError):  # then the build is not whole, which is told elsewhere
-                rows = [json.loads(text) for text in partition.read(entry.path).split(b"\n") if text]
+                data = partition.read(entry.path)
+                if hashlib.sha256(data).hexdigest() != entry.sha256:
+                    raise BuildGoneError(f"{entry.path} is not what was published")
+                rows = [json.loads(text) for text in data.split(b"\n") if text]
                 images.update(row["image"] for row in rows if not row.get("is_there"))
     return sorted(filter(is_there, images))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from regioncap.errors import BuildGoneError
 from regioncap.exports.export import back_again
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import Manifest
@@ -15,6 +16,10 @@ def why_anew(partition: Store, published: Manifest, is_there: Callable[[str], bo
     """
     if wrong := told(problems(partition, published)):
         return f"it is not whole any more ({wrong})"
-    if images := back_again(partition, published, is_there):
+    try:
+        images = back_again(partition, published, is_there)
+    except BuildGoneError as error:
+        return f"it is not whole any more ({error})"
+    if images:
         return f"its exports come without images that are in the drop again ({len(images):,}, the first is {images[0]})"
     return None

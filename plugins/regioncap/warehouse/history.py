@@ -24,7 +24,7 @@ from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse import layout
 from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current, state_of
-from regioncap.warehouse.whole import problems, told
+from regioncap.warehouse.whole import OF_ONE_FILE, problems, told
 
 # How long a build stays readable, at least, after another took its place.
 GRACE = timedelta(hours=24)
@@ -55,9 +55,7 @@ def succession(published: Manifest | None, keep_builds: int, grace: timedelta) -
     now = datetime.now(UTC)
     builds = [_as_earlier(published, now, withdrawn=False), *published.history]
     return [
-        build
-        for place, build in enumerate(builds, start=2)
-        if place <= keep_builds or datetime.fromisoformat(build.current_until) > now - grace
+        build for place, build in enumerate(builds, start=2) if place <= keep_builds or build.superseded > now - grace
     ]
 
 
@@ -156,13 +154,18 @@ def _begun_under(build: Store) -> str | None:
 def earlier_manifest(partition: Store, published: Manifest, build: EarlierBuild) -> Manifest:
     """What an earlier build's folder says of it. Raises RollBackError."""
     path = f"{layout.build_path(build.build_id)}/{layout.BUILD_MANIFEST}"
+    remedy = f"choose another build; kept beside {published.build_id}: {_listed(published.history)}"
     try:
-        return Manifest.model_validate_json(partition.read(path))
+        manifest = Manifest.model_validate_json(partition.read(path))
     except NotFoundError as error:
         raise RollBackError(f"{error} is gone: somebody deleted it. Choose another build") from None
+    except OF_ONE_FILE as error:
+        raise RollBackError(f"{error}; or {remedy}") from error
     except ValidationError as error:
-        remedy = f"choose another build; kept beside {published.build_id}: {_listed(published.history)}"
         raise RollBackError(unreadable(f"{partition.uri}/{path}", error, remedy)) from error
+    if (manifest.build_id, manifest.build) != (build.build_id, layout.build_path(build.build_id)):
+        raise RollBackError(f"{partition.uri}/{path} is the manifest of {manifest.build_id}: {remedy}")
+    return manifest
 
 
 def _is_whole(partition: Store, published: Manifest, build: EarlierBuild) -> bool:
@@ -183,10 +186,11 @@ def _as_earlier(manifest: Manifest, now: datetime, withdrawn: bool) -> EarlierBu
 
 
 def _target(published: Manifest, build_id: str | None) -> EarlierBuild:
-    for build in published.history:
+    others = [build for build in published.history if build.build_id != published.build_id]
+    for build in others:
         if build.build_id == build_id or (build_id is None and not build.withdrawn):
             return build
-    kept = _listed(published.history)
+    kept = _listed(others)
     if build_id == published.build_id:
         raise RollBackError(f"{build_id} is the current build already; kept beside it: {kept}")
     raise RollBackError(f"there is no build {build_id or 'to go back to'}; kept beside {published.build_id}: {kept}")

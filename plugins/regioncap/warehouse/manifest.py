@@ -2,6 +2,7 @@
 
 import hashlib
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,18 @@ _COMMIT_TRIES = 3
 class _Model(BaseModel):
     # What is written has these fields only; of what is read, others are ignored.
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
+
+
+def _a_folder(name: str) -> str:
+    # Nothing outside the partition is looked for, whoever has written the manifest.
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no folder of the partition")
+    return name
+
+
+def _a_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 class FileEntry(_Model):
@@ -51,7 +64,7 @@ class EarlierBuild(_Model):
         description="The build's id; its folder is `build=<id>`.", examples=["20261122T001204Z-5be31c07"]
     )
     created_at: str = Field(description="When it was published, in UTC.", examples=["2026-11-22T00:12:04+00:00"])
-    current_until: str = Field(
+    current_until: Annotated[str, AfterValidator(_a_time)] = Field(
         description="When another build took its place, in UTC.", examples=["2026-11-23T16:15:43+00:00"]
     )
     fingerprint: str = Field(
@@ -61,6 +74,12 @@ class EarlierBuild(_Model):
         description="Whether it was rolled back from. A run of the same drop and settings does not build it again.",
         examples=[False],
     )
+
+    @property
+    def superseded(self) -> datetime:
+        """When another build took its place. What was written by hand may lack the zone: it is UTC."""
+        until = datetime.fromisoformat(self.current_until)
+        return until if until.tzinfo else until.replace(tzinfo=UTC)
 
 
 class Manifest(_Model):
@@ -73,7 +92,7 @@ class Manifest(_Model):
     )
     partition: str = Field(description="The partition's folder, `dt=<date>`.", examples=["dt=2026-10-05"])
     build_id: str = Field(description="The current build's unique id.", examples=["20261123T161543Z-024ffe44"])
-    build: str = Field(
+    build: Annotated[str, AfterValidator(_a_folder)] = Field(
         description="The current build's folder, relative to the partition.",
         examples=["build=20261123T161543Z-024ffe44"],
     )

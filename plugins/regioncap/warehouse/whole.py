@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from regioncap.errors import ArchivedError, ForbiddenError, LinkError, NotFoundError
 from regioncap.parallel import in_order
 from regioncap.storage.patience import persist
+from regioncap.storage.readback import first_problem
 from regioncap.storage.store import Entry, Store
 from regioncap.warehouse.inventory import ListedFile, read_inventory
 from regioncap.warehouse.layout import BUILD_MANIFEST, FILES, content_of
@@ -34,7 +34,8 @@ _ALWAYS = ("README.md", "report.html", "report.json")
 # What is not compared with the manifest that is kept in the build: both may have changed since it was published.
 _MAY_CHANGE = {"history", "fingerprint"}
 
-Result = TypeVar("Result")
+# What the store says that lies with one file alone, and not with the store.
+OF_ONE_FILE = (LinkError, ForbiddenError, ArchivedError)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ def problems(
                 yield Problem(FILES, "is not what was published")
         except NotFoundError:
             yield Problem(FILES, "is gone")
+        except OF_ONE_FILE as error:
+            yield Problem(FILES, f"cannot be read ({error})")
+        except ValidationError as error:
+            yield Problem(FILES, f"cannot be read ({first_problem(error)})")
     yield from _of_files(build, _without_inventory(build, manifest), read, passed)
 
 
@@ -99,6 +104,8 @@ def _of_manifest(build: Store, manifest: Manifest) -> Iterator[Problem]:
         kept = Manifest.model_validate_json(build.read(BUILD_MANIFEST))
     except NotFoundError:
         yield Problem(BUILD_MANIFEST, "is gone")
+    except OF_ONE_FILE as error:
+        yield Problem(BUILD_MANIFEST, f"cannot be read ({error})")
     except ValidationError:
         yield Problem(BUILD_MANIFEST, "cannot be read")
     else:
@@ -160,7 +167,7 @@ def _by_content(build: Store, file: _Expected, differs: bool) -> Problem | None:
         digest = persist(lambda: _sha256(build, file.path))
     except NotFoundError:
         return Problem(file.path, "is gone")
-    except (LinkError, ForbiddenError, ArchivedError) as error:
+    except OF_ONE_FILE as error:
         return Problem(file.path, f"cannot be read ({error})")
     return None if digest.startswith(begins) else Problem(file.path, "is not what was published")
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regioncap.config.settings import BuildSettings
-from regioncap.errors import StepMissingError
+from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.jsonl import canonical
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
@@ -15,6 +15,8 @@ from regioncap.work import layout
 
 # 0.1's ids have 16 characters, and say nothing of what is in a plan.
 _ID_CHARACTERS = 32
+
+_CLEAR = "clear the run's plan task"
 
 
 class Plan(BaseModel):
@@ -60,12 +62,14 @@ class Plan(BaseModel):
 
     @classmethod
     def load(cls, work: Store, plan_id: str) -> "Plan":
-        """Read the plan back. Raises NotFoundError, and StepMissingError where it is damaged or another version's."""
+        """Read the plan back. Raises StepMissingError where it is missing, damaged or another version's."""
         path = layout.plan_path(plan_id)
-        remedy = "it is damaged, or was made by another version of RegionCap: clear the run's plan task"
+        remedy = f"it is damaged, or was made by another version of RegionCap: {_CLEAR}"
         try:
             data = work.read(path)
             plan = cls.model_validate_json(data)
+        except NotFoundError:
+            raise StepMissingError(f"{work.uri}/{path} is missing: somebody deleted it; {_CLEAR}") from None
         except ValidationError as error:
             raise StepMissingError(unreadable(f"{work.uri}/{path}", error, remedy)) from error
         if len(plan_id) == _ID_CHARACTERS and not plan.plan_id == plan_id == _hash_of(json.loads(data)):

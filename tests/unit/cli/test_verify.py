@@ -1,5 +1,6 @@
 """`regioncap verify`, on a warehouse in a folder."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 from regioncap.cli.app import app
 from regioncap.warehouse.manifest import current
 from tests.builders import DATE, ROOT, Place, describe, publish_each
-from tests.damage import damage
+from tests.damage import change, damage
 
 
 @pytest.fixture
@@ -197,3 +198,68 @@ def test_what_a_manifest_says_is_shown_as_it_is_written(place: Place) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"build_id": "\x1b[2J[red]x"}))
     done = verify(place, DATE)
     assert done.exit_code == 1 and r"\x1b[2J[red]x" in done.stdout
+
+
+@pytest.mark.parametrize("build", ["../dt=2026-10-06", "a/b", "", ".", "..", "/etc", "a\0b"])
+def test_a_manifest_that_points_out_of_its_date_is_damaged_and_costs_the_others_nothing(
+    place: Place, build: str
+) -> None:
+    publish_each(place, "a")
+    other = Place(place.folder, "2026-10-06")
+    (b,) = publish_each(other, "b")
+    change(place.folder / f"warehouse/dt={DATE}/_manifest.json", build=build)
+    done = verify(place, "--all")
+    assert isinstance(done.exception, SystemExit) and done.exit_code == 1
+    assert f"{b}  current  whole" in done.stdout
+    assert f"dt={DATE}/_manifest.json cannot be read (build: " in done.stderr
+
+
+def test_a_list_of_files_that_is_no_such_list_costs_the_others_nothing(place: Place) -> None:
+    """Whoever may write to the bucket can make the hashes fit."""
+    (a,) = publish_each(place, "a")
+    other = Place(place.folder, "2026-10-06")
+    (b,) = publish_each(other, "b")
+    date = place.folder / f"warehouse/dt={DATE}"
+    files = date / f"build={a}" / "_files.jsonl"
+    files.write_text('{"path": "README.md"}\n')
+    for path in (date / "_manifest.json", date / f"build={a}" / "manifest.json"):
+        said = json.loads(path.read_bytes())
+        change(path, files=said["files"] | {"sha256": hashlib.sha256(files.read_bytes()).hexdigest()})
+    done = verify(place, "--all")
+    assert isinstance(done.exception, SystemExit) and done.exit_code == 1
+    assert f"{a}  current  not whole: _files.jsonl cannot be read" in done.stdout
+    assert f"{b}  current  whole" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "_files.jsonl"])
+def test_what_a_build_says_of_itself_may_be_a_link(place: Place, name: str) -> None:
+    a, b, c = publish_each(place, "a", "b", "c")
+    for build in (a, c):
+        linked(place.folder / f"warehouse/dt={DATE}/build={build}/{name}")
+    done = verify(place, "--all")
+    assert done.exit_code == 1
+    assert [text.split("  ")[1:3] for text in done.stdout.splitlines()] == [
+        [c, "current"],
+        [b, "earlier"],
+        [a, "earlier"],
+    ]
+    assert [("not whole" in text and "symbolic link" in text) for text in done.stdout.splitlines()] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_build_that_says_of_itself_what_another_one_does_is_not_whole(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    date = place.folder / f"warehouse/dt={DATE}"
+    shutil.copyfile(date / f"build={b}/manifest.json", date / f"build={a}/manifest.json")
+    done = verify(place, "--all")
+    assert done.exit_code == 1
+    assert f"{a}  earlier  not whole" in done.stdout and b in done.stdout.splitlines()[1]
+
+
+def test_a_warehouse_without_any_date_is_not_called_whole(place: Place) -> None:
+    done = verify(place, "--all")
+    assert done.exit_code == 1 and done.stdout == ""
+    assert f"there is no date at {place.warehouse.uri}: is this the warehouse?" in done.stderr

@@ -93,6 +93,20 @@ def a_line_of_the_inventory(build: Path) -> None:
     inventory.write_bytes(b"".join(inventory.read_bytes().splitlines(keepends=True)[1:]))
 
 
+def put_elsewhere(path: Path) -> None:
+    """The same bytes, but where the link leads somebody may write others."""
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def a_link_for_its_own_manifest(build: Path) -> None:
+    put_elsewhere(build / "manifest.json")
+
+
+def a_link_for_the_inventory(build: Path) -> None:
+    put_elsewhere(build / "_files.jsonl")
+
+
 def an_export(build: Path) -> None:
     next((build / "exports" / "parquet").iterdir()).unlink()
 
@@ -104,7 +118,7 @@ def a_loose_image_of_an_export(build: Path) -> None:
 LOSSES: list[Callable[[Path], None]] = [
     all_of_it, an_image, bytes_of_an_image, the_records, a_line_of_the_records, the_rejected_rows, the_report,
     its_own_manifest, what_its_manifest_says, the_inventory, a_line_of_the_inventory, an_export,
-    a_loose_image_of_an_export,
+    a_loose_image_of_an_export, a_link_for_its_own_manifest, a_link_for_the_inventory,
 ]  # fmt: skip
 EXPORTS = {"export_formats": ["parquet", "coco"], "export_images": "original"}
 
@@ -296,3 +310,13 @@ def test_an_image_that_is_there_and_cannot_be_carried_is_not_waited_for(
     build(place, vlm, **EXPORTS)
     assert missing(place) == ["0.jpg", "1.jpg", "2.jpg"]
     assert place.plan(run_id="run-2", **EXPORTS).unchanged
+
+
+def test_a_damaged_list_of_missing_images_has_the_build_made_anew(place: Place, vlm: FakeVlm) -> None:
+    first, away = without_an_image(place, vlm)
+    away.rename(place.drop_folder / "1.jpg")
+    (path,) = folder(place, first).glob("exports/*/missing_images.jsonl")
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    again = build(place, vlm, run_id="run-2", **EXPORTS)
+    assert not again.unchanged and missing(place) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from regioncap.errors import RollBackError
+from regioncap.errors import ManifestError, RollBackError
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Entry
@@ -19,6 +19,7 @@ from regioncap.warehouse.manifest import Manifest, current
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
 from tests.builders import Place, kept_builds, publish_each, read_whole, validated
+from tests.damage import change
 
 NO_TIME = timedelta(0)
 
@@ -239,3 +240,57 @@ def test_what_meets_a_fingerprint_that_is_being_noted_is_tried_again(place: Plac
         roll_back(place.partition, None)
         assert kept_builds(place.partition) == [a, b]
     assert noted
+
+
+def test_a_build_in_whose_place_another_ones_manifest_lies_is_not_gone_back_to(place: Place) -> None:
+    """As a copy by hand may leave it: what that says of the other build is true."""
+    a, b, c = publish_each(place, "a", "b", "c")
+    folder = partition_folder(place)
+    shutil.copyfile(folder / f"build={c}/manifest.json", folder / f"build={b}/manifest.json")
+    with pytest.raises(RollBackError, match=rf"build={b}/manifest.json .* of {c}"):
+        roll_back(place.partition, None)
+    assert kept_builds(place.partition) == [c, b, a]
+    assert roll_back(place.partition, a).build_id == a
+
+
+def test_a_build_whose_manifest_is_a_link_is_not_gone_back_to(place: Place) -> None:
+    a, b, c = publish_each(place, "a", "b", "c")
+    path = partition_folder(place) / f"build={b}" / "manifest.json"
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+    with pytest.raises(RollBackError, match="symbolic link"):
+        roll_back(place.partition, b)
+    assert kept_builds(place.partition) == [c, b, a]
+
+
+def test_the_current_build_is_not_gone_back_to_though_the_history_names_it(place: Place) -> None:
+    """Whoever has put the history together by hand may have listed it too."""
+    a, b = publish_each(place, "a", "b")
+    path = partition_folder(place) / "_manifest.json"
+    said = json.loads(path.read_bytes())
+    change(path, history=[said["history"][0] | {"build_id": b}, *said["history"]])
+    with pytest.raises(RollBackError, match=f"{b} is the current build already"):
+        roll_back(place.partition, b)
+    assert roll_back(place.partition, None).build_id == a
+
+
+def with_times(place: Place, current_until: str) -> None:
+    """Write into the history, by hand, when its builds were the current ones."""
+    path = partition_folder(place) / "_manifest.json"
+    said = json.loads(path.read_bytes())
+    change(path, history=[build | {"current_until": current_until} for build in said["history"]])
+
+
+@pytest.mark.parametrize("written", ["2020-11-23T16:15:43", "2020-11-23", "2020-11-23T16:15:43Z"])
+def test_a_time_that_was_written_by_hand_is_in_utc(place: Place, written: str) -> None:
+    *_, c = publish_each(place, "a", "b", "c")
+    with_times(place, written)
+    (d,) = publish_each(place, "d", keep_builds=2)
+    assert kept_builds(place.partition) == [d, c]
+
+
+def test_a_history_without_a_time_is_damaged_before_anything_is_paid_for(place: Place) -> None:
+    publish_each(place, "a", "b")
+    with_times(place, "yesterday")
+    with pytest.raises(ManifestError, match=r"_manifest.json cannot be read \(history.0.current_until: .*yesterday"):
+        current(place.partition)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from regioncap.ask.status import BuildStatus
-from regioncap.errors import NotFoundError, StepMissingError
+from regioncap.errors import StepMissingError
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
@@ -199,7 +199,7 @@ def test_a_damaged_plan_says_which_task_to_clear(place: Place, kind: str) -> Non
         Plan.load(place.work, plan.plan_id)
     assert "\n" not in str(said.value)
     path.unlink()
-    with pytest.raises(NotFoundError):
+    with pytest.raises(StepMissingError, match=r"plan\.json is missing: .*clear the run's plan task"):
         Plan.load(place.work, plan.plan_id)
 
 
