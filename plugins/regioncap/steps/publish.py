@@ -207,7 +207,7 @@ def commit_build(
         check_state(partition, staged.manifest, published, staged.begun_under)
         wrong = told(problems(partition, staged.manifest))
     if wrong is not None:
-        Staged.discard(work, staged.manifest.plan_id)
+        Staged.discard(work, plan.plan_id)
         raise BuildIncompleteError(
             f"{partition.uri}/{staged.manifest.build} is not any more what was written: {wrong}. It is not published, "
             "but to be written anew, and where somebody has to agree, to be asked about anew"
@@ -216,7 +216,7 @@ def commit_build(
     history = succession(published, plan.settings.keep_builds, grace)
     manifest = staged.manifest.model_copy(update={"history": history})
     commit(partition, manifest, staged.begun_under)
-    Staged.discard(work, staged.manifest.plan_id)
+    Staged.discard(work, plan.plan_id)
     _collect(partition, progress)
     return Published(manifest, unchanged=False)
 

@@ -6,12 +6,11 @@ for byte has all files read.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from regioncap.errors import ArchivedError, ForbiddenError, LinkError, NotFoundError
 from regioncap.parallel import in_order
@@ -47,6 +46,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path} {self.what}"
+
+
+class _Marked(BaseModel):
+    """Of a record, where its image is."""
+
+    image_with_bbox: str
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,12 @@ def problems(
             yield Problem(FILES, f"cannot be read ({error})")
         except ValidationError as error:
             yield Problem(FILES, f"cannot be read ({first_problem(error)})")
-    yield from _of_files(build, _without_inventory(build, manifest), read, passed)
+    try:
+        expected = _without_inventory(build, manifest)
+    except ValidationError as error:
+        yield Problem("the records", f"cannot be read ({first_problem(error)})")
+    else:
+        yield from _of_files(build, expected, read, passed)
 
 
 def told(found: Iterable[Problem]) -> str | None:
@@ -183,7 +193,7 @@ def _sha256(build: Store, path: str) -> str:
 def _without_inventory(build: Store, manifest: Manifest) -> Iterator[_Expected]:
     """The files of a build of before there were inventories: what its manifest lists, and the images of its records.
 
-    Record files are read for it.
+    Record files are read for it. Raises ValidationError where they hold no records.
     """
     found = {name: _Expected(name, None, None, None) for name in _ALWAYS}
     named = _named(manifest)
@@ -194,7 +204,7 @@ def _without_inventory(build: Store, manifest: Manifest) -> Iterator[_Expected]:
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             found[path] = _Expected(path, entry.bytes, None, entry.sha256, suspect=True)
             continue
-        for name in {json.loads(text)["image_with_bbox"] for text in data.splitlines()}:
+        for name in {_Marked.model_validate_json(text).image_with_bbox for text in data.splitlines()}:
             found.setdefault(name, _Expected(name, None, None, None))
     return iter(sorted(found.values(), key=lambda file: _order(file.path)))
 
@@ -219,5 +229,5 @@ def _named(manifest: Manifest) -> dict[str, FileEntry]:
 def _bytes(build: Store, path: str) -> bytes:
     try:
         return build.read(path)
-    except NotFoundError:  # the listing says so too
+    except (NotFoundError, *OF_ONE_FILE):  # which is told when it is looked at
         return b""

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import tempfile
 from array import array
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 _SHARDS = b"shards"
 _COLUMNS = pa.schema([("row", pa.uint64()), ("shard", pa.uint32())])
 _ROW_GROUP = 100_000
+# What else stands in its place may lead anywhere.
+_SHARD_ID = re.compile("[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _parse(data: bytes) -> RowIndex:
     if table.schema.remove_metadata() != _COLUMNS or any(column.null_count for column in table.columns):
         raise ValueError("its columns are others")
     rows, places = table["row"].to_numpy(), table["shard"].to_numpy()
-    named = isinstance(shards, list) and all(isinstance(name, str) for name in shards)
+    named = isinstance(shards, list) and all(isinstance(name, str) and _SHARD_ID.fullmatch(name) for name in shards)
     if not named or (len(places) and places.max() >= len(shards)):
         raise ValueError("its list of shards is another's")
     return RowIndex(shards, rows, places)

@@ -174,6 +174,37 @@ def test_builds_of_the_first_version_are_verified(tmp_path: Path) -> None:
     assert [("not whole" in text) for text in broken.stdout.splitlines()] == [False, True, True, False]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["no JSON", "[1]", "{}", '{"image_with_bbox": ["x"]}', '{"image_with_bbox": 7}', r'{"image_with_bbox": "\ud800"}'],
+)
+def test_records_of_the_first_version_that_are_none_cost_the_others_nothing(tmp_path: Path, text: str) -> None:
+    """Whoever may write to the bucket can make the hashes fit."""
+    shutil.copytree(ROOT / "tests" / "data" / "v0.1", tmp_path, dirs_exist_ok=True)
+    date = tmp_path / "warehouse" / "dt=2026-10-06"
+    said = json.loads((date / "_manifest.json").read_bytes())
+    (entry,) = said["captions"]
+    data = f"{text}\n".encode()
+    (date / entry["path"]).write_bytes(data)
+    entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for path in (date / "_manifest.json", date / said["build"] / "manifest.json"):
+        change(path, captions=[entry])
+    done = CliRunner().invoke(app, ["verify", "--all", "--warehouse-uri", str(tmp_path / "warehouse")])
+    assert isinstance(done.exception, SystemExit) and done.exit_code == 1
+    assert f"{said['build_id']}  current  not whole: " in done.stdout and "cannot be read" in done.stdout
+    assert "dt=2026-10-07: nothing is published" in done.stdout
+
+
+@pytest.mark.parametrize("which", ["captions-*", "README.md", "images/*"])
+def test_a_link_in_a_build_of_the_first_version_is_told(tmp_path: Path, which: str) -> None:
+    shutil.copytree(ROOT / "tests" / "data" / "v0.1", tmp_path, dirs_exist_ok=True)
+    date = tmp_path / "warehouse" / "dt=2026-10-06"
+    path = next((date / json.loads((date / "_manifest.json").read_bytes())["build"]).glob(which))
+    linked(path)
+    done = CliRunner().invoke(app, ["verify", "2026-10-06", "--warehouse-uri", str(tmp_path / "warehouse")])
+    assert done.exit_code == 1 and f"{path.name} is gone" in done.stdout
+
+
 def test_a_build_of_a_newer_kind_is_not_judged(place: Place) -> None:
     publish_each(place, "a")
     path = place.folder / f"warehouse/dt={DATE}/_manifest.json"

@@ -789,6 +789,16 @@ def test_a_staged_build_of_which_something_else_is_kept_than_was_written_is_not_
     assert current(place.partition) == (None, None)
 
 
+def test_a_staged_build_that_names_a_plan_elsewhere_leads_nowhere(place: Place) -> None:
+    plan = validated(place.work, "a")
+    staged = stage(place, plan)
+    staged.save(place.work)
+    elsewhere = staged.model_copy(update={"manifest": staged.manifest.model_copy(update={"plan_id": "../../../x"})})
+    with pytest.raises(BuildIncompleteError, match=r"manifest\.json does not say what was published"):
+        commit_staged(place, elsewhere, plan)
+    assert Staged.load(place.work, plan.plan_id) is None
+
+
 def test_whoever_commits_is_asked_once_more_after_the_files_were_looked_at(place: Place) -> None:
     plan = validated(place.work, "a")
     staged = stage(place, plan)

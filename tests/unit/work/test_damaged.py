@@ -233,8 +233,12 @@ def _parquet(table: pa.Table, metadata: pa.Schema | None = None) -> bytes:
     return out.getvalue()
 
 
+def _schema_of(shards: str) -> pa.Schema:
+    return pa.schema([("row", pa.uint64()), ("shard", pa.uint32())], {b"shards": shards})
+
+
 def _table(row: list[int | None], shard: list[int | None], shards: str = '["a"]') -> bytes:
-    schema = pa.schema([("row", pa.uint64()), ("shard", pa.uint32())], {b"shards": shards})
+    schema = _schema_of(shards)
     return _parquet(pa.table({"row": row, "shard": shard}, schema), schema)
 
 
@@ -250,6 +254,9 @@ ROW_INDEXES: dict[str, Callable[[bytes], bytes]] = {
     "no-such-shard": lambda data: _table([1, 2], [0, 1]),
     "shards-are-none": lambda data: _table([1], [0], "{}"),
     "shards-are-numbers": lambda data: _table([1], [0], "[7]"),
+    "shards-lead-elsewhere": lambda data: _parquet(
+        pq.read_table(io.BytesIO(data)), _schema_of('["../../../../drops"]')
+    ),
 }
 
 
