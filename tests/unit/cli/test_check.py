@@ -31,6 +31,13 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing."""
+    for name in [name for name in os.environ if name.startswith("REGIONCAP_")]:
+        monkeypatch.delenv(name)
+
+
 def check(place: Place, *arguments: str, **params: Any) -> Result:
     given = ["--params", json.dumps(params)] if params else []
     return CliRunner().invoke(app, ["check", str(place.drop_folder), *given, *arguments])
