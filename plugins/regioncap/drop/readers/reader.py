@@ -34,22 +34,27 @@ class Reader:
     count: Callable[[Path], int] | None = None
 
 
-# How files begin that are compressed.
+# How files begin that are compressed: more than the few bytes that a damaged line could begin with too.
 _COMPRESSED = {
-    b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "ZIP",
-}  # fmt: skip
+    "gzip": re.compile(rb"\x1f\x8b\x08[\0-\x1f].{4}[\0\x02\x04][\0-\x0d\xff]", re.DOTALL),
+    "bzip2": re.compile(rb"BZh[1-9]1AY&SY"),
+    "xz": re.compile(rb"\xfd7zXZ\0\0[\0\x01\x04\x0a]"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd.{5}", re.DOTALL),
+    "ZIP": re.compile(rb"PK\x03\x04.\0.{2}[\0\x08\x09\x0c\x0e\x5d]\0", re.DOTALL),
+}
 # Text in other encodings, by its first two characters, of which letters and marks of ASCII have zeros in them.
 _NOT_UTF8 = {
-    "UTF-32": re.compile(rb"(\xff\xfe\0\0)?([ -~]\0\0\0){1,2}|(\0\0\xfe\xff)?(\0\0\0[ -~]){1,2}"),
+    "UTF-32": re.compile(rb"(\xff\xfe\0\0)?([ -~]\0\0\0){2}|(\0\0\xfe\xff)?(\0\0\0[ -~]){2}"),
     "UTF-16": re.compile(rb"\xff\xfe([^\0]\0){2}|\xfe\xff(\0[^\0]){2}|([ -~]\0){2}|(\0[ -~]){2}"),
 }
+_START_BYTES = 12
 
 
 def check_uncompressed(manifest: Path) -> bytes:
     """The first bytes of a file. Raises ValueError where they say that it is compressed."""
     with manifest.open("rb") as stream:
-        start = stream.read(12)
-    name = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
+        start = stream.read(_START_BYTES)
+    name = next((name for name, pattern in _COMPRESSED.items() if pattern.match(start)), None)
     if name is not None:
         raise ValueError(f"it is compressed ({name}): unpack it")
     return start

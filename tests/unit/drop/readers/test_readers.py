@@ -99,6 +99,16 @@ def test_a_manifest_that_is_compressed_is_one_message_that_says_so(
 
 
 @pytest.mark.parametrize(
+    "start", [b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xff\xfe\x00", b"\xfe\xff", b"\x00\x00\x00{"]
+)
+def test_a_first_line_that_is_damaged_costs_itself_alone(tmp_path: Path, start: bytes) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(start + b"\n" + ROWS["jsonl"].encode())
+    first, second = read_rows(path, "jsonl", "bbox")
+    assert first.fault is not None and second.value == {"image": "a.jpg"}
+
+
+@pytest.mark.parametrize(
     ("input_format", "module", "name", "error"),
     [
         ("csv", csv, "reader", csv.Error("no such dialect")),
