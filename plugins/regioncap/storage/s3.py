@@ -65,6 +65,9 @@ _LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", 
 
 # What services say that do not delete many objects at once as boto3 asks for it, with a checksum instead of an MD5.
 _NO_BATCH_DELETE = {"MissingContentMD5", "InvalidRequest", "InvalidDigest", "NotImplemented"}
+# Storage classes from which an object has to be restored before it can be read.
+_ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
+
 # The most that one request may name.
 _DELETED_AT_ONCE = 1000
 
@@ -100,7 +103,8 @@ class S3Store:
             for item in page.get("Contents", ()):
                 path = item["Key"].removeprefix(self._prefix)
                 if path and not path.endswith("/"):
-                    yield _entry(path, item["Size"], item["ETag"], item["LastModified"])
+                    archived = item.get("StorageClass") in _ARCHIVES
+                    yield _entry(path, item["Size"], item["ETag"], item["LastModified"], archived)
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
@@ -395,8 +399,8 @@ class S3Store:
         return f"{self.uri}/{path}".rstrip("/")
 
 
-def _entry(path: str, size: int, etag: str, modified: datetime) -> Entry:
-    return Entry(path, size, etag, modified.timestamp(), checksum=etag.strip('"'))
+def _entry(path: str, size: int, etag: str, modified: datetime, archived: bool = False) -> Entry:
+    return Entry(path, size, etag, modified.timestamp(), checksum=etag.strip('"'), archived=archived)
 
 
 class _Whole(io.RawIOBase):

@@ -16,7 +16,8 @@ class Entry:
     `version` changes whenever its content does: an ETag, or a size and a time. `modified` is when it was last written,
     in seconds since 1970. `checksum` is what the service itself says of the content, so that a file that was damaged or
     written anew is known without reading it: an ETag without its quotes; None in a folder. Equal contents may have
-    unequal ones, as where one was written in parts.
+    unequal ones, as where one was written in parts. `archived` says, in a listing, that the file lies where it mostly
+    has to be restored before it can be read.
     """
 
     path: str
@@ -24,6 +25,7 @@ class Entry:
     version: str
     modified: float
     checksum: str | None = None
+    archived: bool = False
 
 
 class Store(Protocol):

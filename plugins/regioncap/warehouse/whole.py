@@ -92,11 +92,11 @@ def problems(
         except ValidationError as error:
             yield Problem(FILES, f"cannot be read ({first_problem(error)})")
     try:
-        expected = _without_inventory(build, manifest)
+        unlisted = _without_inventory(build, manifest)
     except ValidationError as error:
         yield Problem("the records", f"cannot be read ({first_problem(error)})")
     else:
-        yield from _of_files(build, expected, read, passed)
+        yield from _of_files(build, unlisted, read, passed)
 
 
 def told(found: Iterable[Problem]) -> str | None:
@@ -128,7 +128,9 @@ def _of_files(build: Store, expected: Iterable[_Expected], read: bool, passed: C
         """What the listing does not tell to be right: a file, its problem, and whether its checksum is another one."""
         for file, entry in _beside(expected, build.list()):
             wrong, differs = _by_listing(file, entry), _has_other_checksum(file, entry)
-            if wrong is not None or differs or read or file.suspect:
+            # What lies in an archive may have been restored.
+            archived = entry is not None and entry.archived
+            if wrong is not None or differs or archived or read or file.suspect:
                 yield file, wrong, differs
             else:
                 passed()

@@ -187,3 +187,11 @@ def test_a_service_that_ignores_which_version_is_meant_is_not_believed(service: 
     service.stub.add_response("get_object", {"Body": body, "ContentLength": 3, "ETag": '"2"'})
     with pytest.raises(ChangedError):
         service.store.read("a.jpg", '"1"')
+
+
+def test_a_listing_tells_which_files_lie_in_an_archive(service: Service) -> None:
+    classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "STANDARD_IA"]
+    common = {"Size": 1, "ETag": '"x"', "LastModified": datetime(2026, 11, 2, tzinfo=UTC)}
+    found = [{"Key": f"2026-11-02/{name}", "StorageClass": name, **common} for name in classes]
+    service.stub.add_response("list_objects_v2", {"IsTruncated": False, "Name": "drops", "Contents": found})
+    assert [entry.path for entry in service.store.list() if entry.archived] == ["GLACIER", "DEEP_ARCHIVE"]

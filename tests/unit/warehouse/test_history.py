@@ -5,12 +5,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from regioncap.errors import ManifestError, RollBackError
+from regioncap.errors import ArchivedError, ManifestError, RollBackError
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Entry
@@ -181,6 +183,35 @@ def test_bytes_that_were_copied_to_another_service_are_whole_though_its_checksum
     image.write_bytes(bytes(image.stat().st_size))
     with pytest.raises(RollBackError, match=rf"images/{image.name} is not what was published"):
         roll_back(place.partition, a)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_build_of_which_a_file_was_moved_to_an_archive_is_not_gone_back_to(place: Place, restored: bool) -> None:
+    """A rule of the bucket's that moves large files only leaves the build's manifest readable."""
+
+    class Service(LocalStore):
+        """What was moved to an archive is listed as such, also after it was restored."""
+
+        def sub(self, path: str) -> "Service":
+            return Service(self._path(path))
+
+        def list(self, prefix: str = "") -> Iterator[Entry]:
+            for entry in super().list(prefix):
+                yield replace(entry, archived=entry.path.startswith("images/"))
+
+        def open(self, path: str, version: str | None = None) -> IO[bytes]:
+            if path.startswith("images/") and not restored:
+                raise ArchivedError(f"{path}: restore it first")
+            return super().open(path, version)
+
+    a, b = publish_each(place, "a", "b")
+    place.partition = Service(partition_folder(place))
+    if restored:
+        assert roll_back(place.partition, None).build_id == a
+        return
+    with pytest.raises(RollBackError, match=r"images/\w+\.jpg cannot be read \(.*restore it first"):
+        roll_back(place.partition, None)
+    assert kept_builds(place.partition) == [b, a]
 
 
 def test_a_noted_fingerprint_is_that_of_the_build_wherever_it_stands(place: Place) -> None:
