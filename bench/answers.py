@@ -68,11 +68,12 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def published(case: Case) -> dict[int, str]:
-    """The captions that would be taken from the answer: of regions that no gate finds fault with."""
+    """The captions that would be taken from the answer: of regions that no gate rejects."""
     marked = range(1, case.regions + 1)
     asked = case.asked or marked
     parsed = parse_answer(case.answer, case.answer_format, asked, marked)
-    failures = [finding.failure.regions for finding in run_gates(Answer(case.answer, "stop", parsed, asked), _GATES)]
+    findings = run_gates(Answer(case.answer, "stop", parsed, asked), _GATES)
+    failures = [finding.failure.regions for finding in findings if finding.severity == "reject"]
     if any(regions is None for regions in failures):
         return {}
     failed = {region for regions in failures for region in regions or ()}

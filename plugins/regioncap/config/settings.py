@@ -443,6 +443,8 @@ class BuildSettings(BaseModel):
 
     def about_model(self, model: str) -> str | None:
         """What is to be known of a model, by its name: that it may see images otherwise than they are marked for it."""
+        if not model:
+            return None
         try:
             named = profile_of(model)
         except ExtensionError:  # of a package that this run does not use
