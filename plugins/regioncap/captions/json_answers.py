@@ -189,7 +189,11 @@ def _text_of(value: Any) -> str:
     What is no text (a number, null) is none: an empty description.
     """
     if isinstance(value, _Pairs):
-        texts = [inner for key, inner in value if _is_text_key(key)] or [inner for _, inner in value]
+        texts = [inner for key, inner in value if _is_text_key(key)]
+        # `{"type": "string"}` is the schema's word, sent back.
+        texts = texts or [inner for key, inner in value if key != "type"]
+        if not texts:
+            return ""
         if len(texts) != 1:
             raise DoubtError("an object with several texts about one region")
         return _text_of(texts[0])

@@ -215,22 +215,23 @@ def test_the_bench_tells_right_answers_that_are_rejected_from_those_only_warned_
     }  # fmt: skip
 
 
-# What the gates find of each defect in answers by others, at least, and the right ones they judge wrongly, at most.
-LEAST_FOUND = 0.89
-MOST_REJECTED, MOST_WARNED = 0.003, 0.01
+# What the gates find of each defect in answers by others, at least, and the right ones that they reject and warn of, at
+# most. Nothing was mended on the third file: it tells how the gates do at first sight.
+FLOORS = {"one.jsonl": (0.89, 0.003, 0.01), "two.jsonl": (0.89, 0.003, 0.01), "three.jsonl": (0.75, 0.02, 0.015)}
 
 
-@pytest.mark.parametrize("samples", [samples for _, samples in by_others()], ids=[name for name, _ in by_others()])
-def test_answers_by_others_are_told_apart(samples: list[Sample]) -> None:
+@pytest.mark.parametrize(("name", "samples"), by_others(), ids=[name for name, _ in by_others()])
+def test_answers_by_others_are_told_apart(name: str, samples: list[Sample]) -> None:
+    found, rejected, warned = FLOORS[name]
     tally = measure(samples)
     missed = {
         defect: f"{tally.found[defect]} of {number}"
         for defect, number in tally.planted.items()
-        if tally.found[defect] < LEAST_FOUND * number
+        if tally.found[defect] < found * number
     }
     assert missed == {}
-    assert tally.rejected <= MOST_REJECTED * tally.right, tally.alarms
-    assert tally.warned <= MOST_WARNED * tally.right, tally.alarms
+    assert tally.rejected <= rejected * tally.right, tally.alarms
+    assert tally.warned <= warned * tally.right, tally.alarms
 
 
 def codes_of(findings: Sequence[Finding]) -> list[str]:
