@@ -187,7 +187,7 @@ def test_a_marked_image_that_is_not_as_it_was_marked_is_never_sent(place: Place,
     data = image.read_bytes()
     image.unlink()
     if how != "gone":
-        image.write_bytes(b"" if how == "empty" else data[:-9] + b"\0" + data[-8:])
+        image.write_bytes(b"" if how == "empty" else data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     with pytest.raises(StepMissingError, match="clear the shard's render task"):
         caption(place, plan, vlm)
     render(place, plan)
