@@ -9,7 +9,8 @@ _WHOLE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 
 def cut_off(answer: Answer) -> Failure | None:
     """`finish_reason` says so."""
-    if answer.finish_reason in _WHOLE:
+    # Nothing at all, and no word on why: `empty` says so.
+    if answer.finish_reason in _WHOLE or (answer.finish_reason == "none" and not answer.text):
         return None
     if answer.finish_reason in ("length", "max_tokens"):
         return Failure("the answer was cut off at max_tokens; raise max_tokens")

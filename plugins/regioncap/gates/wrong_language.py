@@ -21,7 +21,9 @@ MIN_ENGLISH = 0.03
 MIN_ENGLISH_OF_TWO = 0.015
 SURE_WORDS = 6
 
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ\u1e00-\u1eff]+(?:['’-][A-Za-zÀ-ɏ\u1e00-\u1eff]+)*")
+# A word; a serial number, as `d4735e3a`, has none.
+_LETTER = r"A-Za-zÀ-ɏ\u1e00-\u1eff"
+_LATIN = re.compile(rf"(?<![0-9{_LETTER}])[{_LETTER}]+(?:['’-][{_LETTER}]+)*(?![0-9{_LETTER}])")
 _HAN_RUN = re.compile(rf"[{HAN}，、]+")
 _KANA_HANGUL = re.compile(r"[぀-ヺー-ヿᄀ-ᇿ가-힯]")
 _HIRAGANA = re.compile(r"[ぁ-ゖ]")

@@ -75,3 +75,8 @@ def test_german_with_words_that_english_has_too_is_german(caption: str) -> None:
 )
 def test_chinese_within_english_is_found(caption: str) -> None:
     assert "wrong_language" in judge(caption, "en")
+
+
+@pytest.mark.parametrize("number", ["d4735e3a265e16ee", "19581e27de7ced00", "e7f6c011776e8db7", "le1a la2 un3 una4"])
+def test_serial_numbers_are_of_no_language(number: str) -> None:
+    assert "wrong_language" not in judge(f"picture {number}", "en")
