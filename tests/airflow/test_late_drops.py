@@ -111,3 +111,14 @@ def test_a_date_whose_claim_is_damaged_is_being_built_by_nobody() -> None:
     drop("2026-11-20")
     LocalStore(PLACES / "warehouse" / "_work" / "dt=2026-11-20").write(CLAIM, b"")
     assert len(found()) == 1
+
+
+def test_a_date_whose_files_are_links_or_another_dates_harms_no_other() -> None:
+    for date in ("2026-11-20", "2026-11-21", "2026-11-22"):
+        drop(date)
+    (PLACES / "elsewhere.json").write_text("{}")
+    for date, name in (("2026-11-20", MANIFEST), ("2026-11-21", f"_work/dt=2026-11-21/{CLAIM}")):
+        place = PLACES / "warehouse" / (name if "/" in name else f"dt={date}/{name}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(PLACES / "elsewhere.json")
+    assert [one["conf"]["drop_date"] for one in found()] == ["2026-11-22"]

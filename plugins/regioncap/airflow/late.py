@@ -17,7 +17,7 @@ from regioncap.airflow.places import (
     open_work,
 )
 from regioncap.drop.drop import not_ready
-from regioncap.errors import ManifestError
+from regioncap.errors import ArchivedError, LinkError, ManifestError
 from regioncap.warehouse.manifest import current
 from regioncap.work.claim import who_holds
 from regioncap.work.staged import was_somebody_asked
@@ -51,20 +51,20 @@ class LateDropsOperator(BaseOperator):
             raise AirflowSkipException(f"{self.dag_to_run} is paused")
         tonight, settings = drop_date_of(context), nightly_settings()
 
-        def is_published(date: str) -> bool:
-            try:
-                partition = open_partition(settings.warehouse_uri, date, self.warehouse_conn_id)
-                return current(partition)[0] is not None
-            except ManifestError as error:
-                # A run of this date would fail at it too.
-                self.log.warning("%s is left out: %s", date, error)
-                return True
-
         def is_late(date: str) -> bool:
+            try:
+                return is_unbuilt(date)
+            except (ArchivedError, LinkError, ManifestError) as error:
+                # A run of this date would fail at it too, and the other dates have nothing to do with it.
+                self.log.warning("%s is left out: %s", date, error)
+                return False
+
+        def is_unbuilt(date: str) -> bool:
+            partition = open_partition(settings.warehouse_uri, date, self.warehouse_conn_id)
             work = open_work(settings.work_root, date, self.warehouse_conn_id)
             drop = open_drop(settings.drops_uri, date, self.drops_conn_id)
             return (
-                not is_published(date)
+                current(partition)[0] is None
                 and not_ready(drop, settings.readiness, time.time()) is None
                 and not ((builder := who_holds(work)) and is_alive(context, builder))
                 and not was_somebody_asked(work)

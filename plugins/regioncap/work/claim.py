@@ -6,6 +6,7 @@ whether somebody has to wait: not for a run that has given the claim back, nor f
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 
@@ -56,7 +57,7 @@ class Claim:
                 raise PartitionBusyError(
                     f"{work.uri} is being built by the run {claimed.run_id}: wait until it is over, or end it"
                 )
-            mine = _Claimed(number=claimed.number + 1 if claimed else 1, run_id=run_id, held=True)
+            mine = _Claimed(number=_next_number(claimed, version), run_id=run_id, held=True)
             if _write(work, mine, version):
                 return cls(work, run_id, mine.number)
         raise PartitionBusyError(f"{work.uri}: other runs took the claim {_TRIES} times in a row")
@@ -123,6 +124,13 @@ def _read(work: Store) -> tuple[_Claimed | None, str | None]:
     except ValidationError as error:
         _log.warning("%s", unreadable(f"{work.uri}/{CLAIM}", error, "it is nobody's claim"))
         return None, version
+
+
+def _next_number(claimed: _Claimed | None, version: str | None) -> int:
+    """The number after the latest one; where a damaged file no longer says which that was, one that nobody had."""
+    if claimed is not None:
+        return claimed.number + 1
+    return 1 if version is None else secrets.randbits(40) + 2
 
 
 def _write(work: Store, claimed: _Claimed, version: str | None) -> bool:

@@ -183,6 +183,14 @@ def test_a_damaged_claim_is_nobodys_and_is_told(
         first.check()
 
 
+def test_no_number_is_handed_out_twice_where_the_file_was_damaged_in_between(work: LocalStore) -> None:
+    earlier = take(work, "first")
+    work.write(CLAIM, b"{")
+    take(work, "first")
+    with pytest.raises(SupersededError):
+        earlier.check()
+
+
 def test_whoever_deletes_the_work_area_lets_no_earlier_run_go_on(work: LocalStore) -> None:
     first = take(work, "first")
     work.delete(CLAIM)
