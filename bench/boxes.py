@@ -21,8 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from regioncap.regions.boxes import BoxFormat
-from regioncap.regions.formats import FORMATS, Evidence, GivenRow, Verdict, weigh
+from regioncap.regions.boxes import BOX_FORMATS, BoxFormat
+from regioncap.regions.formats import Evidence, GivenRow, Verdict, weigh
 from regioncap.regions.frames import Canvas
 
 # Images of a drop, and how many drops of each kind are tried for each pair.
@@ -150,9 +150,9 @@ def measure_pairs(layouts: Sequence[Layout], images: int, seed: int) -> dict[tup
     for kind in KINDS:
         for _ in range(TRIALS[images]):
             sample = [kind(layout) for layout in chance.choices(layouts, k=images)]
-            for true in FORMATS:
+            for true in BOX_FORMATS:
                 rows = rows_of(sample, true)
-                for declared in FORMATS:
+                for declared in BOX_FORMATS:
                     evidence = evidence_of(rows, declared)
                     if evidence.reading(true).moved >= 0.1:
                         pairs[true, declared].add(weigh(evidence), evidence, true)
@@ -164,7 +164,7 @@ def measure_right(layouts: Sequence[Layout], seed: int) -> tuple[int, int]:
     chance = random.Random(seed)
     stops = warnings = 0
     for trial in range(RIGHT_TRIALS):
-        name, kind = FORMATS[trial % len(FORMATS)], KINDS[trial % len(KINDS)]
+        name, kind = BOX_FORMATS[trial % len(BOX_FORMATS)], KINDS[trial % len(KINDS)]
         verdict = weigh(evidence_of(rows_of([kind(item) for item in chance.choices(layouts, k=10)], name), name))
         stops += verdict.stop
         warnings += verdict.doubt or verdict.shrunk is not None

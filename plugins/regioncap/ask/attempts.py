@@ -22,6 +22,7 @@ from regioncap.ask.requests import RegionNumbers, caption_request
 from regioncap.captions.answers import parse_answer
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
+from regioncap.gates.cut_off import OUT_OF_ROOM
 from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
@@ -78,7 +79,7 @@ def follow_attempts(
             so_far.error = None
             return so_far
         so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
-        cut_off = completion.finish_reason in ("length", "max_tokens")
+        cut_off = completion.finish_reason in OUT_OF_ROOM
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
         asked = left if understood else regions

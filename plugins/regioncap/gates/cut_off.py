@@ -7,12 +7,16 @@ from regioncap.regions.codes import Code
 _WHOLE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 
 
+# ... and one for which there was no room.
+OUT_OF_ROOM = frozenset({"length", "max_tokens"})
+
+
 def cut_off(answer: Answer) -> Failure | None:
     """`finish_reason` says so."""
     # Nothing at all, and no word on why: `empty` says so.
     if answer.finish_reason in _WHOLE or (answer.finish_reason == "none" and not answer.text):
         return None
-    if answer.finish_reason in ("length", "max_tokens"):
+    if answer.finish_reason in OUT_OF_ROOM:
         return Failure("the answer was cut off at max_tokens; raise max_tokens")
     return Failure(f"the answer is not whole: the server ended it with finish_reason {answer.finish_reason!r}")
 

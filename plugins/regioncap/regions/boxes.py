@@ -19,7 +19,7 @@ BoxFormat = Literal[
     "xywh_percent", "xyxy_percent", "cxcywh_percent", "yxyx_percent",
     "xywh_1000", "xyxy_1000", "cxcywh_1000", "yxyx_1000",
 ]  # fmt: skip
-BOX_FORMATS: tuple[str, ...] = get_args(BoxFormat)
+BOX_FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
 
 # A region needs a few pixels for the model to see anything in it: Qwen-VL's patches are 14 px, SigLIP's 16 px.
 MIN_SIDE_SEEN = 4.0

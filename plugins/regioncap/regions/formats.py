@@ -11,12 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, get_args
+from typing import Any
 
-from regioncap.regions.boxes import Box, BoxFormat, box_error
+from regioncap.regions.boxes import BOX_FORMATS, Box, BoxFormat, box_error
 from regioncap.regions.frames import BoxFrame, Canvas, as_displayed
-
-FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
 
 # Nats. The run is stopped beyond the first, and a person is warned beyond the second: with the limit for each row, both
 # take two rows. A format is certain where every other one is worse by the second.
@@ -114,10 +112,10 @@ class Evidence:
         self.rows = 0
         self.boxes = 0
         # How much likelier the first is than the second.
-        self.nats = dict.fromkeys(permutations(FORMATS, 2), 0.0)
-        self.fits = dict.fromkeys(FORMATS, 0)
-        self.moved = dict.fromkeys(FORMATS, 0)
-        self.reach = dict.fromkeys(FORMATS, (0.0, 0.0))
+        self.nats = dict.fromkeys(permutations(BOX_FORMATS, 2), 0.0)
+        self.fits = dict.fromkeys(BOX_FORMATS, 0)
+        self.moved = dict.fromkeys(BOX_FORMATS, 0)
+        self.reach = dict.fromkeys(BOX_FORMATS, (0.0, 0.0))
         self.frames: dict[BoxFrame, FrameReading] = {}
 
     def add(self, row: GivenRow) -> None:
@@ -130,7 +128,7 @@ class Evidence:
         size = row.canvas.displayed
         known = [as_displayed(box, self.declared, self.frame, row.canvas) for box in boxes]
         likelihoods = {}
-        for name in FORMATS:
+        for name in BOX_FORMATS:
             read = [as_displayed(box, name, self.frame, row.canvas) for box in boxes]
             fitting = [box for box in read if _fits(box, size)]
             likelihoods[name] = _log_likelihood(boxes, read, size, _sides(name, row.canvas.size(self.frame)))
@@ -165,7 +163,7 @@ class Evidence:
 def weigh(evidence: Evidence) -> Verdict:
     """What is to be thought of the declared format and frame."""
     declared = evidence.reading(evidence.declared)
-    others = [item for item in map(evidence.reading, FORMATS) if item.moved >= _MOVED]
+    others = [item for item in map(evidence.reading, BOX_FORMATS) if item.moved >= _MOVED]
     frames = sorted((item for item in evidence.frames.values() if item.nats > 0), key=lambda item: -item.nats)
     heard = max((item.nats for item in frames), default=0.0)
     # Boxes of another frame look like many a format: where the rows or the boxes speak for a frame, that comes first.
@@ -246,7 +244,7 @@ def _ordered(rivals: Sequence[Reading], evidence: Evidence) -> tuple[Reading, ..
     """The best of some readings, and those that cannot be told from it."""
 
     def margin(item: Reading) -> float:
-        # Rounded, so that of readings that are equally likely the first of FORMATS comes first.
+        # Rounded, so that of readings that are equally likely the first of BOX_FORMATS comes first.
         against = [evidence.nats[item.name, other.name] for other in rivals if other is not item]
         return round(min(against, default=0.0), 6)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.boxes import Layout, drawn, evidence_of, one_size, rows_of, square, written
-from regioncap.regions.boxes import BoxFormat
-from regioncap.regions.formats import FORMATS, Evidence, GivenRow, Verdict, weigh
+from regioncap.regions.boxes import BOX_FORMATS, BoxFormat
+from regioncap.regions.formats import Evidence, GivenRow, Verdict, weigh
 from regioncap.regions.frames import BoxFrame, Canvas
 
 LAYOUTS = ("xywh", "xyxy", "cxcywh", "yxyx")
@@ -33,20 +33,20 @@ def on(canvas_of: object, layouts: list[Layout], frame: BoxFrame = "displayed") 
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(FORMATS), st.integers(0, 10_000), st.integers(1, 30))
+@given(st.sampled_from(BOX_FORMATS), st.integers(0, 10_000), st.integers(1, 30))
 def test_boxes_in_the_declared_format_are_never_doubted(name: BoxFormat, seed: int, images: int) -> None:
     found = verdict(drop(images, seed), name, name)
     assert not found.stop and not found.doubt and not found.likely and not found.frames
 
 
 @pytest.mark.parametrize("kind", [None, one_size, square])
-@pytest.mark.parametrize("declared", FORMATS)
+@pytest.mark.parametrize("declared", BOX_FORMATS)
 def test_every_other_format_that_puts_boxes_elsewhere_is_noticed_from_ten_images_on(
     declared: BoxFormat, kind: object
 ) -> None:
     for seed in range(2):
         layouts = [kind(item) if kind else item for item in drop(10, seed)]  # type: ignore[operator]
-        for true in FORMATS:
+        for true in BOX_FORMATS:
             evidence = evidence_of(rows_of(layouts, true), declared)
             if evidence.reading(true).moved < 0.1:
                 continue
@@ -74,11 +74,11 @@ def test_shares_with_y_first_cannot_be_told_from_shares_with_x_first(unit: str) 
 
 
 def test_one_row_alone_decides_nothing() -> None:
-    for true, declared in itertools.permutations(FORMATS, 2):
+    for true, declared in itertools.permutations(BOX_FORMATS, 2):
         assert not verdict(drop(1), true, declared).doubt
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BOX_FORMATS)
 def test_slips_of_an_annotator_are_no_reason_to_doubt(name: BoxFormat) -> None:
     for seed in range(10):
         chance = random.Random(seed)
