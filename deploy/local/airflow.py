@@ -173,10 +173,6 @@ class AirflowApi:
         """Let the DAG's runs run."""
         self._set_paused(dag_id, False)
 
-    def pause(self, dag_id: str) -> None:
-        """Let no more runs of the DAG start."""
-        self._set_paused(dag_id, True)
-
     def _set_paused(self, dag_id: str, paused: bool) -> None:
         self._checked(self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": paused}))
 

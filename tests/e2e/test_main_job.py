@@ -266,23 +266,6 @@ def kill_task(rig: Rig, run_id: str, task_id: str) -> None:
     worker.kill()
 
 
-def test_the_example_dag_follows_each_published_partition(rig: Rig, tmp_path: Path) -> None:
-    digest = "region_captions_digest"
-    rig.api.unpause(digest)
-    rig.upload(small_drop(tmp_path / "drop", seed=28), "2026-02-01")
-    assert rig.finish(rig.trigger({"drop_date": "2026-02-01"})) == "success"
-
-    def followed() -> list[str]:
-        runs = rig.api.runs(digest)
-        return [run["dag_run_id"] for run in runs if (run["partition_key"], run["state"]) == ("2026-02-01", "success")]
-
-    rig.wait(followed, 120)
-    # Airflow 3.3.2 answers 500 to a question about events while a run that one of them has caused is queued.
-    rig.api.pause(digest)
-    counted = rig.api.xcom(digest, followed()[0], "digest")
-    assert counted["captions"] == rig.manifest("2026-02-01").counts.regions
-
-
 @pytest.mark.parametrize("decision", ["Approve", "Reject"])
 def test_a_build_waits_for_a_person_where_the_run_asks_for_that(rig: Rig, tmp_path: Path, decision: str) -> None:
     date = "2026-03-01" if decision == "Approve" else "2026-03-02"
@@ -393,3 +376,19 @@ def test_the_scheduler_weighs_tasks_by_the_kind_of_their_run(rig: Rig) -> None:
     there = [kind for kind in ("scheduled", "manual", "operator_triggered", "backfill") if kind in weights]
     for first, second in pairwise(there):
         assert min(weights[first]) > max(weights[second])
+
+
+def test_the_example_dag_follows_each_published_partition(rig: Rig, tmp_path: Path) -> None:
+    """Last in this file: Airflow 3.3.2 answers 500 to a question about events while a run that one caused is queued."""
+    digest = "region_captions_digest"
+    rig.api.unpause(digest)
+    rig.upload(small_drop(tmp_path / "drop", seed=28), "2026-02-01")
+    assert rig.finish(rig.trigger({"drop_date": "2026-02-01"})) == "success"
+
+    def followed() -> list[str]:
+        runs = rig.api.runs(digest)
+        return [run["dag_run_id"] for run in runs if (run["partition_key"], run["state"]) == ("2026-02-01", "success")]
+
+    rig.wait(followed, 120)
+    counted = rig.api.xcom(digest, followed()[0], "digest")
+    assert counted["captions"] == rig.manifest("2026-02-01").counts.regions
