@@ -171,10 +171,7 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let the DAG's runs run."""
-        self._set_paused(dag_id, False)
-
-    def _set_paused(self, dag_id: str, paused: bool) -> None:
-        self._checked(self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": paused}))
+        self._checked(self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
     def trigger(self, dag_id: str, conf: dict[str, Any], partition_key: str | None = None) -> str:
         """Start a run; returns its id. Raises AirflowError where Airflow refuses the params."""
