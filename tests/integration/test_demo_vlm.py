@@ -15,6 +15,7 @@ from regioncap.errors import VlmSetupError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
+from regioncap.vlm import probe
 from regioncap.vlm.client import Endpoint, connect
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
@@ -104,7 +105,7 @@ def test_a_setting_that_makes_every_request_too_long_ends_the_task_and_says_what
 def test_the_server_makes_answers_follow_a_schema(demo_vlm: Endpoint) -> None:
     async def honours() -> bool:
         async with connect(demo_vlm) as client:
-            return await client.honours_schema()
+            return await probe.honours_schema(client)
 
     assert asyncio.run(honours())
 

@@ -13,8 +13,10 @@ import pytest
 
 from regioncap.ask.requests import first_requests
 from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.vlm import probe
 from regioncap.vlm.client import Completion, Endpoint, connect
-from regioncap.vlm.flow import PreparedRequest, ask_all, concurrency_wanted
+from regioncap.vlm.flow import PreparedRequest, ask_all
+from regioncap.vlm.pace import concurrency_wanted
 from regioncap.vlm.requests import ChatRequest, data_url
 from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
@@ -102,7 +104,7 @@ def test_a_bound_holds_whatever_the_queue() -> None:
 def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:
     async def honours() -> bool:
         async with connect(Endpoint(base_urls=(vlm.url,), model=MODEL)) as client:
-            return await client.honours_schema()
+            return await probe.honours_schema(client)
 
     assert asyncio.run(honours())
     vlm.ignores_schemas = True
@@ -255,7 +257,7 @@ def test_a_server_that_was_never_there_is_no_fault_as_long_as_another_is() -> No
 
         async def check() -> None:
             async with connect(endpoint) as client:
-                await client.check()
+                await probe.check(client)
 
         asyncio.run(check())
 
@@ -266,7 +268,7 @@ def test_one_of_several_servers_with_another_model_is_found_out() -> None:
 
         async def check() -> None:
             async with connect(Endpoint(base_urls=(right.url, wrong.url), model=MODEL)) as client:
-                await client.check()
+                await probe.check(client)
 
         with pytest.raises(VlmSetupError, match=f"{wrong.url} serves another"):
             asyncio.run(check())

@@ -23,6 +23,7 @@ from regioncap.config.settings import BuildSettings
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.client import Endpoint, Vlm, connect
 from regioncap.vlm.managed import IDLE_SECONDS, ManagedServer
+from regioncap.vlm.probe import check
 from regioncap.vlm.server import ServerConfig
 
 VLM_CONNECTION = "regioncap_vlm"
@@ -64,7 +65,7 @@ async def _look(endpoint: Endpoint, url: str) -> tuple[bool, str]:
     one = replace(endpoint, base_urls=(url,), timeout_seconds=_TEST_SECONDS, patience_seconds=_TEST_SECONDS)
     try:
         async with connect(one) as client:
-            await client.check()
+            await check(client)
     except (VlmSetupError, VlmUnavailableError) as error:
         return False, str(error)
     return True, f"the server at {url} serves {endpoint.model}"

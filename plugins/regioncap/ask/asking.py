@@ -12,8 +12,10 @@ from typing import TypeVar
 from regioncap.ask.pace import Pace
 from regioncap.captions.prompts import AnswerFormat
 from regioncap.storage.store import Store
+from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, connect
-from regioncap.vlm.flow import PreparedRequest, ask_all, refuses_all
+from regioncap.vlm.flow import PreparedRequest, ask_all
+from regioncap.vlm.probe import check, honours_schema
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -82,8 +84,8 @@ async def _ask(
     answer_format: AnswerFormat,
 ) -> None:
     async with connect(endpoint) as client:
-        await client.check()
-        if answer_format == "structured" and not await client.honours_schema():
+        await check(client)
+        if answer_format == "structured" and not await honours_schema(client):
             sink.schema_ignored = True
             _log.warning(
                 "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "

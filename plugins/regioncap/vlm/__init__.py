@@ -1,9 +1,15 @@
 """Talking to a vLLM endpoint, and running one. Nothing here knows of Airflow.
 
-`requests`  a request: what is sent
-`client`    sends requests, and says what came of them
-`flow`      as many requests at once as the servers can take
-`remedies`  what to change where a server refuses a request
-`server`    starts a vLLM server, on a GPU or a CPU
-`managed`   one that the tasks of a host share: the first starts it, and it ends when nobody needs it
+`requests`    a request: what is sent
+`protocol`    the bodies of the chat API
+`faults`      what may come of a request instead of an answer
+`client`      sends requests, and says what came of them
+`probe`       what is asked before the first row
+`metrics`     how busy a server is
+`pace`        how many requests are under way at once
+`acceptance`  whether requests like ours are taken at all
+`flow`        all requests, at that pace
+`remedies`    what to change where a server refuses a request
+`server`      starts a vLLM server, on a GPU or a CPU
+`managed`     one that the tasks of a host share: the first starts it, and it ends when nobody needs it
 """

@@ -2,12 +2,26 @@
 
 import base64
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 from PIL import Image
+
+# What no model says when it is greeted. A string by itself: between the parts of an object JSON allows white space, and
+# some models go on with it until they are stopped.
+PROBED = '"structured"'
+_PROBE = {
+    "messages": [{"role": "user", "content": "Good morning!"}],
+    "temperature": 0,
+    "max_tokens": 64,
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "probe", "strict": True, "schema": {"type": "string", "enum": ["structured"]}},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,11 @@ class ChatRequest:
                 {"role": "user", "content": [_content(part, urls) for part in self.parts]},
             ],
         }
+
+
+def schema_probe(model: str) -> bytes:
+    """The body of a small request that a server which goes by JSON schemas answers with `PROBED`."""
+    return json.dumps({**_PROBE, "model": model}).encode()
 
 
 def data_url(jpeg: bytes) -> str:

@@ -1,0 +1,41 @@
+"""What may come of a request instead of an answer, and whose fault it is."""
+
+import aiohttp
+from pydantic import ValidationError
+
+from regioncap.errors import VlmSetupError
+
+
+class RefusedError(Exception):
+    """The server takes the request itself for malformed."""
+
+
+class FailsAtItError(Exception):
+    """The server failed at the request again and again, and answered another one each time."""
+
+
+class FailureError(Exception):
+    """The server failed at the request, or what answers is not the server."""
+
+
+class BusyError(FailureError):
+    """The server says that it cannot answer now."""
+
+
+# A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
+# half a message): all may pass.
+PASSING = (aiohttp.ClientError, TimeoutError, FailureError, ValidationError)
+
+
+def fault_of(status: int, message: str, url: str, model: str) -> Exception:
+    """What a status other than 200 means, where the server at `url` that was asked for `model` says `message`."""
+    if status in (400, 413, 422):
+        return RefusedError(message or f"HTTP {status}, without a word")
+    if status in (401, 403):
+        return VlmSetupError(f"the server at {url} refuses the API key: correct the connection's password")
+    if status == 404:
+        return VlmSetupError(
+            f"the server at {url} does not know the model {model!r} or the path: "
+            f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
+        )
+    return (BusyError if status in (429, 503) else FailureError)(f"HTTP {status}: {message}")

@@ -1,0 +1,63 @@
+"""What is asked of the servers before the first row: whether they are there, and what they can do."""
+
+import asyncio
+
+from regioncap.errors import VlmSetupError
+from regioncap.vlm.client import Server, VlmClient
+from regioncap.vlm.faults import PASSING, RefusedError
+from regioncap.vlm.protocol import ChatCompletion, Models
+from regioncap.vlm.requests import PROBED, schema_probe
+
+
+async def check(client: VlmClient) -> None:
+    """Make sure that at least one server is there, and that those that are serve the model.
+
+    Raises VlmUnavailableError or VlmSetupError.
+    """
+    await client.patiently(lambda: _check_all(client))
+
+
+async def _check_all(client: VlmClient) -> None:
+    results = await asyncio.gather(*(_check_one(client, server) for server in client.servers), return_exceptions=True)
+    errors = [error for error in results if error is not None]
+    for error in errors:
+        if not isinstance(error, PASSING):
+            raise error
+    if len(errors) == len(client.servers):
+        raise errors[0]
+
+
+async def _check_one(client: VlmClient, server: Server) -> None:
+    try:
+        models = await client.request(server, "GET", "/models", Models)
+    except RefusedError as error:
+        raise VlmSetupError(
+            f"what listens at {server.url} is no vLLM server: correct the connection's host ({error})"
+        ) from error
+    served = [model.id for model in models.data]
+    if client.endpoint.model not in served:
+        raise VlmSetupError(
+            f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
+            f"{client.endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
+        )
+
+
+async def honours_schema(client: VlmClient) -> bool:
+    """Whether the server makes an answer follow a JSON schema: one that ignores it answers as if nothing was amiss.
+
+    Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
+    """
+    try:
+        completion = await client.patiently(lambda: _ask_probe(client))
+    except RefusedError as error:
+        raise VlmSetupError(
+            f"the server at {client.name} refuses structured output: set the param answer_format to "
+            f"free_text, or serve the model with a vLLM that has it ({error})"
+        ) from error
+    return bool(completion.choices) and completion.choices[0].message.text.strip() == PROBED
+
+
+async def _ask_probe(client: VlmClient) -> ChatCompletion:
+    return await client.request(
+        client.least_busy(), "POST", "/chat/completions", ChatCompletion, schema_probe(client.endpoint.model)
+    )
