@@ -1,5 +1,7 @@
 """What Airflow loads by the entry point `airflow.plugins`: registers what RegionCap adds to Airflow."""
 
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 # Airflow's processes load this once and then fork: tasks, and the parsing of DAG files. What the DAG imports is
@@ -19,3 +21,13 @@ class RegionCapPlugin(AirflowPlugin):
     priority_weight_strategies = [NightlyFirst]  # noqa: RUF012
     deadline_references = [NightlyStart]  # noqa: RUF012
     timetables = [DayBefore]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {"name": "Region captions", "href": "/regioncap/", "destination": "nav", "url_route": "regioncap"}
+    ]
+
+    @property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """RegionCap's pages; made for the api-server alone, which asks for them."""
+        from regioncap.airflow.pages import ROOT, create_app
+
+        return [{"app": create_app(), "url_prefix": ROOT, "name": "RegionCap"}]

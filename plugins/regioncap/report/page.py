@@ -1,30 +1,19 @@
-"""`report.html` and `check.html`: what a person looks at. One page without scripts that refers to nothing outside.
-
-Captions, paths and reasons come from models and drops. All of it is escaped, invisible characters are written out, and
-the page's content security policy allows no style but the template's own and no script at all.
-"""
+"""`report.html` and `check.html`: what a person looks at. One page without scripts that refers to nothing outside."""
 
 import base64
-import hashlib
-import inspect
 import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
 from PIL import Image
 
 from regioncap.errors import StepMissingError
-from regioncap.gates import all_gates
-from regioncap.marks.palette import PALETTE, RGB, contrast
-from regioncap.regions.codes import Code
 from regioncap.regions.records import Rejected, RenderedRow
 from regioncap.report.figures import Report, Samples
+from regioncap.report.html import templates
 from regioncap.report.licences import licence_of
-from regioncap.report.shown import excerpt, legible
 
 _THUMBNAIL = 420
 # Reading waits for the bucket, and Pillow lets go of the interpreter.
@@ -32,23 +21,8 @@ _IMAGES_AT_ONCE = 8
 _MOST_BARS = 16
 # Of the rows that a check would reject for one code, so many are named.
 _LISTED_PER_CODE = 50
-# Of each text so much is shown; all of it is in the files.
-_CAPTION_LENGTH = 500
 
-
-def _fit(value: Any) -> Any:
-    """What a template prints: text of our own as it is, all other text legible; Jinja escapes it then."""
-    return legible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("regioncap.report", "templates"),
-    autoescape=True,
-    finalize=_fit,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_render = templates("regioncap.report")
 
 
 @dataclass(frozen=True)
@@ -107,7 +81,7 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
     shown = [*samples.warned, *samples.clean]
     with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
         pictures = list(pool.map(lambda record: _thumbnail(record.image_with_bbox, read_image), shown))
-    return _page(
+    return _render(
         "report.html",
         report=report,
         cards=list(zip(shown, pictures, strict=True)),
@@ -144,7 +118,7 @@ def render_sheet(
     by_code: dict[str, list[Rejected]] = {}
     for row in rejected:
         by_code.setdefault(str(row.code), []).append(row)
-    return _page(
+    return _render(
         "check.html",
         drop_uri=drop_uri,
         counts=counts,
@@ -155,45 +129,6 @@ def render_sheet(
         rejected=sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0])),
         listed=_LISTED_PER_CODE,
     )
-
-
-def _page(template: str, **values: Any) -> str:
-    style = Markup(_TEMPLATES.get_template("report.css").render(marks=_mark_colours()))
-    return _TEMPLATES.get_template(template).render(
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        mark_of=lambda region: (region - 1) % len(PALETTE) + 1,
-        meaning=meaning,
-        prose=prose,
-        percent=percent,
-        cut=lambda text, length=_CAPTION_LENGTH: excerpt(text, length),
-        **values,
-    )
-
-
-def meaning(name: str) -> str:
-    """What a code says, or a gate of somebody's own; as a sentence, empty where nobody knows."""
-    known = {str(code): f"{code.meaning[0].upper()}{code.meaning[1:]}." for code in Code}
-    explained = {str(gate.code): inspect.getdoc(gate.check) or "" for gate in all_gates()}
-    return known.get(name) or " ".join(explained.get(name, "").split("\n\n")[0].split())
-
-
-def prose(text: str) -> Markup:
-    """A sentence of our own, with what stands between backticks as code."""
-    parts = [
-        Markup("<code>{}</code>" if number % 2 else "{}").format(part) for number, part in enumerate(text.split("`"))
-    ]
-    return Markup("").join(parts)
-
-
-def percent(part: float, whole: float) -> str:
-    """A share for people: `12 %`, `0.4 %`, `< 0.1 %`, `> 99.9 %`."""
-    share = 100 * part / whole if whole else 0.0
-    if 0 < share < 0.1:
-        return "<\u00a00.1\u00a0%"
-    if 99.9 < share < 100:
-        return ">\u00a099.9\u00a0%"
-    return f"{share:.1f}\u00a0%" if 0 < share < 10 or 99 < share < 100 else f"{share:.0f}\u00a0%"
 
 
 @dataclass(frozen=True)
@@ -229,15 +164,6 @@ def _answer_of(row: Any) -> str:
     """What the model said of a rejected row, as far as it was asked."""
     answer = row.get("answer") if isinstance(row, dict) else None
     return answer if isinstance(answer, str) else ""
-
-
-def _mark_colours() -> list[tuple[str, str]]:
-    """Of each mark, its colour and that of text on it."""
-    return [(_css(colour), _css(contrast(colour))) for colour in PALETTE]
-
-
-def _css(colour: RGB) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _thumbnail(path: str, read_image: Callable[[str], bytes]) -> str:

@@ -18,8 +18,9 @@ from regioncap.gates import OWN_GATES
 from regioncap.regions.codes import Code
 from regioncap.report.card import code_block, code_span, render_card
 from regioncap.report.figures import SAMPLED_PER_CODE, SAMPLED_RECORDS, SAMPLED_WARNED, SCHEMA_IGNORED, Statistics
+from regioncap.report.html import meaning, percent
 from regioncap.report.licences import licence_of
-from regioncap.report.page import bars, meaning, percent, render_page
+from regioncap.report.page import bars, render_page
 from regioncap.report.shown import excerpt, legible
 from regioncap.report.words import count_words
 from tests.builders import Place, describe, encoded, picture
@@ -230,7 +231,7 @@ def test_no_text_changes_anything_in_the_page_but_text(text: str) -> None:
 def test_a_page_allows_no_script_and_no_style_but_its_own() -> None:
     page = page_of(rows_that_say("harmless"))
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policy.startswith("default-src 'none'; img-src data:; form-action 'none'; style-src 'sha256-")
     assert "unsafe" not in policy and "script" not in page
     attributes = {name for _, names in _Elements(page).elements for name in names}
     assert "style" not in attributes and not any(name.startswith("on") for name in attributes)

@@ -1,0 +1,9 @@
+"""What is published, as pages to look at: read from the warehouse when somebody asks, and rendered without scripts.
+
+`builds`     the dates of a warehouse, and one build of a date
+`gallery`    a build's records, a few at a time, and those that somebody looks for
+`rejects`    its rejected rows, likewise
+`render`     the pages
+
+Nothing here knows of Airflow: `airflow/pages.py` serves these to whom Airflow lets see the DAG.
+"""

@@ -1,0 +1,128 @@
+"""The dates of a warehouse, and one build of a date, as they are now."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError, RegionCapError
+from regioncap.parallel import in_order
+from regioncap.report.figures import Report, load_report
+from regioncap.storage.readback import unreadable
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import BUILD_MANIFEST, build_path, content_of, image_path, partition_path
+from regioncap.warehouse.manifest import Manifest, current
+from regioncap.warehouse.reader import Build
+
+# What a build is to its date: the one that readers see, one before it, one that was rolled back from, or one that was
+# never published (it waits for somebody's approval, or was superseded before).
+Standing = Literal["current", "earlier", "withdrawn", "unpublished"]
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_BUILD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_IMAGE = re.compile(r"[0-9a-f]{32}")
+
+_READS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class PublishedDate:
+    """A date's folder: what is published there, or what is wrong with it."""
+
+    date: str
+    manifest: Manifest | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class SeenBuild:
+    """A build that somebody looks at; `published` is the date's current one."""
+
+    date: str
+    manifest: Manifest
+    standing: Standing
+    published: Manifest | None
+    partition: Store
+
+    @property
+    def content(self) -> Build:
+        """Its files."""
+        return Build(self.manifest, self.partition)
+
+    def report(self) -> Report | None:
+        """Its report; None where it cannot be had."""
+        return load_report(self.partition, self.manifest)
+
+
+def dates_of(warehouse: Store) -> list[str]:
+    """The dates that have a folder in a warehouse, the latest first."""
+    names = (name.removeprefix(partition_path("")) for name in warehouse.folders())
+    return sorted(filter(_DATE.fullmatch, names), reverse=True)
+
+
+def published_dates(warehouse: Store, dates: Sequence[str]) -> list[PublishedDate]:
+    """What is published at these dates."""
+    return list(in_order(lambda date: _published(warehouse, date), dates, _READS_AT_ONCE))
+
+
+def _published(warehouse: Store, date: str) -> PublishedDate:
+    try:
+        return PublishedDate(date, current(warehouse.sub(partition_path(date)))[0])
+    except RegionCapError as error:
+        return PublishedDate(date, None, str(error))
+
+
+def current_build(warehouse: Store, date: str) -> str:
+    """The id of a date's current build. Raises NothingPublishedError."""
+    published = current(_partition(warehouse, date))[0]
+    if published is None:
+        raise NothingPublishedError(f"nothing is published for {date}")
+    return published.build_id
+
+
+def see_build(warehouse: Store, date: str, build_id: str) -> SeenBuild:
+    """A build of a date, also one that is not published. Raises BuildGoneError where there is none of this id."""
+    partition = _partition(warehouse, date)
+    published = current(partition)[0]
+    if not _BUILD_ID.fullmatch(build_id):
+        raise BuildGoneError("there is no such build")
+    path = f"{build_path(build_id)}/{BUILD_MANIFEST}"
+    try:
+        manifest = Manifest.model_validate_json(partition.read(path))
+    except NotFoundError as error:
+        raise BuildGoneError(f"there is no build {build_id} of {date}, or it is not kept any more") from error
+    except ValidationError as error:
+        raise BuildGoneError(unreadable(f"{partition.uri}/{path}", error, "choose another build")) from error
+    if (manifest.build_id, manifest.build) != (build_id, build_path(build_id)):
+        raise BuildGoneError(f"{partition.uri}/{path} is another build's manifest: choose another build")
+    return SeenBuild(date, manifest, _standing(build_id, published), published, partition)
+
+
+def marked_image(build: SeenBuild, name: str) -> bytes:
+    """A marked image of a build, by the name that its content gives it. Raises BuildGoneError."""
+    if not _IMAGE.fullmatch(name):
+        raise BuildGoneError("there is no such image")
+    return build.content.image({"image_with_bbox": image_path(name)})
+
+
+def image_name(image_with_bbox: str) -> str | None:
+    """The name of a record's marked image; None where it names something else: whoever wrote the record says so."""
+    return content_of(image_with_bbox)
+
+
+def _partition(warehouse: Store, date: str) -> Store:
+    if not _DATE.fullmatch(date):
+        raise NothingPublishedError("this is no date")
+    return warehouse.sub(partition_path(date))
+
+
+def _standing(build_id: str, published: Manifest | None) -> Standing:
+    if published is not None:
+        if published.build_id == build_id:
+            return "current"
+        for build in published.history:
+            if build.build_id == build_id:
+                return "withdrawn" if build.withdrawn else "earlier"
+    return "unpublished"

@@ -1,0 +1,51 @@
+"""A build's rejected rows, a few at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from regioncap.errors import BuildGoneError, NotFoundError
+from regioncap.pages.builds import SeenBuild
+from regioncap.regions.records import Rejected
+from regioncap.storage.patience import persist
+
+PAGE = 50
+
+# A row is echoed with a few thousand characters at most; what is far longer is no line of ours.
+_MAX_LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FoundRows:
+    """Rejected rows of one page; `after` is the line where the next page begins, None at the end."""
+
+    rows: Sequence[Rejected]
+    after: int | None
+
+
+def find_rejected(build: SeenBuild, code: str, start: int, size: int = PAGE) -> FoundRows:
+    """The next rejected rows with a code (any, where it is empty), from line `start` on. Raises BuildGoneError."""
+
+    def read() -> FoundRows:
+        rows: list[Rejected] = []
+        with build.partition.open(build.manifest.rejected.path) as stream:
+            number = -1
+            while line := stream.readline(_MAX_LINE_BYTES):
+                number += 1
+                if number < start or (code and f'"{code}"'.encode() not in line):
+                    continue
+                try:
+                    row = Rejected.model_validate_json(line)
+                except ValidationError:
+                    continue
+                if code in ("", str(row.code)):
+                    if len(rows) == size:
+                        return FoundRows(rows, number)
+                    rows.append(row)
+        return FoundRows(rows, None)
+
+    try:
+        return persist(read)
+    except NotFoundError as error:
+        raise BuildGoneError(f"{build.manifest.rejected.path} is gone: choose another build") from error

@@ -1,0 +1,98 @@
+"""A build's records, page by page, and those that somebody looks for."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from regioncap.errors import BuildGoneError
+from regioncap.pages.builds import SeenBuild, see_build
+from regioncap.pages.gallery import Place as At
+from regioncap.pages.gallery import Wanted, find
+from tests.builders import DATE, Place
+
+
+def build(place: Place, rows: int = 20, **changes: Any) -> SeenBuild:
+    place.good_rows(rows)
+    said = place.build(
+        lambda row: "\n".join(f"<region{item.region}>: a red door {row.image}" for item in row.regions),
+        answer_format="free_text",
+        shard_size=6,
+        **changes,
+    )
+    return see_build(place.warehouse, DATE, said.manifest.build_id)
+
+
+def seen(found: SeenBuild, wanted: Wanted, size: int, seconds: float) -> list[str]:
+    images: list[str] = []
+    at: At | None = At()
+    while at is not None:
+        page = find(found, wanted, at, size, seconds)
+        assert len(page.records) <= size and page.unreadable == 0
+        images += [record.image for record in page.records]
+        assert page.after is None or (page.after.file, page.after.line) > (at.file, at.line)
+        at = page.after
+    return images
+
+
+@pytest.mark.parametrize("size", [1, 5, 6, 7, 100])
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_the_pages_together_are_all_records_once_in_order(place: Place, size: int, seconds: float) -> None:
+    found = build(place)
+    assert seen(found, Wanted(), size, seconds) == [f"{number}.jpg" for number in range(20)]
+    assert seen(found, Wanted(text="door 1"), size, seconds) == [
+        f"{number}.jpg" for number in range(20) if str(number).startswith("1")
+    ]
+    assert seen(found, Wanted(least=3), size, seconds) == seen(found, Wanted(most=1), size, seconds) == []
+
+
+LINE = st.fixed_dictionaries(
+    {
+        "id": st.text(max_size=8),
+        "image": st.text(max_size=8),
+        "checks": st.lists(st.sampled_from(["same_text", "duplicate_box"]), max_size=2),
+        "regions": st.lists(st.fixed_dictionaries({"caption": st.text(max_size=12)}), max_size=3),
+    }
+)
+
+
+@given(LINE, st.text(max_size=4) | st.sampled_from("ksfiSA"), st.sampled_from(["", "same_text"]), st.booleans())
+@example({"id": "\u212a", "image": "", "checks": [], "regions": []}, "k", "", False)  # Kelvin's sign, told as k
+@example({"id": "\u212a", "image": "", "checks": [], "regions": []}, "k", "", True)
+def test_no_record_that_is_wanted_is_left_out_by_its_bytes(
+    record: dict[str, Any], text: str, check: str, escaped: bool
+) -> None:
+    wanted = Wanted(text=text, check=check)
+    line = json.dumps(record, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    assert wanted.may_match(line) or not wanted.matches(record)
+
+
+def test_a_line_that_is_no_record_is_counted_and_the_others_are_shown(place: Place) -> None:
+    found = build(place, rows=3)
+    (entry,) = found.manifest.captions
+    lines = found.partition.read(entry.path).split(b"\n")
+    data = b"\n".join([lines[0], b'{"regions": 5}', b"[1]", b"\xff", lines[1], b""])
+    found.partition.write(entry.path, data)
+    forged = entry.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    damaged = SeenBuild(
+        DATE, found.manifest.model_copy(update={"captions": [forged]}), "current", None, found.partition
+    )
+    for wanted in (Wanted(), Wanted(least=1)):
+        page = find(damaged, wanted, At())
+        assert [record.image for record in page.records] == ["0.jpg", "1.jpg"] and page.unreadable == 3
+
+
+def test_a_record_file_that_is_gone_is_told(place: Place) -> None:
+    found = build(place, rows=2)
+    found.partition.delete(found.manifest.captions[0].path)
+    with pytest.raises(BuildGoneError, match="is gone"):
+        find(found, Wanted(), At())
+
+
+@pytest.mark.parametrize("text", ["", "x", "1", "1.x", "-1.0", "1.2.3", "9" * 40 + ".0", "²2.1"])
+def test_a_place_that_is_none_is_the_beginning(text: str) -> None:
+    assert At.of(text) == At()
+    assert At.of("3.17") == At(3, 17) and str(At(3, 17)) == "3.17"
