@@ -31,7 +31,7 @@ def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Pat
     )  # fmt: skip
     assert isinstance(staged, Staged)
     odd = staged.model_copy(update={"warnings": ["31.0% rejected rows"]})
-    subject, body = approval_request(odd, "s3://warehouse/dt=2026-10-05")
+    subject, body = approval_request(odd, "s3://warehouse/dt=2026-10-05", "http://airflow/regioncap/dates/x")
     assert staged.manifest.build_id in subject
     assert "- 31.0% rejected rows" in body
     assert f"`s3://warehouse/dt=2026-10-05/build={staged.manifest.build_id}/report.html`" in body

@@ -11,12 +11,15 @@ import pytest
 from airflow.api_fastapi.app import create_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.sdk import Asset
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from regioncap.airflow.pages import ROOT, create_app, warehouse
+from regioncap.airflow.links import ROOT, build_page
+from regioncap.airflow.pages import create_app, warehouse
 from regioncap.airflow.plugin import RegionCapPlugin
+from regioncap.airflow.publish import PublishOperator
 from regioncap.storage import patience
 from regioncap.storage.local import LocalStore
 from tests.builders import DATE, Place, publish_each
@@ -201,3 +204,16 @@ def test_the_plugin_has_the_pages_and_a_place_in_the_navigation() -> None:
     assert app["url_prefix"] == ROOT and isinstance(app["app"], FastAPI)
     (view,) = plugin.external_views
     assert view["href"] == f"{ROOT}/" and view["destination"] == "nav"
+
+
+def test_a_build_is_led_to_in_the_deployments_warehouse_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/")
+    monkeypatch.setenv("REGIONCAP_WAREHOUSE_URI", "s3://warehouse/region_captions")
+    page = "https://airflow.example.com/regioncap/dates/2026-10-05/builds/b-1"
+    assert build_page("s3://warehouse/region_captions/", DATE, "b-1") == page
+    assert build_page("s3://warehouse/experiments", DATE, "b-1") is None
+    publish = PublishOperator(task_id="publish", plan={}, asset=Asset(name="a", uri="s3://a/b"))
+    (link,) = publish.operator_extra_links
+    assert link.get_link(publish, ti_key=None) == ""
+    publish.page = page
+    assert link.get_link(publish, ti_key=None) == page

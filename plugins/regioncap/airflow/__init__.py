@@ -5,7 +5,7 @@
 `build`, `publish`      the steps as operators
 `wait_for_drop`, `drop_ready`  the sensor, and what it defers to
 `params`                the form, and from a run to its settings
-`pages`                 what is published, in Airflow's UI
+`pages`, `links`        what is published, in Airflow's UI, and the ways there
 `places`, `vlm`         from Airflow's connections to stores and the VLM
 `provider`              the form of a VLM connection in Airflow's UI
 `approval`              what a person is asked before a build is published

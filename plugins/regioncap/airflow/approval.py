@@ -19,8 +19,8 @@ def asks_for_approval(approval: Approval, warnings: Sequence[str]) -> bool:
     return approval == "always" or (approval == "on_warning" and bool(warnings))
 
 
-def approval_request(staged: Staged, partition_uri: str) -> tuple[str, str]:
-    """What is asked, and what there is to know for the answer, as Markdown."""
+def approval_request(staged: Staged, partition_uri: str, page: str | None) -> tuple[str, str]:
+    """What is asked, and what there is to know for the answer, as Markdown; `page` is where to see the build."""
     manifest, counts = staged.manifest, staged.manifest.counts
     warnings = [f"- {warning}" for warning in staged.warnings] or ["- nothing unusual"]
     body = [
@@ -30,6 +30,7 @@ def approval_request(staged: Staged, partition_uri: str) -> tuple[str, str]:
         "",
         *warnings,
         "",
+        *([f"[Look at this build]({page})", ""] if page else []),
         f"Report: `{partition_uri}/{manifest.build}/report.html`",
         "",
         f"*{APPROVE}* makes it the current build; *{REJECT}* leaves what is published as it is.",

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
-from urllib.parse import quote
 
 from airflow.sdk import Context
-from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from regioncap.airflow.deadline import NightlyStart
+from regioncap.airflow.links import run_page
 from regioncap.airflow.params import drop_date_of, nightly_settings
 from regioncap.airflow.places import open_partition
 from regioncap.config.deployment import Deployment, NotifierConfig
@@ -70,5 +69,4 @@ def _tell(config: NotifierConfig, context: Mapping[str, Any], message: str, dag_
     """The arguments are the deployment's templates; the message is only ever a value in them."""
     module, _, name = config.path.rpartition(".")
     notifier = getattr(import_module(module), name)(**config.arguments)
-    link = f"{conf.get('api', 'base_url', fallback='').rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}"
-    notifier({**context, "message": f"{dag_id}: {message}: {link}"})
+    notifier({**context, "message": f"{dag_id}: {message}: {run_page(dag_id, run_id)}"})

@@ -12,6 +12,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from regioncap.airflow.links import ROOT
 from regioncap.airflow.places import open_warehouse
 from regioncap.config.deployment import Deployment
 from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError, RegionCapError
@@ -26,7 +27,6 @@ from regioncap.storage.store import Store
 
 # Whoever may read this DAG may see what it has published.
 DAG_ID = "region_captions"
-ROOT = "/regioncap"
 
 # Somebody waits for the page.
 _PATIENCE_SECONDS = 15.0

@@ -9,6 +9,7 @@ from airflow.plugins_manager import AirflowPlugin
 import regioncap.airflow.publish
 import regioncap.airflow.wait_for_drop  # noqa: F401
 from regioncap.airflow.deadline import NightlyStart
+from regioncap.airflow.links import ROOT
 from regioncap.airflow.priority import NightlyFirst
 from regioncap.airflow.timetable import DayBefore
 
@@ -22,12 +23,12 @@ class RegionCapPlugin(AirflowPlugin):
     deadline_references = [NightlyStart]  # noqa: RUF012
     timetables = [DayBefore]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        {"name": "Region captions", "href": "/regioncap/", "destination": "nav", "url_route": "regioncap"}
+        {"name": "Region captions", "href": f"{ROOT}/", "destination": "nav", "url_route": "regioncap"}
     ]
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """RegionCap's pages; made for the api-server alone, which asks for them."""
-        from regioncap.airflow.pages import ROOT, create_app
+        from regioncap.airflow.pages import create_app
 
         return [{"app": create_app(), "url_prefix": ROOT, "name": "RegionCap"}]

@@ -10,6 +10,7 @@ from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval, may_ask
 from regioncap.airflow.build import PlanHandle, claim_of
+from regioncap.airflow.links import BuildLink, build_page
 from regioncap.airflow.openlineage import lineage
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
@@ -149,7 +150,8 @@ class ApproveOperator(_LastStep, HITLOperator):
             return Approved(build_id=staged.manifest.build_id, by=None)
         # Somebody may take days to decide. Should another run plan the date meanwhile, this build is not published.
         claim.release()
-        self._ask(context, staged, *approval_request(staged, partition.uri))
+        page = build_page(self.plan["warehouse_uri"], self.plan["date"], staged.manifest.build_id)
+        self._ask(context, staged, *approval_request(staged, partition.uri, page))
 
     def execute_complete(self, context: Context, event: dict[str, Any], build_id: str) -> Approved:  # type: ignore[override]
         """Called when a person has answered what was asked about this build. Raises BuildRejectedError."""
@@ -196,6 +198,9 @@ class PublishOperator(_LastStep):
     """
 
     template_fields: Sequence[str] = ("plan", "approved")
+    operator_extra_links = (BuildLink(),)
+    # The address of what was published.
+    page: str | None = None
 
     def __init__(self, *, asset: Asset, approved: Any = (), **kwargs: Any) -> None:
         super().__init__(outlets=[asset], **kwargs)
@@ -245,6 +250,7 @@ class PublishOperator(_LastStep):
         """Emit the asset event of what is published now."""
         _, partition = self._places()
         manifest, report = published.manifest, load_report(partition, published.manifest)
+        self.page = build_page(self.plan["warehouse_uri"], self.plan["date"], manifest.build_id)
         result = {
             "uri": partition.uri,
             "build_id": manifest.build_id,

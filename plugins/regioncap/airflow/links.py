@@ -1,0 +1,42 @@
+"""Addresses of pages, for messages, requests and buttons."""
+
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+from regioncap.config.deployment import Deployment
+from regioncap.errors import StorageError
+from regioncap.storage.uri import parse_uri
+
+# Below this path of Airflow's are RegionCap's own pages: see `pages`.
+ROOT = "/regioncap"
+
+
+def run_page(dag_id: str, run_id: str) -> str:
+    """A run's page in Airflow."""
+    return f"{_airflow()}/dags/{dag_id}/runs/{quote(run_id)}"
+
+
+def build_page(warehouse_uri: str, date: str, build_id: str) -> str | None:
+    """The page of a build; None of one in another warehouse than the deployment's, which has no pages."""
+    try:
+        shown = parse_uri(warehouse_uri) == parse_uri(Deployment.from_environment().warehouse_uri)
+    except StorageError:
+        return None
+    return f"{_airflow()}{ROOT}/dates/{date}/builds/{build_id}" if shown else None
+
+
+class BuildLink(BaseOperatorLink):
+    """The button at a task: to the page of the build that it has published."""
+
+    name = "Dataset"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Called in the worker when the task has run."""
+        return getattr(operator, "page", None) or ""
+
+
+def _airflow() -> str:
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
