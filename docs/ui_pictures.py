@@ -1,4 +1,4 @@
-"""The docs' pictures of Airflow's UI: a run that has ended green, the form of *Trigger*, the dialog of a backfill.
+"""The docs' pictures of Airflow's UI: a run that ended green, its build, the form of *Trigger*, a backfill.
 
 python docs/ui_pictures.py FOLDER
 """
@@ -41,6 +41,7 @@ def main() -> None:
                 _form(ui, folder)
             with logged_in(browser, stack, **_PAGE) as ui:
                 _run(ui, folder)
+                _build(ui, folder)
 
 
 def _small_drops(room: Path) -> dict[str, Path]:
@@ -83,6 +84,12 @@ def _run(ui: AirflowPages, folder: Path) -> None:
     ui.page.get_by_role("button", name="Expand all task groups").click()
     _widen(ui.page)
     _take(ui.page, folder / "ui-run.png")
+
+
+def _build(ui: AirflowPages, folder: Path) -> None:
+    """From the navigation to a build's page."""
+    ui.open_captions(_DATE)
+    _take(ui.page, folder / "ui-build.png")
 
 
 def _widen(page: Page) -> None:

@@ -31,6 +31,7 @@ def main() -> int:
                 upload_drop(drop, stack.s3, "drops", drop.name)
             stack.api.unpause(DAG)
             console.print(f"\nAirflow     {stack.api.url}/dags/{DAG}")
+            console.print(f"datasets    {stack.api.url}/regioncap/")
             console.print(f"user        {USER}, password in {stack.password_file}")
             console.print(f"drops       {DROPS_URI}/<date>/ at {stack.s3_url}; the sample drops are there")
             console.print(f"warehouse   {WAREHOUSE_URI}")

@@ -34,5 +34,6 @@ def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Pat
     subject, body = approval_request(odd, "s3://warehouse/dt=2026-10-05", "http://airflow/regioncap/dates/x")
     assert staged.manifest.build_id in subject
     assert "- 31.0% rejected rows" in body
+    assert "[Look at this build](http://airflow/regioncap/dates/x)" in body
     assert f"`s3://warehouse/dt=2026-10-05/build={staged.manifest.build_id}/report.html`" in body
     assert f"| {staged.manifest.counts.rows} |" in body

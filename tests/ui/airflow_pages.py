@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
 from deploy.local import airflow
 from deploy.local.drops import upload_drop
@@ -82,6 +82,14 @@ class AirflowPages:
         row = self.page.get_by_role("row", name=re.compile(f"^{re.escape(conn_id)} "))
         row.get_by_role("button", name="Edit Connection").click()
         return ConnectionForm(self.page)
+
+    def open_captions(self, date: str) -> FrameLocator:
+        """From the navigation to the page of a date's current build."""
+        self.page.get_by_role("link", name="Captions", exact=True).click()
+        pages = self.page.frame_locator("iframe")
+        pages.get_by_role("link", name=date, exact=True).click()
+        expect(pages.get_by_role("heading", name=f"Region captions, {date}")).to_be_visible()
+        return pages
 
     def run(self, name: str) -> Locator:
         """The row in the list of runs of the run whose id has `name` in it: a date for a backfill's, *manual*."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -240,6 +241,26 @@ def test_a_run_started_with_the_form_ends_green(ui: AirflowPages, stack: Stack) 
     expect(ui.task("propose").get_by_text("Skipped")).to_be_visible()
     ui.open_runs()
     becomes_green(ui.page.get_by_role("row").filter(has_text=run_id))
+
+
+def test_from_the_dag_to_a_picture_in_three_clicks(ui: AirflowPages, stack: Stack) -> None:
+    """After the run above."""
+    ui.open_dag()
+    pages = ui.open_captions(ON_DEMAND)
+    picture = pages.get_by_role("img").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+    pages.get_by_role("link", name="Gallery", exact=True).click()
+    pages.get_by_label("Text").fill("striped")
+    pages.get_by_role("button", name="Show").click()
+    expect(pages.get_by_role("article").first.get_by_text("striped").first).to_be_visible()
+
+
+def test_the_task_that_published_leads_to_its_build(ui: AirflowPages, stack: Stack) -> None:
+    ui.open_run("manual")
+    ui.page.get_by_role("link", name="publish", exact=True).click()
+    link = ui.page.get_by_role("link", name="Dataset", exact=True)
+    expect(link).to_have_attribute("href", re.compile(rf"/regioncap/dates/{ON_DEMAND}/builds/"))
 
 
 def test_a_backfill_started_with_the_form_ends_green_and_skips_a_date_without_a_drop(ui: AirflowPages) -> None:

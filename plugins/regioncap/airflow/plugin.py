@@ -23,7 +23,13 @@ class RegionCapPlugin(AirflowPlugin):
     deadline_references = [NightlyStart]  # noqa: RUF012
     timetables = [DayBefore]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        {"name": "Region captions", "href": f"{ROOT}/", "destination": "nav", "url_route": "regioncap"}
+        {
+            "name": "Captions",
+            "href": f"{ROOT}/",
+            "icon": f"{ROOT}/icon.svg",
+            "destination": "nav",
+            "url_route": "regioncap",
+        }
     ]
 
     @property
