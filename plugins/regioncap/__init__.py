@@ -6,7 +6,7 @@ Rooms, each of which imports only those below it:
 
 `cli`                                `regioncap` on the command line
 `airflow`                            operators, sensor, form, connections
-`steps`                              a file for each of the DAG's tasks
+`steps`, `pages`                     a file for each of the DAG's tasks; what is published, to look at
 `report`                             what is said of a build
 `ask`                                requests, attempts, asking
 `work`                               what is kept while a build is made

@@ -54,7 +54,7 @@ def client(app: FastAPI, role: str | None = "viewer") -> TestClient:
 
 def paths(app: FastAPI, build_id: str) -> list[str]:
     """A URL of every route."""
-    values = {"{date}": DATE, "{build_id}": build_id, "{name}": "0" * 32}
+    values = {"{date}": DATE, "{build_id}": build_id, "{name}": "0" * 32, "{other_id}": build_id}
     found = [route.path for route in app.routes if isinstance(route, APIRoute)]
     for name, value in values.items():
         found = [path.replace(name, value) for path in found]
@@ -162,9 +162,15 @@ def _say(place: Place, text: str, build_id: str) -> None:
 
 
 def test_no_text_changes_anything_in_the_pages_but_text(app: FastAPI, place: Place) -> None:
-    (build_id,) = publish_each(place, "a")
+    other, build_id = publish_each(place, "a", "b")
     reader, base = client(app), f"/dates/{DATE}/builds/{build_id}"
-    urls = [base, f"{base}/gallery?text={{}}", f"{base}/rejected", f"{base}/rejected?code={{}}"]
+    urls = [
+        base,
+        f"{base}/compare/{other}",
+        f"{base}/gallery?text={{}}",
+        f"{base}/rejected",
+        f"{base}/rejected?code={{}}",
+    ]
     shapes = []
     for text in ("harmless", HOSTILE):
         _say(place, text, build_id)

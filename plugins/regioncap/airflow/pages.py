@@ -19,6 +19,7 @@ from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedErro
 from regioncap.gates import all_gates
 from regioncap.pages import render
 from regioncap.pages.builds import SeenBuild, current_build, dates_of, marked_image, published_dates, see_build
+from regioncap.pages.comparing import compare_builds
 from regioncap.pages.gallery import PAGE, Place, Wanted, find
 from regioncap.pages.rejects import find_rejected
 from regioncap.regions.codes import Code
@@ -151,6 +152,13 @@ def rejected(build: Build, root: Root, code: _Text = "", at: _Count = None) -> R
     report, start = build.report(), at or 0
     codes = report.rejected_by_code if report else {}
     return _page(render.rejected_page(root, build, codes, code, start, find_rejected(build, code, start)))
+
+
+@router.get("/dates/{date}/builds/{build_id}/compare/{other_id}")
+def compare(build: Build, place: Warehouse, root: Root, date: str, other_id: str) -> Response:
+    """What differs between another build of its date and it."""
+    other = see_build(place, date, other_id)
+    return _page(render.compare_page(root, other, build, compare_builds(other, build)))
 
 
 @router.get("/dates/{date}/builds/{build_id}/report")

@@ -2,7 +2,7 @@
 
 import typer
 
-from regioncap.cli import builds, check, verify
+from regioncap.cli import builds, check, compare, verify
 
 # Markdown, so that it is as wide as the terminal.
 _HELP = """What RegionCap published, and drops before it does, on the command line.
@@ -32,4 +32,5 @@ def _regioncap() -> None:
 
 app.add_typer(builds.app, name="builds")
 app.command("check")(check.check)
+app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)

@@ -3,6 +3,7 @@
 `builds`     the dates of a warehouse, and one build of a date
 `gallery`    a build's records, a few at a time, and those that somebody looks for
 `rejects`    its rejected rows, likewise
+`comparing`  what differs between two builds
 `render`     the pages
 
 Nothing here knows of Airflow: `airflow/pages.py` serves these to whom Airflow lets see the DAG.

@@ -9,16 +9,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from regioncap.pages.builds import PublishedDate, SeenBuild, image_name
+from regioncap.pages.comparing import Compared
 from regioncap.pages.gallery import Found, Place, Wanted
 from regioncap.pages.rejects import FoundRows
 from regioncap.regions.records import Record
 from regioncap.report.figures import Report
 from regioncap.report.html import templates
+from regioncap.warehouse.compare import KINDS, Difference
 
 # What a page may refer to, beside its own style: pictures and forms of where it comes from.
 SOURCES = "img-src 'self'; form-action 'self'"
 
 _HOME = "Datasets"
+_NO_IMAGE = "0" * 32
 _STANDINGS = {
     "current": "published: the current build",
     "earlier": "published before",
@@ -125,6 +128,28 @@ def rejected_page(root: str, build: SeenBuild, codes: dict[str, int], code: str,
     )
 
 
+def compare_page(root: str, other: SeenBuild, build: SeenBuild, compared: Compared) -> str:
+    """What differs between another build of the date and this one."""
+    return _render(
+        "compare.html",
+        sources=SOURCES,
+        root=root,
+        trail=_trail(root, build, "Two builds"),
+        build=build,
+        other=other,
+        compared=compared,
+        words=KINDS,
+        rows=[(item, _picture(root, other, build, item)) for item in compared.differences],
+    )
+
+
+def _picture(root: str, other: SeenBuild, build: SeenBuild, difference: Difference) -> str:
+    """The URL of a row's marked image, in the build that has it."""
+    seen, record = (build, difference.records[1]) if difference.records[1] else (other, difference.records[0])
+    name = image_name(str((record or {}).get("image_with_bbox", "")))
+    return f"{_here(root, seen)}/images/{name or _NO_IMAGE}.jpg"
+
+
 def problem_page(root: str, heading: str, reason: str) -> str:
     """What a person sees where there is nothing to see."""
     return _render(
@@ -142,7 +167,7 @@ def _trail(root: str, build: SeenBuild, name: str) -> list[tuple[str, str | None
 
 def _cards(records: Sequence[Record]) -> Iterator[tuple[Record, str]]:
     """Records with their images' names; one that names none of the build's gets a name that none has."""
-    return ((record, image_name(record.image_with_bbox) or "0" * 32) for record in records)
+    return ((record, image_name(record.image_with_bbox) or _NO_IMAGE) for record in records)
 
 
 def _text_of(row: Any) -> str:

@@ -5,5 +5,6 @@
 `inventory`  every file of a build
 `whole`      whether they are all there, as they were published
 `history`    which earlier builds are kept, rolled back to, collected
+`compare`    what differs between two builds
 `reader`     a published build as a user reads it: `regioncap.read`
 """
