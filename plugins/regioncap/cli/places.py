@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
-from regioncap.drop.readers.reader import is_utf8
+from regioncap.drop.plain import is_utf8
 from regioncap.errors import StorageError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.patience import wait_at_most

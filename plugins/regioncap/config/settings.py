@@ -20,6 +20,7 @@ from pydantic import (
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
+from regioncap.drop.plain import is_text_encoding
 from regioncap.drop.readers import READERS
 from regioncap.errors import ExtensionError, ModelProfileError, ParamsError
 from regioncap.exports import EXPORTERS
@@ -85,6 +86,14 @@ class BuildSettings(BaseModel):
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
         "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
         json_schema_extra=_group("Drop", enum=list(READERS)),
+    )
+    manifest_encoding: str = Field(
+        "utf-8",
+        title="Manifest encoding",
+        description="The encoding of manifests that are text, by its usual name: `cp1252`, `gb18030`, `shift_jis`. "
+        "UTF-16 and UTF-32 are noticed whatever stands here. A row that is not in it is rejected.",
+        max_length=40,
+        json_schema_extra=_group("Drop"),
     )
 
     read_heic: bool = Field(
@@ -338,6 +347,13 @@ class BuildSettings(BaseModel):
     @classmethod
     def _known_format(cls, value: str) -> str:
         return _known(value, "input_format", READERS)
+
+    @field_validator("manifest_encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        if not is_text_encoding(value):
+            raise ValueError("is not the name of an encoding of text, such as utf-8, cp1252 or gb18030")
+        return value
 
     @field_validator("mark_style")
     @classmethod

@@ -3,6 +3,7 @@
 `drop`        is it ready, which manifests has it, what are their rows
 `readers`     from a manifest to its rows, a file for each format
 `dates`       the drop's date, from a partition key, a param or a logical date
+`plain`       a manifest as its reader gets it: unpacked, in UTF-8
 `rows`        is one row's text in order
 `box_keys`    boxes under another key than the declared one
 `images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers

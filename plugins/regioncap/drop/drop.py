@@ -4,11 +4,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -16,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 from regioncap.drop.images import MAX_BYTES
+from regioncap.drop.plain import is_utf8, plain, with_compressed
 from regioncap.drop.readers import READERS, Row
-from regioncap.drop.readers.reader import is_utf8
 from regioncap.drop.rows import MAX_PATH_BYTES
 from regioncap.errors import (
     ArchivedError,
@@ -38,8 +40,12 @@ Readiness = Literal["marker", "unchanged"]
 # Without a marker, a drop that nobody has touched for so long is taken for complete.
 QUIET_SECONDS = 600.0
 
-# What macOS puts beside each file on disks and in archives that cannot hold all that it knows of it.
-_COMPANION = "._"
+# Such files are hidden: editors' copies, and the companions (`._x`) that macOS puts beside each file on disks and in
+# archives that cannot hold all that it knows of it.
+_HIDDEN = "."
+
+# Of files with nearly the same name, so many are looked at.
+_NEAR = 4
 
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
@@ -72,39 +78,59 @@ def not_ready(drop: Store, readiness: Readiness, now: float) -> str | None:
 
 
 class Files:
-    """The paths of files, as 64-bit hashes, and their versions, in a temporary file: a million take 20 MB of memory."""
+    """The files of a drop: where each is in the listing, by hashes; their paths and versions are in a temporary file.
+
+    A million take 20 MB of memory, and 12 MB more once a name was asked for that none of them has.
+    """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         hashes, self._ends = array("Q"), array("Q")
-        self._versions = tempfile.TemporaryFile(prefix="regioncap-versions-")  # noqa: SIM115 (it goes with this object)
+        self._notes = tempfile.TemporaryFile(prefix="regioncap-files-")  # noqa: SIM115 (it goes with this object)
         for entry in entries:
             hashes.append(_path_hash(entry.path))
-            version = entry.version.encode()
-            self._versions.write(version)
-            self._ends.append((self._ends[-1] if self._ends else 0) + len(version))
-        self._versions.flush()
-        order = np.argsort(np.frombuffer(hashes, np.uint64))
-        self._hashes = array("Q", np.frombuffer(hashes, np.uint64)[order].tobytes())
-        self._places = order.astype(np.uint32)
+            note = f"{entry.version}\0{entry.path}".encode("utf-8", "surrogateescape")
+            self._notes.write(note)
+            self._ends.append((self._ends[-1] if self._ends else 0) + len(note))
+        self._notes.flush()
+        self._exact = _Places(hashes)
 
     def __contains__(self, path: object) -> bool:
-        return self._place(str(path)) is not None
+        return any(True for _ in self._exact.of(_path_hash(str(path))))
 
     def version(self, path: str) -> str | None:
         """The version of the file of this path; None where there is none."""
-        place = self._place(path)
-        if place is None:
-            return None
-        start = self._ends[place - 1] if place else 0
-        return os.pread(self._versions.fileno(), self._ends[place] - start, start).decode()
+        return next((self._note(place)[0] for place in self._exact.of(_path_hash(path))), None)
 
-    def _place(self, path: str) -> int | None:
-        """Where the file was in the listing."""
-        wanted = _path_hash(path)
-        found = bisect_left(self._hashes, wanted)
-        if found == len(self._hashes) or self._hashes[found] != wanted:
-            return None
-        return int(self._places[found])
+    def near(self, path: str) -> list[str]:
+        """The paths of a few files that are called so but for capital letters, or for how accents are written."""
+        return [self._note(place)[1] for place in islice(self._folded.of(_path_hash(_folded(path))), _NEAR)]
+
+    @cached_property
+    def _folded(self) -> "_Places":
+        paths = (self._note(place)[1] for place in range(len(self._ends)))
+        return _Places(array("Q", (_path_hash(_folded(path)) for path in paths)))
+
+    def _note(self, place: int) -> list[str]:
+        """The version and the path of a file."""
+        start = self._ends[place - 1] if place else 0
+        note = os.pread(self._notes.fileno(), self._ends[place] - start, start)
+        return note.decode("utf-8", "surrogateescape").split("\0", 1)
+
+
+class _Places:
+    """Where in a list each of its hashes is."""
+
+    def __init__(self, hashes: "array[int]") -> None:
+        order = np.argsort(np.frombuffer(hashes, np.uint64), kind="stable")
+        self._hashes = array("Q", np.frombuffer(hashes, np.uint64)[order].tobytes())
+        self._places = order.astype(np.uint32)
+
+    def of(self, wanted: int) -> Iterator[int]:
+        """All places of a hash, in order."""
+        for found in range(bisect_left(self._hashes, wanted), len(self._hashes)):
+            if self._hashes[found] != wanted:
+                return
+            yield int(self._places[found])
 
 
 def _path_hash(path: str) -> int:
@@ -112,15 +138,23 @@ def _path_hash(path: str) -> int:
     return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
 
+def _folded(path: str) -> str:
+    """A path without what file systems and archives change of it: letter case, and how accents are written."""
+    # Folding can undo the form.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
 @dataclass(frozen=True)
 class Contents:
     """What lies in a drop.
 
-    `manifests` are the manifests' names, sorted; `files` are all files. `fingerprint` is a hash over the paths and
-    versions of everything but the marker: it changes when the drop does.
+    `manifests` are the manifests' names, sorted, `hidden` those that are left out since they are hidden; `files` are
+    all files. `fingerprint` is a hash over the paths and versions of everything but the marker: it changes when the
+    drop does.
     """
 
     manifests: list[str]
+    hidden: list[str]
     files: Files
     fingerprint: str
 
@@ -131,15 +165,17 @@ def contents(drop: Store, input_format: str) -> Contents:
     Raises DropError where it has no manifest, or one whose name cannot be written down.
     """
     suffixes = READERS[input_format].suffixes
+    endings = with_compressed(suffixes)
     manifests: list[str] = []
+    hidden: list[str] = []
     digest = hashlib.sha256()
 
     def noted() -> Iterator[Entry]:
         for entry in drop.list():
             if entry.path != READY_MARKER:
                 digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
-            if "/" not in entry.path and entry.path.endswith(suffixes) and not entry.path.startswith(_COMPANION):
-                manifests.append(entry.path)
+            if "/" not in entry.path and entry.path.endswith(endings):
+                (hidden if entry.path.startswith(_HIDDEN) else manifests).append(entry.path)
             yield entry
 
     files = Files(noted())
@@ -148,7 +184,7 @@ def contents(drop: Store, input_format: str) -> Contents:
             shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
     if manifests:
-        return Contents(manifests, files, digest.hexdigest())
+        return Contents(manifests, hidden, files, digest.hexdigest())
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
     names = " or ".join(f"*{suffix}" for suffix in suffixes)
@@ -162,6 +198,21 @@ def path_bytes(drop: Store) -> int:
     """How many bytes a path in the drop can have: a bucket counts the drop's own path in it too."""
     folder = drop.uri.removeprefix("s3://").partition("/")[2] if drop.uri.startswith("s3://") else ""
     return MAX_PATH_BYTES - (len(folder.encode()) + 1 if folder else 0)
+
+
+@contextmanager
+def manifest_copy(drop: Store, manifest: str, version: str | None, input_format: str, encoding: str) -> Iterator[Path]:
+    """The manifest, in the version that was listed, as its reader gets it: see `plain`.
+
+    Raises DropChangedError, and DropError where it cannot be unpacked.
+    """
+    with ExitStack() as stack:
+        copy = stack.enter_context(local_copy(drop, manifest, version))
+        try:
+            path = stack.enter_context(plain(copy, encoding=encoding, is_text=READERS[input_format].is_text))
+        except ValueError as error:
+            raise unreadable(manifest, input_format, error) from error
+        yield path
 
 
 @contextmanager
@@ -201,10 +252,15 @@ def read_rows(
         # With a number, it is the disk's; Arrow raises OSError for a damaged file too.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DropError(
-            f"the manifest {name or manifest.name} cannot be read as {input_format}: {error}; correct the file, or "
-            "the param input_format"
-        ) from error
+        raise unreadable(name or manifest.name, input_format, error) from error
+
+
+def unreadable(manifest: str, input_format: str, error: Exception) -> DropError:
+    """The error where a manifest as a whole is not of its format."""
+    return DropError(
+        f"the manifest {manifest} cannot be read as {input_format}: {error}; correct the file, or the param "
+        "input_format"
+    )
 
 
 def changed(path: str, error: Exception) -> DropChangedError:
@@ -225,8 +281,8 @@ def others_can_be_read(drop: Store, refused: Collection[str], read: Iterable[str
 
 
 def _is_no_image(path: str) -> bool:
-    manifests = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
-    return path == READY_MARKER or ("/" not in path and path.endswith(manifests))
+    suffixes = (suffix for reader in READERS.values() for suffix in reader.suffixes)
+    return path == READY_MARKER or ("/" not in path and path.endswith(with_compressed(suffixes)))
 
 
 def _can_be_read(drop: Store, path: str) -> bool:

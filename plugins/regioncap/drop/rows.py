@@ -5,11 +5,11 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from regioncap.drop.box_keys import BoxKeys
+from regioncap.drop.plain import is_utf8
 from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError
 from regioncap.regions.boxes import box_error
@@ -173,18 +173,29 @@ def _given(row: dict[str, Any], key: str) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+class ListedFiles(Protocol):
+    """The files of a drop, by their paths."""
+
+    def __contains__(self, path: object) -> bool: ...
+
+    def near(self, path: str) -> list[str]:
+        """The paths of a few files that are called nearly so."""
+
+
 @dataclass
 class RowReader:
     """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
 
-    `files` are the paths of the files in the drop; one that is not among them can have `path_bytes` bytes at most.
+    `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `nearly`
+    counts rows whose image is there under nearly the name that they give.
     """
 
     image_key: str
     bbox_key: str
-    files: Container[str] = ()
+    files: ListedFiles
     path_bytes: int = MAX_PATH_BYTES
     box_keys: BoxKeys = field(default_factory=BoxKeys)
+    nearly: int = 0
     _ids: SeenIds = field(default_factory=SeenIds)
     _repeats: dict[str, int] = field(default_factory=dict)
 
@@ -229,7 +240,9 @@ class RowReader:
         """The path by which the store knows the image, and whether it is among the files.
 
         Stores do not agree on what `./`, `//` and backslashes mean. Here the path as given comes first, then the same
-        file's plain path, then that with the backslashes of Windows. Raises RowError (image_not_found).
+        file's plain path, then that with the backslashes of Windows. Where no file is called so, but one alone but for
+        capital letters or for how accents are written, it is that one: file systems and archives change these.
+        Raises RowError (image_not_found).
         """
         if image in self.files:
             return image, True
@@ -237,6 +250,16 @@ class RowReader:
         for path in (plain, posixpath.normpath(image.replace("\\", "/"))):
             if path != image and path in self.files:
                 return path, True
+        near = self.files.near(posixpath.normpath(image.replace("\\", "/")))
+        if len(near) == 1 and is_utf8(near[0]):
+            self.nearly += 1
+            return near[0], True
+        if near:
+            raise RowError(
+                Code.IMAGE_NOT_FOUND,
+                "there is no such file in the drop, but several that differ from it in capital letters or in how "
+                f"accents are written: {', '.join(map(repr, near))}",
+            )
         # Some stores refuse such a path with an error that says nothing of the row.
         size = len(plain.encode())
         if size > self.path_bytes or (

@@ -62,6 +62,8 @@ def plan_build(
         _log.warning("%s", about)
     identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
+    if contents.hidden:
+        _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
@@ -174,7 +176,11 @@ def _write_shards(
 
     with ExitStack() as stack:
         copies = {
-            name: stack.enter_context(drops.local_copy(drop, name, contents.files.version(name)))
+            name: stack.enter_context(
+                drops.manifest_copy(
+                    drop, name, contents.files.version(name), settings.input_format, settings.manifest_encoding
+                )
+            )
             for name in contents.manifests
         }
         shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
@@ -200,6 +206,11 @@ def _write_shards(
             if reader.box_keys.declared == 0:
                 raise DropError(unread)
             written.warnings.append(unread)
+        if reader.nearly:
+            written.warnings.append(
+                f"the images of {reader.nearly:,} rows are in the drop under other names than the rows give, by "
+                "capital letters or by how accents are written: they were taken for them"
+            )
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "

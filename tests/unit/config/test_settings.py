@@ -18,6 +18,7 @@ BASE = {"export_formats": ["hf"]}
 # For every setting, a value that is not the one of `settings(**BASE)`.
 OTHER = {
     "drops_uri": "/other", "readiness": "unchanged", "image_key": "file", "bbox_key": "boxes", "input_format": "csv",
+    "manifest_encoding": "cp1252",
     "read_heic": True,
     "box_format": "xyxy", "box_frame": "stored", "max_boxes": 3, "when_no_boxes": "reject", "mark_style": "corners",
     "model_profile": "smolvlm", "max_pixels": 501_760, "prompt": "What is in the {n} regions?", "prompt_language": "zh",

@@ -2,6 +2,7 @@
 
 import os
 import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,33 @@ def test_what_macos_puts_beside_each_file_is_no_manifest(place: Place, input_for
     with pytest.raises(DropError, match="has no manifest"):
         contents(place.drop, input_format)
     place.put(f"manifest.{input_format}", "{}")
-    place.put(f"..{input_format}", "{}")
-    assert contents(place.drop, input_format).manifests == [f"..{input_format}", f"manifest.{input_format}"]
+    found = contents(place.drop, input_format)
+    assert found.manifests == [f"manifest.{input_format}"] and found.hidden == [f"._manifest.{input_format}"]
+
+
+def test_compressed_manifests_are_manifests_and_hidden_files_are_not(place: Place) -> None:
+    for name in ("a.jsonl.gz", "b.jsonl.zst", "c.jsonl.zip", ".d.jsonl", "e.gz", "f.csv.xz"):
+        place.put(name, "{}")
+    found = contents(place.drop, "jsonl")
+    assert (found.manifests, found.hidden) == (["a.jsonl.gz", "b.jsonl.zst"], [".d.jsonl"])
+
+
+def test_files_are_found_by_nearly_their_names(place: Place) -> None:
+    decomposed, composed = unicodedata.normalize("NFD", "é.jpg"), "é.jpg"
+    for name in ("Street/A.JPG", "b.jpg", "B.jpg", decomposed, "manifest.jsonl"):
+        place.put(name, "{}")
+    files = contents(place.drop, "jsonl").files
+    assert "b.jpg" in files and "street/a.jpg" not in files and composed not in files
+    assert files.near("street/a.jpg") == ["Street/A.JPG"] and files.near(composed) == [decomposed]
+    assert sorted(files.near("B.JPG")) == ["B.jpg", "b.jpg"] and files.near("c.jpg") == []
+    assert files.version("b.jpg") != files.version("B.jpg") or files.version("b.jpg") is not None
+
+
+def test_a_row_gets_the_image_that_is_called_nearly_so_and_the_report_says_it(place: Place) -> None:
+    place.put("IMG.JPG", "x")
+    place.put_rows({"image": "img.jpg"})
+    (warning,) = place.plan().warnings
+    assert "the images of 1 rows are in the drop under other names" in warning
 
 
 def test_the_listing_tells_which_files_there_are(place: Place) -> None:

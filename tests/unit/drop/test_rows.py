@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -17,8 +18,13 @@ from regioncap.regions.records import PlannedRow, Rejected, Source
 BOXES = [[1, 2, 30, 40]]
 
 
-def read(*rows: dict[str, Any], **changes: Any) -> list[PlannedRow | Rejected]:
-    reader = RowReader(**{"image_key": "image", "bbox_key": "bbox", **changes})
+class Listed(set[str]):
+    def near(self, path: str) -> list[str]:
+        return sorted(name for name in self if name.lower() == path.lower())
+
+
+def read(*rows: dict[str, Any], files: Iterable[str] = (), **changes: Any) -> list[PlannedRow | Rejected]:
+    reader = RowReader(**{"image_key": "image", "bbox_key": "bbox", "files": Listed(files), **changes})
     return [reader.read(row, Source(manifest="m.jsonl", line=number)) for number, row in enumerate(rows, start=1)]
 
 
@@ -119,6 +125,14 @@ def test_a_backslash_separates_folders_where_that_leads_to_a_file() -> None:
 def test_a_row_knows_whether_its_image_was_listed() -> None:
     rows = read({"image": "a.jpg"}, {"image": "b.jpg"}, {"image": "./a.jpg"}, files={"a.jpg"})
     assert [row.listed for row in rows if isinstance(row, PlannedRow)] == [True, False, True]
+
+
+def test_an_image_is_found_under_nearly_its_name_where_that_is_one_file_alone() -> None:
+    files = {"Street/IMG.JPG", "b.jpg", "B.jpg"}
+    found, twice, exact = read({"image": "street\\img.jpg"}, {"image": "B.JPG"}, {"image": "B.jpg"}, files=files)
+    assert isinstance(found, PlannedRow) and (found.image, found.listed) == ("Street/IMG.JPG", True)
+    assert code_of(twice) == Code.IMAGE_NOT_FOUND and "'B.jpg', 'b.jpg'" in twice.reason  # type: ignore[union-attr]
+    assert isinstance(exact, PlannedRow) and exact.image == "B.jpg"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from regioncap.drop.readers.reader import Reader, Row, check_text, is_utf8
+from regioncap.drop.plain import is_utf8
+from regioncap.drop.readers.reader import Reader, Row
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -66,7 +67,6 @@ _UNCLOSED = "a quote opens in the line and does not close"
 
 
 def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
-    check_text(manifest)
     # Not with pandas: it ends at the first line that is not as the others, or shifts the columns.
     limit = csv.field_size_limit(MAX_LINE_BYTES)
     try:

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from regioncap.drop.readers.reader import Reader, Row, check_uncompressed
+from regioncap.drop.readers.reader import Reader, Row
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 
 def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
-    check_uncompressed(manifest)  # of encodings, JSON may have several
     rows = json.loads(manifest.read_bytes())
     if not isinstance(rows, list):
         raise ValueError("it is not an array of objects")

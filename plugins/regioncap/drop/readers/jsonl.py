@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from regioncap.drop.readers.reader import Reader, Row, check_text
+from regioncap.drop.readers.reader import Reader, Row
 from regioncap.drop.rows import MAX_LINE_BYTES, parse_line
 from regioncap.errors import RowError
 
 
 def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
-    check_text(manifest)
     with manifest.open("rb") as stream:
         number = 0
         while line := stream.readline(MAX_LINE_BYTES + 2):

@@ -61,4 +61,4 @@ def _parquet_row(number: int, row: pa.RecordBatch, faults: dict[str, Code]) -> R
     return Row(number, value) if fault is None else Row(number, None, fault, value)
 
 
-READER = Reader((".parquet",), _rows)
+READER = Reader((".parquet",), _rows, is_text=False)

@@ -1,11 +1,8 @@
 """What holds for every format of manifests."""
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,37 +62,6 @@ def test_a_manifest_that_cannot_be_read_as_a_whole_is_named(tmp_path: Path, inpu
 
 
 ROWS = {"jsonl": '{"image": "a.jpg"}\n', "csv": "image,bbox\na.jpg,\n", "json": '[{"image": "a.jpg"}]'}
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be"])
-@pytest.mark.parametrize("input_format", ["jsonl", "csv"])
-def test_text_that_is_not_utf8_is_one_message_that_says_so(tmp_path: Path, input_format: str, encoding: str) -> None:
-    path = tmp_path / "m"
-    path.write_bytes(ROWS[input_format].encode(encoding))
-    name = "UTF-32" if "32" in encoding else "UTF-16"
-    with pytest.raises(DropError, match=rf"street\.m cannot be read as {input_format}: it is {name}.*save it as UTF-8"):
-        list(read_rows(path, input_format, "bbox", name="street.m"))
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be", "utf-8-sig"])
-def test_json_is_read_in_each_encoding_that_json_can_have(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "m"
-    path.write_bytes(ROWS["json"].encode(encoding))
-    assert [row.value for row in read_rows(path, "json", "bbox")] == [{"image": "a.jpg"}]
-
-
-@pytest.mark.parametrize(
-    ("pack", "name"),
-    [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz"), (zstd_frame, "zstd"), (zipped, "ZIP")],
-)
-@pytest.mark.parametrize("input_format", ROWS)
-def test_a_manifest_that_is_compressed_is_one_message_that_says_so(
-    tmp_path: Path, input_format: str, pack: Callable[[bytes], bytes], name: str
-) -> None:
-    path = tmp_path / "m"
-    path.write_bytes(pack(ROWS[input_format].encode()))
-    with pytest.raises(DropError, match=rf"it is compressed \({name}\): unpack it"):
-        list(read_rows(path, input_format, "bbox"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+"""A manifest's file as its reader gets it: unpacked, and where it is text, in UTF-8."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+# What a name ends in where a file is compressed. What it is, its first bytes say.
+_ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
+
+# Lists of boxes get some 20 times smaller. What unpacks to more than both of these was made to fill the disk.
+_MOST_TIMES, _MOST_BYTES = 200, 1 << 30
+
+_CHUNK = 1 << 20
+_START_BYTES = 4096
+
+Open = Callable[[Path], Any]
+
+
+def _zstd(path: Path) -> Any:
+    return pa.input_stream(str(path), compression="zstd")
+
+
+# How files begin that are compressed: more than the few bytes that a damaged line could begin with too.
+_PACKED: tuple[tuple[re.Pattern[bytes], Open], ...] = (
+    (re.compile(rb"\x1f\x8b\x08[\0-\x1f].{4}[\0\x02\x04][\0-\x0d\xff]", re.DOTALL), gzip.open),
+    (re.compile(rb"BZh[1-9]1AY&SY"), bz2.open),
+    (re.compile(rb"\xfd7zXZ\0\0[\0\x01\x04\x0a]"), lzma.open),
+    (re.compile(rb"\x28\xb5\x2f\xfd.{5}", re.DOTALL), _zstd),
+)
+_ZIP = re.compile(rb"PK\x03\x04.\0.{2}[\0\x08\x09\x0c\x0e\x5d]\0", re.DOTALL)
+
+# Unicode in other encodings. Characters of ASCII have zeros in them there: the first two characters are such, or a mark
+# is before the text, and one of them somewhere in it; a mark alone may be damage.
+_UNICODE = {
+    "utf-32-le": re.compile(rb"\xff\xfe\0\0(....)*?[\n -~]\0\0\0|([\t -~]\0\0\0){2}", re.DOTALL),
+    "utf-32-be": re.compile(rb"\0\0\xfe\xff(....)*?\0\0\0[\n -~]|(\0\0\0[\t -~]){2}", re.DOTALL),
+    "utf-16-le": re.compile(rb"\xff\xfe(..)*?[\n -~]\0|([\t -~]\0){2}", re.DOTALL),
+    "utf-16-be": re.compile(rb"\xfe\xff(..)*?\0[\n -~]|(\0[\t -~]){2}", re.DOTALL),
+}
+
+# Encodings in which text can be written that does not read as what it is, or that are none of files.
+_NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7"}
+
+
+def with_compressed(suffixes: Iterable[str]) -> tuple[str, ...]:
+    """What the names of files end in that end in one of `suffixes`, or would if they were not compressed."""
+    return tuple(suffix + ending for suffix in suffixes for ending in _ENDINGS)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text that was read with `surrogateescape` was UTF-8."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_text_encoding(name: str) -> bool:
+    """Whether files can be in an encoding of this name."""
+    try:
+        found = codecs.lookup(name)
+        io.TextIOWrapper(io.BytesIO(), encoding=name)  # not of those that make bytes of bytes
+    except (LookupError, ValueError):
+        return False
+    return found.name.replace("-", "_") not in _NO_ENCODINGS
+
+
+@contextmanager
+def plain(path: Path, *, encoding: str, is_text: bool) -> Iterator[Path]:
+    """The file at `path` unpacked, and text of another encoding in UTF-8: itself where nothing is to be done.
+
+    `encoding` is what text is in that says nothing of it itself; UTF-16, UTF-32 and byte order marks are noticed. What
+    is not in the encoding becomes a byte that is not UTF-8, so that it is told of the line that it is in.
+    Raises ValueError where the file is an archive, is damaged, or unpacks to far more than any manifest.
+    """
+    start = _start(path)
+    opened = next((opener for pattern, opener in _PACKED if pattern.match(start)), None)
+    if _ZIP.match(start):
+        raise ValueError("it is a ZIP archive: unpack it")
+    if opened is not None:
+        with _temporary() as unpacked:
+            _unpack(path, opened, unpacked)
+            with plain(Path(unpacked.name), encoding=encoding, is_text=is_text) as inner:
+                yield inner
+        return
+    found = _encoding_of(start, encoding) if is_text else "utf-8"
+    if found == "utf-8":
+        yield path
+        return
+    with _temporary() as written:
+        _write_utf8(path, found, written)
+        yield Path(written.name)
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_START_BYTES)
+
+
+def _temporary() -> Any:
+    return tempfile.NamedTemporaryFile(prefix="regioncap-manifest-")
+
+
+def _unpack(path: Path, opened: Open, into: IO[bytes]) -> None:
+    left = max(_MOST_BYTES, _MOST_TIMES * path.stat().st_size)
+    try:
+        with opened(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise ValueError(
+                        f"it unpacks to more than {_MOST_TIMES} times its size, which no list of boxes does: upload it "
+                        "unpacked"
+                    )
+                into.write(chunk)
+    except (EOFError, lzma.LZMAError, pa.ArrowException, OSError) as error:
+        # With a number, it is the disk's.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"it is compressed, and cannot be unpacked: {error}") from error
+    into.flush()
+
+
+def _encoding_of(start: bytes, declared: str) -> str:
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8"
+    found = next((name for name, pattern in _UNICODE.items() if pattern.match(start)), None)
+    return found or codecs.lookup(declared).name
+
+
+def _write_utf8(path: Path, encoding: str, into: IO[bytes]) -> None:
+    decoder = codecs.getincrementaldecoder(encoding)(errors=_NOT_IN_IT)
+    with path.open("rb") as stream:
+        if encoding.startswith(("utf-16", "utf-32")):
+            _skip_mark(stream, encoding)
+        while True:
+            chunk = stream.read(_CHUNK)
+            into.write(decoder.decode(chunk, final=not chunk).encode("utf-8", "surrogateescape"))
+            if not chunk:
+                break
+    into.flush()
+
+
+def _skip_mark(stream: IO[bytes], encoding: str) -> None:
+    mark = "\ufeff".encode(encoding)
+    if stream.read(len(mark)) != mark:
+        stream.seek(0)
+
+
+def _as_no_utf8(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    # `surrogateescape` makes the byte FF of it, which stands nowhere in UTF-8.
+    return "\udcff", error.end
+
+
+_NOT_IN_IT = "regioncap.not_in_it"
+codecs.register_error(_NOT_IN_IT, _as_no_utf8)
