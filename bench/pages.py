@@ -1,0 +1,165 @@
+"""How soon a page of a large build is there, from a real bucket (SeaweedFS), and what readers cost in memory.
+
+    python -m bench.pages [--json FILE] [--records 100000] [--readers 20]
+
+*First page* is the gallery as it opens; each filter's first page is what a person waits for after *Show*: of a text
+that every tenth record has, one that a few have, one that none has (the page says then how far it looked), and a number
+of regions. *Readers* open pages at random for a while; memory is the most that the process has had, before and after.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import bucket
+from deploy.local.credentials import load_or_create
+from regioncap.pages.builds import SeenBuild, see_build
+from regioncap.pages.gallery import Place, Wanted, find
+from regioncap.pages.render import gallery_page
+from regioncap.storage.s3 import S3Store
+from regioncap.storage.store import Store
+from regioncap.warehouse.layout import BUILD_MANIFEST, MANIFEST, build_path, partition_path
+from regioncap.warehouse.manifest import Counts, FileEntry, Manifest
+from tests.builders import DATE, record
+
+ROWS_PER_FILE = 500
+REGIONS = 5
+BUILD_ID = "20261124T060012Z-9d21c0aa"
+FILTERS = {
+    "first page": Wanted(),
+    "every tenth": Wanted(text="green door"),
+    "a few": Wanted(text="number 77777"),
+    "none": Wanted(text="a submarine"),
+    "by regions": Wanted(most=1),
+    "by a warning": Wanted(check="same_text"),
+}
+# Readers go on for so long.
+READING_SECONDS = 20.0
+
+console = Console(width=120)
+
+
+def plant(warehouse: Store, records: int) -> None:
+    """Write a build of so many records, without images."""
+    partition = warehouse.sub(partition_path(DATE))
+
+    def written(number: int) -> FileEntry:
+        lines = []
+        for row in range(number * ROWS_PER_FILE, (number + 1) * ROWS_PER_FILE):
+            colour = "green" if row % 10 == 0 else "red"
+            made = record(row, f"{row:032x}", f"a {colour} door with the number {row}")
+            lines.append(made.model_copy(update={"regions": made.regions * REGIONS}).model_dump_json())
+        return _write(partition, f"captions-{number:05d}.jsonl", "\n".join(lines) + "\n", ROWS_PER_FILE)
+
+    with ThreadPoolExecutor(4) as pool:
+        captions = list(pool.map(written, range(records // ROWS_PER_FILE)))
+    manifest = Manifest(
+        partition=partition_path(DATE), build_id=BUILD_ID, build=build_path(BUILD_ID), captions=captions,
+        rejected=_write(partition, "rejected.jsonl", "", 0), created_at="2026-11-24T06:00:12+00:00", plan_id="bench",
+        counts=Counts(rows=records, captioned=records, rejected=0, regions=records * REGIONS), fingerprint="",
+        identity="",
+    )  # fmt: skip
+    text = manifest.model_dump_json().encode()
+    partition.write(f"{build_path(BUILD_ID)}/{BUILD_MANIFEST}", text)
+    partition.write(MANIFEST, text)
+
+
+def _write(partition: Store, name: str, text: str, rows: int) -> FileEntry:
+    path, data = f"{build_path(BUILD_ID)}/{name}", text.encode()
+    partition.write(path, data)
+    return FileEntry(path=path, rows=rows, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def opened(warehouse: Store, wanted: Wanted, at: Place) -> tuple[SeenBuild, int]:
+    """Open the gallery as the api-server does; returns the build, and how many records are shown."""
+    build = see_build(warehouse, DATE, BUILD_ID)
+    found = find(build, wanted, at)
+    gallery_page("/regioncap", build, wanted, at, found, [])
+    return build, len(found.records)
+
+
+def timed(what: Callable[[], object]) -> float:
+    """The seconds that something takes, the median of three."""
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        what()
+        times.append(time.monotonic() - started)
+    return sorted(times)[1]
+
+
+def read_at_random(warehouse: Store, files: int, readers: int) -> tuple[int, float, float]:
+    """Pages that readers opened, and the process's memory in MB before and after."""
+    over = time.monotonic() + READING_SECONDS
+    pages = [0] * readers
+
+    def read(number: int) -> None:
+        chance = random.Random(number)
+        while time.monotonic() < over:
+            opened(warehouse, Wanted(), Place(chance.randrange(files), chance.randrange(ROWS_PER_FILE)))
+            pages[number] += 1
+
+    opened(warehouse, Wanted(), Place())
+    before = _memory()
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(readers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(pages), before, _memory()
+
+
+def _memory() -> float:
+    """The most that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(warehouse: Store, records: int, readers: int) -> Mapping[str, float]:
+    """All figures."""
+    figures = {
+        f"seconds_{name.replace(' ', '_')}": timed(partial(opened, warehouse, wanted, Place()))
+        for name, wanted in FILTERS.items()
+    }
+    pages, before, after = read_at_random(warehouse, records // ROWS_PER_FILE, readers)
+    return {**figures, "pages_a_second": pages / READING_SECONDS, "memory_mb": before, "memory_mb_readers": after}
+
+
+def main() -> None:
+    """Measure, print, and write the figures where they are wanted."""
+    parser = argparse.ArgumentParser(description="How soon a page of a large build is there.")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--readers", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as folder:
+        credentials = load_or_create(Path(folder, "credentials.json"))
+        with bucket.running(Path(folder), credentials) as port:
+            s3 = bucket.client(port, credentials)
+            bucket.make_buckets(s3)
+            warehouse = S3Store(s3, "warehouse", "bench/pages")
+            plant(warehouse, arguments.records)
+            figures = measure(warehouse, arguments.records, arguments.readers)
+    table = Table(title=f"{arguments.records:,} records, {arguments.readers} readers")
+    for heading in ("figure", "value"):
+        table.add_column(heading, justify="right")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.2f}")
+    console.print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
