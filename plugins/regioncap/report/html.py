@@ -16,6 +16,7 @@ from markupsafe import Markup
 from regioncap.gates import all_gates
 from regioncap.marks.palette import PALETTE, RGB, contrast
 from regioncap.regions.codes import Code
+from regioncap.report.advice import ADVICE
 from regioncap.report.shown import excerpt, legible
 
 # Of each text so much is shown; all of it is in the files.
@@ -51,6 +52,7 @@ def templates(package: str) -> Callable[..., str]:
             sources=Markup(sources),
             mark_of=lambda region: (region - 1) % len(PALETTE) + 1,
             meaning=meaning,
+            advice=advice,
             prose=prose,
             percent=percent,
             cut=lambda text, length=_CAPTION_LENGTH: excerpt(text, length),
@@ -65,6 +67,12 @@ def meaning(name: str) -> str:
     known = {str(code): f"{code.meaning[0].upper()}{code.meaning[1:]}." for code in Code}
     explained = {str(gate.code): inspect.getdoc(gate.check) or "" for gate in all_gates()}
     return known.get(name) or " ".join(explained.get(name, "").split("\n\n")[0].split())
+
+
+def advice(name: str) -> str:
+    """What to do about a code, as a sentence; empty for a gate of somebody's own."""
+    known = {str(code): f"{text[0].upper()}{text[1:]}." for code, text in ADVICE.items()}
+    return known.get(name, "")
 
 
 def prose(text: str) -> Markup:

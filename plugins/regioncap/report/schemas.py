@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
+from regioncap.report.advice import ADVICE
 from regioncap.report.figures import REPORT_VERSION, Report
 from regioncap.warehouse.inventory import ListedFile
 from regioncap.warehouse.manifest import SCHEMA_VERSION, Manifest
@@ -113,13 +114,13 @@ def _shown(field: dict[str, Any]) -> str:
 
 
 def _codes() -> list[str]:
-    rows = [f"| `{code}` | {_cell(code.meaning)} |" for code in Code]
+    rows = [f"| `{code}` | {_cell(code.meaning)} | {_cell(ADVICE[code])} |" for code in Code]
     return [
         "## Codes\n",
         "Why a row is in `rejected.jsonl` (`code`), why a box is not a region (`dropped_boxes`), what was warned of "
         "(`checks`). Codes are added, never renamed.\n",
-        "| code | meaning |",
-        "| --- | --- |",
+        "| code | meaning | what to do |",
+        "| --- | --- | --- |",
         *rows,
         "",
     ]
