@@ -7,6 +7,7 @@ _UPLOAD_AGAIN = "upload the image again"
 _AGAIN = "another temperature, prompt or model may do better; run the date again, and only such rows are asked about"
 _MODEL = "if many rows have it, look at the answers: the model may not follow the prompt, or not read the marks"
 
+# For the maker of the drop or of the build.
 ADVICE: dict[Code, str] = {
     Code.NOT_UTF8: _TEXT,
     Code.NOT_JSON: "correct the line: one JSON object in each; if all lines have it, set the param `input_format`",
@@ -65,4 +66,3 @@ ADVICE: dict[Code, str] = {
     Code.GATE_ERROR: "tell whoever wrote the gate; the task's log has the error",
     Code.INTERNAL_ERROR: "report it, with the reason and, if you may, the row and its image",
 }
-"""In the imperative, for the maker of the drop or of the build; a test holds that every code has some."""
