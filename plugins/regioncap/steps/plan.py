@@ -14,12 +14,11 @@ from regioncap.drop import drop as drops
 from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
-from regioncap.errors import DropError, NotFoundError
+from regioncap.errors import DropError, StepMissingError
 from regioncap.exports import EXPORTERS
-from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
-from regioncap.steps.anew import why_anew
+from regioncap.steps.anew import was_refused_some, why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
@@ -65,7 +64,7 @@ def plan_build(
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
-    ask_again = run_id if settings.force_rebuild else ""
+    ask_again = run_id if settings.force_rebuild else _published_ask_again(work, published)
     unchanged = (
         published is not None
         and published.is_up_to_date(fingerprint)
@@ -116,7 +115,7 @@ def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: d
     if reason is not None:
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
     # The server may take today what it refused then.
-    return reason is not None or _was_refused_some(partition, published)
+    return reason is not None or was_refused_some(partition, published)
 
 
 @dataclass
@@ -134,14 +133,17 @@ class _Written:
     index: RowIndexWriter = field(default_factory=RowIndexWriter)
 
 
-def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
-    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
+def _published_ask_again(work: Store, published: manifest.Manifest | None) -> str:
+    """What the requests of the published build have: its answers are those that count, also where a run had them anew.
+
+    Nothing where its plan is gone, as its answers are then.
+    """
+    if published is None:
+        return ""
     try:
-        rejected = partition.read(published.rejected.path)
-    except NotFoundError:
-        return False
-    # Read as text: a line that is damaged only does not count.
-    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
+        return Plan.load(work, published.plan_id).ask_again
+    except StepMissingError:
+        return ""
 
 
 def _write_shards(

@@ -71,7 +71,7 @@ class EarlierBuild(_Model):
         description="A hash of its drop's files and of everything that shaped it.", examples=[EXAMPLE_SHA256]
     )
     withdrawn: bool = Field(
-        description="Whether it was rolled back from. A run of the same drop and settings does not build it again.",
+        description="Whether it was rolled back from. A run of the same drop and settings does not publish it again.",
         examples=[False],
     )
 
@@ -121,6 +121,12 @@ class Manifest(_Model):
     )
     identity: str = Field(
         description="A hash of everything that shapes the build but the drop.", examples=[EXAMPLE_SHA256]
+    )
+    made_from: str | None = Field(
+        default=None,
+        description="A hash of the rows, the images and everything else that shapes the build, but not of the model's "
+        "answers: builds of the same have the same. Those of version 1.0 have none.",
+        examples=[EXAMPLE_SHA256],
     )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
