@@ -643,7 +643,11 @@ class World:
 
     def _ask(self, request: Any) -> Any:
         """What Airflow does with a request: the text of an older one of the same task stays."""
-        run, key = next((run, key) for run in self.runs for key in run.tasks if _task_id(run, key) == request.ti_id)
+        known = ((run, key) for run in self.runs for key in run.tasks if _task_id(run, key) == request.ti_id)
+        run, key = next(known, (None, PLAN))
+        if run is None:
+            # Somebody has deleted it while this task was running: Airflow ends its process.
+            self.requests.kill()
         subject, body = run.asked.setdefault(key, (request.subject, request.body))
         return SimpleNamespace(subject=subject, body=body)
 

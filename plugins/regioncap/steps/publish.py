@@ -28,7 +28,15 @@ from regioncap.report.figures import Quality, Statistics, make_report
 from regioncap.report.page import render_page
 from regioncap.steps.anew import was_refused_some, why_anew
 from regioncap.storage.store import Entry, Store, check_conditional_writes
-from regioncap.warehouse.history import GRACE, Begun, collect, note_fingerprint, succession, withdrawn_builds
+from regioncap.warehouse.history import (
+    GRACE,
+    Begun,
+    collect,
+    note_fingerprint,
+    succession,
+    time_of_build,
+    withdrawn_builds,
+)
 from regioncap.warehouse.inventory import ListedFile, write_inventory
 from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, MANIFEST, build_path, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
@@ -173,7 +181,7 @@ def stage_build(
         exports=[within(entry) for entry in exports],
         files=within(sent.inventory()),
         counts=statistics.counts,
-        created_at=now.isoformat(timespec="seconds"),
+        created_at=time_of_build(published, now).isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
         fingerprint=plan.fingerprint,
         identity=plan.identity,
