@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from regioncap.steps.publish import Published
+from regioncap.errors import CommitRefusedError
+from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.warehouse.history import roll_back
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.work import identity
+from regioncap.work.plan import Plan
+from regioncap.work.staged import Staged
 from tests.builders import Place, encoded, picture
 from tests.fake_vlm import FakeVlm, Reply, completion, error
-from tests.steps import ASKING, build, propose
+from tests.steps import ASKING, build, caption, propose, publish, render, validate
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "image": "a.jpg", "bbox": [[10, 10, 40, 30]]},
@@ -317,3 +320,82 @@ def test_a_row_that_was_refused_is_published_when_it_is_taken_though_the_drop_wa
     scene.vlm.behave = answer
     uploaded(scene.place)
     assert scene.run().manifest.counts.captioned == 2
+
+
+# ---- in other orders
+
+
+def test_each_build_that_was_gone_back_from_stays_so(scene: Scene) -> None:
+    place, builds = scene.place, []
+    for rows in (ROWS[:1], ROWS[:2], ROWS[:3]):
+        place.put_rows(*rows)
+        builds.append(scene.run(force_rebuild=len(rows) > 1).manifest.build_id)
+    roll_back(place.partition, None)
+    roll_back(place.partition, None)
+    for rows in (ROWS[:3], ROWS[:2]):
+        place.put_rows(*rows)
+        again = scene.run()
+        assert (again.manifest.build_id, again.unchanged) == (builds[0], True)
+    # Taken up again, it is a build like any other.
+    roll_back(place.partition, builds[1])
+    uploaded(place)
+    again = scene.run()
+    assert (again.manifest.build_id, again.unchanged) == (builds[1], True)
+    place.put_rows(*ROWS[:3])
+    again = scene.run()
+    assert (again.manifest.build_id, again.unchanged) == (builds[1], True)
+
+
+def test_the_tasks_of_a_forced_run_that_are_cleared_do_not_publish_what_was_taken_back(scene: Scene) -> None:
+    place = scene.place
+    place.put_rows(*ROWS[:1])
+    first = scene.run().manifest
+    place.put_rows(*ROWS)
+    plan = place.plan(run_id="forced", force_rebuild=True, **MOST)
+    forced = build(place, scene.vlm, run_id="forced", force_rebuild=True, **MOST).manifest
+    assert forced.plan_id == plan.plan_id
+    roll_back(place.partition, None)
+    again = publish(place, plan)
+    assert (again.manifest.build_id, again.unchanged) == (first.build_id, True)
+
+
+def test_what_was_made_anew_after_a_roll_back_stays_when_that_one_is_not_kept_any_more(scene: Scene) -> None:
+    scene.forced_and_withdrawn()
+    before = scene.run(force_rebuild=True, keep_builds=1).manifest
+    path = scene.place.folder / f"warehouse/dt={scene.place.date}/_manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"history": []}))
+    uploaded(scene.place)
+    again = scene.run()
+    assert (again.manifest.build_id, again.unchanged) == (before.build_id, True)
+
+
+def test_a_build_that_waits_is_not_published_when_one_of_the_same_was_taken_back_meanwhile(scene: Scene) -> None:
+    place = scene.place
+    place.put_rows(*ROWS[:1])
+    first = scene.run().manifest
+    place.put_rows(*ROWS)
+    plan = place.plan(run_id="waits", **MOST)
+    render(place, plan)
+    caption(place, plan, scene.vlm)
+    validate(place, plan)
+    waits = staged(place, plan)
+    assert isinstance(waits, Staged)
+    scene.run(force_rebuild=True)
+    roll_back(place.partition, None)
+    with pytest.raises(CommitRefusedError):
+        commit_build(waits, plan=plan, work=place.work, partition=place.partition, progress=lambda message: None)
+    again = staged(place, plan, kept=waits)
+    assert isinstance(again, Published) and again.unchanged and again.manifest.build_id == first.build_id
+
+
+def test_a_roll_back_of_one_date_says_nothing_about_another(scene: Scene, vlm: FakeVlm) -> None:
+    scene.forced_and_withdrawn()
+    other = Scene(Place(scene.place.folder, "2026-10-06"), vlm)
+    assert not other.run().unchanged
+
+
+def staged(place: Place, plan: Plan, kept: Staged | None = None) -> Staged | Published:
+    return stage_build(
+        plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=(), max_rejected_ratio=1,
+        progress=lambda message: None, kept=kept,
+    )  # fmt: skip
