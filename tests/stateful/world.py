@@ -304,6 +304,10 @@ class World:
         """Somebody deletes what is published, to start over."""
         shutil.rmtree(self._partition, ignore_errors=True)
 
+    def delete_manifest(self) -> None:
+        """Somebody deletes the partition's manifest alone."""
+        (self._partition / "_manifest.json").unlink(missing_ok=True)
+
     def delete_published(self, which: int, how: str) -> None:
         """Somebody, or a rule of the bucket, deletes a published file, or leaves it empty."""
         files = [
@@ -328,9 +332,10 @@ class World:
             self.requests.written(f"file://{path}")
 
     def roll_back(self, which: int) -> None:
-        """Somebody rolls back, to a build of the history or to the last one."""
+        """Somebody rolls back, to a build of the history or to the last one; without a manifest, to any that is there."""
         manifest = self._manifest()
-        choices = [None, *(entry["build_id"] for entry in manifest["history"])] if manifest else [None]
+        there = sorted(path.name.removeprefix("build=") for path in self._partition.glob("build=*"))
+        choices = [None, *([entry["build_id"] for entry in manifest["history"]] if manifest else there)]
         partition = self.requests.watched(LocalStore(self._partition))
         with contextlib.suppress(RegionCapError):
             roll_back(partition, choices[which % len(choices)])
