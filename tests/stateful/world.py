@@ -332,7 +332,7 @@ class World:
             self.requests.written(f"file://{path}")
 
     def roll_back(self, which: int) -> None:
-        """Somebody rolls back, to a build of the history or to the last one; without a manifest, to any that is there."""
+        """Somebody rolls back, to a build of the history, to the last one, or, without a manifest, to any."""
         manifest = self._manifest()
         there = sorted(path.name.removeprefix("build=") for path in self._partition.glob("build=*"))
         choices = [None, *([entry["build_id"] for entry in manifest["history"]] if manifest else there)]

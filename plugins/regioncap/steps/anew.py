@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from regioncap.errors import BuildGoneError, NotFoundError
+from regioncap.errors import BuildGoneError
 from regioncap.exports.export import back_again
-from regioncap.regions.codes import Code
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import Manifest
 from regioncap.warehouse.whole import problems, told
@@ -24,13 +23,3 @@ def why_anew(partition: Store, published: Manifest, is_there: Callable[[str], bo
     if images:
         return f"its exports come without images that are in the drop again ({len(images):,}, the first is {images[0]})"
     return None
-
-
-def was_refused_some(partition: Store, published: Manifest) -> bool:
-    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
-    try:
-        rejected = partition.read(published.rejected.path)
-    except NotFoundError:
-        return False
-    # Read as text: a line that is damaged only does not count.
-    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))

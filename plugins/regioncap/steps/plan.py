@@ -14,11 +14,12 @@ from regioncap.drop import drop as drops
 from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
-from regioncap.errors import DropError, StepMissingError
+from regioncap.errors import DropError, NotFoundError, StepMissingError
 from regioncap.exports import EXPORTERS
+from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
-from regioncap.steps.anew import was_refused_some, why_anew
+from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
@@ -115,7 +116,7 @@ def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: d
     if reason is not None:
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
     # The server may take today what it refused then.
-    return reason is not None or was_refused_some(partition, published)
+    return reason is not None or _was_refused_some(partition, published)
 
 
 @dataclass
@@ -131,6 +132,16 @@ class _Written:
     warnings: list[str] = field(default_factory=list)
     rejected_rows: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     index: RowIndexWriter = field(default_factory=RowIndexWriter)
+
+
+def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
+    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
+    try:
+        rejected = partition.read(published.rejected.path)
+    except NotFoundError:
+        return False
+    # Read as text: a line that is damaged only does not count.
+    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
 
 
 def _published_ask_again(work: Store, published: manifest.Manifest | None) -> str:

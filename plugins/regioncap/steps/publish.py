@@ -26,7 +26,7 @@ from regioncap.report.card import render_card
 from regioncap.report.drift import drift
 from regioncap.report.figures import Quality, Statistics, make_report
 from regioncap.report.page import render_page
-from regioncap.steps.anew import was_refused_some, why_anew
+from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Entry, Store, check_conditional_writes
 from regioncap.warehouse.history import (
     GRACE,
@@ -256,13 +256,13 @@ def _known(
     The next run of the same drop has nothing to do then: its fingerprint is noted.
     """
 
-    def counts(build: Manifest) -> bool:
+    def matters(build: Manifest) -> bool:
         # With `force_rebuild`, what others have made is no reason not to publish.
         return build.plan_id == plan.plan_id or not plan.settings.force_rebuild
 
-    if counts(published) and (
-        _has(published, content) or (_is_made_from(published, content) and not was_refused_some(partition, published))
-    ):
+    # The model may answer today what it has refused then: no row is left out for what was published without it.
+    gains = content.statistics.counts.captioned > published.counts.captioned
+    if matters(published) and (_has(published, content) or (_is_made_from(published, content) and not gains)):
         if reason := why_anew(partition, published, lambda image: _is_there(drop, image)):
             progress(f"{published.build_id} is published anew: {reason}")
             return None
@@ -272,7 +272,7 @@ def _known(
         # Where the same plan made it later, an earlier try of this task published it, and could not say so.
         earlier = published.plan_id != plan.plan_id or published.build_id == plan.current_build
         return Published(published, unchanged=earlier)
-    for build in filter(counts, withdrawn_builds(partition, published)):
+    for build in filter(matters, withdrawn_builds(partition, published)):
         if _has(build, content) or _is_made_from(build, content):
             _check_gone_back_to(partition, published)
             progress(

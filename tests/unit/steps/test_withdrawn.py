@@ -394,6 +394,21 @@ def test_a_roll_back_of_one_date_says_nothing_about_another(scene: Scene, vlm: F
     assert not other.run().unchanged
 
 
+def test_what_was_rendered_before_it_was_noted_is_published_without_it(scene: Scene) -> None:
+    place = scene.place
+    plan = place.plan(**MOST)
+    render(place, plan)
+    caption(place, plan, scene.vlm)
+    validate(place, plan)
+    (receipt,) = (place.folder / "warehouse/_work").rglob("render.json")
+    said = json.loads(receipt.read_bytes())
+    assert said.pop("made_from")
+    receipt.write_text(json.dumps(said))
+    assert publish(place, plan).manifest.made_from is None
+    uploaded(place)
+    assert scene.run().unchanged
+
+
 def staged(place: Place, plan: Plan, kept: Staged | None = None) -> Staged | Published:
     return stage_build(
         plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=(), max_rejected_ratio=1,
