@@ -246,10 +246,10 @@ def rejected_rows(shard: Shard) -> list[Rejected]:
     return [row for path in steps for row in read_lines(shard.own, path, Rejected)]
 
 
-def planned(model: str = "fake-model", **changes: Any) -> Plan:
+def planned(model: str = "fake-model", date: str = DATE, **changes: Any) -> Plan:
     """A plan of no drop at all, for what only needs its settings."""
     return Plan(
-        plan_id="plan", date=DATE, drop_uri="file:///drops", settings=settings(**changes), model=model,
+        plan_id="plan", date=date, drop_uri="file:///drops", settings=settings(**changes), model=model,
         fingerprint="", identity="", rows=0, rejected=0, shards=[], shards_to_propose=[], sources={}, unchanged=False,
         ask_again="",
     )  # fmt: skip
@@ -267,14 +267,14 @@ def record(number: int, marked: str, caption: str = "a red door") -> Record:
     )  # fmt: skip
 
 
-def validated(work: Store, name: str, shards: int = 2, rows: int = 3, **changes: Any) -> Plan:
+def validated(work: Store, name: str, shards: int = 2, rows: int = 3, date: str = DATE, **changes: Any) -> Plan:
     """Shards as `validate` leaves them behind: records about pictures of their own, and a rejected row in each.
 
     The plan's `name` is in every caption, so each name makes another build.
     """
     ids = [f"{name}-{number}" for number in range(shards)]
     plan = (
-        planned(**{"max_rejected_ratio": 1.0, **changes})
+        planned(date=date, **{"max_rejected_ratio": 1.0, **changes})
         .model_copy(
             update={"fingerprint": name, "rows": shards * (rows + 1), "rejected": 0, "shards": ids}
             | {"rejected_rows": sha256(b"")}
@@ -305,8 +305,8 @@ def publish_each(place: "Place", *names: str, **changes: Any) -> list[str]:
     """Publish a small build per name, which may be deleted as soon as it is not kept; returns their ids."""
     return [
         publish_build(
-            plan=validated(place.work, name, shards=1, rows=1, **changes), drop=place.drop, work=place.work,
-            partition=place.partition,
+            plan=validated(place.work, name, shards=1, rows=1, date=place.date, **changes),
+            drop=place.drop, work=place.work, partition=place.partition,
             progress=lambda message: None, grace=timedelta(0),
         ).manifest.build_id
         for name in names

@@ -181,10 +181,13 @@ class Builds(RuleBasedStateMachine):
 
     @rule(
         what=st.sampled_from(
-            ["rolled back", "rolled back", "partition deleted", "deleted", "emptied", "touched", "collected"]
+            [
+                "rolled back", "rolled back", "partition deleted", "manifest deleted", "deleted", "emptied", "touched",
+                "collected",
+            ]
         ),
         which=_FILES,
-    )
+    )  # fmt: skip
     def warehouse_changes(self, what: str, which: int) -> None:
         """Something is done to what is published."""
         self._done()
@@ -192,6 +195,8 @@ class Builds(RuleBasedStateMachine):
             self.world.roll_back(which)
         elif what == "partition deleted":
             self.world.delete_partition()
+        elif what == "manifest deleted":
+            self.world.delete_manifest()
         elif what == "touched":
             self.world.touch_manifest()
         elif what == "collected":

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 
 from regioncap.storage.store import Entry, Store
 from tests.faulty_store import Call, Fault, FaultyStore
@@ -55,7 +55,7 @@ class Requests:
         """Let nothing more happen to the requests that follow."""
         self._armed, self.killed, self._fault = None, False, None
 
-    def kill(self) -> None:
+    def kill(self) -> NoReturn:
         """Ends the task that makes the request."""
         self.killed = True
         raise KilledError

@@ -304,6 +304,10 @@ class World:
         """Somebody deletes what is published, to start over."""
         shutil.rmtree(self._partition, ignore_errors=True)
 
+    def delete_manifest(self) -> None:
+        """Somebody deletes the partition's manifest alone."""
+        (self._partition / "_manifest.json").unlink(missing_ok=True)
+
     def delete_published(self, which: int, how: str) -> None:
         """Somebody, or a rule of the bucket, deletes a published file, or leaves it empty."""
         files = [
@@ -328,9 +332,10 @@ class World:
             self.requests.written(f"file://{path}")
 
     def roll_back(self, which: int) -> None:
-        """Somebody rolls back, to a build of the history or to the last one."""
+        """Somebody rolls back, to a build of the history, to the last one, or, without a manifest, to any."""
         manifest = self._manifest()
-        choices = [None, *(entry["build_id"] for entry in manifest["history"])] if manifest else [None]
+        there = sorted(path.name.removeprefix("build=") for path in self._partition.glob("build=*"))
+        choices = [None, *([entry["build_id"] for entry in manifest["history"]] if manifest else there)]
         partition = self.requests.watched(LocalStore(self._partition))
         with contextlib.suppress(RegionCapError):
             roll_back(partition, choices[which % len(choices)])
@@ -643,7 +648,11 @@ class World:
 
     def _ask(self, request: Any) -> Any:
         """What Airflow does with a request: the text of an older one of the same task stays."""
-        run, key = next((run, key) for run in self.runs for key in run.tasks if _task_id(run, key) == request.ti_id)
+        known = ((run, key) for run in self.runs for key in run.tasks if _task_id(run, key) == request.ti_id)
+        run, key = next(known, (None, PLAN))
+        if run is None:
+            # Somebody has deleted it while this task was running: Airflow ends its process.
+            self.requests.kill()
         subject, body = run.asked.setdefault(key, (request.subject, request.body))
         return SimpleNamespace(subject=subject, body=body)
 

@@ -8,7 +8,7 @@ import typer
 from regioncap.cli.partitions import Warehouse, for_each
 from regioncap.cli.terminal import shown
 from regioncap.storage.store import Store
-from regioncap.warehouse.history import collect, roll_back
+from regioncap.warehouse.history import and_yet, collect, roll_back
 from regioncap.warehouse.manifest import Manifest, current
 
 app = typer.Typer(help="Published builds: list them, go back, clear up.", no_args_is_help=True)
@@ -43,7 +43,7 @@ def collect_builds(date: _AnyDate = None, warehouse_uri: Warehouse = None) -> No
 
 def _table(place: Store, manifest: Manifest | None) -> Iterator[str]:
     if manifest is None:
-        yield f"{shown(place.uri)}: nothing is published"
+        yield shown(f"{place.uri}: nothing is published{and_yet(place)}")
         return
     yield f"[bold]{shown(place.uri)}[/bold]"
     yield f"  {shown(manifest.build_id)}  published {shown(manifest.created_at)}  [green]current[/green]"

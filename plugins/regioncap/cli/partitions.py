@@ -26,7 +26,7 @@ Warehouse = Annotated[
 def for_each(date: str | None, warehouse_uri: str | None, lines: Callable[[Store], Iterator[str]]) -> None:
     """Print what there is to say of a date's partition, or of each. Ends with 1 where one failed: others go on.
 
-    It does so too where there is no date at all.
+    They do so whatever it is that fails. It ends with 1 too where there is no date at all.
     """
     failed = False
     try:
@@ -36,6 +36,9 @@ def for_each(date: str | None, warehouse_uri: str | None, lines: Callable[[Store
                     say(line)
             except RegionCapError as error:
                 say_error(error)
+                failed = True
+            except Exception as error:  # nobody has foreseen it, so it does not say where it happened
+                say_error(Exception(f"{place.uri}: {type(error).__name__}: {error}"))
                 failed = True
     except (RegionCapError, ConnectionError) as error:
         say_error(error)

@@ -9,7 +9,7 @@ from regioncap.cli.partitions import Warehouse, for_each
 from regioncap.cli.terminal import counting, shown
 from regioncap.errors import BuildGoneError, NothingPublishedError, RollBackError
 from regioncap.storage.store import Store
-from regioncap.warehouse.history import earlier_manifest
+from regioncap.warehouse.history import and_yet, earlier_manifest, was_deleted
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.warehouse.whole import problems, told
 
@@ -37,7 +37,7 @@ def verify(
 def _current_build(place: Store) -> Iterator[str]:
     manifest, _ = current(place)
     if manifest is None:
-        raise NothingPublishedError(f"nothing is published at {place.uri}")
+        raise NothingPublishedError(f"nothing is published at {place.uri}{and_yet(place)}")
     wrong, line = _verified(place, manifest, "current")
     yield line
     if wrong:
@@ -47,7 +47,9 @@ def _current_build(place: Store) -> Iterator[str]:
 def _every_build(place: Store) -> Iterator[str]:
     manifest, _ = current(place)
     if manifest is None:
-        yield f"{shown(place.uri)}: nothing is published"
+        if was_deleted(place):
+            raise NothingPublishedError(f"nothing is published at {place.uri}{and_yet(place)}")
+        yield shown(f"{place.uri}: nothing is published{and_yet(place)}")
         return
     wrong, line = _verified(place, manifest, "current")
     yield line

@@ -207,7 +207,7 @@ class RowReader:
                 raise _too_deep_fault()
             self.box_keys.note(row, self.bbox_key)
             identity = self._given_id(row)
-            image, listed = self._found(image_path(_given(row, self.image_key)))
+            image = self._found(image_path(_given(row, self.image_key)))
             boxes = given_boxes(row, self.bbox_key)
             return PlannedRow(
                 manifest=source.manifest,
@@ -216,7 +216,6 @@ class RowReader:
                 image=image,
                 type="with_bbox" if self.bbox_key in row else "without_bbox",
                 bbox=clean(boxes),
-                listed=listed,
                 stated=stated_size(row),
             )
         except RowError as fault:
@@ -236,8 +235,8 @@ class RowReader:
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
         return identity
 
-    def _found(self, image: str) -> tuple[str, bool]:
-        """The path by which the store knows the image, and whether it is among the files.
+    def _found(self, image: str) -> str:
+        """The path by which the store knows the image.
 
         Stores do not agree on what `./`, `//` and backslashes mean. Here the path as given comes first, then the same
         file's plain path, then that with the backslashes of Windows. Where no file is called so, but one alone but for
@@ -245,15 +244,15 @@ class RowReader:
         Raises RowError (image_not_found).
         """
         if image in self.files:
-            return image, True
+            return image
         plain = posixpath.normpath(image)
         for path in (plain, posixpath.normpath(image.replace("\\", "/"))):
             if path != image and path in self.files:
-                return path, True
+                return path
         near = self.files.near(posixpath.normpath(image.replace("\\", "/")))
         if len(near) == 1 and is_utf8(near[0]):
             self.nearly += 1
-            return near[0], True
+            return near[0]
         if near:
             raise RowError(
                 Code.IMAGE_NOT_FOUND,
@@ -270,7 +269,7 @@ class RowReader:
                 f"there is no such file in the drop: a path has at most {self.path_bytes:,} bytes there, and each name "
                 f"in it {_MAX_NAME_BYTES}",
             )
-        return plain, False
+        return plain
 
     def _content_id(self, image: str, boxes: list[Any] | None) -> str:
         """An id from the row's content; identical rows are told apart by how many came before."""

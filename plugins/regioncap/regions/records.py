@@ -30,8 +30,8 @@ class Source(_Row):
 class PlannedRow(Source):
     """A row whose text is in order. `bbox` is None where the row gives no boxes.
 
-    `image` is the path by which the drop's store knows the image, `listed` whether the image was there when the drop
-    was planned (which version of it, the plan knows), and `stated` the (width, height) in pixels that the row gives.
+    `image` is the path by which the drop's store knows the image, and `stated` the (width, height) in pixels that the
+    row gives.
     """
 
     id: str
@@ -39,7 +39,6 @@ class PlannedRow(Source):
     type: RowType
     bbox: list[Any] | None
     # Not known to work areas from before it was noted.
-    listed: bool = False
     stated: tuple[int, int] | None = None
 
 

@@ -14,7 +14,7 @@ from regioncap.drop import drop as drops
 from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
-from regioncap.errors import DropError, NotFoundError
+from regioncap.errors import DropError, NotFoundError, StepMissingError
 from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
@@ -67,7 +67,7 @@ def plan_build(
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
-    ask_again = run_id if settings.force_rebuild else ""
+    ask_again = run_id if settings.force_rebuild else _published_ask_again(work, published)
     unchanged = (
         published is not None
         and published.is_up_to_date(fingerprint)
@@ -144,6 +144,19 @@ def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
         return False
     # Read as text: a line that is damaged only does not count.
     return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
+
+
+def _published_ask_again(work: Store, published: manifest.Manifest | None) -> str:
+    """What the requests of the published build have: its answers are those that count, also where a run had them anew.
+
+    Nothing where its plan is gone, as its answers are then.
+    """
+    if published is None:
+        return ""
+    try:
+        return Plan.load(work, published.plan_id).ask_again
+    except StepMissingError:
+        return ""
 
 
 def _write_shards(

@@ -28,12 +28,21 @@ from regioncap.report.figures import Quality, Statistics, make_report
 from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Entry, Store, check_conditional_writes
-from regioncap.warehouse.history import GRACE, Begun, collect, note_fingerprint, succession, withdrawn_builds
+from regioncap.warehouse.history import (
+    GRACE,
+    Begun,
+    collect,
+    note_fingerprint,
+    succession,
+    time_of_build,
+    withdrawn_builds,
+)
 from regioncap.warehouse.inventory import ListedFile, write_inventory
 from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, MANIFEST, build_path, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
 from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout
+from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
@@ -50,6 +59,7 @@ _SHARDS_PER_MESSAGE = 100
 # So many shards whose tasks are to be cleared are named.
 _TOLD = 20
 _CLEAR_ALL = "clear the run's tasks from render on"
+_UNLESS = "change the drop or a setting, or start another run with force_rebuild"
 
 
 @dataclass(frozen=True)
@@ -111,25 +121,22 @@ def stage_build(
             raise StepMissingError("the partition changed after the plan was made: clear the run's plan task")
         if published.fingerprint != plan.fingerprint:
             _check_gone_back_to(partition, published)
-            progress(
-                f"the build of this drop with these settings was withdrawn, and {published.build_id} stays: change the "
-                "drop or a setting, or set force_rebuild"
-            )
+            progress(f"the build of this drop with these settings was withdrawn: {published.build_id} stays; {_UNLESS}")
         _collect(partition, progress)
         return Published(published, unchanged=True)
 
     with tempfile.TemporaryDirectory(prefix="regioncap-publish-") as folder:
         rejected_file = Path(folder, "rejected.jsonl")
-        statistics, shards = _gather(plan, work, rejected_file, progress)
+        content = _gather(plan, work, rejected_file, progress)
+        statistics, shards, rejected = content.statistics, content.shards, content.rejected
         _check_rejected(statistics, max_rejected_ratio)
-        rejected = _entry(rejected_file, "rejected.jsonl", statistics.rejected)
         if published is not None:
-            known = _known(plan, published, partition, drop, shards, rejected, progress)
+            known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
                 _collect(partition, progress)
                 return known
 
-        if kept is not None and _can_still_be_published(kept, plan, partition, published, shards, rejected):
+        if kept is not None and _can_still_be_published(kept, content, partition, published):
             return kept
 
         check_conditional_writes(partition)
@@ -174,10 +181,11 @@ def stage_build(
         exports=[within(entry) for entry in exports],
         files=within(sent.inventory()),
         counts=statistics.counts,
-        created_at=now.isoformat(timespec="seconds"),
+        created_at=time_of_build(published, now).isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
         fingerprint=plan.fingerprint,
         identity=plan.identity,
+        made_from=content.made_from,
     )
     build.write(BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
     return Staged(manifest=manifest, begun_under=begun_under, warnings=report.warnings)
@@ -221,20 +229,40 @@ def commit_build(
     return Published(manifest, unchanged=False)
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What a plan's shards hold: `shards` are those with records, `rejected` is the file of all rejected rows.
+
+    `identity` is the plan's, and `made_from` a hash of what all of it was made from, if that was noted.
+    """
+
+    identity: str
+    statistics: Statistics
+    shards: list[ValidatedShard]
+    rejected: FileEntry
+    made_from: str | None
+
+
 def _known(
     plan: Plan,
+    content: _Content,
     published: Manifest,
     partition: Store,
     drop: Store,
-    shards: Sequence[ValidatedShard],
-    rejected: FileEntry,
     progress: Callable[[str], None],
 ) -> Published | None:
     """What is published where that is as it should be, though another drop or plan was built; None where it is not.
 
     The next run of the same drop has nothing to do then: its fingerprint is noted.
     """
-    if _same_content(plan, published, shards, rejected):
+
+    def matters(build: Manifest) -> bool:
+        # With `force_rebuild`, what others have made is no reason not to publish.
+        return build.plan_id == plan.plan_id or not plan.settings.force_rebuild
+
+    # The model may answer today what it has refused then: no row is left out for what was published without it.
+    gains = content.statistics.counts.captioned > published.counts.captioned
+    if matters(published) and (_has(published, content) or (_is_made_from(published, content) and not gains)):
         if reason := why_anew(partition, published, lambda image: _is_there(drop, image)):
             progress(f"{published.build_id} is published anew: {reason}")
             return None
@@ -244,29 +272,21 @@ def _known(
         # Where the same plan made it later, an earlier try of this task published it, and could not say so.
         earlier = published.plan_id != plan.plan_id or published.build_id == plan.current_build
         return Published(published, unchanged=earlier)
-    for build in withdrawn_builds(partition, published):
-        if _same_content(plan, build, shards, rejected):
+    for build in filter(matters, withdrawn_builds(partition, published)):
+        if _has(build, content) or _is_made_from(build, content):
             _check_gone_back_to(partition, published)
             progress(
-                f"this is what {build.build_id} has, which was withdrawn, so {published.build_id} stays: change the "
-                "drop or a setting, or set force_rebuild"
+                f"{build.build_id} was made from the same, and was withdrawn: {published.build_id} stays; {_UNLESS}"
             )
             note_fingerprint(partition, build.build_id, plan.fingerprint)
             return Published(published, unchanged=True)
     return None
 
 
-def _can_still_be_published(
-    kept: Staged,
-    plan: Plan,
-    partition: Store,
-    published: Manifest | None,
-    shards: Sequence[ValidatedShard],
-    rejected: FileEntry,
-) -> bool:
+def _can_still_be_published(kept: Staged, content: _Content, partition: Store, published: Manifest | None) -> bool:
     return (
         kept.begun_under == state_of(published)
-        and _same_content(plan, kept.manifest, shards, rejected)
+        and _has(kept.manifest, content)
         and not any(problems(partition, kept.manifest))
     )
 
@@ -276,7 +296,8 @@ def _check_gone_back_to(partition: Store, published: Manifest) -> None:
     if wrong := told(problems(partition, published)):
         raise RunError(
             f"{partition.uri}/{published.build} is not whole any more ({wrong}), and the build of this drop with these "
-            "settings was withdrawn: go back to a build that is whole (regioncap builds rollback), or set force_rebuild"
+            "settings was withdrawn: go back to a build that is whole (regioncap builds rollback), or start a run with "
+            "force_rebuild"
         )
 
 
@@ -298,12 +319,11 @@ def _collect(partition: Store, progress: Callable[[str], None]) -> None:
             progress(f"deleted {', '.join(collected)}: not kept any more, or never published")
 
 
-def _gather(
-    plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]
-) -> tuple[Statistics, list[ValidatedShard]]:
+def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]) -> _Content:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
     shards: list[ValidatedShard] = []
+    made_of: list[str | None] = []
 
     def load(shard_id: str) -> Validated | StepMissingError:
         try:
@@ -329,6 +349,7 @@ def _gather(
             ):
                 statistics.add(record)
             shards.append(loaded.held)
+            made_of.append(loaded.made_from)
             for path, rejected in loaded.rejected.items():
                 note(rejected, path)
             if done % _SHARDS_PER_MESSAGE == 0:
@@ -340,7 +361,13 @@ def _gather(
         raise StepMissingError(
             f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: {_CLEAR_ALL}"
         )
-    return statistics, [item for item in shards if item.rows]
+    return _Content(
+        identity=plan.identity,
+        statistics=statistics,
+        shards=[item for item in shards if item.rows],
+        rejected=_entry(rejected_file, "rejected.jsonl", statistics.rejected),
+        made_from=made_from(plan, made_of),
+    )
 
 
 def _check_rejected(statistics: Statistics, limit: float) -> None:
@@ -354,14 +381,18 @@ def _check_rejected(statistics: Statistics, limit: float) -> None:
         )
 
 
-def _same_content(plan: Plan, build: Manifest, shards: Sequence[ValidatedShard], rejected: FileEntry) -> bool:
+def _has(build: Manifest, content: _Content) -> bool:
     """Whether a build already says just this (its drop may have been uploaded once more, say)."""
     return (
-        (build.plan_id == plan.plan_id or not plan.settings.force_rebuild)
-        and build.identity == plan.identity
-        and [entry.sha256 for entry in build.captions] == [item.sha256 for item in shards]
-        and build.rejected.sha256 == rejected.sha256
+        build.identity == content.identity
+        and [entry.sha256 for entry in build.captions] == [item.sha256 for item in content.shards]
+        and build.rejected.sha256 == content.rejected.sha256
     )
+
+
+def _is_made_from(build: Manifest, content: _Content) -> bool:
+    """Whether a build was made from the same, whatever the model has said each time."""
+    return content.made_from is not None and build.made_from == content.made_from
 
 
 class _Sent:

@@ -35,6 +35,7 @@ from regioncap.vlm.client import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
+from regioncap.work.made_from import MadeFrom
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import BoxFindings, StoredImage
 from regioncap.work.shard import ProposedRow, Shard
@@ -71,14 +72,16 @@ def render_shard(
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     evidence = Evidence(plan.settings.box_format, plan.settings.box_frame)
+    made_from = MadeFrom()
     unforeseen_rows = UnforeseenRows()
     with set_up_for_pictures():
         versioned = zip(rows, versions, strict=True)
         outcomes = in_order(
             lambda item: _outcome(drop, shard.shared, *item, plan.settings, find_boxes), versioned, _THREADS
         )
-        for done, (row, (outcome, canvas, written)) in enumerate(zip(rows, outcomes, strict=True), start=1):
+        for done, (row, (outcome, canvas, written, decided_by)) in enumerate(zip(rows, outcomes, strict=True), start=1):
             sizes |= written
+            made_from.add(row, decided_by)
             if done <= _SAMPLED_ROWS and canvas is not None and row.bbox:
                 evidence.add(GivenRow(row.bbox, canvas))
             if isinstance(outcome, Rejected):
@@ -95,7 +98,13 @@ def render_shard(
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
-        marked, rejected, images=images, boxes=_findings(evidence, verdict), inputs=proposed.inputs, seconds=seconds
+        marked,
+        rejected,
+        images=images,
+        boxes=_findings(evidence, verdict),
+        made_from=made_from.hexdigest(),
+        inputs=proposed.inputs,
+        seconds=seconds,
     )
     return len(marked), len(rejected)
 
@@ -175,20 +184,29 @@ def _findings(evidence: Evidence, verdict: Verdict) -> BoxFindings:
 
 def _outcome(
     drop: Store, shared: Store, row: PlannedRow, version: str | None, settings: BuildSettings, find_boxes: FindBoxes
-) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int]]:
-    """What becomes of a row, what its boxes may be drawn on where that is known, and the bytes of images written."""
+) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]:
+    """What becomes of a row, what its boxes may be drawn on where that is known, and the bytes of images written.
+
+    The last is what decided it: the SHA-256 of the image; or why the row is rejected, whatever the model says.
+    """
+    data = None
     try:
-        rendered, canvas, jpegs = render_row(row, read_listed(drop, row.image, version), settings, find_boxes)
+        data = read_listed(drop, row.image, version)
+        rendered, canvas, jpegs = render_row(row, data, settings, find_boxes)
     except Exception as error:
         row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
         if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
             row_error.reason += "; the path has backslashes: write / between folders"
         of_boxes = row_error if isinstance(row_error, NoRegionError) else None
         seen = Canvas(of_boxes.size, of_boxes.orientation, row.stated) if of_boxes else None
-        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), seen, {}
+        decided_by = f"{row_error.code}: {row_error.reason}"
+        if data is not None and row.bbox is None and settings.when_no_boxes == "ask_model":
+            # It may be for the boxes that the model has proposed, and it may propose others.
+            decided_by = hashlib.sha256(data).hexdigest()
+        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), seen, {}, decided_by
     for name, jpeg in jpegs.items():
         shared.write(image_path(name), jpeg)
-    return rendered, canvas, {image_path(name): len(jpeg) for name, jpeg in jpegs.items()}
+    return rendered, canvas, {image_path(name): len(jpeg) for name, jpeg in jpegs.items()}, rendered.image_sha256
 
 
 def render_row(

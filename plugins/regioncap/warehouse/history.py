@@ -23,7 +23,7 @@ from regioncap.errors import ConflictError, NotFoundError, RollBackError
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse import layout
-from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current, state_of
+from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current, in_utc, state_of
 from regioncap.warehouse.whole import OF_ONE_FILE, problems, told
 
 # How long a build stays readable, at least, after another took its place.
@@ -62,13 +62,14 @@ def succession(published: Manifest | None, keep_builds: int, grace: timedelta) -
 def roll_back(partition: Store, build_id: str | None) -> Manifest:
     """Make a build of the history the current one again: `build_id`, or the last one that was not withdrawn.
 
-    The build that was current is marked as withdrawn, unless the one that takes its place is newer.
+    The build that was current is marked as withdrawn, unless the one that takes its place is newer. Where the manifest
+    was deleted, a build that lies there is made the current one by its id, and the others are kept as withdrawn.
     Raises RollBackError where there is no such build, or it is not whole any more; ManifestError; and
     CommitRefusedError where a build was published meanwhile.
     """
     published, _ = current(partition)
     if published is None:
-        raise RollBackError(f"nothing is published at {partition.uri}")
+        return _come_back(partition, build_id)
     target = _target(published, build_id)
     restored = earlier_manifest(partition, published, target)
     if missing := told(problems(partition, restored)):
@@ -87,6 +88,68 @@ def roll_back(partition: Store, build_id: str | None) -> Manifest:
     manifest = restored.model_copy(update={"history": history, "fingerprint": target.fingerprint})
     commit(partition, manifest, state_of(published))
     return manifest
+
+
+def _come_back(partition: Store, build_id: str | None) -> Manifest:
+    """Make a build the current one again where no manifest says which ones are kept."""
+    others = {build.build_id: build for build in complete_builds(partition)}
+    restored = others.pop(build_id or "", None)
+    if restored is None:
+        raise RollBackError(f"nothing is published at {partition.uri}{and_yet(partition)}")
+    if missing := told(problems(partition, restored)):
+        raise RollBackError(
+            f"{partition.uri}/{restored.build} is not whole any more: {missing}. Choose another build: "
+            f"{', '.join(others) or 'there is none'}"
+        )
+    now = datetime.now(UTC)
+    # Which of them were published, and which one was the last, nobody knows: none is gone back to but by its id.
+    history = [_as_earlier(build, now, withdrawn=True) for build in others.values()]
+    manifest = restored.model_copy(update={"history": history})
+    commit(partition, manifest, None)
+    return manifest
+
+
+def complete_builds(partition: Store) -> list[Manifest]:
+    """What lies in a partition and is complete, newest first, as its own manifest says, whether it is listed or not."""
+    found = []
+    for folder in filter(_BUILD_FOLDER.fullmatch, partition.folders()):
+        with suppress(NotFoundError, ValidationError, *OF_ONE_FILE):
+            build = Manifest.model_validate_json(partition.read(f"{folder}/{layout.BUILD_MANIFEST}"))
+            its_own = build.build == folder == layout.build_path(build.build_id)
+            if its_own and not build.of_another_date(partition.uri):
+                found.append(build)
+    return sorted(found, key=lambda build: build.created_at, reverse=True)
+
+
+def and_yet(partition: Store) -> str:
+    """How the sentence goes on that says that nothing is published: which builds lie there, and what to do then."""
+    builds = complete_builds(partition)
+    if not builds:
+        return ""
+    date = partition.uri.rstrip("/").rpartition(layout.partition_path(""))[2]
+    return (
+        f", and yet builds lie there: {', '.join(build.build_id for build in builds)}. One may wait for somebody's "
+        f"approval. If {layout.MANIFEST} was deleted, regioncap builds rollback --date {date} --build ID makes one the "
+        "current one again; the next run publishes the date anew, and deletes them"
+    )
+
+
+def was_deleted(partition: Store) -> bool:
+    """Whether there was a manifest for sure, where there is none: a build that lies there was begun under one."""
+    folders = filter(_BUILD_FOLDER.fullmatch, partition.folders())
+    return any(_begun_under(partition.sub(f"{folder}/")) is not None for folder in folders)
+
+
+def time_of_build(published: Manifest | None, now: datetime) -> datetime:
+    """When a build is made: now, by this machine's clock, but later than all that are kept, by whatever clocks.
+
+    A roll-back tells by it which of two is the newer one.
+    """
+    times = [published.created_at, *(build.created_at for build in published.history)] if published else []
+    for time in times:
+        with suppress(ValueError, OverflowError):  # where it was written by hand
+            now = max(now, in_utc(time) + timedelta(seconds=1))
+    return now
 
 
 def withdrawn_builds(partition: Store, published: Manifest) -> Iterator[Manifest]:
@@ -165,6 +228,10 @@ def earlier_manifest(partition: Store, published: Manifest, build: EarlierBuild)
         raise RollBackError(unreadable(f"{partition.uri}/{path}", error, remedy)) from error
     if (manifest.build_id, manifest.build) != (build.build_id, layout.build_path(build.build_id)):
         raise RollBackError(f"{partition.uri}/{path} is the manifest of {manifest.build_id}: {remedy}")
+    if manifest.of_another_date(partition.uri):
+        raise RollBackError(
+            f"{partition.uri}/{path} is of {manifest.partition}, from where somebody has copied it: {remedy}"
+        )
     return manifest
 
 

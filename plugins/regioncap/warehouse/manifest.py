@@ -12,7 +12,7 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.storage.readback import no_newer_than, unreadable
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import MANIFEST
+from regioncap.warehouse.layout import MANIFEST, partition_path
 
 SCHEMA_VERSION = "1.1"
 
@@ -34,6 +34,12 @@ def _a_folder(name: str) -> str:
 def _a_time(text: str) -> str:
     datetime.fromisoformat(text)
     return text
+
+
+def in_utc(text: str) -> datetime:
+    """A time that a manifest gives; what was written by hand may lack the zone. Raises ValueError."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 class FileEntry(_Model):
@@ -71,15 +77,14 @@ class EarlierBuild(_Model):
         description="A hash of its drop's files and of everything that shaped it.", examples=[EXAMPLE_SHA256]
     )
     withdrawn: bool = Field(
-        description="Whether it was rolled back from. A run of the same drop and settings does not build it again.",
+        description="Whether it was rolled back from. A run of the same drop and settings does not publish it again.",
         examples=[False],
     )
 
     @property
     def superseded(self) -> datetime:
-        """When another build took its place. What was written by hand may lack the zone: it is UTC."""
-        until = datetime.fromisoformat(self.current_until)
-        return until if until.tzinfo else until.replace(tzinfo=UTC)
+        """When another build took its place."""
+        return in_utc(self.current_until)
 
 
 class Manifest(_Model):
@@ -122,9 +127,20 @@ class Manifest(_Model):
     identity: str = Field(
         description="A hash of everything that shapes the build but the drop.", examples=[EXAMPLE_SHA256]
     )
+    made_from: str | None = Field(
+        default=None,
+        description="A hash of the rows, the images and everything else that shapes the build, but not of the model's "
+        "answers: builds of the same have the same. Those of version 1.0 have none.",
+        examples=[EXAMPLE_SHA256],
+    )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
     )
+
+    def of_another_date(self, place: str) -> bool:
+        """Whether a folder, by its URI, is another date's than this manifest's: somebody has copied it there."""
+        name = place.rstrip("/").rpartition("/")[2]
+        return name.startswith(partition_path("")) and name != self.partition
 
     def is_up_to_date(self, fingerprint: str) -> bool:
         """Whether there is nothing to build for `fingerprint`: it is that of this build, or of one withdrawn."""

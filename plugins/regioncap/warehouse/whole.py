@@ -74,6 +74,8 @@ def problems(
     Raises what the store raises, but for what lies with one file alone.
     """
     build = partition.sub(f"{manifest.build}/")
+    if manifest.of_another_date(partition.uri):
+        yield Problem(BUILD_MANIFEST, f"is of {manifest.partition}, from where somebody has copied it")
     yield from _of_manifest(build, manifest)
     if manifest.files is not None:
         try:

@@ -68,11 +68,16 @@ class RenderSummary(BaseModel):
 
 
 class RenderReceipt(RenderSummary, Receipt):
-    """What `render` did. `images` are the files of marked images and crops, by their paths in the shard's folder."""
+    """What `render` did. `images` are the files of marked images and crops, by their paths in the shard's folder.
+
+    `made_from` is a hash of the rows and images that it was done with (see `work/made_from.py`).
+    """
 
     marked: int
     rejected: int
     images: dict[str, StoredImage]
+    # Not known to work areas from before it was noted.
+    made_from: str | None = None
 
 
 class ValidateReceipt(Receipt):

@@ -137,7 +137,7 @@ class Shard:
             )
         }
         held = ValidatedShard(self, records.count(b"\n"), len(records), sha256(records))
-        return Validated(held, records, rejected)
+        return Validated(held, records, rejected, rendered.made_from)
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -165,13 +165,14 @@ class Shard:
         *,
         images: Mapping[str, StoredImage],
         boxes: BoxFindings | None = None,
+        made_from: str | None = None,
         inputs: dict[str, str],
         seconds: float,
     ) -> None:
         """Write down what `render` did."""
         receipt = RenderReceipt(
             **self._named(), inputs=inputs, outputs={}, seconds=seconds, marked=len(marked), rejected=len(rejected),
-            images=dict(images), boxes=boxes,
+            images=dict(images), boxes=boxes, made_from=made_from,
         )  # fmt: skip
         files = {layout.RENDER_REJECTED: _lines(rejected), layout.RENDERED: _lines(marked)}
         write_all(self.own, layout.RECEIPTS["render"], receipt, files)
@@ -236,11 +237,15 @@ class ValidatedShard:
 
 
 class Validated(NamedTuple):
-    """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file."""
+    """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file.
+
+    `made_from` is what `render` noted of its rows and images, if it did.
+    """
 
     held: ValidatedShard
     records: bytes
     rejected: dict[str, bytes]
+    made_from: str | None
 
 
 def read_marked(shared: Store, path: str) -> bytes:

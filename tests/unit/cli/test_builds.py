@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from regioncap.cli.app import app
-from tests.builders import DATE, Place, publish_each
+from tests.builders import DATE, Place, publish_each, read_whole
 from tests.damage import DAMAGE, change, damage
 
 
@@ -90,3 +90,23 @@ def test_what_a_manifest_says_is_shown_as_it_is_written(place: Place) -> None:
     publish_each(place, "a")
     change(place.folder / f"warehouse/dt={DATE}/_manifest.json", build_id="\x1b[2J[red]:bug:")
     assert r"  \x1b[2J[red]:bug:  published" in run(place, "list").stdout
+
+
+def test_where_the_manifest_was_deleted_one_can_come_back(place: Place) -> None:
+    a, b, c = publish_each(place, "a", "b", "c")
+    path = place.folder / f"warehouse/dt={DATE}/_manifest.json"
+    path.unlink()
+    listed = run(place, "list")
+    assert listed.exit_code == 0
+    assert f"{place.partition.uri}: nothing is published, and yet builds lie there: " in listed.stdout
+    assert f"{c}, {b}, {a}" in listed.stdout and f"rollback --date {DATE} --build ID" in listed.stdout
+    # Which of them was the current one, nobody knows.
+    guess = run(place, "rollback", "--date", DATE)
+    assert guess.exit_code == 1 and f"{c}, {b}, {a}" in guess.stderr
+    assert run(place, "rollback", "--date", DATE, "--build", "x").exit_code == 1
+    assert not path.exists()
+    back = run(place, "rollback", "--date", DATE, "--build", b)
+    assert back.exit_code == 0
+    assert [text.split()[0] for text in back.stdout.splitlines()[1:]] == [b, c, a]
+    assert read_whole(place.partition) == b
+    assert "nothing deleted" in run(place, "collect").stdout

@@ -5,11 +5,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from regioncap.cli.app import app
+from regioncap.storage.store import Store
+from regioncap.warehouse import whole
 from regioncap.warehouse.manifest import current
 from tests.builders import DATE, ROOT, Place, describe, publish_each
 from tests.damage import change, damage
@@ -294,3 +297,67 @@ def test_a_warehouse_without_any_date_is_not_called_whole(place: Place) -> None:
     done = verify(place, "--all")
     assert done.exit_code == 1 and done.stdout == ""
     assert f"there is no date at {place.warehouse.uri}: is this the warehouse?" in done.stderr
+
+
+# ---- what was copied, and what was deleted by hand
+
+
+def copied(place: Place, date: str = "2026-10-06") -> Path:
+    """A date whose partition is another one's, copied."""
+    shutil.copytree(place.folder / f"warehouse/dt={DATE}", place.folder / f"warehouse/dt={date}")
+    return place.folder / f"warehouse/dt={date}"
+
+
+def test_a_partition_that_was_copied_to_another_date_is_not_that_dates(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    copied(place)
+    done = verify(place, "--all")
+    assert done.exit_code == 1
+    assert [("not whole" in text) for text in done.stdout.splitlines()] == [False, False, True, True]
+    assert done.stdout.count(f"is of dt={DATE}") == 2 and a in done.stdout.splitlines()[3]
+    assert "run the date again" in done.stderr
+    only = verify(place, "2026-10-06")
+    assert only.exit_code == 1 and f"{b}  current  not whole: " in only.stdout and f"is of dt={DATE}" in only.stdout
+
+
+def test_where_the_manifest_was_deleted_the_builds_that_lie_there_are_told(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    (place.folder / f"warehouse/dt={DATE}/_manifest.json").unlink()
+    (place.folder / f"warehouse/dt={DATE}/build=20261005T000000Z-00000000").mkdir()
+    one = verify(place, DATE)
+    assert one.exit_code == 1
+    every = verify(place, "--all")
+    # Something had been published: a build says that it was begun under it.
+    assert every.exit_code == 1
+    for told in (one.stderr, every.stderr):
+        assert f"nothing is published at {place.partition.uri}" in told
+        assert f"{b}, {a}" in told
+        assert f"regioncap builds rollback --date {DATE} --build ID" in told and "the next run" in told
+
+
+def test_a_first_build_that_may_wait_for_somebody_costs_only_a_word(place: Place) -> None:
+    (a,) = publish_each(place, "a")
+    (place.folder / f"warehouse/dt={DATE}/_manifest.json").unlink()
+    done = verify(place, "--all")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"{place.partition.uri}: nothing is published, and yet builds lie there: {a}" in done.stdout
+
+
+def test_a_date_that_fails_in_a_way_that_nobody_has_foreseen_costs_the_others_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_each(place, "a")
+    other = Place(place.folder, "2026-10-06")
+    (b,) = publish_each(other, "b")
+    look = whole.problems
+
+    def fails(partition: Store, *arguments: Any, **options: Any) -> Any:
+        if partition.uri.endswith(DATE):
+            raise KeyError("checksum")
+        return look(partition, *arguments, **options)
+
+    monkeypatch.setattr("regioncap.cli.verify.problems", fails)
+    done = verify(place, "--all")
+    assert isinstance(done.exception, SystemExit) and done.exit_code == 1
+    assert f"{b}  current  whole" in done.stdout
+    assert f"{place.partition.uri}: KeyError: 'checksum'" in done.stderr

@@ -110,27 +110,18 @@ def test_one_file_has_one_path_however_it_is_written(image: str) -> None:
 def test_a_file_that_is_listed_under_the_very_path_as_given_is_that_file() -> None:
     files = {"a//b.jpg", "a/b.jpg", "back\\slash.jpg", "back/slash.jpg"}
     rows = read({"image": "a//b.jpg"}, {"image": "back\\slash.jpg"}, files=files)
-    assert [(row.image, row.listed) for row in rows if isinstance(row, PlannedRow)] == [
-        ("a//b.jpg", True), ("back\\slash.jpg", True),
-    ]  # fmt: skip
+    assert [row.image for row in rows if isinstance(row, PlannedRow)] == ["a//b.jpg", "back\\slash.jpg"]
 
 
 def test_a_backslash_separates_folders_where_that_leads_to_a_file() -> None:
     rows = read({"image": "street\\20.jpg"}, {"image": ".\\street\\21.jpg"}, files={"street/20.jpg"})
-    assert [(row.image, row.listed) for row in rows if isinstance(row, PlannedRow)] == [
-        ("street/20.jpg", True), (".\\street\\21.jpg", False),
-    ]  # fmt: skip
-
-
-def test_a_row_knows_whether_its_image_was_listed() -> None:
-    rows = read({"image": "a.jpg"}, {"image": "b.jpg"}, {"image": "./a.jpg"}, files={"a.jpg"})
-    assert [row.listed for row in rows if isinstance(row, PlannedRow)] == [True, False, True]
+    assert [row.image for row in rows if isinstance(row, PlannedRow)] == ["street/20.jpg", ".\\street\\21.jpg"]
 
 
 def test_an_image_is_found_under_nearly_its_name_where_that_is_one_file_alone() -> None:
     files = {"Street/IMG.JPG", "b.jpg", "B.jpg"}
     found, twice, exact = read({"image": "street\\img.jpg"}, {"image": "B.JPG"}, {"image": "B.jpg"}, files=files)
-    assert isinstance(found, PlannedRow) and (found.image, found.listed) == ("Street/IMG.JPG", True)
+    assert isinstance(found, PlannedRow) and found.image == "Street/IMG.JPG"
     assert code_of(twice) == Code.IMAGE_NOT_FOUND and "'B.jpg', 'b.jpg'" in twice.reason  # type: ignore[union-attr]
     assert isinstance(exact, PlannedRow) and exact.image == "B.jpg"
 

@@ -168,6 +168,16 @@ def test_a_date_whose_whole_partition_was_deleted_starts_anew(place: Place, vlm:
     assert len(vlm.requests) == 3
 
 
+def test_a_partition_that_was_copied_from_another_date_is_built_anew(place: Place, vlm: FakeVlm) -> None:
+    first = build(place, vlm).manifest
+    for path in folder(place, first).parent.rglob("*manifest.json"):
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"partition": "dt=2026-10-04"}))
+    again = build(place, vlm, run_id="run-2")
+    assert not again.unchanged and again.manifest.partition == f"dt={place.date}"
+    assert len(vlm.requests) == 3
+    assert build(place, vlm, run_id="run-3").unchanged
+
+
 # ---- a drop that was touched
 
 

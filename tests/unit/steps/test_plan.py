@@ -13,13 +13,14 @@ import pytest
 
 from regioncap.drop.rows import RowReader
 from regioncap.errors import DropError, ExtensionError, UnforeseenError
+from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Rejected
 from regioncap.steps.plan import MAX_SHARDS
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest, commit
 from regioncap.work.layout import plan_rejected_path
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
-from tests.builders import DATE, Place, read_lines
+from tests.builders import DATE, Place, planned, read_lines
 
 BOXES = [[1, 2, 30, 40]]
 
@@ -72,16 +73,29 @@ def test_every_row_is_in_a_shard_or_rejected(place: Place) -> None:
 def test_the_plan_knows_which_images_are_there(place: Place) -> None:
     place.put("street/20.jpg", b"x")
     place.put_rows(*({"image": image} for image in ("./street//20.jpg", "street\\20.jpg", "none.jpg")))
-    (rows,) = rows_of(place, place.plan())
-    assert [(row.image, row.listed) for row in rows] == [
-        ("street/20.jpg", True), ("street/20.jpg", True), ("none.jpg", False),
-    ]  # fmt: skip
+    plan = place.plan()
+    (rows,) = rows_of(place, plan)
+    assert [row.image for row in rows] == ["street/20.jpg", "street/20.jpg", "none.jpg"]
+    version = place.drop.stat("street/20.jpg").version
+    assert Shard(place.work, plan, plan.shards[0]).versions() == [version, version, None]
 
 
-def test_rows_of_a_work_area_that_did_not_know_what_was_listed_are_read(place: Place) -> None:
-    old = {"manifest": "m.jsonl", "line": 1, "id": "x", "image": "a.jpg", "type": "with_bbox", "bbox": BOXES}
-    place.work.write("rows.jsonl", json.dumps(old).encode())
-    assert [row.listed for row in read_lines(place.work, "rows.jsonl", PlannedRow)] == [False]
+def test_rows_whose_images_come_later_stay_in_their_shard(place: Place) -> None:
+    place.put_rows({"image": "a.jpg"}, {"image": "b.jpg"})
+    before = place.plan()
+    place.put("a.jpg", b"x")
+    after = place.plan()
+    assert after.shards == before.shards and after.plan_id != before.plan_id
+
+
+@pytest.mark.parametrize("noted", [{}, {"listed": True}, {"listed": False}], ids=str)
+def test_rows_of_a_work_area_that_knew_less_or_more_of_them_are_read(place: Place, noted: dict[str, bool]) -> None:
+    old = {"manifest": "m.jsonl", "line": 1, "id": "x", "image": "a.jpg", "type": "with_bbox", "bbox": BOXES, **noted}
+    data = line(old)
+    shard_id = hashlib.sha256(data).hexdigest()[:16]
+    place.work.write(f"shards/{shard_id}/rows.jsonl", data)
+    plan = planned().model_copy(update={"shards": [shard_id]})
+    assert rows_of(place, plan) == [[PlannedRow.model_validate(old)]]
 
 
 @pytest.mark.parametrize("levels", [200, 250, 300, 900, 5000])

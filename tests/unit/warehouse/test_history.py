@@ -6,13 +6,13 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from regioncap.errors import ArchivedError, ManifestError, RollBackError
+from regioncap.errors import ArchivedError, CommitRefusedError, ManifestError, RollBackError
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Entry
@@ -325,3 +325,87 @@ def test_a_history_without_a_time_is_damaged_before_anything_is_paid_for(place: 
     with_times(place, "yesterday")
     with pytest.raises(ManifestError, match=r"_manifest.json cannot be read \(history.0.current_until: .*yesterday"):
         current(place.partition)
+
+
+# ---- what was copied, what was deleted by hand, and clocks
+
+
+def test_a_build_that_was_copied_from_another_date_is_not_gone_back_to(place: Place) -> None:
+    a, _ = publish_each(place, "a", "b")
+    other = Place(place.folder, "2026-10-06")
+    shutil.copytree(partition_folder(place), partition_folder(other))
+    with pytest.raises(RollBackError, match=f"build={a}/manifest.json is of dt={place.date}, .*copied"):
+        roll_back(other.partition, None)
+    (c,) = publish_each(other, "c")
+    assert read_whole(other.partition) == c
+    with pytest.raises(RollBackError, match=f"is of dt={place.date}"):
+        roll_back(other.partition, a)
+
+
+def test_what_is_not_whole_is_not_come_back_to_where_the_manifest_is_gone(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    (partition_folder(place) / "_manifest.json").unlink()
+    damage(partition_folder(place) / f"build={b}", "an image")
+    with pytest.raises(RollBackError, match=rf"build={b} is not whole any more: images/\S+ is gone.*{a}"):
+        roll_back(place.partition, b)
+    assert current(place.partition) == (None, None)
+    assert roll_back(place.partition, a).build_id == a
+
+
+def test_coming_back_where_the_manifest_is_gone_is_refused_when_a_run_was_faster(place: Place) -> None:
+    a, _ = publish_each(place, "a", "b")
+    (partition_folder(place) / "_manifest.json").unlink()
+
+    class Overtaken(LocalStore):
+        def replace(self, path: str, data: bytes, version: str | None) -> str:
+            publish_each(place, "c")
+            return super().replace(path, data, version)
+
+    with pytest.raises(CommitRefusedError):
+        roll_back(Overtaken(partition_folder(place)), a)
+    manifest, _ = current(place.partition)
+    assert manifest is not None and manifest.fingerprint == "c"
+
+
+def test_a_run_publishes_where_the_manifest_was_deleted_and_the_builds_before_go(place: Place) -> None:
+    publish_each(place, "a", "b")
+    (partition_folder(place) / "_manifest.json").unlink()
+    (c,) = publish_each(place, "c")
+    collect(place.partition, NO_TIME)
+    assert kept_builds(place.partition) == [c] and read_whole(place.partition) == c
+    assert [path.name for path in partition_folder(place).glob("build=*")] == [f"build={c}"]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(seconds=1), NO_TIME], ids=str)
+def test_what_was_gone_back_from_is_withdrawn_though_it_was_built_by_a_slower_clock(
+    place: Place, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Ahead":
+            return cls.fromtimestamp((datetime.now(tz) + ahead).timestamp(), tz)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("regioncap.steps.publish.datetime", Ahead)
+        publish_each(place, "a")
+    publish_each(place, "b", "c")
+    times = [build.created_at for build in published(place).history]
+    assert [published(place).created_at, *times] == sorted({*times, published(place).created_at}, reverse=True)
+    roll_back(place.partition, None)
+    roll_back(place.partition, None)
+    assert [build.withdrawn for build in published(place).history] == [True, True]
+
+
+@pytest.mark.parametrize("written", ["", "yesterday", "2020-11-23T16:15:43"])
+def test_a_time_that_was_written_by_hand_keeps_nobody_from_publishing(place: Place, written: str) -> None:
+    publish_each(place, "a")
+    for path in partition_folder(place).rglob("*manifest.json"):
+        change(path, created_at=written)
+    (b,) = publish_each(place, "b")
+    assert read_whole(place.partition) == b
+
+
+def published(place: Place) -> Manifest:
+    manifest, _ = current(place.partition)
+    assert manifest is not None
+    return manifest

@@ -1,12 +1,19 @@
 """Reading what is published, as a user does."""
 
+import hashlib
+import json
+import re
+import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import regioncap
 from regioncap.errors import BuildGoneError, ManifestError, NothingPublishedError
+from regioncap.regions.records import Record
+from regioncap.storage.local import LocalStore
 from regioncap.warehouse.reader import open_build
 from tests.builders import DATE, Place, publish_each
 from tests.damage import change
@@ -96,3 +103,90 @@ def test_a_build_of_a_kind_that_only_says_more_is_read(place: Place) -> None:
     publish_each(place, "a")
     change(place.folder / f"warehouse/dt={DATE}/_manifest.json", schema_version="1.9", signed_by="somebody")
     assert len(list(read(place).records())) == 1
+
+
+def rewritten(place: Place, which: str, text: str) -> tuple[regioncap.Build, str]:
+    """A build one of whose files was written anew by somebody who made the hashes fit; and that file's path."""
+    publish_each(place, "a")
+    path = place.folder / f"warehouse/dt={DATE}/_manifest.json"
+    said = json.loads(path.read_bytes())
+    (entry,) = said["captions"] if which == "captions" else [said["rejected"]]
+    data = place.partition.read(entry["path"]) + text.encode() + b"\n"
+    place.partition.write(entry["path"], data)
+    entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "rows": 2}
+    path.write_text(json.dumps(said))
+    return read(place), entry["path"]
+
+
+BAD_LINES = [
+    "no JSON", "[1]", "7", "null", '"text"', "{}", '{"regions": []}', "[" * 100_000, '{"a": ' * 100_000, "9" * 5_000,
+    "\x00", "{\"id\": 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD_LINES, ids=lambda text: text[:16])
+@pytest.mark.parametrize("which", ["captions", "rejected"])
+def test_a_line_that_is_none_of_the_builds_is_told_with_its_file_and_number(
+    place: Place, which: str, text: str
+) -> None:
+    build, path = rewritten(place, which, text)
+    said = rf"{re.escape(path)}, line 2, .*build the date anew"
+    rows = build.records() if which == "captions" else build.rejected()
+    assert next(rows)["id"] != ""
+    with pytest.raises(BuildGoneError, match=said) as caught:
+        next(rows)
+    assert len(str(caught.value)) < 1_000
+    if which == "captions":
+        with pytest.raises(BuildGoneError, match=said):
+            build.frame()
+
+
+@pytest.mark.parametrize("image", [None, 7, ["x"], {}, True])
+def test_a_record_whose_image_is_no_path_is_told_with_its_line(place: Place, image: object) -> None:
+    record = dict.fromkeys(Record.model_fields) | {"image_with_bbox": image}
+    build, path = rewritten(place, "captions", json.dumps(record))
+    with pytest.raises(BuildGoneError, match=rf"{re.escape(path)}, line 2, .*image_with_bbox"):
+        list(build.records())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {}, [], None, 7, "text", {"image_with_bbox": 7}, {"image_with_bbox": None}, {"image_with_bbox": ["x"]},
+        {"image_with_bbox": ""}, {"image_with_bbox": "../../secret.jpg"}, {"image_with_bbox": "/etc/passwd"},
+        {"image_with_bbox": "images/\0.jpg"}, {"image_with_bbox": "images/\ud800.jpg"}, {"image_with_bbox": "images"},
+        {"image_with_bbox": "x" * 5_000},
+    ],
+    ids=lambda record: str(record)[:40],
+)  # fmt: skip
+def test_the_image_of_what_is_no_record_is_refused(place: Place, record: Any) -> None:
+    publish_each(place, "a")
+    with pytest.raises(BuildGoneError):
+        read(place).image(record)
+
+
+def test_what_a_newer_version_says_more_of_a_record_is_read(place: Place) -> None:
+    publish_each(place, "a")
+    (record,) = read(place).records()
+    build, _ = rewritten(place, "captions", json.dumps(record | {"signed_by": "somebody"}))
+    assert [each.get("signed_by") for each in build.records()] == [None, "somebody"]
+
+
+def test_a_partition_that_was_copied_to_another_date_is_not_read_as_that_dates(place: Place) -> None:
+    publish_each(place, "a")
+    shutil.copytree(place.folder / f"warehouse/dt={DATE}", place.folder / "warehouse/dt=2026-10-06")
+    with pytest.raises(ManifestError, match=rf"dt=2026-10-06/_manifest.json is of dt={DATE}.*copied"):
+        regioncap.read(str(place.folder / "warehouse"), "2026-10-06")
+
+
+def test_a_partition_that_was_copied_to_where_there_are_no_dates_is_read(place: Place) -> None:
+    publish_each(place, "a")
+    shutil.copytree(place.folder / f"warehouse/dt={DATE}", place.folder / "sample")
+    assert len(list(open_build(LocalStore(place.folder / "sample")).records())) == 1
+
+
+def test_where_the_manifest_was_deleted_the_builds_that_lie_there_are_told(place: Place) -> None:
+    a, b = publish_each(place, "a", "b")
+    (place.folder / f"warehouse/dt={DATE}/_manifest.json").unlink()
+    with pytest.raises(NothingPublishedError, match=f"{b}, {a}.*rollback --date {DATE} --build ID"):
+        read(place)
