@@ -74,6 +74,8 @@ class FakeVlm:
     ignores_schemas: bool = False
     waiting: int | None = None
     slots: int | None = None
+    # What it says of its context, if anything: so many tokens.
+    context: int | None = None
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
     gone_until: float = 0.0
     url: str = ""
@@ -111,6 +113,8 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
                 self._send(Reply(body="" if waiting is None else gauge))
                 return
             listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
+            if fake.context is not None:
+                listed = [entry | {"max_model_len": fake.context} for entry in listed]
             self._send(Reply(body=json.dumps({"object": "list", "data": listed})))
 
         def do_POST(self) -> None:

@@ -3,7 +3,8 @@
 It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
 
-- an answer that is cut off is asked for again with twice the tokens (`max_tokens`);
+- an answer that is cut off is asked for again with twice the tokens (`max_tokens`), where the server's context has room
+  for them;
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
@@ -20,17 +21,20 @@ from dataclasses import dataclass, field
 
 from regioncap.ask.requests import RegionNumbers, caption_request
 from regioncap.captions.answers import parse_answer
+from regioncap.captions.endings import ending
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
-from regioncap.gates.cut_off import OUT_OF_ROOM
 from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.client import Completion
-from regioncap.vlm.remedies import remedy
+from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
+
+# How the reason of a row begins whose answers the server stopped each time: it may not do so the next time.
+NEVER_WHOLE = "no answer was whole"
 
 
 @dataclass
@@ -78,22 +82,46 @@ def follow_attempts(
         if not rejecting:
             so_far.error = None
             return so_far
-        so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
-        cut_off = completion.finish_reason in OUT_OF_ROOM
+        so_far.error = _stopped(completion) or RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        cut_off = ending(completion.finish_reason) == "no_room"
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
         asked = left if understood else regions
-        token_multiplier *= 2 if cut_off else 1
+        if cut_off and _has_room(completion, 2 * request.options["max_tokens"]):
+            token_multiplier *= 2
     return so_far
 
 
 def refusal_error(completion: Completion) -> RowError:
-    """The row's error where the server refused its request, or failed at it each time."""
+    """The row's error where the server refused its request, failed at it each time, or stopped each answer to it."""
+    if completion.finish_reason == "unfinished":
+        return RowError(Code.CUT_OFF, f"{NEVER_WHOLE}: {completion.refused}")
     if completion.finish_reason == "failed":
         return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {completion.refused}")
     change = remedy(str(completion.refused))
     hint = f" (to mend it, {change})" if change else ""
     return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {completion.refused}{hint}")
+
+
+def _stopped(completion: Completion) -> RowError | None:
+    """The row's error where the answer ended for another reason than the gates know."""
+    if ending(completion.finish_reason) == "filtered":
+        return RowError(
+            Code.CONTENT_FILTER, f"the server's content filter ended the answer ({completion.finish_reason})"
+        )
+    if ending(completion.finish_reason) == "no_room" and not _has_room(completion, completion.completion_tokens + 1):
+        return RowError(
+            Code.CUT_OFF,
+            f"the answer was cut off where the context was full: {completion.prompt_tokens} tokens of the question and "
+            f"{completion.completion_tokens} of the answer are all that the server's {completion.context} have room "
+            f"for; {ROOM}",
+        )
+    return None
+
+
+def _has_room(completion: Completion, tokens: int) -> bool:
+    """Whether an answer of so many tokens to the same question would fit, as far as the server tells."""
+    return completion.context is None or completion.prompt_tokens + tokens <= completion.context
 
 
 def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:

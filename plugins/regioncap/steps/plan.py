@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.readers import READERS, Row
@@ -135,13 +136,14 @@ class _Written:
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
-    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
+    """Whether rows of the published build were rejected because the VLM refused or stopped what was asked of it."""
     try:
         rejected = partition.read(published.rejected.path)
     except NotFoundError:
         return False
     # Read as text: a line that is damaged only does not count.
-    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
+    said = (f'"code":"{Code.REQUEST_REFUSED}"', f'"code":"{Code.CUT_OFF}","reason":"{NEVER_WHOLE}')
+    return any(told.encode() in text for text in rejected.split(b"\n") for told in said)
 
 
 def _write_shards(

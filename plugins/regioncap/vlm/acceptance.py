@@ -81,7 +81,7 @@ class Acceptance:
 def refuses_all(completion: Completion, servers: str) -> VlmSetupError | VlmUnavailableError:
     """The error where servers treat every request like this one as they did this one: their words, a remedy."""
     words = str(completion.refused).rstrip(".")
-    if completion.finish_reason == "failed":
+    if completion.finish_reason != "refused":
         return VlmUnavailableError(f"the server at {servers} fails at every request like this one: {words}")
     change = remedy(words) or "correct what the server was started with, or the run's params (docs/vlm-servers.md)"
     return VlmSetupError(f"the server at {servers} refuses every request like this one: {words}. To mend it, {change}")

@@ -15,8 +15,17 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from regioncap.captions.endings import ending
 from regioncap.errors import VlmUnavailableError
-from regioncap.vlm.faults import PASSING, BusyError, FailsAtItError, FailureError, RefusedError, fault_of
+from regioncap.vlm.faults import (
+    PASSING,
+    BusyError,
+    FailsAtItError,
+    FailureError,
+    RefusedError,
+    UnfinishedError,
+    fault_of,
+)
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.protocol import ChatCompletion, Usage, error_message
 from regioncap.vlm.requests import ChatRequest, schema_probe
@@ -76,7 +85,8 @@ class Completion(BaseModel):
     """What the server returned for one request, as it is kept in the work area.
 
     `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
-    or failed at it each time (`failed`); then there is no text.
+    failed at it each time (`failed`), or ended the answer each time before it was whole (`unfinished`); then there is
+    no text. `context` is how many tokens question and answer may have together, where the server tells.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -87,6 +97,7 @@ class Completion(BaseModel):
     refused: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    context: int | None = None
     seconds: float = 0.0
 
 
@@ -110,6 +121,8 @@ class VlmClient:
         self._name = ", ".join(server.url for server in self.servers)
         # When a request was last answered.
         self._heard = 0.0
+        # How many tokens question and answer may have together, where the servers tell.
+        self.context: int | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -154,7 +167,7 @@ class VlmClient:
             nonlocal failures
             server = self.least_busy()
             try:
-                return await self._complete(server, body)
+                return _finished(await self._complete(server, body))
             except BusyError:
                 raise
             except PASSING as error:
@@ -171,6 +184,8 @@ class VlmClient:
             completion = await self.patiently(attempt)
         except (RefusedError, FailsAtItError) as error:
             reason = "refused" if isinstance(error, RefusedError) else "failed"
+            if isinstance(error.__cause__, UnfinishedError):
+                reason = "unfinished"
             return Completion(key=request.key, text="", finish_reason=reason, refused=str(error)[:500])
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
@@ -180,6 +195,7 @@ class VlmClient:
             finish_reason=(choice.finish_reason or "none") if choice else "none",
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
+            context=self.context,
             seconds=round(time.monotonic() - started, 3),
         )
 
@@ -193,7 +209,7 @@ class VlmClient:
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a small request right now."""
         try:
-            await self.request(server, "POST", "/chat/completions", ChatCompletion, schema_probe(self._endpoint.model))
+            _finished(await self._complete(server, schema_probe(self._endpoint.model)))
         except (*PASSING, RefusedError):
             return False
         return True
@@ -244,6 +260,17 @@ class VlmClient:
                 f"running there, and is the connection's host right? ({type(error).__name__}: {str(error)[:200]})"
             ) from error
         raise AssertionError("tenacity returns or raises")
+
+
+def _finished(completion: ChatCompletion) -> ChatCompletion:
+    """The answer, where the server let the model write it to an end. Raises UnfinishedError.
+
+    One without any choice is an empty answer, not one that was stopped.
+    """
+    for choice in completion.choices[:1]:
+        if ending(choice.finish_reason or "none") == "unfinished":
+            raise UnfinishedError(f"it ended the answer with finish_reason {choice.finish_reason!r}")
+    return completion
 
 
 @asynccontextmanager

@@ -18,6 +18,10 @@ class FailureError(Exception):
     """The server failed at the request, or what answers is not the server."""
 
 
+class UnfinishedError(FailureError):
+    """The server ended its answer before it was whole, and not for want of room."""
+
+
 class BusyError(FailureError):
     """The server says that it cannot answer now."""
 

@@ -40,6 +40,8 @@ async def _check_one(client: VlmClient, server: Server) -> None:
             f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
             f"{client.endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
         )
+    told = [model.max_model_len for model in models.data if model.id == client.endpoint.model and model.max_model_len]
+    client.context = min([*told, *([client.context] if client.context else [])], default=None)
 
 
 async def honours_schema(client: VlmClient) -> bool:

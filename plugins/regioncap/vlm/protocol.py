@@ -45,9 +45,10 @@ class ChatCompletion(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """A model that the server knows."""
+    """A model that the server knows, and how many tokens question and answer may have together; only vLLM tells."""
 
     id: str
+    max_model_len: int | None = None
 
 
 class Models(BaseModel):

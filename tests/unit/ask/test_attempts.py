@@ -1,5 +1,6 @@
 """When the model is asked again."""
 
+import json
 from typing import Any
 
 import pytest
@@ -115,3 +116,94 @@ def test_a_model_that_counts_a_part_from_1_is_asked_about_all_once_more(
     (record,) = records(place)
     assert [region["caption"] for region in record["regions"]] == ["a red door", "a cat", "a stone well"]
     assert record["attempts"] == 3
+
+
+def ended(reply: Reply, finish_reason: str | None, **usage: int) -> Reply:
+    """The reply, whose answer ended so."""
+    body = json.loads(reply.body)
+    body["choices"][0]["finish_reason"] = finish_reason
+    body["usage"] |= usage
+    return Reply(body=json.dumps(body))
+
+
+@pytest.mark.parametrize("finish_reason", ["abort", "error", None, "none", "moonrise"])
+def test_an_answer_that_its_server_stopped_is_asked_for_again_as_it_was_and_costs_no_attempt(
+    place: Place, vlm: FakeVlm, finish_reason: str | None
+) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda number, body: ended(answer_well(body), finish_reason if number < 2 else "stop")
+    build(place, vlm, max_attempts=1)
+    (record,) = records(place)
+    assert record["attempts"] == 1
+    assert len(vlm.requests) == 3 and vlm.requests[0] == vlm.requests[2]
+
+
+@pytest.mark.parametrize("finish_reason", ["abort", None])
+def test_a_row_whose_every_answer_is_stopped_is_rejected_and_asked_about_once_more_by_the_next_run(
+    place: Place, vlm: FakeVlm, finish_reason: str | None
+) -> None:
+    place.good_rows(3)
+    victim: list[str] = []
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        image = body["messages"][1]["content"][0]["image_url"]["url"]
+        victim[:] = victim or [image]
+        return ended(answer_well(body), finish_reason if image == victim[0] else "stop")
+
+    vlm.behave = behave
+    build(place, vlm, max_rejected_ratio=1)
+    (row,) = rejected(place).values()
+    assert row["code"] == "cut_off" and f"finish_reason {finish_reason!r}" in row["reason"]
+    vlm.behave = lambda number, body: answer_well(body)
+    assert not build(place, vlm, run_id="run-2", max_rejected_ratio=1).unchanged
+    assert len(records(place)) == 3
+
+
+def test_what_a_content_filter_ends_has_a_code_of_its_own(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda number, body: ended(answer_well(body), "content_filter")
+    build(place, vlm, max_rejected_ratio=1)
+    assert [row["code"] for row in rejected(place).values()] == ["content_filter"]
+    assert len(vlm.requests) == 3
+
+
+def test_a_call_of_a_tool_is_no_answer(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    vlm.behave = lambda number, body: ended(answer_well(body), "tool_calls" if number == 0 else "stop")
+    build(place, vlm)
+    assert records(place)[0]["attempts"] == 2
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "MAX_TOKENS"])
+def test_at_the_edge_of_the_context_it_is_said_that_the_context_is_full_and_no_more_tokens_are_asked_for(
+    place: Place, vlm: FakeVlm, finish_reason: str
+) -> None:
+    place.good_rows(1)
+    vlm.context = 1417
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        if body["max_tokens"] > 512:
+            return error(400, "This model's maximum context length is 1417 tokens.")
+        cut = completion('{"<region1>": "a door, which')
+        return ended(cut, finish_reason, prompt_tokens=1230, completion_tokens=187)
+
+    vlm.behave = behave
+    build(place, vlm, max_rejected_ratio=1)
+    (row,) = rejected(place).values()
+    assert row["code"] == "cut_off"
+    assert "the context was full: 1230 tokens of the question and 187 of the answer" in row["reason"]
+    assert "--max-model-len" in row["reason"]
+    assert {request["max_tokens"] for request in vlm.requests} == {512}
+
+
+def test_twice_the_tokens_are_asked_for_only_where_the_context_has_room_for_them(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    vlm.context = 2600
+    cut = completion('{"<region1>": "a door, which')
+    vlm.behave = lambda number, body: ended(
+        cut, "length", prompt_tokens=1230, completion_tokens=body["max_tokens"]
+    )
+    build(place, vlm, max_rejected_ratio=1)
+    assert [request["max_tokens"] for request in vlm.requests] == [512, 1024, 1024]
+    (row,) = rejected(place).values()
+    assert "cut off at max_tokens; raise max_tokens" in row["reason"]
