@@ -8,7 +8,7 @@ from typing import Literal
 Ending = Literal["whole", "no_room", "filtered", "tool", "unfinished"]
 
 _WORDS: dict[str, Ending] = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "end", "complete"), "whole"),
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete"), "whole"),
     **dict.fromkeys(("length", "max_tokens", "max_length", "max_new_tokens", "max_output_tokens"), "no_room"),
     **dict.fromkeys(("model_length", "context_length", "model_context_window_exceeded"), "no_room"),
     **dict.fromkeys(("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"), "filtered"),

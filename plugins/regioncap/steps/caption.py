@@ -14,7 +14,7 @@ from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
-from regioncap.work.completions import load_completions, published_completions, without_refusals
+from regioncap.work.completions import earlier_completions, load_completions, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
@@ -33,8 +33,8 @@ def caption_shard(
     """
     shard = Shard(work, plan, shard_id)
     own = without_refusals(load_completions(shard.shared, layout.ANSWERS))
-    published = published_completions(work, plan, shard_id, layout.ANSWERS)
-    known = {**published, **own}
+    earlier = earlier_completions(work, plan, shard_id, layout.ANSWERS)
+    known = {**earlier, **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
     taken: dict[str, Completion] = {}

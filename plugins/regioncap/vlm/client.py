@@ -86,7 +86,8 @@ class Completion(BaseModel):
 
     `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
     failed at it each time (`failed`), or ended the answer each time before it was whole (`unfinished`); then there is
-    no text. `context` is how many tokens question and answer may have together, where the server tells.
+    no text. `context` is how many tokens question and answer may have together, where the server tells; `about` is
+    what the request is about, as a hash of the image's path.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -98,6 +99,7 @@ class Completion(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     context: int | None = None
+    about: str = ""
     seconds: float = 0.0
 
 
@@ -186,7 +188,8 @@ class VlmClient:
             reason = "refused" if isinstance(error, RefusedError) else "failed"
             if isinstance(error.__cause__, UnfinishedError):
                 reason = "unfinished"
-            return Completion(key=request.key, text="", finish_reason=reason, refused=str(error)[:500])
+            refused = str(error)[:500]
+            return Completion(key=request.key, text="", finish_reason=reason, refused=refused, about=request.about)
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
         return Completion(
@@ -196,6 +199,7 @@ class VlmClient:
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
             context=self.context,
+            about=request.about,
             seconds=round(time.monotonic() - started, 3),
         )
 

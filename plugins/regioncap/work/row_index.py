@@ -118,5 +118,10 @@ def _parse(data: bytes) -> RowIndex:
     return RowIndex(shards, rows, places)
 
 
+def image_digest(image: str) -> int:
+    """A 64-bit hash of an image's path in the drop."""
+    return int.from_bytes(hashlib.blake2b(image.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
 def _digest(row: PlannedRow) -> int:
     return int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest())

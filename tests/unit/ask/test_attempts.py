@@ -200,9 +200,7 @@ def test_twice_the_tokens_are_asked_for_only_where_the_context_has_room_for_them
     place.good_rows(1)
     vlm.context = 2600
     cut = completion('{"<region1>": "a door, which')
-    vlm.behave = lambda number, body: ended(
-        cut, "length", prompt_tokens=1230, completion_tokens=body["max_tokens"]
-    )
+    vlm.behave = lambda number, body: ended(cut, "length", prompt_tokens=1230, completion_tokens=body["max_tokens"])
     build(place, vlm, max_rejected_ratio=1)
     assert [request["max_tokens"] for request in vlm.requests] == [512, 1024, 1024]
     (row,) = rejected(place).values()
