@@ -76,6 +76,9 @@ class FakeVlm:
     slots: int | None = None
     # What it says of its context, if anything: so many tokens.
     context: int | None = None
+    # How many tokens it says an image has, where it tells; what it was asked for that.
+    image_tokens: int | None = None
+    tokenized: list[dict[str, Any]] = field(default_factory=list)
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
     gone_until: float = 0.0
     url: str = ""
@@ -119,6 +122,12 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/tokenize":
+                fake.tokenized.append(body)
+                images = json.dumps(body["messages"]).count('"image_url": {')
+                counted = {"count": 100 + images * (fake.image_tokens or 0), "max_model_len": fake.context}
+                self._send(error(404) if fake.image_tokens is None else Reply(body=json.dumps(counted)))
+                return
             self._send(fake.handle(body))
 
         def _send(self, reply: Reply) -> None:

@@ -3,8 +3,8 @@
 It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
 
-- an answer that is cut off is asked for again with twice the tokens (`max_tokens`), where the server's context has room
-  for them;
+- an answer that is cut off is asked for again with twice the tokens (`max_tokens`), as far as the server's context has
+  room for them;
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
@@ -33,6 +33,8 @@ from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
 
+# A further request may name the regions that are left: so many tokens more.
+_MORE_WORDS = 64
 # How the reason of a row begins whose answers the server stopped each time: it may not do so the next time.
 NEVER_WHOLE = "no answer was whole"
 
@@ -59,8 +61,9 @@ def follow_attempts(
     so_far = Attempts()
     marked = tuple(region.region for region in row.regions)
     left, asked, token_multiplier = regions, regions, 1
+    room: int | None = None
     for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, asked, attempt, token_multiplier)
+        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room)
         completion = completions.get(request.key)
         if completion is None:
             so_far.request = request
@@ -87,8 +90,9 @@ def follow_attempts(
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
         asked = left if understood else regions
-        if cut_off and _has_room(completion, 2 * request.options["max_tokens"]):
-            token_multiplier *= 2
+        token_multiplier *= 2 if cut_off else 1
+        if completion.context is not None:
+            room = completion.context - completion.prompt_tokens - _MORE_WORDS
     return so_far
 
 
@@ -109,7 +113,12 @@ def _stopped(completion: Completion) -> RowError | None:
         return RowError(
             Code.CONTENT_FILTER, f"the server's content filter ended the answer ({completion.finish_reason})"
         )
-    if ending(completion.finish_reason) == "no_room" and not _has_room(completion, completion.completion_tokens + 1):
+    tokens = completion.prompt_tokens + completion.completion_tokens
+    if (
+        ending(completion.finish_reason) == "no_room"
+        and completion.context is not None
+        and tokens >= completion.context
+    ):
         return RowError(
             Code.CUT_OFF,
             f"the answer was cut off where the context was full: {completion.prompt_tokens} tokens of the question and "
@@ -117,11 +126,6 @@ def _stopped(completion: Completion) -> RowError | None:
             f"for; {ROOM}",
         )
     return None
-
-
-def _has_room(completion: Completion, tokens: int) -> bool:
-    """Whether an answer of so many tokens to the same question would fit, as far as the server tells."""
-    return completion.context is None or completion.prompt_tokens + tokens <= completion.context
 
 
 def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:

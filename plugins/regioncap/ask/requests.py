@@ -37,10 +37,12 @@ def caption_request(
     left: RegionNumbers,
     attempt: int = 1,
     token_multiplier: int = 1,
+    room: int | None = None,
 ) -> ChatRequest:
     """The request about `regions` of a marked row, of which `left` have no caption yet.
 
-    `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have.
+    `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have, as far as the
+    server has `room` for more than one time, in tokens.
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
@@ -60,7 +62,8 @@ def caption_request(
     if attempt > 1:
         sampling["seed"] += attempt - 1
         sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
-        sampling["max_tokens"] *= token_multiplier
+        tokens = token_multiplier * settings.max_tokens
+        sampling["max_tokens"] = tokens if room is None else max(settings.max_tokens, min(tokens, room))
     return _request(plan, system, tuple(parts), answer_schema(left), sampling, row.image)
 
 

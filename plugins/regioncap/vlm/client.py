@@ -5,14 +5,15 @@ image do, and of its features only the bodies of two calls are needed here.
 """
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from regioncap.captions.endings import ending
@@ -27,12 +28,14 @@ from regioncap.vlm.faults import (
     fault_of,
 )
 from regioncap.vlm.metrics import read_queue
-from regioncap.vlm.protocol import ChatCompletion, Usage, error_message
+from regioncap.vlm.protocol import ChatCompletion, Tokenized, Usage, error_message
 from regioncap.vlm.requests import ChatRequest, schema_probe
 
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
+# Nobody needs to wait for what is only looked at before the first row.
+_TOKENIZE = aiohttp.ClientTimeout(total=30.0)
 # A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
 
@@ -159,6 +162,16 @@ class VlmClient:
         queue = read_queue(text)
         server.others = max(0, queue.waiting + queue.running - server.ours) if queue else 0
         return queue.waiting if queue else None
+
+    async def count_tokens(self, body: Mapping[str, Any]) -> Tokenized | None:
+        """How many tokens a chat request has; None where the server does not tell, as only vLLM does."""
+        url = self.least_busy().url.removesuffix("/v1") + "/tokenize"
+        asked = json.dumps({"model": body["model"], "messages": body["messages"]}).encode()
+        try:
+            async with self._http.post(url, data=asked, timeout=_TOKENIZE, allow_redirects=False) as response:
+                return Tokenized.model_validate_json(await response.read()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""

@@ -1,12 +1,14 @@
 """What is asked of the servers before the first row: whether they are there, and what they can do."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
 from regioncap.vlm.faults import PASSING, RefusedError
 from regioncap.vlm.protocol import ChatCompletion, Models
-from regioncap.vlm.requests import PROBED, schema_probe
+from regioncap.vlm.requests import PROBED, ChatRequest, schema_probe
 
 
 async def check(client: VlmClient) -> None:
@@ -57,6 +59,53 @@ async def honours_schema(client: VlmClient) -> bool:
             f"free_text, or serve the model with a vLLM that has it ({error})"
         ) from error
     return bool(completion.choices) and completion.choices[0].message.text.strip() == PROBED
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the largest question needs, in tokens: so many for its question, `image` of them for each image.
+
+    `answer` is what its answer may have, `context` what the server has for both.
+    """
+
+    question: int
+    image: int
+    answer: int
+    context: int
+
+    def __str__(self) -> str:
+        needed = self.question + self.answer
+        return f"an image costs {self.image} tokens; the largest question needs {needed} of {self.context}"
+
+
+async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, str]) -> Room | None:
+    """What a request with these images needs of the context; None where the server does not tell, as only vLLM does.
+
+    Raises VlmSetupError where it does not fit.
+    """
+    if client.context is None:
+        return None
+    whole = await client.count_tokens(request.body(urls))
+    texts = tuple(part for part in request.parts if part.kind == "text")
+    without = await client.count_tokens(replace(request, parts=texts).body({}))
+    if whole is None or without is None:
+        return None
+    images = max(1, len(request.images))
+    room = Room(
+        question=whole.count,
+        image=max(0, whole.count - without.count) // images,
+        answer=int(request.options.get("max_tokens", 0)),
+        context=whole.max_model_len,
+    )
+    if room.question + room.answer > room.context:
+        raise VlmSetupError(
+            f"the server at {client.name} has max_model_len={room.context}, and the largest question needs "
+            f"{room.question + room.answer} tokens: {room.question} for itself, {room.image} of them for each of "
+            f"{len(request.images)} images, and max_tokens = {room.answer} for its answer. To mend it, start the "
+            f"server with --max-model-len {room.question + room.answer} or more, or lower the param max_tokens or max_pixels"
+            + ("; a caption_mode of joint sends one image instead of two" if len(request.images) > 1 else "")
+        )
+    return room
 
 
 async def _ask_probe(client: VlmClient) -> ChatCompletion:

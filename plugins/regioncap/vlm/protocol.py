@@ -57,6 +57,13 @@ class Models(BaseModel):
     data: list[ServedModel]
 
 
+class Tokenized(BaseModel):
+    """How many tokens a request has, as vLLM's `/tokenize` tells."""
+
+    count: int
+    max_model_len: int
+
+
 class ErrorDetail(BaseModel):
     """What was wrong."""
 

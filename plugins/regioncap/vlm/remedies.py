@@ -2,7 +2,7 @@
 
 # What helps where a question, its images and its answer do not fit.
 ROOM = (
-    "start the server with a larger --max-model-len, or lower the params max_tokens or max_pixels; a caption_mode of "
+    "start the server with a larger --max-model-len, or lower the param max_tokens or max_pixels; a caption_mode of "
     "joint sends one image instead of two"
 )
 

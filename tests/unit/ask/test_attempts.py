@@ -196,12 +196,12 @@ def test_at_the_edge_of_the_context_it_is_said_that_the_context_is_full_and_no_m
     assert {request["max_tokens"] for request in vlm.requests} == {512}
 
 
-def test_twice_the_tokens_are_asked_for_only_where_the_context_has_room_for_them(place: Place, vlm: FakeVlm) -> None:
+def test_twice_the_tokens_are_asked_for_as_far_as_the_context_has_room_for_them(place: Place, vlm: FakeVlm) -> None:
     place.good_rows(1)
     vlm.context = 2600
     cut = completion('{"<region1>": "a door, which')
     vlm.behave = lambda number, body: ended(cut, "length", prompt_tokens=1230, completion_tokens=body["max_tokens"])
     build(place, vlm, max_rejected_ratio=1)
-    assert [request["max_tokens"] for request in vlm.requests] == [512, 1024, 1024]
+    assert [request["max_tokens"] for request in vlm.requests] == [512, 1024, 2600 - 1230 - 64]
     (row,) = rejected(place).values()
     assert "cut off at max_tokens; raise max_tokens" in row["reason"]
