@@ -15,7 +15,7 @@ from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
 from regioncap.vlm.flow import PreparedRequest, ask_all, image_url
-from regioncap.vlm.probe import check, honours_schema, room_for
+from regioncap.vlm.probe import check, honours_schema, identify, room_for
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -93,6 +93,8 @@ async def _ask(
 ) -> None:
     async with connect(endpoint) as client:
         await check(client)
+        await identify(client)
+        sink.server = client.identity
         await _look_for_room(client, prepare, measured)
         if answer_format == "structured" and not await honours_schema(client):
             sink.schema_ignored = True
@@ -161,6 +163,8 @@ class CompletionSink:
         self.pending: list[Completion] = []
         self.in_flight: Callable[[], int] = lambda: 0
         self.schema_ignored = False
+        # Which server is asked, once that is known.
+        self.server = ""
         self._store = store
         self._folder = folder
         self._questions = questions

@@ -28,7 +28,7 @@ from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.client import Completion
+from regioncap.vlm.client import ENDED, Completion
 from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
@@ -100,7 +100,7 @@ def refusal_error(completion: Completion) -> RowError:
     """The row's error where the server refused its request, failed at it each time, or stopped each answer to it."""
     if completion.finish_reason == "unfinished":
         return RowError(Code.CUT_OFF, f"{NEVER_WHOLE}: {completion.refused}")
-    if completion.finish_reason == "failed":
+    if completion.finish_reason in ("failed", ENDED):
         return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {completion.refused}")
     change = remedy(str(completion.refused))
     hint = f" (to mend it, {change})" if change else ""

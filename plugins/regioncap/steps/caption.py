@@ -15,7 +15,7 @@ from regioncap.vlm.flow import PreparedRequest
 from regioncap.vlm.requests import ChatRequest
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
-from regioncap.work.completions import earlier_completions, load_completions, without_refusals
+from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
@@ -36,12 +36,14 @@ def caption_shard(
     wrote them; the answers that came before are kept.
     """
     shard = Shard(work, plan, shard_id)
-    own = without_refusals(load_completions(shard.shared, layout.ANSWERS))
-    earlier = earlier_completions(work, plan, shard_id, layout.ANSWERS)
-    known = {**earlier, **own}
+    before = load_completions(shard.shared, layout.ANSWERS)
+    own = without_refusals(before)
+    found = earlier_completions(work, plan, shard_id, layout.ANSWERS)
+    ended = of_ended_servers({**found, **before})
+    known = {**without_refusals(found), **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
-    taken: dict[str, Completion] = {}
+    taken = {key: completion for key, completion in ended.items() if key not in before}
     left: set[str] = set()
     largest: tuple[float, _Item] | None = None
     for item in _items(shard, plan):
@@ -70,6 +72,8 @@ def caption_shard(
             item.row, item.regions, plan, {**known, **completions} if known else completions
         ).request
         if request is None:
+            return None
+        if request.key in ended and ended[request.key].server == sink.server:
             return None
         return PreparedRequest(request, {name: image(name) for name in request.images})
 

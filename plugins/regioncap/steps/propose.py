@@ -15,7 +15,7 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout
-from regioncap.work.completions import earlier_completions, load_completions, without_refusals
+from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.shard import ProposedRow, Shard
@@ -40,11 +40,14 @@ def propose_shard(
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     versioned = [item for item in zip(shard.planned(), shard.versions(), strict=True) if item[0].bbox is None]
-    kept = without_refusals(load_completions(shard.shared, layout.PROPOSALS))
+    before = load_completions(shard.shared, layout.PROPOSALS)
+    kept = without_refusals(before)
     proposed: dict[str, ProposedRow] = {}
     # Which of these are about this shard's images is not known before they are opened: all are taken over.
     earlier = earlier_completions(work, plan, shard_id, layout.PROPOSALS)
-    taken = [completion for key, completion in earlier.items() if key not in kept]
+    taken = [completion for key, completion in earlier.items() if key not in before]
+    answered = {**without_refusals(earlier), **kept}
+    ended = of_ended_servers({**earlier, **before})
 
     def prepare(item: tuple[PlannedRow, str | None], completions: Mapping[str, Completion]) -> PreparedRequest | None:
         if completions:
@@ -61,8 +64,10 @@ def propose_shard(
             if data is not None:
                 proposed[row.id] = ProposedRow(id=row.id, code=fault.code, reason=fault.reason)
             return None
-        proposed[row.id] = ProposedRow(id=row.id, request=prepared.request.key)
-        return None if prepared.request.key in kept or prepared.request.key in earlier else prepared
+        key = prepared.request.key
+        proposed[row.id] = ProposedRow(id=row.id, request=key)
+        ended_this = key in ended and ended[key].server == sink.server
+        return None if key in answered or ended_this else prepared
 
     # How many rows have their answer turns out on the way.
     number = len(versioned)

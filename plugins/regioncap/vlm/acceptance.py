@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
-from regioncap.vlm.client import Completion, VlmClient
+from regioncap.vlm.client import ENDED, Completion, VlmClient
 from regioncap.vlm.remedies import remedy
 from regioncap.vlm.requests import ChatRequest, data_url
 from regioncap.vlm.shapes import SentImage, Shape, shape_of, stand_in
@@ -44,6 +44,8 @@ class Acceptance:
         self._ended += 1
         if completion.refused is None:
             self._answered[shape] = now
+        # What ended a server has been sent alone: more of it would end the server again.
+        if completion.refused is None or (completion.finish_reason == ENDED and self._answered):
             return
         under_way = self._ended + self._client.in_flight
         async with self._asking:

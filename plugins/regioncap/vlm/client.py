@@ -21,6 +21,7 @@ from regioncap.errors import VlmUnavailableError
 from regioncap.vlm.faults import (
     PASSING,
     BusyError,
+    EndsServerError,
     FailsAtItError,
     FailureError,
     RefusedError,
@@ -28,14 +29,17 @@ from regioncap.vlm.faults import (
     fault_of,
 )
 from regioncap.vlm.metrics import read_queue
-from regioncap.vlm.protocol import ChatCompletion, Tokenized, Usage, error_message
+from regioncap.vlm.protocol import ChatCompletion, Tokenized, Usage, Version, error_message
 from regioncap.vlm.requests import ChatRequest, schema_probe
+from regioncap.vlm.solitude import Losses, Solitude
 
+# The `finish_reason` of a completion whose request ended the server each time.
+ENDED = "ended"
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Nobody needs to wait for what is only looked at before the first row.
-_TOKENIZE = aiohttp.ClientTimeout(total=30.0)
+_BRIEFLY = aiohttp.ClientTimeout(total=30.0)
 # A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
 
@@ -87,10 +91,11 @@ class Vlm(Protocol):
 class Completion(BaseModel):
     """What the server returned for one request, as it is kept in the work area.
 
-    `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
-    failed at it each time (`failed`), or ended the answer each time before it was whole (`unfinished`); then there is
-    no text. `context` is how many tokens question and answer may have together, where the server tells; `about` is
-    what the request is about, as a hash of the image's path.
+    `refused` is the server's message where there is no answer, and `finish_reason` is why: it refused the request
+    itself as malformed (`refused`), failed at it each time (`failed`), ended the answer each time before it was whole
+    (`unfinished`), or ended itself each time (`ended`); `server` says which one it was, as far as that can be told.
+    `context` is how many tokens question and answer may have together, where the server tells; `about` is what the
+    request is about, as a hash of the image's path.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -103,6 +108,7 @@ class Completion(BaseModel):
     completion_tokens: int = 0
     context: int | None = None
     about: str = ""
+    server: str = ""
     seconds: float = 0.0
 
 
@@ -128,6 +134,9 @@ class VlmClient:
         self._heard = 0.0
         # How many tokens question and answer may have together, where the servers tell.
         self.context: int | None = None
+        # Which servers these are, as far as that can be told: see `probe.identify`.
+        self.identity = ""
+        self._solitude = Solitude()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -163,12 +172,21 @@ class VlmClient:
         server.others = max(0, queue.waiting + queue.running - server.ours) if queue else 0
         return queue.waiting if queue else None
 
+    async def version(self, server: Server) -> str:
+        """The server's version; empty where it does not tell, as only vLLM does."""
+        url = server.url.removesuffix("/v1") + "/version"
+        try:
+            async with self._http.get(url, timeout=_BRIEFLY, allow_redirects=False) as response:
+                return Version.model_validate_json(await response.read()).version if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return ""
+
     async def count_tokens(self, body: Mapping[str, Any]) -> Tokenized | None:
         """How many tokens a chat request has; None where the server does not tell, as only vLLM does."""
         url = self.least_busy().url.removesuffix("/v1") + "/tokenize"
         asked = json.dumps({"model": body["model"], "messages": body["messages"]}).encode()
         try:
-            async with self._http.post(url, data=asked, timeout=_TOKENIZE, allow_redirects=False) as response:
+            async with self._http.post(url, data=asked, timeout=_BRIEFLY, allow_redirects=False) as response:
                 return Tokenized.model_validate_json(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, ValidationError):
             return None
@@ -177,32 +195,49 @@ class VlmClient:
         """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
         failures = 0
+        losses = Losses()
 
         async def attempt() -> ChatCompletion:
             nonlocal failures
             server = self.least_busy()
-            try:
-                return _finished(await self._complete(server, body))
-            except BusyError:
-                raise
-            except PASSING as error:
-                # A server that is gone fails at all that is under way; only one that is still there failed at this.
-                failures += await self._still_answers(server)
-                if failures == _FAILURES:
-                    raise FailsAtItError(
-                        f"the server failed {failures} times at it, and answered another request each time: "
-                        f"{type(error).__name__}: {str(error)[:200]}"
-                    ) from error
-                raise
+            if losses.at > self._heard and not await self._still_answers(server):
+                raise FailureError("the server has not come back yet")
+            async with self._solitude.turn(losses.is_suspect) as turn:
+                try:
+                    return await self._complete(server, body)
+                except BusyError:
+                    raise
+                except PASSING as error:
+                    caught = error
+            # A server that is gone fails at all that is under way; only one that is still there failed at this.
+            heard = self._heard
+            if not await self._still_answers(server):
+                losses.note(time.monotonic(), heard, turn.alone)
+                if losses.is_to_blame:
+                    raise EndsServerError(
+                        f"the server ended {losses.alone} times while it was asked nothing but this: "
+                        f"{type(caught).__name__}: {str(caught)[:200]}"
+                    ) from caught
+                raise caught
+            failures += 1
+            if failures == _FAILURES:
+                raise FailsAtItError(
+                    f"the server failed {failures} times at it, and answered another request each time: "
+                    f"{type(caught).__name__}: {str(caught)[:200]}"
+                ) from caught
+            raise caught
 
         try:
             completion = await self.patiently(attempt)
-        except (RefusedError, FailsAtItError) as error:
-            reason = "refused" if isinstance(error, RefusedError) else "failed"
-            if isinstance(error.__cause__, UnfinishedError):
-                reason = "unfinished"
-            refused = str(error)[:500]
-            return Completion(key=request.key, text="", finish_reason=reason, refused=refused, about=request.about)
+        except (RefusedError, FailsAtItError, EndsServerError) as error:
+            return Completion(
+                key=request.key,
+                text="",
+                finish_reason=_reason(error),
+                refused=str(error)[:500],
+                about=request.about,
+                server=self.identity,
+            )
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
         return Completion(
@@ -221,12 +256,12 @@ class VlmClient:
         return min(self.servers, key=lambda server: (server.away, server.ours + server.others))
 
     async def _complete(self, server: Server, body: bytes) -> ChatCompletion:
-        return await self.request(server, "POST", "/chat/completions", ChatCompletion, body)
+        return _finished(await self.request(server, "POST", "/chat/completions", ChatCompletion, body))
 
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a small request right now."""
         try:
-            _finished(await self._complete(server, schema_probe(self._endpoint.model)))
+            await self._complete(server, schema_probe(self._endpoint.model))
         except (*PASSING, RefusedError):
             return False
         return True
@@ -277,6 +312,15 @@ class VlmClient:
                 f"running there, and is the connection's host right? ({type(error).__name__}: {str(error)[:200]})"
             ) from error
         raise AssertionError("tenacity returns or raises")
+
+
+def _reason(error: Exception) -> str:
+    """What a completion without a text has for its `finish_reason`."""
+    if isinstance(error, RefusedError):
+        return "refused"
+    if isinstance(error, EndsServerError):
+        return ENDED
+    return "unfinished" if isinstance(error.__cause__, UnfinishedError) else "failed"
 
 
 def _finished(completion: ChatCompletion) -> ChatCompletion:

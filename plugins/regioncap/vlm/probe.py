@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
@@ -17,6 +18,15 @@ async def check(client: VlmClient) -> None:
     Raises VlmUnavailableError or VlmSetupError.
     """
     await client.patiently(lambda: _check_all(client))
+
+
+async def identify(client: VlmClient) -> None:
+    """Note which servers these are, as far as that can be told: by their hosts, versions and contexts."""
+    versions = await asyncio.gather(*map(client.version, client.servers))
+    # A managed server has another port each time.
+    hosts = (urlsplit(server.url).hostname or "" for server in client.servers)
+    named = sorted(f"{host} {version}".strip() for host, version in zip(hosts, versions, strict=True))
+    client.identity = ", ".join([*named, f"context {client.context}"])
 
 
 async def _check_all(client: VlmClient) -> None:
@@ -102,7 +112,8 @@ async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, s
             f"the server at {client.name} has max_model_len={room.context}, and the largest question needs "
             f"{room.question + room.answer} tokens: {room.question} for itself, {room.image} of them for each of "
             f"{len(request.images)} images, and max_tokens = {room.answer} for its answer. To mend it, start the "
-            f"server with --max-model-len {room.question + room.answer} or more, or lower the param max_tokens or max_pixels"
+            f"server with --max-model-len {room.question + room.answer} or more, or lower the param max_tokens or "
+            "max_pixels"
             + ("; a caption_mode of joint sends one image instead of two" if len(request.images) > 1 else "")
         )
     return room

@@ -57,6 +57,12 @@ class Models(BaseModel):
     data: list[ServedModel]
 
 
+class Version(BaseModel):
+    """What vLLM's `/version` says."""
+
+    version: str
+
+
 class Tokenized(BaseModel):
     """How many tokens a request has, as vLLM's `/tokenize` tells."""
 

@@ -22,7 +22,7 @@ from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion
 from regioncap.work import layout
-from regioncap.work.completions import load_completions, without_refusals, write_lines
+from regioncap.work.completions import load_completions, that_count, write_lines
 from regioncap.work.row_index import image_digest
 
 # Reads that wait for the store.
@@ -54,7 +54,7 @@ class Brought:
 
         def read(source: str) -> dict[str, list[Completion]]:
             shared = self._work.sub(layout.shard_path(source))
-            return {folder: list(without_refusals(load_completions(shared, folder)).values()) for folder in folders}
+            return {folder: list(that_count(load_completions(shared, folder)).values()) for folder in folders}
 
         wanted = sorted(set(sources) - set(self._shards))
         unnamed: set[str] = set()

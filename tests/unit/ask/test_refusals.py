@@ -1,6 +1,7 @@
 """What becomes of requests that the VLM refuses: is it about one row, or about how server and run are set up?"""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -354,6 +355,61 @@ def test_a_refusal_in_another_shard_of_the_published_build_is_asked_about_once_m
     counts = caption(place, again, vlm)
     assert (sum(count.taken_over for count in counts), sum(count.asked for count in counts)) == (ROWS - 1, 1)
     assert publish(place, again).manifest.counts.captioned == ROWS
+
+
+def ends_at_first_image(vlm: FakeVlm) -> list[dict[str, Any]]:
+    """One row ends the server, whichever comes first; returns the requests about it, as they come."""
+    about_it: list[dict[str, Any]] = []
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        image = body["messages"][1]["content"][0]
+        if about_it and image != about_it[0]["messages"][1]["content"][0]:
+            return answer_well(body)
+        about_it.append(body)
+        vlm.gone_until = time.monotonic() + 0.2
+        return Reply(reset=True)
+
+    vlm.behave = behave
+    return about_it
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 64])
+def test_a_row_that_ends_the_server_each_time_is_rejected_and_the_others_are_captioned(
+    place: Place, vlm: FakeVlm, in_flight: int
+) -> None:
+    about_it = ends_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm, max_in_flight=in_flight)
+    assert 3 <= len(about_it) <= 9
+    assert publish(place, plan).manifest.counts.captioned == ROWS - 1
+    (row,) = rejected(place)
+    assert row["code"] == "request_refused" and "ended 3 times while it was asked nothing but this" in row["reason"]
+
+
+def test_a_row_that_ended_a_server_is_asked_about_again_only_where_the_server_or_a_setting_is_another(
+    place: Place, vlm: FakeVlm
+) -> None:
+    about_it = ends_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    first = publish(place, plan)
+    vlm.requests.clear()
+
+    again = rendered(place, run_id="run-2")
+    caption(place, again, vlm)
+    assert publish(place, again).manifest.build_id == first.manifest.build_id
+    place.put_rows(*reversed([json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]))
+    other_order = rendered(place, run_id="run-3")
+    caption(place, other_order, vlm)
+    assert publish(place, other_order).manifest.counts.rejected == 1
+    assert vlm.requests == []
+
+    vlm.behave = lambda number, body: answer_well(body)
+    vlm.context = 8192
+    mended = rendered(place, run_id="run-4")
+    assert [counts.asked for counts in caption(place, mended, vlm)] == [1]
+    assert publish(place, mended).manifest.counts.captioned == ROWS
+    assert vlm.requests[0]["messages"] == about_it[0]["messages"]
 
 
 def test_an_answer_counts_more_than_a_refusal_whichever_was_written_last(place: Place, vlm: FakeVlm) -> None:
