@@ -93,7 +93,7 @@ def _size(request: ChatRequest, row: RenderedRow, plan: Plan) -> float:
     """About how many tokens a request has, to know the largest: of crops one is about as large as another."""
     width, height = plan.settings.profile.size(row.width, row.height)
     letters = sum(len(part.value) for part in request.parts if part.kind == "text")
-    return width * height / _PIXELS_PER_TOKEN + letters / _LETTERS_PER_TOKEN + request.options["max_tokens"]
+    return width * height / _PIXELS_PER_TOKEN + letters / _LETTERS_PER_TOKEN + float(request.options["max_tokens"])
 
 
 @dataclass(frozen=True)

@@ -108,13 +108,13 @@ async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, s
         context=whole.max_model_len,
     )
     if room.question + room.answer > room.context:
+        joint = "; a caption_mode of joint sends one image instead of two" if len(request.images) > 1 else ""
         raise VlmSetupError(
             f"the server at {client.name} has max_model_len={room.context}, and the largest question needs "
             f"{room.question + room.answer} tokens: {room.question} for itself, {room.image} of them for each of "
             f"{len(request.images)} images, and max_tokens = {room.answer} for its answer. To mend it, start the "
             f"server with --max-model-len {room.question + room.answer} or more, or lower the param max_tokens or "
-            "max_pixels"
-            + ("; a caption_mode of joint sends one image instead of two" if len(request.images) > 1 else "")
+            f"max_pixels{joint}"
         )
     return room
 
