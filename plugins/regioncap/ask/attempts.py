@@ -85,7 +85,8 @@ def follow_attempts(
         if not rejecting:
             so_far.error = None
             return so_far
-        so_far.error = _stopped(completion) or RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        failed_error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        so_far.error = filter_error(completion) or _full_context_error(completion) or failed_error
         cut_off = ending(completion.finish_reason) == "no_room"
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
@@ -107,25 +108,24 @@ def refusal_error(completion: Completion) -> RowError:
     return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {completion.refused}{hint}")
 
 
-def _stopped(completion: Completion) -> RowError | None:
-    """The row's error where the answer ended for another reason than the gates know."""
-    if ending(completion.finish_reason) == "filtered":
-        return RowError(
-            Code.CONTENT_FILTER, f"the server's content filter ended the answer ({completion.finish_reason})"
-        )
+def filter_error(completion: Completion) -> RowError | None:
+    """The row's error where a content filter ended the answer."""
+    if ending(completion.finish_reason) != "filtered":
+        return None
+    return RowError(Code.CONTENT_FILTER, f"the server's content filter ended the answer ({completion.finish_reason})")
+
+
+def _full_context_error(completion: Completion) -> RowError | None:
+    """The row's error where question and answer together filled the server's context."""
     tokens = completion.prompt_tokens + completion.completion_tokens
-    if (
-        ending(completion.finish_reason) == "no_room"
-        and completion.context is not None
-        and tokens >= completion.context
-    ):
-        return RowError(
-            Code.CUT_OFF,
-            f"the answer was cut off where the context was full: {completion.prompt_tokens} tokens of the question and "
-            f"{completion.completion_tokens} of the answer are all that the server's {completion.context} have room "
-            f"for; {ROOM}",
-        )
-    return None
+    if ending(completion.finish_reason) != "no_room" or completion.context is None or tokens < completion.context:
+        return None
+    return RowError(
+        Code.CUT_OFF,
+        f"the answer was cut off where the context was full: {completion.prompt_tokens} tokens of the question and "
+        f"{completion.completion_tokens} of the answer are all that the server's {completion.context} have room for; "
+        f"{ROOM}",
+    )
 
 
 def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:

@@ -11,7 +11,7 @@ from regioncap.errors import (
 )
 from tests.builders import Place, encoded, picture
 from tests.fake_vlm import FakeVlm, Reply, answer_well, completion, error
-from tests.steps import build, caption, publish, records, rejected, render, validate
+from tests.steps import ASKING, build, caption, propose, publish, records, rejected, render, validate
 
 
 def test_only_the_regions_that_failed_are_asked_about_again(place: Place, vlm: FakeVlm) -> None:
@@ -205,3 +205,16 @@ def test_twice_the_tokens_are_asked_for_as_far_as_the_context_has_room_for_them(
     assert [request["max_tokens"] for request in vlm.requests] == [512, 1024, 2600 - 1230 - 64]
     (row,) = rejected(place).values()
     assert "cut off at max_tokens; raise max_tokens" in row["reason"]
+
+
+def test_proposals_that_a_content_filter_ended_have_its_code(place: Place, vlm: FakeVlm) -> None:
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows({"image": "a.jpg"})
+    plan = place.plan(max_rejected_ratio=1, **ASKING)
+    vlm.behave = lambda number, body: ended(completion("I can't help"), "content_filter")
+    propose(place, plan, vlm)
+    render(place, plan)
+    caption(place, plan, vlm)
+    validate(place, plan)
+    publish(place, plan)
+    assert [row["code"] for row in rejected(place).values()] == ["content_filter"]
