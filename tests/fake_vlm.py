@@ -73,6 +73,8 @@ class FakeVlm:
     # so many at once.
     ignores_schemas: bool = False
     waiting: int | None = None
+    # Every answer is ended at once, as vLLM does while it is paused.
+    paused: bool = False
     slots: int | None = None
     # What it says of its context, if anything: so many tokens.
     context: int | None = None
@@ -85,6 +87,8 @@ class FakeVlm:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def handle(self, body: dict[str, Any]) -> Reply:
+        if self.paused:
+            return completion("Half a", "abort")
         if "Good morning!" in json.dumps(body["messages"]):
             return completion("Hello! How can I help?" if self.ignores_schemas else '"structured"')
         with self._lock:

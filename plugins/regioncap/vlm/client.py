@@ -212,6 +212,8 @@ class VlmClient:
             # A server that is gone fails at all that is under way; only one that is still there failed at this.
             heard = self._heard
             if not await self._still_answers(server):
+                if isinstance(caught, UnfinishedError):
+                    raise caught  # it is paused
                 losses.note(time.monotonic(), heard, turn.alone)
                 if losses.is_to_blame:
                     raise EndsServerError(
@@ -256,7 +258,7 @@ class VlmClient:
         return min(self.servers, key=lambda server: (server.away, server.ours + server.others))
 
     async def _complete(self, server: Server, body: bytes) -> ChatCompletion:
-        return _finished(await self.request(server, "POST", "/chat/completions", ChatCompletion, body))
+        return await self.request(server, "POST", "/chat/completions", ChatCompletion, body, _finished)
 
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a small request right now."""
@@ -267,12 +269,21 @@ class VlmClient:
         return True
 
     async def request(
-        self, server: Server, method: str, path: str, form: type[Body], body: bytes | None = None
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        form: type[Body],
+        body: bytes | None = None,
+        check: Callable[[Body], Body] = lambda answer: answer,
     ) -> Body:
-        """One try; returns the answer in this form. Raises what its status means, and what is in `PASSING`."""
+        """One try; returns the answer in this form. Raises what its status means, and what is in `PASSING`.
+
+        What does not pass `check` is no answer: nothing was heard of the server then.
+        """
         server.ours += 1
         try:
-            read = form.model_validate_json(await self._call(server, method, path, body))
+            read = check(form.model_validate_json(await self._call(server, method, path, body)))
             self._heard = time.monotonic()
             return read
         except PASSING:

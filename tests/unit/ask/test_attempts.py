@@ -1,6 +1,8 @@
 """When the model is asked again."""
 
 import json
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from regioncap.errors import (
     StepMissingError,
     VlmSetupError,
+    VlmUnavailableError,
 )
 from tests.builders import Place, encoded, picture
 from tests.fake_vlm import FakeVlm, Reply, answer_well, completion, error
@@ -157,6 +160,44 @@ def test_a_row_whose_every_answer_is_stopped_is_rejected_and_asked_about_once_mo
     vlm.behave = lambda number, body: answer_well(body)
     assert not build(place, vlm, run_id="run-2", max_rejected_ratio=1).unchanged
     assert len(records(place)) == 3
+
+
+def paused_after(vlm: FakeVlm, number: int) -> Callable[[int, dict[str, Any]], Reply]:
+    """A server that is paused once it has answered so many requests."""
+
+    def behave(count: int, body: dict[str, Any]) -> Reply:
+        vlm.paused = count + 1 >= number
+        return answer_well(body)
+
+    return behave
+
+
+@pytest.mark.parametrize("in_flight", [1, 64])
+def test_a_server_that_is_paused_costs_no_row_and_is_waited_for(place: Place, vlm: FakeVlm, in_flight: int) -> None:
+    place.good_rows(6)
+    plan = place.plan()
+    render(place, plan)
+    vlm.behave = paused_after(vlm, 2)
+
+    def go_on() -> None:
+        vlm.behave, vlm.paused = lambda number, body: answer_well(body), False
+
+    threading.Timer(3.0, go_on).start()
+    caption(place, plan, vlm, max_in_flight=in_flight, patience_seconds=60.0)
+    validate(place, plan)
+    publish(place, plan)
+    assert [record["attempts"] for record in records(place)] == [1] * 6
+
+
+def test_a_server_that_stays_paused_ends_the_task_after_the_patience(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(3)
+    plan = place.plan()
+    render(place, plan)
+    vlm.behave = paused_after(vlm, 1)
+    with pytest.raises(VlmUnavailableError, match="finish_reason 'abort'"):
+        caption(place, plan, vlm, max_in_flight=1)
+    vlm.behave, vlm.paused = lambda number, body: answer_well(body), False
+    assert [counts.asked for counts in caption(place, plan, vlm)] == [2]
 
 
 def test_what_a_content_filter_ends_has_a_code_of_its_own(place: Place, vlm: FakeVlm) -> None:
