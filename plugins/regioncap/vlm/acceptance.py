@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.client import ENDED, Completion, VlmClient
 from regioncap.vlm.remedies import remedy
-from regioncap.vlm.requests import ChatRequest, data_url
-from regioncap.vlm.shapes import SentImage, Shape, shape_of, stand_in
+from regioncap.vlm.requests import ChatRequest, data_url, plain_picture
+from regioncap.vlm.shapes import SentImage, Shape, sent_image, shape_of, stand_in
 
 # So often it is looked whether what is under way was answered.
 _UNDER_WAY_SECONDS = 0.05
@@ -23,9 +23,9 @@ class Acceptance:
 
     It is about the row if the server answers a request of the same shape (see `Shape`) after it: what else is under
     way is waited for, and if none of that shows it, the same request is sent once more with plain pictures of the same
-    sizes in the place of the row's. What is refused then has nothing of the row in it. That is the set-up's fault where
-    nothing was answered yet, and from the second row on where smaller requests are answered: a single row that is
-    larger than all others is refused alone.
+    sizes in the place of the row's. What is refused then has nothing of the row in it. That is the set-up's fault
+    where smaller requests are not answered either, and else from the second row on: a single row that is larger than
+    all others is refused alone.
     """
 
     def __init__(self, client: VlmClient) -> None:
@@ -60,7 +60,7 @@ class Acceptance:
                 return
             alike = self._suspects[_NUMBER.sub("0", str(completion.refused))]
             alike.add(request.images[0] if request.images else "")
-            if not self._answered or len(alike) > 1:
+            if len(alike) > 1 or not (self._answered or await self._is_taken_smaller(request, images)):
                 self._error = refuses_all(completion, self._client.name)
                 raise self._error
 
@@ -74,6 +74,13 @@ class Acceptance:
         if by_name and not await self._is_refused(request, plain | by_name):
             return True
         return await self._is_refused(request, plain)
+
+    async def _is_taken_smaller(self, request: ChatRequest, images: Mapping[str, SentImage]) -> bool:
+        """Whether the server takes the same question about small pictures, where these are not small themselves."""
+        small = sent_image(plain_picture(), by_name=False)
+        if all(small.width * small.height >= image.width * image.height for image in images.values()):
+            return False
+        return not await self._is_refused(request, dict.fromkeys(images, data_url(plain_picture())))
 
     async def _is_refused(self, request: ChatRequest, urls: Mapping[str, str]) -> bool:
         again = await self._client.ask(request, json.dumps(request.body(urls)).encode())

@@ -95,7 +95,7 @@ def load_row_index(work: Store, plan_id: str) -> RowIndex:
     except ValueError as error:
         problem = f"cannot be read ({error})"
     _log.warning(
-        "%s/%s %s: which answers the published build has is not known, so all that is not in the very same shards is "
+        "%s/%s %s: which answers an earlier plan got is not known, so all that is not in the very same shards is "
         "asked again",
         *(work.uri, path, problem),
     )

@@ -144,11 +144,12 @@ def proxy(limit: int, refusal: Reply) -> Callable[[int, dict[str, Any]], Reply]:
 
 @pytest.mark.parametrize("in_flight", [1, 64])
 @pytest.mark.parametrize("words", ["", "<html><h1>413 Request Entity Too Large</h1></html>"])
+@pytest.mark.parametrize("before", [0, 5, 9])
 def test_one_row_that_is_too_large_for_a_proxy_is_that_rows_fault_and_says_what_to_change(
-    tmp_path: Path, vlm: FakeVlm, words: str, in_flight: int
+    tmp_path: Path, vlm: FakeVlm, words: str, in_flight: int, before: int
 ) -> None:
     place = Place(tmp_path / "other")
-    sized_rows(place, *[150] * 5, 900, *[150] * 4)
+    sized_rows(place, *[150] * before, 900, *[150] * (9 - before))
     vlm.behave = proxy(20_000, Reply(413, words))
     plan = rendered(place, model_profile="qwen2.5-vl")
     caption(place, plan, vlm, max_in_flight=in_flight)
