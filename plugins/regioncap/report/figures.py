@@ -120,7 +120,7 @@ class Timings(_Model):
         ge=0, description="Questions that an earlier try of the same shard had an answer to.", examples=[0]
     )
     taken_over: int = Field(
-        ge=0, description="Questions that an earlier plan of the date had an answer to.", examples=[0]
+        ge=0, description="Questions that the build published before had an answer to.", examples=[0]
     )
     asked: int = Field(ge=0, description="Requests that were sent, those that ask again included.", examples=[47])
     prompt_tokens: int = Field(ge=0, description="Tokens that the model read.", examples=[11872])
