@@ -5,25 +5,41 @@ image do, and of its features only the bodies of two calls are needed here.
 """
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from regioncap.captions.endings import ending
 from regioncap.errors import VlmUnavailableError
-from regioncap.vlm.faults import PASSING, BusyError, FailsAtItError, FailureError, RefusedError, fault_of
+from regioncap.vlm.faults import (
+    PASSING,
+    BusyError,
+    EndsServerError,
+    FailsAtItError,
+    FailureError,
+    RefusedError,
+    UnfinishedError,
+    fault_of,
+)
 from regioncap.vlm.metrics import read_queue
-from regioncap.vlm.protocol import ChatCompletion, Usage, error_message
+from regioncap.vlm.protocol import ChatCompletion, Tokenized, Usage, Version, error_message
 from regioncap.vlm.requests import ChatRequest, schema_probe
+from regioncap.vlm.solitude import Losses, Solitude
 
+# The `finish_reason` of a completion whose request ended the server each time.
+ENDED = "ended"
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
+# Nobody needs to wait for what is only looked at before the first row.
+_BRIEFLY = aiohttp.ClientTimeout(total=30.0)
 # A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
 
@@ -75,8 +91,11 @@ class Vlm(Protocol):
 class Completion(BaseModel):
     """What the server returned for one request, as it is kept in the work area.
 
-    `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
-    or failed at it each time (`failed`); then there is no text.
+    `refused` is the server's message where there is no answer, and `finish_reason` is why: it refused the request
+    itself as malformed (`refused`), failed at it each time (`failed`), ended the answer each time before it was whole
+    (`unfinished`), or ended itself each time (`ended`); `server` says which one it was, as far as that can be told.
+    `context` is how many tokens question and answer may have together, where the server tells; `about` is what the
+    request is about, as a hash of the image's path.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -87,6 +106,9 @@ class Completion(BaseModel):
     refused: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    context: int | None = None
+    about: str = ""
+    server: str = ""
     seconds: float = 0.0
 
 
@@ -110,6 +132,11 @@ class VlmClient:
         self._name = ", ".join(server.url for server in self.servers)
         # When a request was last answered.
         self._heard = 0.0
+        # How many tokens question and answer may have together, where the servers tell.
+        self.context: int | None = None
+        # Which servers these are, as far as that can be told: see `probe.identify`.
+        self.identity = ""
+        self._solitude = Solitude()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -145,33 +172,74 @@ class VlmClient:
         server.others = max(0, queue.waiting + queue.running - server.ours) if queue else 0
         return queue.waiting if queue else None
 
+    async def version(self, server: Server) -> str:
+        """The server's version; empty where it does not tell, as only vLLM does."""
+        url = server.url.removesuffix("/v1") + "/version"
+        try:
+            async with self._http.get(url, timeout=_BRIEFLY, allow_redirects=False) as response:
+                return Version.model_validate_json(await response.read()).version if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return ""
+
+    async def count_tokens(self, body: Mapping[str, Any]) -> Tokenized | None:
+        """How many tokens a chat request has; None where the server does not tell, as only vLLM does."""
+        url = self.least_busy().url.removesuffix("/v1") + "/tokenize"
+        asked = json.dumps({"model": body["model"], "messages": body["messages"]}).encode()
+        try:
+            async with self._http.post(url, data=asked, timeout=_BRIEFLY, allow_redirects=False) as response:
+                return Tokenized.model_validate_json(await response.read()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
+
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""
         started = time.monotonic()
         failures = 0
+        losses = Losses()
 
         async def attempt() -> ChatCompletion:
             nonlocal failures
             server = self.least_busy()
-            try:
-                return await self._complete(server, body)
-            except BusyError:
-                raise
-            except PASSING as error:
-                # A server that is gone fails at all that is under way; only one that is still there failed at this.
-                failures += await self._still_answers(server)
-                if failures == _FAILURES:
-                    raise FailsAtItError(
-                        f"the server failed {failures} times at it, and answered another request each time: "
-                        f"{type(error).__name__}: {str(error)[:200]}"
-                    ) from error
-                raise
+            if losses.at > self._heard and not await self._still_answers(server):
+                raise FailureError("the server has not come back yet")
+            async with self._solitude.turn(losses.is_suspect) as turn:
+                try:
+                    return await self._complete(server, body)
+                except BusyError:
+                    raise
+                except PASSING as error:
+                    caught = error
+            # A server that is gone fails at all that is under way; only one that is still there failed at this.
+            heard = self._heard
+            if not await self._still_answers(server):
+                if isinstance(caught, UnfinishedError):
+                    raise caught  # it is paused
+                losses.note(time.monotonic(), heard, turn.alone)
+                if losses.is_to_blame:
+                    raise EndsServerError(
+                        f"the server ended {losses.alone} times while it was asked nothing but this: "
+                        f"{type(caught).__name__}: {str(caught)[:200]}"
+                    ) from caught
+                raise caught
+            failures += 1
+            if failures == _FAILURES:
+                raise FailsAtItError(
+                    f"the server failed {failures} times at it, and answered another request each time: "
+                    f"{type(caught).__name__}: {str(caught)[:200]}"
+                ) from caught
+            raise caught
 
         try:
             completion = await self.patiently(attempt)
-        except (RefusedError, FailsAtItError) as error:
-            reason = "refused" if isinstance(error, RefusedError) else "failed"
-            return Completion(key=request.key, text="", finish_reason=reason, refused=str(error)[:500])
+        except (RefusedError, FailsAtItError, EndsServerError) as error:
+            return Completion(
+                key=request.key,
+                text="",
+                finish_reason=_reason(error),
+                refused=str(error)[:500],
+                about=request.about,
+                server=self.identity,
+            )
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
         return Completion(
@@ -180,6 +248,8 @@ class VlmClient:
             finish_reason=(choice.finish_reason or "none") if choice else "none",
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
+            context=self.context,
+            about=request.about,
             seconds=round(time.monotonic() - started, 3),
         )
 
@@ -188,23 +258,32 @@ class VlmClient:
         return min(self.servers, key=lambda server: (server.away, server.ours + server.others))
 
     async def _complete(self, server: Server, body: bytes) -> ChatCompletion:
-        return await self.request(server, "POST", "/chat/completions", ChatCompletion, body)
+        return await self.request(server, "POST", "/chat/completions", ChatCompletion, body, _finished)
 
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a small request right now."""
         try:
-            await self.request(server, "POST", "/chat/completions", ChatCompletion, schema_probe(self._endpoint.model))
+            await self._complete(server, schema_probe(self._endpoint.model))
         except (*PASSING, RefusedError):
             return False
         return True
 
     async def request(
-        self, server: Server, method: str, path: str, form: type[Body], body: bytes | None = None
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        form: type[Body],
+        body: bytes | None = None,
+        check: Callable[[Body], Body] = lambda answer: answer,
     ) -> Body:
-        """One try; returns the answer in this form. Raises what its status means, and what is in `PASSING`."""
+        """One try; returns the answer in this form. Raises what its status means, and what is in `PASSING`.
+
+        What does not pass `check` is no answer: nothing was heard of the server then.
+        """
         server.ours += 1
         try:
-            read = form.model_validate_json(await self._call(server, method, path, body))
+            read = check(form.model_validate_json(await self._call(server, method, path, body)))
             self._heard = time.monotonic()
             return read
         except PASSING:
@@ -244,6 +323,26 @@ class VlmClient:
                 f"running there, and is the connection's host right? ({type(error).__name__}: {str(error)[:200]})"
             ) from error
         raise AssertionError("tenacity returns or raises")
+
+
+def _reason(error: Exception) -> str:
+    """What a completion without a text has for its `finish_reason`."""
+    if isinstance(error, RefusedError):
+        return "refused"
+    if isinstance(error, EndsServerError):
+        return ENDED
+    return "unfinished" if isinstance(error.__cause__, UnfinishedError) else "failed"
+
+
+def _finished(completion: ChatCompletion) -> ChatCompletion:
+    """The answer, where the server let the model write it to an end. Raises UnfinishedError.
+
+    One without any choice is an empty answer, not one that was stopped.
+    """
+    for choice in completion.choices[:1]:
+        if ending(choice.finish_reason or "none") == "unfinished":
+            raise UnfinishedError(f"it ended the answer with finish_reason {choice.finish_reason!r}")
+    return completion
 
 
 @asynccontextmanager
