@@ -1,5 +1,6 @@
 """The model stopped before it was done: it ran out of room, or something stopped it."""
 
+from regioncap.captions.thoughts import SWITCH_OFF, only_thoughts
 from regioncap.gates.gate import Answer, Failure, Gate
 from regioncap.regions.codes import Code
 
@@ -17,6 +18,10 @@ def cut_off(answer: Answer) -> Failure | None:
     if answer.finish_reason in _WHOLE or (answer.finish_reason == "none" and not answer.text):
         return None
     if answer.finish_reason in OUT_OF_ROOM:
+        if only_thoughts(answer.text):
+            return Failure(
+                f"the model still thought when it was cut off at max_tokens: {SWITCH_OFF}, or raise max_tokens"
+            )
         return Failure("the answer was cut off at max_tokens; raise max_tokens")
     return Failure(f"the answer is not whole: the server ended it with finish_reason {answer.finish_reason!r}")
 
