@@ -78,7 +78,7 @@ def grounding_request(view: str, plan: Plan) -> ChatRequest:
 def _request(
     plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any]
 ) -> ChatRequest:
-    options = {**sampling, "model": plan.model}
+    options = {**sampling, "model": plan.model, **plan.settings.request_extras}
     if plan.settings.answer_format == "structured":
         options["response_format"] = {
             "type": "json_schema",

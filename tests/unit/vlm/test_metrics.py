@@ -38,8 +38,13 @@ lmdeploy:num_requests_running{engine="0",model_name="m"} 5.0
 lmdeploy:num_requests_waiting{engine="0",model_name="m"} 2.0
 """,
     # https://huggingface.co/docs/text-generation-inference/reference/metrics
-    "TGI": "# TYPE tgi_queue_size gauge\ntgi_queue_size 2\n\n# TYPE tgi_batch_current_size gauge\ntgi_batch_current_size 5\n",
-    "with the time of each figure": "llamacpp:requests_processing 5 1700000000000\nllamacpp:requests_deferred 2 1700000000000\n",
+    "TGI": """# TYPE tgi_queue_size gauge
+tgi_queue_size 2
+
+# TYPE tgi_batch_current_size gauge
+tgi_batch_current_size 5
+""",
+    "with the time of each figure": "tgi_queue_size 2 1700000000000\ntgi_batch_current_size 5 1700000000000\n",
 }
 
 
