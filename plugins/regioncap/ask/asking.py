@@ -10,12 +10,14 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from regioncap.ask.pace import Pace
-from regioncap.captions.prompts import AnswerFormat
+from regioncap.ask.requests import sampling_options
+from regioncap.config.settings import BuildSettings
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, connect
+from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.flow import PreparedRequest, ask_all
-from regioncap.vlm.probe import check, honours_schema
+from regioncap.vlm.probe import check
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -59,11 +61,12 @@ class AskProgress:
 
 
 def ask_into(
-    sink: "CompletionSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+    sink: "CompletionSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], settings: BuildSettings
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
-    `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them.
+    `prepare` as for `ask_all`. First it is found out how the server wants to be asked, and whether it gives structured
+    answers.
     Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came; the answers that came are kept.
     """
     waiting = iter(items)
@@ -73,7 +76,7 @@ def ask_into(
         asyncio.run(sink.close())
         return
     with vlm.open() as endpoint:
-        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, answer_format))
+        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, settings))
 
 
 async def _ask(
@@ -81,15 +84,17 @@ async def _ask(
     endpoint: Endpoint,
     items: Iterable[Item],
     prepare: Prepare[Item],
-    answer_format: AnswerFormat,
+    settings: BuildSettings,
 ) -> None:
     async with connect(endpoint) as client:
         await check(client)
-        if answer_format == "structured" and not await honours_schema(client):
+        structured = settings.answer_format == "structured"
+        client.dialect = await find_dialect(client, sampling_options(settings), structured=structured)
+        if structured and client.dialect.form is None:
             sink.schema_ignored = True
             _log.warning(
                 "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
-                "serve it with a vLLM that has structured output, or set answer_format to free_text",
+                "serve the model with a server that has structured output, or set answer_format to free_text",
                 ", ".join(endpoint.base_urls),
             )
         sink.in_flight = lambda: client.in_flight

@@ -71,7 +71,7 @@ def caption_shard(
         shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress
     )
     sink.take_over(taken.values(), questions - kept - len(left))
-    ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
+    ask_into(sink, vlm, waiting, prepare, plan.settings)
     counts = sink.counts()
     shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts

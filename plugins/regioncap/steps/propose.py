@@ -69,7 +69,7 @@ def propose_shard(
     sink = CompletionSink(shard.shared, layout.PROPOSALS, questions=number, images=number, kept=0, progress=progress)
     sink.take_over(taken, 0)
     with set_up_for_pictures():
-        ask_into(sink, vlm, versioned, prepare, plan.settings.answer_format)
+        ask_into(sink, vlm, versioned, prepare, plan.settings)
     # In the order of the rows, whatever the order in which they were asked about.
     found = [proposed[row.id] for row, _ in versioned if row.id in proposed]
     shard.write_proposed(found, seconds=round(time.monotonic() - started, 3))

@@ -36,7 +36,7 @@ class Acceptance:
                 await asyncio.sleep(_UNDER_WAY_SECONDS)
             if not self._known and self._error is None:
                 body = request.body(dict.fromkeys(request.images, data_url(plain_picture())))
-                again = await self._client.ask(request, json.dumps(body).encode())
+                again = await self._client.ask(request, json.dumps(self._client.dialect.written(body)).encode())
                 self._known = again.refused is None
                 self._error = None if self._known else refuses_all(again, self._client.name)
         if self._error is not None:

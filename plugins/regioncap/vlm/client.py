@@ -5,6 +5,7 @@ image do, and of its features only the bodies of two calls are needed here.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -16,10 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from regioncap.errors import VlmUnavailableError
+from regioncap.vlm.dialects import Dialect
 from regioncap.vlm.faults import PASSING, BusyError, FailsAtItError, FailureError, RefusedError, fault_of
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.protocol import ChatCompletion, Usage, error_message
-from regioncap.vlm.requests import ChatRequest, schema_probe
+from regioncap.vlm.requests import GREETING, ChatRequest
 
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
@@ -108,6 +110,8 @@ class VlmClient:
         self._http = http
         self.servers = [Server(url.rstrip("/")) for url in endpoint.base_urls]
         self._name = ", ".join(server.url for server in self.servers)
+        # How requests are written for them.
+        self.dialect = Dialect()
         # When a request was last answered.
         self._heard = 0.0
 
@@ -192,8 +196,9 @@ class VlmClient:
 
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a small request right now."""
+        body = {**GREETING, "model": self._endpoint.model}
         try:
-            await self.request(server, "POST", "/chat/completions", ChatCompletion, schema_probe(self._endpoint.model))
+            await self._complete(server, json.dumps(self.dialect.written(body)).encode())
         except (*PASSING, RefusedError):
             return False
         return True

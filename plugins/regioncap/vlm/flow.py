@@ -52,7 +52,7 @@ async def ask_all(
             return None
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
-        return prepared.request, json.dumps(prepared.request.body(urls)).encode()
+        return prepared.request, json.dumps(client.dialect.written(prepared.request.body(urls))).encode()
 
     async def worker() -> None:
         for item in waiting:

@@ -1,12 +1,11 @@
-"""What is asked of the servers before the first row: whether they are there, and what they can do."""
+"""What is asked of the servers before the first row: whether they are there, and serve the model."""
 
 import asyncio
 
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
 from regioncap.vlm.faults import PASSING, RefusedError
-from regioncap.vlm.protocol import ChatCompletion, Models
-from regioncap.vlm.requests import PROBED, schema_probe
+from regioncap.vlm.protocol import Models
 
 
 async def check(client: VlmClient) -> None:
@@ -40,24 +39,3 @@ async def _check_one(client: VlmClient, server: Server) -> None:
             f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
             f"{client.endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
         )
-
-
-async def honours_schema(client: VlmClient) -> bool:
-    """Whether the server makes an answer follow a JSON schema: one that ignores it answers as if nothing was amiss.
-
-    Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
-    """
-    try:
-        completion = await client.patiently(lambda: _ask_probe(client))
-    except RefusedError as error:
-        raise VlmSetupError(
-            f"the server at {client.name} refuses structured output: set the param answer_format to "
-            f"free_text, or serve the model with a vLLM that has it ({error})"
-        ) from error
-    return bool(completion.choices) and completion.choices[0].message.text.strip() == PROBED
-
-
-async def _ask_probe(client: VlmClient) -> ChatCompletion:
-    return await client.request(
-        client.least_busy(), "POST", "/chat/completions", ChatCompletion, schema_probe(client.endpoint.model)
-    )

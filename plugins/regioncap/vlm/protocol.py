@@ -34,8 +34,12 @@ class Message(BaseModel):
     def text(self) -> str:
         """All of its text; where there are only thoughts, these, marked as such: they are no answer."""
         said = _texts(self.content) or self.refusal or ""
-        thoughts = self.reasoning_content or self.reasoning or _thoughts(self.content)
-        return said if said.strip() or not thoughts else as_thoughts(thoughts)
+        return said if said.strip() or not self.thoughts else as_thoughts(self.thoughts)
+
+    @property
+    def thoughts(self) -> str:
+        """What the server tells from the answer as the model's thoughts."""
+        return self.reasoning_content or self.reasoning or _thoughts(self.content)
 
 
 class Choice(BaseModel):
@@ -43,6 +47,11 @@ class Choice(BaseModel):
 
     message: Message
     finish_reason: str | None = None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether there was no more room for tokens."""
+        return self.finish_reason in ("length", "max_tokens")
 
 
 class Usage(BaseModel):
