@@ -195,7 +195,7 @@ class _Search:
         while True:
             written = self._dialect.written(body)
             try:
-                completion = await self._client.patiently(partial(self._send, written))
+                completion = await self._client.patiently(partial(self._send, written, body))
             except RefusedError as error:
                 self._dialect = self._adapted(error, written)
             else:
@@ -223,16 +223,16 @@ class _Search:
                 ) from refusal
         raise refusal
 
-    async def _send(self, body: Body) -> ChatCompletion:
+    async def _send(self, written: Body, body: Body) -> ChatCompletion:
         try:
-            return await self._post(body)
+            return await self._post(written)
         except BusyError:
             raise
         except FailureError as error:
             # Some servers fail at a form that they do not know, and answer all else.
-            plain = {name: body[name] for name in body.keys() & {"model", "messages", self._dialect.token_limit}}
+            plain = {name: value for name, value in body.items() if name != "response_format"}
             try:
-                await self._post(plain)
+                await self._post(self._dialect.written(plain))
             except (*PASSING, RefusedError):
                 raise error from None
             raise RefusedError(str(error)) from error
