@@ -63,6 +63,8 @@ class StandIn:
     busy: int = 0
     # What it refuses all questions with images for.
     refuses_images: str = ""
+    # What it answers everything with, if anything.
+    body: str = ""
     requests: list[Body] = field(default_factory=list)
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -273,7 +275,7 @@ def serving(stand_in: StandIn) -> Iterator[StandIn]:
                 self._send(401, {}, json.dumps(openai_error(401, "Incorrect API key provided.")).encode())
             else:
                 status, headers, answer = stand_in.answer(body)
-                self._send(status, headers, json.dumps(answer).encode())
+                self._send(status, headers, (stand_in.body or json.dumps(answer)).encode())
 
         def _send(self, status: int, headers: dict[str, str], data: bytes) -> None:
             self.send_response(status)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from regioncap.errors import VlmSetupError
+from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
@@ -52,7 +52,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[StandIn]:
 
 
 def endpoint(server: StandIn) -> Endpoint:
-    return Endpoint(base_urls=(server.url,), model=server.model, api_key=server.key, patience_seconds=5.0)
+    return Endpoint(base_urls=(server.url,), model=server.model, api_key=server.key, patience_seconds=2.0)
 
 
 def dialect_of(server: StandIn, options: dict[str, Any] | None = None, structured: bool = True) -> Dialect:
@@ -229,3 +229,40 @@ def test_thoughts_in_the_text_are_told_from_the_answer(place: Place, answer: str
         shard, counts = caption(place, server)
     assert json.dumps([record.answer for record in records(shard)]).count("Hm.") == 0
     assert (len(records(shard)), counts.schema_ignored) == (ROWS, False)
+
+
+def test_a_server_without_a_list_of_its_models_is_asked_all_the_same(server: StandIn, place: Place) -> None:
+    server.models = None
+    shard, _ = caption(place, server)
+    assert len(records(shard)) == ROWS
+
+
+def test_a_model_that_a_hosted_api_does_not_list_is_told_with_the_nearest_ones(place: Place) -> None:
+    with serving(stand_ins()["a hosted API"]) as server:
+        server.model = "a-mode1"
+        with pytest.raises(VlmSetupError, match=r"serves a-model, .* and \d\d more, not 'a-mode1'") as error:
+            caption(place, server)
+    assert len(str(error.value)) < 400
+
+
+def test_a_list_that_names_models_with_what_they_are_holds_them_too(place: Place) -> None:
+    # https://ai.google.dev/gemini-api/docs/openai lists models/gemini-..., and is asked for gemini-...
+    with serving(stand_ins()["SGLang"]) as server:
+        server.models = ["models/a-model"]
+        shard, _ = caption(place, server)
+    assert len(records(shard)) == ROWS
+
+
+ANSWERED_WITH_ERRORS = [
+    '{"object": "error", "message": "The model is being loaded.", "code": 50001}',
+    '{"error": {"message": "The model is being loaded."}}',
+    'data: {"error": {"message": "The model is being loaded."}}\n\ndata: [DONE]\n\n',
+]
+
+
+@pytest.mark.parametrize("body", ANSWERED_WITH_ERRORS)
+def test_an_error_that_comes_with_status_200_is_told_in_its_own_words(body: str) -> None:
+    server = stand_ins()["LMDeploy"]
+    server.body = body
+    with serving(server), pytest.raises(VlmUnavailableError, match=r"The model is being loaded\."):
+        dialect_of(server)

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from regioncap.errors import VlmUnavailableError
 from regioncap.vlm.dialects import Dialect
-from regioncap.vlm.faults import PASSING, BusyError, FailsAtItError, FailureError, RefusedError, fault_of
+from regioncap.vlm.faults import PASSING, BusyError, FailsAtItError, FailureError, RefusedError, answer_in, fault_of
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.protocol import ChatCompletion, Usage, error_message
 from regioncap.vlm.requests import GREETING, ChatRequest
@@ -209,7 +209,7 @@ class VlmClient:
         """One try; returns the answer in this form. Raises what its status means, and what is in `PASSING`."""
         server.ours += 1
         try:
-            read = form.model_validate_json(await self._call(server, method, path, body))
+            read = answer_in(await self._call(server, method, path, body), form)
             self._heard = time.monotonic()
             return read
         except PASSING:

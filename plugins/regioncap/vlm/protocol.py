@@ -83,9 +83,23 @@ class Models(BaseModel):
 def error_message(body: bytes | bytearray) -> str:
     """What the server says of an error, as far as it can be told, in a line: it goes into logs."""
     text = bytes(body).decode("utf-8", "replace")
-    said = _said(_parsed(text)) or next(filter(None, map(_said, _events(text))), "") or text
-    line = "".join(character if character.isprintable() else " " for character in said[:_LONGEST])
-    return " ".join(line.split())
+    return _in_a_line(_sentence(text) or text)
+
+
+def error_in(body: bytes | bytearray) -> str:
+    """What the server says of an error in a body that should be an answer; empty where there is no such thing."""
+    text = bytes(body).decode("utf-8", "replace")
+    streamed = "it answers in a stream of events, which it was not asked for" if text.startswith("data:") else ""
+    return _in_a_line(_sentence(text) or streamed)
+
+
+def _sentence(text: str) -> str:
+    return _said(_parsed(text)) or next(filter(None, map(_said, _events(text))), "")
+
+
+def _in_a_line(text: str) -> str:
+    shown = "".join(character if character.isprintable() else " " for character in text[:_LONGEST])
+    return " ".join(shown.split())
 
 
 def _events(text: str) -> Iterator[Any]:
