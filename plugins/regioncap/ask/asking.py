@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
 
+from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.pace import Pace
 from regioncap.ask.requests import sampling_options
 from regioncap.config.settings import BuildSettings
@@ -61,13 +62,19 @@ class AskProgress:
 
 
 def ask_into(
-    sink: "CompletionSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], settings: BuildSettings
+    sink: "CompletionSink",
+    vlm: Vlm,
+    items: Iterable[Item],
+    prepare: Prepare[Item],
+    settings: BuildSettings,
+    ceiling: Ceiling,
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
     `prepare` as for `ask_all`. First it is found out how the server wants to be asked, and whether it gives structured
     answers.
-    Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came; the answers that came are kept.
+    Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came, and CeilingError where something
+    could not be asked for the run's ceilings; the answers that came are kept.
     """
     waiting = iter(items)
     first = list(islice(waiting, 1))
@@ -75,8 +82,21 @@ def ask_into(
         # Nothing to ask, maybe something to write; the server need not even be there.
         asyncio.run(sink.close())
         return
-    with vlm.open() as endpoint:
-        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, settings))
+    if ceiling.is_spent and prepare(first[0], {}) is not None:
+        asyncio.run(sink.close())
+        raise ceiling.error()
+
+    def admitted(item: Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+        prepared = prepare(item, completions)
+        return prepared if prepared is not None and ceiling.admit() else None
+
+    try:
+        with vlm.open() as endpoint:
+            asked = ceiling.until_reached(chain(first, waiting))
+            asyncio.run(_ask(sink, endpoint, asked, admitted, settings, ceiling))
+    finally:
+        ceiling.close()
+    ceiling.check()
 
 
 async def _ask(
@@ -85,7 +105,12 @@ async def _ask(
     items: Iterable[Item],
     prepare: Prepare[Item],
     settings: BuildSettings,
+    ceiling: Ceiling,
 ) -> None:
+    def keep(completion: Completion) -> None:
+        sink.add(completion)
+        ceiling.note(completion)
+
     async with connect(endpoint) as client:
         await check(client)
         structured = settings.answer_format == "structured"
@@ -101,13 +126,14 @@ async def _ask(
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
-                await ask_all(client, items, prepare, sink.add, sink.finish, endpoint.max_in_flight)
+                await ask_all(client, items, prepare, keep, sink.finish, endpoint.max_in_flight)
                 flusher.cancel()
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
         except* Exception as errors:
             raise _first(errors) from None
         finally:
+            ceiling.stop()
             # On an error too: answers that were paid for are kept.
             await sink.close()
 

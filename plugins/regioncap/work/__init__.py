@@ -7,6 +7,7 @@
 `receipts`     what a step wrote for a shard, and of what it made that
 `completions`  what the VLM returned; what was paid for is found again
 `counts`       what tasks counted, for the report
+`spent`        what a build has taken of requests and tokens
 `row_index`    which row is in which shard
 `claim`        one run at a time builds a date
 `staged`       a build that waits for somebody's approval
