@@ -133,7 +133,7 @@ class Ceiling:
         """Raises CeilingError where something could not be sent, VlmSetupError where tokens cannot be counted."""
         if self._tells_no_tokens:
             raise VlmSetupError(
-                "the server tells of no tokens in its answers: max_tokens_total cannot be kept; set max_requests instead"
+                "the server tells of no tokens, so max_tokens_total cannot be kept: set max_requests instead"
             )
         if self.reached:
             raise self.error()

@@ -170,7 +170,7 @@ def test_a_server_that_tells_no_tokens_is_no_match_for_a_ceiling_of_tokens(place
         return Reply(body=json.dumps({**told, "usage": None}))
 
     vlm.behave = silent
-    with pytest.raises(VlmSetupError, match=r"tells of no tokens.*max_requests"):
+    with pytest.raises(VlmSetupError, match=r"tells of no tokens, .*max_requests"):
         caption(place, rendered(place, max_tokens_total=10**9), vlm)
     assert len(vlm.requests) <= 4
 
