@@ -137,7 +137,9 @@ def test_extras_are_passed_on(server: StandIn, place: Place) -> None:
 @pytest.mark.parametrize("answer_format", ["structured", "free_text"])
 def test_an_extra_that_it_does_not_take_is_named(place: Place, name: str, answer_format: str) -> None:
     with serving(stand_ins()[name]) as server:
-        with pytest.raises(VlmSetupError, match="does not take chat_template_kwargs: take it out of the param request"):
+        with pytest.raises(
+            VlmSetupError, match="does not take chat_template_kwargs: correct it in the param request_extras"
+        ):
             caption(place, server, answer_format=answer_format, request_extras=SWITCH_OFF)
         assert not questions(server)
 
@@ -266,3 +268,20 @@ def test_an_error_that_comes_with_status_200_is_told_in_its_own_words(body: str)
     server.body = body
     with serving(server), pytest.raises(VlmUnavailableError, match=r"The model is being loaded\."):
         dialect_of(server)
+
+
+def test_an_answer_whose_end_has_no_room_for_white_space_follows_the_schema() -> None:
+    server = stand_ins()["a hosted API"]
+    server.message = lambda text: {"role": "assistant", "content": text.removesuffix("}") + "\n" * 50}
+    server.finish_reason = "length"
+    with serving(server):
+        assert dialect_of(server, OPTIONS).form == server.form
+        assert all(body.get("max_completion_tokens", 64) == 64 for body in server.requests)
+
+
+def test_a_model_that_greets_at_length_is_asked_for_more_once() -> None:
+    server = stand_ins()["a server that ignores schemas"]
+    server.finish_reason = "length"
+    with serving(server):
+        assert dialect_of(server, OPTIONS).form is None
+    assert sorted(body["max_tokens"] for body in server.requests)[-2:] == [64, 1024]

@@ -7,6 +7,7 @@ request's key.
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -129,7 +130,7 @@ class _Search:
         own = {"response_format", "max_tokens"}
         self._options = {name: value for name, value in options.items() if name not in own}
         self._options["model"] = client.endpoint.model
-        self._room = max(_THINKING_TOKENS, options.get("max_tokens", 0))
+        self._room = max(_THINKING_TOKENS, int(options.get("max_tokens", 0)))
         self._dialect = Dialect()
 
     async def by_words(self) -> Dialect:
@@ -167,28 +168,41 @@ class _Search:
     async def _follows(self, schema: Body | None, expected: str) -> bool:
         """Whether a greeting is answered as the schema has it."""
         body = self._options | GREETING | (as_schema(schema) if schema is not None else {})
+        started, room = time.monotonic(), GREETING["max_tokens"]
         choice = await self._greet(body)
-        said = without_thoughts(choice.message.text)
-        # Thoughts may take more room than an answer, and not all are marked as such.
-        if choice.cut_off and (not said or self._dialect.form == USUAL_FORM):
-            # Refused where there is no such room: then it stays as it is.
+        if choice.cut_off and (schema is None or not _is(choice, expected)):
+            room = self._room_for(choice, time.monotonic() - started)
+            # Refused where the context has no such room: then it stays as it is.
             with suppress(RefusedError):
-                choice = await self._greet(body | {"max_tokens": self._room})
-                said = without_thoughts(choice.message.text)
-        if schema is not None and "".join(said.split()) == expected:
-            self._tell_of_thoughts(choice.message)
-            return True
+                choice = await self._greet(body | {"max_tokens": room}) if room > GREETING["max_tokens"] else choice
+        said = without_thoughts(choice.message.text)
         if not said and choice.cut_off:
             raise VlmSetupError(
-                f"the model {self._client.endpoint.model} at {self._client.name} had used up {self._room:,} tokens for "
-                f"its thoughts before it answered a greeting: {SWITCH_OFF}, or raise max_tokens"
+                f"the model {self._client.endpoint.model} at {self._client.name} had used up {room:,} tokens for its "
+                f"thoughts before it answered a greeting: {SWITCH_OFF}, or raise max_tokens"
             )
         if only_thoughts(choice.message.text):
             raise VlmSetupError(
                 f"{self._server} gives all that the model says as its thoughts (reasoning_content), and no answer: "
                 f"start it without a reasoning parser, or {SWITCH_OFF}"
             )
-        return False
+        followed = schema is None or _is(choice, expected)
+        if followed and (choice.message.thoughts or said != choice.message.text.strip()):
+            _log.warning(
+                "the model %s thinks before it answers, and its thoughts count toward max_tokens; to save them, %s",
+                *(self._client.endpoint.model, SWITCH_OFF),
+            )
+        return followed
+
+    def _room_for(self, choice: Choice, seconds: float) -> int:
+        """How many tokens to give a greeting that was cut off after `seconds`: thoughts may take more."""
+        if not without_thoughts(choice.message.text):
+            return self._room
+        # Not all thoughts are marked as such; but where they are not, a slow server has no time to find out.
+        if self._dialect.form != USUAL_FORM:
+            return 0
+        in_time = GREETING["max_tokens"] / max(seconds, 0.001) * self._client.endpoint.timeout_seconds / 2
+        return int(min(self._room, in_time))
 
     async def _greet(self, body: Body) -> Choice:
         """What a greeting is answered with. Raises RefusedError where the schema is what the server does not take."""
@@ -207,7 +221,8 @@ class _Search:
         for name in sent.keys() - _OWN - {self._dialect.token_limit}:
             if name in self._options and _names(words, name):
                 raise VlmSetupError(
-                    f"{self._server} does not take {name}: take it out of the param request_extras ({words})"
+                    f"{self._server} does not take {name}: correct it in the param request_extras, or take it out "
+                    f"({words})"
                 ) from refusal
         adapted = self._dialect.without(words, sent)
         if adapted is not None:
@@ -242,12 +257,11 @@ class _Search:
             self._client.least_busy(), "POST", "/chat/completions", ChatCompletion, json.dumps(body).encode()
         )
 
-    def _tell_of_thoughts(self, message: Message) -> None:
-        if message.thoughts or without_thoughts(message.text) != message.text.strip():
-            _log.warning(
-                "the model %s thinks before it answers, and its thoughts count toward max_tokens; to save them, %s",
-                *(self._client.endpoint.model, SWITCH_OFF),
-            )
+
+def _is(choice: Choice, expected: str) -> bool:
+    """Whether it is this answer, whatever white space there is in it, also where that took all the room for the end."""
+    said = "".join(without_thoughts(choice.message.text).split())
+    return said == expected or (choice.cut_off and len(expected) > 1 and said == expected[:-1])
 
 
 def _names(words: str, field: str) -> bool:
