@@ -9,6 +9,7 @@
     │   │   └── TooManyRejectedError
     │   ├── RunError               who started the run, or looks after it
     │   │   ├── BuildRejectedError
+    │   │   ├── CeilingError
     │   │   ├── CommitRefusedError
     │   │   ├── DropDateError
     │   │   ├── ModelProfileError
@@ -95,6 +96,10 @@ class RunError(PermanentError):
 
 class BuildRejectedError(RunError):
     """A person did not want the build to be published. The message says who."""
+
+
+class CeilingError(RunError):
+    """The run's ceiling of requests or tokens is reached. The message says which, and what was used."""
 
 
 class CommitRefusedError(RunError):

@@ -15,6 +15,7 @@ from regioncap.ask.requests import first_requests
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm import probe
 from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.pace import concurrency_wanted
 from regioncap.vlm.requests import ChatRequest, data_url
@@ -104,7 +105,7 @@ def test_a_bound_holds_whatever_the_queue() -> None:
 def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:
     async def honours() -> bool:
         async with connect(Endpoint(base_urls=(vlm.url,), model=MODEL)) as client:
-            return await probe.honours_schema(client)
+            return (await find_dialect(client)).form is not None
 
     assert asyncio.run(honours())
     vlm.ignores_schemas = True

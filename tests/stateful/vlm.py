@@ -10,6 +10,7 @@ from typing import Any
 
 from regioncap.marks.view import content_name
 from regioncap.vlm.client import Completion, Endpoint
+from regioncap.vlm.dialects import Dialect
 from regioncap.vlm.requests import ChatRequest
 from tests.fake_vlm import MODEL
 
@@ -49,16 +50,11 @@ class TracingVlm:
 class _Client:
     name = "http://vlm.invalid/v1"
     in_flight = 0
+    dialect = Dialect()
 
     def __init__(self, vlm: TracingVlm, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._vlm = vlm
-
-    async def check(self) -> None:
-        pass
-
-    async def honours_schema(self) -> bool:
-        return True
 
     async def poll_metrics(self) -> int | None:
         return None

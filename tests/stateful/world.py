@@ -33,6 +33,7 @@ from regioncap.marks.view import content_name
 from regioncap.steps.publish import commit_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.uri import open_store
+from regioncap.vlm.dialects import Dialect
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.work.identity import identity_of
 from tests.builders import DATE, encoded, picture
@@ -148,6 +149,8 @@ class World:
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
+                "regioncap.ask.asking.check": mock.AsyncMock(),
+                "regioncap.ask.asking.find_dialect": mock.AsyncMock(return_value=Dialect()),
                 "regioncap.parallel.ThreadPoolExecutor": _AtOnce,
                 "regioncap.steps.publish.datetime": Clock,
                 "regioncap.warehouse.history.datetime": Clock,

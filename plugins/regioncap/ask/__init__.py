@@ -3,6 +3,7 @@
 `requests`   the requests about a row, each known by a hash of all that is sent
 `attempts`   from the answers so far to the next request: a pure function
 `asking`     sends what has no answer yet, and writes the answers as they come
+`ceiling`    how much may be asked, where that costs
 `pace`       how fast something goes
 `status`     how far a build is, read from its work area
 """

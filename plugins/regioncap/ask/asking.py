@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
 
+from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.pace import Pace
-from regioncap.captions.prompts import AnswerFormat
+from regioncap.ask.requests import sampling_options
+from regioncap.config.settings import BuildSettings
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
+from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.flow import PreparedRequest, ask_all, image_url
-from regioncap.vlm.probe import check, honours_schema, identify, room_for
+from regioncap.vlm.probe import check, identify, room_for
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -63,14 +66,16 @@ def ask_into(
     vlm: Vlm,
     items: Iterable[Item],
     prepare: Prepare[Item],
-    answer_format: AnswerFormat,
+    settings: BuildSettings,
+    ceiling: Ceiling,
     largest: Item | None = None,
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
-    `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them, and where it
-    tells, whether it has room for what is asked about the `largest` item, or else about the first.
-    Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came; the answers that came are kept.
+    `prepare` as for `ask_all`. First it is found out how the server wants to be asked, whether it gives structured
+    answers, and where it tells, whether it has room for what is asked about the `largest` item, or else the first.
+    Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came, and CeilingError where something
+    could not be asked for the run's ceilings; the answers that came are kept.
     """
     waiting = iter(items)
     first = list(islice(waiting, 1))
@@ -78,9 +83,23 @@ def ask_into(
         # Nothing to ask, maybe something to write; the server need not even be there.
         asyncio.run(sink.close())
         return
-    with vlm.open() as endpoint:
-        measured = first[0] if largest is None else largest
-        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, answer_format, measured))
+    if ceiling.is_spent and prepare(first[0], {}) is not None:
+        asyncio.run(sink.close())
+        raise ceiling.error()
+
+    measured = first[0] if largest is None else largest
+
+    def admitted(item: Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+        prepared = prepare(item, completions)
+        return prepared if prepared is not None and ceiling.admit() else None
+
+    try:
+        with vlm.open() as endpoint:
+            asked = ceiling.until_reached(chain(first, waiting))
+            asyncio.run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {})))
+    finally:
+        ceiling.close()
+    ceiling.check()
 
 
 async def _ask(
@@ -88,39 +107,47 @@ async def _ask(
     endpoint: Endpoint,
     items: Iterable[Item],
     prepare: Prepare[Item],
-    answer_format: AnswerFormat,
-    measured: Item,
+    settings: BuildSettings,
+    ceiling: Ceiling,
+    measure: Callable[[], PreparedRequest | None],
 ) -> None:
+    def keep(completion: Completion) -> None:
+        sink.add(completion)
+        ceiling.note(completion)
+
     async with connect(endpoint) as client:
         await check(client)
         await identify(client)
         sink.server = client.identity
-        await _look_for_room(client, prepare, measured)
-        if answer_format == "structured" and not await honours_schema(client):
+        await _look_for_room(client, measure)
+        structured = settings.answer_format == "structured"
+        client.dialect = await find_dialect(client, sampling_options(settings), structured=structured)
+        if structured and client.dialect.form is None:
             sink.schema_ignored = True
             _log.warning(
                 "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
-                "serve it with a vLLM that has structured output, or set answer_format to free_text",
+                "serve the model with a server that has structured output, or set answer_format to free_text",
                 ", ".join(endpoint.base_urls),
             )
         sink.in_flight = lambda: client.in_flight
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
-                await ask_all(client, items, prepare, sink.add, sink.finish, endpoint.max_in_flight)
+                await ask_all(client, items, prepare, keep, sink.finish, endpoint.max_in_flight)
                 flusher.cancel()
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
         except* Exception as errors:
             raise _first(errors) from None
         finally:
+            ceiling.stop()
             # On an error too: answers that were paid for are kept.
             await sink.close()
 
 
-async def _look_for_room(client: VlmClient, prepare: Prepare[Item], measured: Item) -> None:
+async def _look_for_room(client: VlmClient, measure: Callable[[], PreparedRequest | None]) -> None:
     """Say what an image costs, before the first row. Raises VlmSetupError where there is no room for the question."""
-    prepared = await asyncio.to_thread(prepare, measured, {}) if client.context is not None else None
+    prepared = await asyncio.to_thread(measure) if client.context is not None else None
     if prepared is not None:
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}

@@ -9,7 +9,7 @@ from regioncap.config.settings import BuildSettings
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.requests import ChatRequest, Part
+from regioncap.vlm.requests import ChatRequest, Part, as_schema
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import image_digest
 
@@ -58,7 +58,7 @@ def caption_request(
         parts += [Part("image", row.crops[region - 1]), Part("text", crop_prompt(region, language))]
     if left != regions:
         parts.append(Part("text", only_prompt(left, language)))
-    sampling = _sampling(settings)
+    sampling = sampling_options(settings)
     if attempt > 1:
         sampling["seed"] += attempt - 1
         sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
@@ -78,7 +78,12 @@ def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:
     prompt = grounding_prompt(profile.grounding, profile.coordinates, settings.max_boxes)
     schema = grounding_schema(profile.grounding, settings.max_boxes)
     return _request(
-        plan, settings.system_prompt, (Part("image", view), Part("text", prompt)), schema, _sampling(settings), image
+        plan,
+        settings.system_prompt,
+        (Part("image", view), Part("text", prompt)),
+        schema,
+        sampling_options(settings),
+        image,
     )
 
 
@@ -87,10 +92,7 @@ def _request(
 ) -> ChatRequest:
     options = {**sampling, "model": plan.model}
     if plan.settings.answer_format == "structured":
-        options["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "regions", "strict": True, "schema": schema},
-        }
+        options |= as_schema(schema)
     identity = {
         "system": system,
         "parts": [[part.kind, part.value] for part in parts],
@@ -102,7 +104,8 @@ def _request(
     return ChatRequest(key, system, parts, options, f"{image_digest(image):016x}")
 
 
-def _sampling(settings: BuildSettings) -> dict[str, Any]:
+def sampling_options(settings: BuildSettings) -> dict[str, Any]:
+    """What every request of a run has beside what it asks, in its first attempt."""
     return {
         "temperature": settings.temperature,
         "top_p": settings.top_p,
@@ -111,4 +114,5 @@ def _sampling(settings: BuildSettings) -> dict[str, Any]:
         # vLLM's own sampling parameters, beside those of OpenAI's API.
         "top_k": settings.top_k,
         "repetition_penalty": settings.repetition_penalty,
+        **settings.request_extras,
     }

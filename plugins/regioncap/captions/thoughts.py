@@ -29,6 +29,9 @@ def _heading(words: str) -> re.Pattern[str]:
     return re.compile(_HEADING.format(words=words), re.IGNORECASE | re.MULTILINE)
 
 
+# What helps where a model thinks for too long. Servers name it differently: docs/vlm-servers.md.
+SWITCH_OFF = 'switch thinking off: set the param request_extras to {"chat_template_kwargs": {"enable_thinking": false}}'
+
 # Without any of these there is no heading to look for.
 _HEADING_WORDS = ("final", "thought", "thinking", "reasoning", "analysis", "最终", "思考", "推理", "分析")
 _FINAL_HEADING = _heading(_FINAL)
@@ -60,3 +63,13 @@ def without_thoughts(text: str) -> str:
     if starts:
         return spoken[starts[-1] :].strip(WHITE_SPACE)
     return "" if _THINKING_HEADING.match(spoken) else spoken
+
+
+def as_thoughts(text: str) -> str:
+    """A text that is known to be thoughts, so that `without_thoughts` leaves nothing of it."""
+    return "<think>" + _ENDED.sub("", text)
+
+
+def only_thoughts(text: str) -> bool:
+    """Whether somebody has thought, and answered nothing."""
+    return bool(text.strip(WHITE_SPACE)) and not without_thoughts(text)

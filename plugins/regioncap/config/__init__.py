@@ -1,5 +1,6 @@
 """What a run may choose, and what the deployment decides.
 
 `settings`    the params of a run: one declaration for form, help, bounds and checks
+`extras`      what a run may add to every request
 `deployment`  the `REGIONCAP_*` variables
 """

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -18,6 +19,7 @@ from pydantic import (
 )
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
+from regioncap.config.extras import check_extras
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
 from regioncap.drop.plain import is_text_encoding
@@ -253,6 +255,30 @@ class BuildSettings(BaseModel):
         le=2**31 - 1,
         json_schema_extra=_group("Caption"),
     )
+    request_extras: dict[str, JsonValue] = Field(
+        {},
+        title="Extras of requests",
+        description="Fields that are sent with every request beside those that have a param here, as a JSON object: "
+        "what the server knows of its own. To switch a model's thinking off: "
+        '`{"chat_template_kwargs": {"enable_thinking": false}}`. No secrets: everybody who sees the run sees them.',
+        json_schema_extra=_group("Caption", may_be_empty=True),
+    )
+    max_requests: int | None = Field(
+        None,
+        title="Requests, at most",
+        description="For servers that cost by use: when so many requests were sent for this build, earlier runs "
+        "included, its tasks stop. The answers are kept; a run with a higher number goes on from there. Empty: as "
+        "many as it takes.",
+        ge=1,
+        json_schema_extra=_group("Caption"),
+    )
+    max_tokens_total: int | None = Field(
+        None,
+        title="Tokens in all, at most",
+        description="The same for tokens, those that are read and those that are written, as the server counts them.",
+        ge=1,
+        json_schema_extra=_group("Caption"),
+    )
 
     shard_size: int = Field(
         512,
@@ -337,11 +363,21 @@ class BuildSettings(BaseModel):
         json_schema_extra=_group("Places"),
     )
 
-    @field_validator("system_prompt", "export_formats", mode="before")
+    @field_validator("system_prompt", "request_extras", "export_formats", mode="before")
     @classmethod
     def _emptied(cls, value: Any, field: ValidationInfo) -> Any:
         """A field of the form that somebody has emptied comes as null."""
-        return {"system_prompt": "", "export_formats": []}[str(field.field_name)] if value is None else value
+        return (
+            {"system_prompt": "", "request_extras": {}, "export_formats": []}[field.field_name or ""]
+            if value is None
+            else value
+        )
+
+    @field_validator("request_extras")
+    @classmethod
+    def _extras_of_requests(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        check_extras(value)
+        return value
 
     @field_validator("input_format")
     @classmethod
@@ -481,10 +517,20 @@ class BuildSettings(BaseModel):
 
 # The explicit list of settings that change nothing in a published build; every other one is part of its identity.
 NOT_IDENTITY = frozenset(
-    {"readiness", "max_rejected_ratio", "approval", "keep_builds", "force_rebuild", "warehouse_uri", "work_uri"}
+    {
+        "readiness",
+        "max_requests",
+        "max_tokens_total",
+        "max_rejected_ratio",
+        "approval",
+        "keep_builds",
+        "force_rebuild",
+        "warehouse_uri",
+        "work_uri",
+    }
 )
 # Settings that came after the first version: at their defaults they change nothing.
-_LATER = ("read_heic", "box_frame", "max_pixels")
+_LATER = ("read_heic", "box_frame", "max_pixels", "request_extras")
 
 
 def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:

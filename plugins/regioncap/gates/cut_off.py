@@ -1,6 +1,7 @@
 """The model stopped before it was done: it ran out of room, or something stopped it."""
 
 from regioncap.captions.endings import ending
+from regioncap.captions.thoughts import SWITCH_OFF, only_thoughts
 from regioncap.gates.gate import Answer, Failure, Gate
 from regioncap.regions.codes import Code
 
@@ -12,6 +13,10 @@ def cut_off(answer: Answer) -> Failure | None:
     if ended == "whole" or (answer.finish_reason == "none" and not answer.text):
         return None
     if ended == "no_room":
+        if only_thoughts(answer.text):
+            return Failure(
+                f"the model still thought when it was cut off at max_tokens: {SWITCH_OFF}, or raise max_tokens"
+            )
         return Failure("the answer was cut off at max_tokens; raise max_tokens")
     if ended == "tool":
         return Failure("the model called a tool instead of answering: serve it without tools")

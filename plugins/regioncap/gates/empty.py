@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from regioncap.captions.thoughts import SWITCH_OFF, only_thoughts
 from regioncap.gates.gate import Answer, Failure, Gate, Unsure, of_captions
 from regioncap.gates.wording import any_of
 from regioncap.regions.codes import Code
@@ -91,6 +92,8 @@ _PUNCTUATION = re.compile(r"[\W_]+")
 
 def empty(answer: Answer) -> Failure | None:
     """The answer has no word at all, or a region's caption has none, is a placeholder, or is a single character."""
+    if only_thoughts(answer.text):
+        return Failure(f"the model has thought, and answered nothing: {SWITCH_OFF}")
     if not answer.parsed.captions:
         bare = answer.text.strip().removeprefix("```json")
         whole = "is empty" if not _LETTER.search(bare) else _says_nothing(answer.text, None)

@@ -43,7 +43,6 @@ ADVICE: dict[Code, str] = {
     Code.OVER_MAX_BOXES: "raise the param `max_boxes`, or put the boxes that matter first",
     Code.NO_BOXES: "give the row boxes, or choose another way to find them, by the param `when_no_boxes`",
     Code.DUPLICATE_BOX: "leave one of the equal boxes out",
-    Code.REGION_COVERED: "ask about each region by itself (`caption_mode`: `per_region`), or lower `max_boxes`",
     Code.ONE_COLOUR: "look at the file: it may be damaged, or a placeholder",
     Code.REQUEST_REFUSED: "the reason has the server's words; the row is asked about once more by each run",
     Code.CUT_OFF: "raise the param `max_tokens`; of a model that thinks, switch thinking off",

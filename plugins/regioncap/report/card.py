@@ -64,6 +64,7 @@ def render_card(report: Report) -> str:
         fields={name: Markup(field.description) for name, field in Record.model_fields.items()},
         licence_name=Markup(licence_of(report.model).name),
         licence_note=Markup(licence_of(report.model).note),
+        extras=json.dumps(extras) if (extras := report.settings.get("request_extras")) else "",
         code_block=code_block,
         Markup=Markup,
     )

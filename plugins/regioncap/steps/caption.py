@@ -7,6 +7,7 @@ from pathlib import Path
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import follow_attempts
+from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.requests import RegionNumbers, asked_together, caption_request
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
@@ -32,8 +33,8 @@ def caption_shard(
 ) -> AskCounts:
     """Ask what has no answer yet. `work` is rooted at the build's date; `progress` is called at each flush.
 
-    Raises VlmSetupError or VlmUnavailableError, and StepMissingError where rows or marked images are not as `render`
-    wrote them; the answers that came before are kept.
+    Raises VlmSetupError, VlmUnavailableError or CeilingError, and StepMissingError where rows or marked images are not
+    as `render` wrote them; the answers that came before are kept.
     """
     shard = Shard(work, plan, shard_id)
     before = load_completions(shard.shared, layout.ANSWERS)
@@ -83,7 +84,7 @@ def caption_shard(
         shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress
     )
     sink.take_over(taken.values(), questions - kept - len(left))
-    ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format, largest and largest[1])
+    ask_into(sink, vlm, waiting, prepare, plan.settings, Ceiling(work, plan), largest and largest[1])
     counts = sink.counts()
     shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
+from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.requests import grounding_request
 from regioncap.drop.drop import read_listed
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
@@ -35,7 +36,8 @@ def propose_shard(
     A row whose image cannot be opened is left to `render` to reject.
 
     `drop` and `work` are rooted at the build's date; `progress` is called at each flush.
-    Raises VlmSetupError or VlmUnavailableError, and DropChangedError; the answers that came before are kept.
+    Raises VlmSetupError, VlmUnavailableError or CeilingError, and DropChangedError; the answers that came before are
+    kept.
     """
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
@@ -74,7 +76,7 @@ def propose_shard(
     sink = CompletionSink(shard.shared, layout.PROPOSALS, questions=number, images=number, kept=0, progress=progress)
     sink.take_over(taken, 0)
     with set_up_for_pictures():
-        ask_into(sink, vlm, versioned, prepare, plan.settings.answer_format)
+        ask_into(sink, vlm, versioned, prepare, plan.settings, Ceiling(work, plan))
     # In the order of the rows, whatever the order in which they were asked about.
     found = [proposed[row.id] for row, _ in versioned if row.id in proposed]
     shard.write_proposed(found, seconds=round(time.monotonic() - started, 3))

@@ -2,6 +2,7 @@
 
 `requests`    a request: what is sent
 `protocol`    the bodies of the chat API
+`dialects`    how servers want requests to be written where they do not agree, and finding it out
 `faults`      what may come of a request instead of an answer
 `client`      sends requests, and says what came of them
 `probe`       what is asked before the first row

@@ -83,7 +83,7 @@ class Acceptance:
         return not await self._is_refused(request, dict.fromkeys(images, data_url(plain_picture())))
 
     async def _is_refused(self, request: ChatRequest, urls: Mapping[str, str]) -> bool:
-        again = await self._client.ask(request, json.dumps(request.body(urls)).encode())
+        again = await self._client.ask(request, json.dumps(self._client.dialect.written(request.body(urls))).encode())
         return again.refused is not None
 
 

@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from regioncap.captions.endings import ending
 from regioncap.errors import VlmUnavailableError
+from regioncap.vlm.dialects import Dialect
 from regioncap.vlm.faults import (
     PASSING,
     BusyError,
@@ -26,11 +27,12 @@ from regioncap.vlm.faults import (
     FailureError,
     RefusedError,
     UnfinishedError,
+    answer_in,
     fault_of,
 )
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.protocol import ChatCompletion, Tokenized, Usage, Version, error_message
-from regioncap.vlm.requests import ChatRequest, schema_probe
+from regioncap.vlm.requests import GREETING, ChatRequest
 from regioncap.vlm.solitude import Losses, Solitude
 
 # The `finish_reason` of a completion whose request ended the server each time.
@@ -130,6 +132,8 @@ class VlmClient:
         self._http = http
         self.servers = [Server(url.rstrip("/")) for url in endpoint.base_urls]
         self._name = ", ".join(server.url for server in self.servers)
+        # How requests are written for them.
+        self.dialect = Dialect()
         # When a request was last answered.
         self._heard = 0.0
         # How many tokens question and answer may have together, where the servers tell.
@@ -262,8 +266,9 @@ class VlmClient:
 
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a small request right now."""
+        body = {**GREETING, "model": self._endpoint.model}
         try:
-            await self._complete(server, schema_probe(self._endpoint.model))
+            await self._complete(server, json.dumps(self.dialect.written(body)).encode())
         except (*PASSING, RefusedError):
             return False
         return True
@@ -283,7 +288,7 @@ class VlmClient:
         """
         server.ours += 1
         try:
-            read = check(form.model_validate_json(await self._call(server, method, path, body)))
+            read = check(answer_in(await self._call(server, method, path, body), form))
             self._heard = time.monotonic()
             return read
         except PASSING:

@@ -1,13 +1,22 @@
 """What may come of a request instead of an answer, and whose fault it is."""
 
+from typing import TypeVar
+
 import aiohttp
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from regioncap.errors import VlmSetupError
+from regioncap.vlm.protocol import error_in
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class RefusedError(Exception):
     """The server takes the request itself for malformed."""
+
+
+class NotThereError(VlmSetupError):
+    """The server does not know the path, or the model."""
 
 
 class FailsAtItError(Exception):
@@ -35,14 +44,25 @@ class BusyError(FailureError):
 PASSING = (aiohttp.ClientError, TimeoutError, FailureError, ValidationError)
 
 
+def answer_in(body: bytes, form: type[Body]) -> Body:
+    """A good answer's body in this form. Raises FailureError in the server's own words, or ValidationError."""
+    try:
+        return form.model_validate_json(body)
+    except ValidationError:
+        said = error_in(body)
+        if said:
+            raise FailureError(said) from None
+        raise
+
+
 def fault_of(status: int, message: str, url: str, model: str) -> Exception:
     """What a status other than 200 means, where the server at `url` that was asked for `model` says `message`."""
     if status in (400, 413, 422):
         return RefusedError(message or f"HTTP {status}, without a word")
     if status in (401, 403):
         return VlmSetupError(f"the server at {url} refuses the API key: correct the connection's password")
-    if status == 404:
-        return VlmSetupError(
+    if status in (404, 405, 501):
+        return NotThereError(
             f"the server at {url} does not know the model {model!r} or the path: "
             f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
         )

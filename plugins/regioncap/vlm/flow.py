@@ -56,7 +56,7 @@ async def ask_all(
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
         sent = {name: sent_image(image, urls[name].startswith("file:")) for name, image in prepared.images.items()}
-        return prepared.request, json.dumps(prepared.request.body(urls)).encode(), sent
+        return prepared.request, json.dumps(client.dialect.written(prepared.request.body(urls))).encode(), sent
 
     async def worker() -> None:
         for item in waiting:

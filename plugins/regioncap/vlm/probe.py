@@ -1,15 +1,21 @@
-"""What is asked of the servers before the first row: whether they are there, and what they can do."""
+"""What is asked of the servers before the first row: whether they are there, and serve the model."""
 
 import asyncio
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
-from regioncap.vlm.faults import PASSING, RefusedError
+from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
 from regioncap.vlm.protocol import ChatCompletion, Models
-from regioncap.vlm.requests import PROBED, ChatRequest, schema_probe
+from regioncap.vlm.requests import GREETING, ChatRequest
+
+# So many models are named in an error.
+_MOST_NAMED = 5
 
 
 async def check(client: VlmClient) -> None:
@@ -40,35 +46,28 @@ async def _check_all(client: VlmClient) -> None:
 
 
 async def _check_one(client: VlmClient, server: Server) -> None:
+    model = client.endpoint.model
     try:
         models = await client.request(server, "GET", "/models", Models)
+    except NotThereError:
+        # It has no list: what it knows turns out when it is greeted, whatever it thinks of how that is written.
+        body = json.dumps({**GREETING, "model": model}).encode()
+        with suppress(RefusedError):
+            await client.request(server, "POST", "/chat/completions", ChatCompletion, body)
+        return
     except RefusedError as error:
         raise VlmSetupError(
-            f"what listens at {server.url} is no vLLM server: correct the connection's host ({error})"
+            f"what listens at {server.url} is no server of a model: correct the connection's host ({error})"
         ) from error
-    served = [model.id for model in models.data]
-    if client.endpoint.model not in served:
+    served = [listed.id for listed in models.data]
+    # Some lists have it as models/<model>.
+    if not {model, f"models/{model}"} & set(served):
         raise VlmSetupError(
-            f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
-            f"{client.endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
+            f"the server at {server.url} serves {_some(served, model)}, not {model!r}: correct `model` in the "
+            "connection's extra, or the server's model name"
         )
     told = [model.max_model_len for model in models.data if model.id == client.endpoint.model and model.max_model_len]
     client.context = min([*told, *([client.context] if client.context else [])], default=None)
-
-
-async def honours_schema(client: VlmClient) -> bool:
-    """Whether the server makes an answer follow a JSON schema: one that ignores it answers as if nothing was amiss.
-
-    Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
-    """
-    try:
-        completion = await client.patiently(lambda: _ask_probe(client))
-    except RefusedError as error:
-        raise VlmSetupError(
-            f"the server at {client.name} refuses structured output: set the param answer_format to "
-            f"free_text, or serve the model with a vLLM that has it ({error})"
-        ) from error
-    return bool(completion.choices) and completion.choices[0].message.text.strip() == PROBED
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,9 @@ async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, s
     return room
 
 
-async def _ask_probe(client: VlmClient) -> ChatCompletion:
-    return await client.request(
-        client.least_busy(), "POST", "/chat/completions", ChatCompletion, schema_probe(client.endpoint.model)
-    )
+def _some(served: list[str], model: str) -> str:
+    """The models that a server has, or of many those that are named most like this one."""
+    if len(served) <= _MOST_NAMED:
+        return ", ".join(served) or "no model"
+    named = get_close_matches(model, served, _MOST_NAMED) or served[:_MOST_NAMED]
+    return f"{', '.join(named)} and {len(served) - len(named)} more"

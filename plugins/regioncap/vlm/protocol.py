@@ -1,26 +1,45 @@
 """What is used of the bodies of OpenAI's chat API (https://platform.openai.com/docs/api-reference/chat)."""
 
-from pydantic import BaseModel, ValidationError
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from regioncap.captions.thoughts import as_thoughts
+
+# What is told of an error: so many characters, and so many faults of a list.
+_LONGEST, _MOST_FAULTS = 500, 10
+# The fields that hold the sentence, or what holds it.
+_SAYING = ("message", "error", "errors", "detail")
 
 
-class TextPart(BaseModel):
-    """A part of a message."""
+class Part(BaseModel):
+    """A part of a message: a text, or what the model thought before it."""
 
-    text: str = ""
+    text: str | None = None
+    thinking: "str | list[Part] | None" = None
 
 
 class Message(BaseModel):
-    """What the model wrote."""
+    """What the model wrote. Servers that tell thoughts from answers give them under one of two names."""
 
     # Some servers answer in parts.
-    content: str | list[TextPart] | None = None
+    content: str | list[Part] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
 
     @property
     def text(self) -> str:
-        """All of its text."""
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content or ""
+        """All of its text; where there are only thoughts, these, marked as such: they are no answer."""
+        said = _texts(self.content) or self.refusal or ""
+        return said if said.strip() or not self.thoughts else as_thoughts(self.thoughts)
+
+    @property
+    def thoughts(self) -> str:
+        """What the server tells from the answer as the model's thoughts."""
+        return self.reasoning_content or self.reasoning or _thoughts(self.content)
 
 
 class Choice(BaseModel):
@@ -28,6 +47,11 @@ class Choice(BaseModel):
 
     message: Message
     finish_reason: str | None = None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether there was no more room for tokens."""
+        return self.finish_reason in ("length", "max_tokens")
 
 
 class Usage(BaseModel):
@@ -70,22 +94,62 @@ class Tokenized(BaseModel):
     max_model_len: int
 
 
-class ErrorDetail(BaseModel):
-    """What was wrong."""
-
-    message: str
-
-
-class ErrorBody(BaseModel):
-    """What a request that failed is answered with."""
-
-    error: ErrorDetail
-
-
 def error_message(body: bytes | bytearray) -> str:
     """What the server says of an error, as far as it can be told, in a line: it goes into logs."""
+    text = bytes(body).decode("utf-8", "replace")
+    return _in_a_line(_sentence(text) or text)
+
+
+def error_in(body: bytes | bytearray) -> str:
+    """What the server says of an error in a body that should be an answer; empty where there is no such thing."""
+    text = bytes(body).decode("utf-8", "replace")
+    streamed = "it answers in a stream of events, which it was not asked for" if text.startswith("data:") else ""
+    return _in_a_line(_sentence(text) or streamed)
+
+
+def _sentence(text: str) -> str:
+    return _said(_parsed(text)) or next(filter(None, map(_said, _events(text))), "")
+
+
+def _in_a_line(text: str) -> str:
+    shown = "".join(character if character.isprintable() else " " for character in text[:_LONGEST])
+    return " ".join(shown.split())
+
+
+def _events(text: str) -> Iterator[Any]:
+    """The data of server-sent events: a server that has begun a stream tells of errors so."""
+    return (_parsed(line.removeprefix("data:")) for line in text.splitlines() if line.startswith("data:"))
+
+
+def _parsed(text: str) -> Any:
+    """A text as JSON; None where it is none."""
     try:
-        said = ErrorBody.model_validate_json(body).error.message[:500]
-    except ValidationError:
-        said = bytes(body[:200]).decode("utf-8", "replace")
-    return " ".join("".join(character if character.isprintable() else " " for character in said).split())
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said(body: Any) -> str:
+    """The sentence in an error's body, which each server puts somewhere else."""
+    if isinstance(body, str):
+        # A gateway quotes what the server behind it has answered.
+        return (_said(_parsed(body)) if body.startswith(("{", "[")) else "") or body
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(_said, body[:_MOST_FAULTS])))
+    if not isinstance(body, dict):
+        return ""
+    if isinstance(body.get("msg"), str):
+        # One of pydantic's, with the field that it is about.
+        place = ".".join(map(str, body["loc"])) if isinstance(body.get("loc"), list) else ""
+        return ": ".join(filter(None, (place, body["msg"])))
+    return next(filter(None, (_said(body.get(name)) for name in _SAYING)), "")
+
+
+def _texts(content: str | list[Part] | None) -> str:
+    return "".join(part.text or "" for part in content) if isinstance(content, list) else content or ""
+
+
+def _thoughts(content: str | list[Part] | None) -> str:
+    if not isinstance(content, list):
+        return ""
+    return "".join(_texts(part.thinking) for part in content)

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,18 +9,8 @@ from typing import Any, Literal
 
 from PIL import Image
 
-# What no model says when it is greeted. A string by itself: between the parts of an object JSON allows white space, and
-# some models go on with it until they are stopped.
-PROBED = '"structured"'
-_PROBE = {
-    "messages": [{"role": "user", "content": "Good morning!"}],
-    "temperature": 0,
-    "max_tokens": 64,
-    "response_format": {
-        "type": "json_schema",
-        "json_schema": {"name": "probe", "strict": True, "schema": {"type": "string", "enum": ["structured"]}},
-    },
-}
+# A small question that every model answers, in few tokens or in as many as it is given.
+GREETING: dict[str, Any] = {"messages": [{"role": "user", "content": "Good morning!"}], "max_tokens": 64}
 
 
 @dataclass(frozen=True)
@@ -62,9 +51,14 @@ class ChatRequest:
         }
 
 
-def schema_probe(model: str) -> bytes:
-    """The body of a small request that a server which goes by JSON schemas answers with `PROBED`."""
-    return json.dumps({**_PROBE, "model": model}).encode()
+def as_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a request has where its answer has to follow a JSON schema, as OpenAI's API has it."""
+    return {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "regions", "strict": True, "schema": schema},
+        }
+    }
 
 
 def data_url(jpeg: bytes) -> str:

@@ -8,6 +8,7 @@
 `completions`  what the VLM returned; what was paid for is found again
 `earlier`      what earlier plans paid for, brought to a new one
 `counts`       what tasks counted, for the report
+`spent`        what a build has taken of requests and tokens
 `row_index`    which row is in which shard
 `claim`        one run at a time builds a date
 `staged`       a build that waits for somebody's approval

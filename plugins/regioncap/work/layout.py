@@ -17,6 +17,7 @@
         records.jsonl               what `validate` made of the answers ...
         validate_rejected.jsonl
         validate.json               ... and its receipt
+    spent/<build>.json              how many requests and tokens a build has taken, where a run bounds them
     shards/<shard>/                 what all plans with these rows share; all of it is named by what is in it
         rows.jsonl                  rows to do; <shard> is a hash of this file
         versions/<hash>.json        the versions of the rows' images, as a plan has listed them
@@ -44,6 +45,11 @@ VALIDATE_REJECTED = "validate_rejected.jsonl"
 
 # Receipts, by the task that writes them last.
 RECEIPTS = {"propose": "propose.json", "render": "render.json", "validate": "validate.json"}
+
+
+def spent_path(build: str) -> str:
+    """Relative to the partition's work area."""
+    return f"spent/{build}.json"
 
 
 def plan_path(plan_id: str) -> str:

@@ -25,7 +25,8 @@ OTHER = {
     "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
     "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100,
-    "max_attempts": 1, "seed": 1, "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
+    "max_attempts": 1, "seed": 1, "request_extras": {"min_p": 0.1}, "max_requests": 7, "max_tokens_total": 7,
+    "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
 }  # fmt: skip
@@ -152,7 +153,7 @@ def test_the_budget_of_pixels_is_the_profiles() -> None:
 
 
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
-    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic", "box_frame", "max_pixels"})
+    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic", "box_frame", "max_pixels", "request_extras"})
     assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 
 
@@ -186,3 +187,64 @@ def test_images_that_no_export_can_carry_are_refused(formats: list[str], images:
 def test_images_go_with_formats_that_carry_them_beside_others() -> None:
     assert settings(export_formats=["csv", "coco"], export_images="original").export_images == "original"
     assert settings(export_formats=["csv", "hf"], export_images="marked").export_images == "marked"
+
+
+EXTRAS = {"chat_template_kwargs": {"enable_thinking": False}, "top_k": 20, "repetition_penalty": 1.1, "stop": ["x"]}
+
+
+def test_extras_of_requests_are_part_of_the_build_only_where_there_are_some() -> None:
+    assert settings().identity() == settings(request_extras={}).identity() == settings(request_extras=None).identity()
+    assert settings(request_extras=EXTRAS).identity() != settings().identity()
+    assert settings(request_extras=EXTRAS).request_extras == EXTRAS
+    # The order of their names says nothing.
+    assert (
+        settings(request_extras=EXTRAS).identity() == settings(request_extras=dict(reversed(EXTRAS.items()))).identity()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("messages", "prompt"),
+        ("model", "connection"),
+        ("max_tokens", "max_tokens"),
+        ("max_completion_tokens", "max_tokens"),
+        ("temperature", "temperature"),
+        ("seed", "seed"),
+        ("response_format", "answer_format"),
+        ("structured_outputs", "answer_format"),
+        ("guided_json", "answer_format"),
+        ("guided_choice", "answer_format"),
+        ("json_schema", "answer_format"),
+        ("grammar", "answer_format"),
+        ("regex", "answer_format"),
+        ("mm_processor_kwargs", "max_pixels"),
+        ("n", "one answer"),
+        ("stream", "one answer"),
+    ],
+)
+def test_extras_of_requests_change_nothing_that_has_a_param_of_its_own(name: str, told: str) -> None:
+    with pytest.raises(ParamsError, match=rf"request_extras: .*{name}.*{told}"):
+        settings_of({"drops_uri": "/d", "warehouse_uri": "/w", "request_extras": {"top_k": 1, name: 1}})
+
+
+@pytest.mark.parametrize("name", ["api_key", "apiKey", "Authorization", "password", "client_secret", "access-token"])
+def test_a_secret_among_the_extras_of_requests_is_refused_and_not_repeated(name: str) -> None:
+    for extras in ({name: "s3cr3t"}, {"extra_headers": {name: "s3cr3t"}}, {"list": [{name: "s3cr3t"}]}):
+        with pytest.raises(ParamsError, match="password of the connection") as error:
+            settings_of({"drops_uri": "/d", "warehouse_uri": "/w", "request_extras": extras})
+        assert "s3cr3t" not in str(error.value)
+
+
+@pytest.mark.parametrize("extras", ["x", [1], {"top_k": float("nan")}, {"a": {"b": float("inf")}}, {"a": {1}}, {"": 1}])
+def test_extras_of_requests_are_an_object_as_json_has_it(extras: object) -> None:
+    with pytest.raises(ParamsError, match="request_extras"):
+        settings_of({"drops_uri": "/d", "warehouse_uri": "/w", "request_extras": extras})
+
+
+@pytest.mark.parametrize("name", ["max_requests", "max_tokens_total"])
+def test_a_ceiling_is_a_number_above_zero_or_none(name: str) -> None:
+    assert getattr(settings(), name) is None and getattr(settings(**{name: 1}), name) == 1
+    for wrong in (0, -1, 1.5, "many"):
+        with pytest.raises(ValidationError):
+            settings(**{name: wrong})

@@ -343,3 +343,14 @@ def test_the_report_knows_what_the_steps_took(place: Place) -> None:
     timings = json.loads(place.published("report.json"))["timings"]
     assert timings["asking_seconds"] == pytest.approx(1.2)
     assert {"rendering_seconds", "publishing_seconds"} <= set(timings)
+
+
+def test_card_and_page_tell_what_was_added_to_requests(place: Place) -> None:
+    place.good_rows(1)
+    place.build(describe, request_extras={"chat_template_kwargs": {"enable_thinking": False}, "stop": ["`</code>"]})
+    text = " ".join(_Elements(place.published("report.html")).text.split())
+    assert (
+        'extras of requests {"chat_template_kwargs": {"enable_thinking": false}, "stop": ["`\\u003c/code\\u003e"]}'
+        in text
+    )
+    assert '"enable_thinking": false' in place.published("README.md")
