@@ -32,6 +32,11 @@ def unforeseen(error: Exception, at: str) -> RowError:
     if _is_no_rows_fault(error):
         error.add_note(f"This came up at {at}.")
         raise error
+    return internal_error(error)
+
+
+def internal_error(error: BaseException) -> RowError:
+    """What an error says of the only row that is worked on."""
     # Where it happened, for whoever mends it.
     last = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in clean(str(error))).split())
