@@ -6,6 +6,7 @@ moved to a session of its own (the keeper adopts it as a child subreaper). Linux
 """
 
 import ctypes
+import errno
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import random
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -29,6 +31,10 @@ from regioncap.errors import ServiceError
 # From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+# From <linux/audit.h> and <asm/unistd.h>: an architecture's number, and there that of the system call `socket`.
+_SOCKET_CALLS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -236,6 +242,28 @@ def keep() -> int:
 def adopt_orphans() -> None:
     """From now on, a process below this one whose parent ends becomes a child of this one."""
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def refuse_sockets() -> None:
+    """From now on, this process cannot open a socket, nor can what it starts: it gets a PermissionError.
+
+    Where the kernel knows no such filter, or the machine is of another kind, nothing changes.
+    """
+    if (machine := os.uname().machine) not in _SOCKET_CALLS:
+        return
+    architecture, call = _SOCKET_CALLS[machine]
+    # Classic BPF, as <linux/filter.h> has it: code, jump if true, jump if false, value. The call's number is at 0 of
+    # what it is about, the architecture at 4.
+    load, equal, answer = 0x20, 0x15, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EACCES
+    steps = [
+        (load, 0, 0, 4), (equal, 0, 3, architecture), (load, 0, 0, 0), (equal, 0, 1, call),
+        (answer, 0, 0, refuse), (answer, 0, 0, allow),
+    ]  # fmt: skip
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+    _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program)
 
 
 def end_all_below(grace: float) -> None:

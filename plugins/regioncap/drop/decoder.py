@@ -25,6 +25,7 @@ from typing import Any, Concatenate
 from regioncap.drop.images import MAX_PIXELS, Picture, open_image, set_up_for_pictures
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import NoRegionError, RowError
+from regioncap.processes import refuse_sockets
 from regioncap.regions.codes import Code
 
 # What can be written as JSON, and bytes.
@@ -117,6 +118,7 @@ def serve() -> None:
     connection, lifeline = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     _die_with(lifeline)
     _give_way()
+    refuse_sockets()
     with set_up_for_pictures(), suppress(EOFError, OSError):
         send(connection, b"ready")
         while True:

@@ -96,6 +96,8 @@ class Decoders:
         """One try. Alone, a process that has done nothing else has all the memory."""
         decoder = _Decoder() if alone else _idle.taken()
         self._busy.add(decoder)
+        if self._interrupted:  # since it was started
+            decoder.interrupt()
         try:
             result = decoder.ask(request, data, self._memory, alone=alone)
         except RowError:

@@ -5,8 +5,6 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from regioncap.errors import PermanentError, RowError, TransientError, UnforeseenError
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import clean
@@ -16,8 +14,9 @@ from regioncap.regions.records import Rejected, Source
 _ODD_ROWS = 0.01
 _REASON_CHARACTERS = 500
 
-# Passing faults: memory, disks, connections; and what somebody has to change in the set-up.
-_NO_ROWS_FAULT = (MemoryError, OSError, EOFError, PermanentError, TransientError, sqlite3.Error)
+# Passing faults: disks, connections; and what somebody has to change in the set-up. Not memory: where the machine has
+# none left, processes are killed, and what asks for more than there ever is does so again.
+_NO_ROWS_FAULT = (OSError, EOFError, PermanentError, TransientError, sqlite3.Error)
 # The packages that talk to other machines have errors of their own beside OSError.
 _TRANSPORTS = frozenset(
     {"aiohttp", "boto3", "botocore", "http", "httpcore", "httpx", "httpx2", "s3transfer", "urllib3"}
@@ -49,8 +48,6 @@ def internal_error(error: BaseException) -> RowError:
 def _is_no_rows_fault(error: Exception) -> bool:
     if isinstance(error, _NO_ROWS_FAULT):
         return True
-    if isinstance(error, cv2.error):
-        return bool(error.code == cv2.Error.StsNoMem)
     return any(kind.__module__.partition(".")[0] in _TRANSPORTS for kind in type(error).__mro__)
 
 

@@ -56,6 +56,8 @@ def propose_shard(
             data = read_listed(drop, row.image, version)
             prepared = _prepare(data, plan, decoders)
         except Exception as error:
+            if data is None and isinstance(error, MemoryError):  # no file is so large that this would be its fault
+                raise
             # Goes up where it is not the row's.
             fault = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
             # What cannot be read now may be when `render` comes to it; what is in it stays.

@@ -89,7 +89,10 @@ def render_shard(
         for done, (row, (outcome, canvas, written)) in enumerate(zip(rows, outcomes, strict=True), start=1):
             sizes |= written
             if done <= _SAMPLED_ROWS and canvas is not None and row.bbox:
-                evidence.add(GivenRow(row.bbox, canvas))
+                try:
+                    evidence.add(GivenRow(row.bbox, canvas))
+                except Exception as error:
+                    outcome, _, _ = _rejected(row, error, named(row))
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)
                 unforeseen_rows.note(outcome)
@@ -202,19 +205,31 @@ def _outcome(
     find_boxes: FindBoxes,
 ) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int]]:
     """What becomes of a row, what its boxes may be drawn on where that is known, and the bytes of images written."""
+    at = f"{named(row)}: {row.image}"
     try:
         data = read_listed(drop, row.image, version)
+    except MemoryError as error:  # no file is so large that this would be its fault
+        error.add_note(f"This came up at {at}.")
+        raise
+    except Exception as error:
+        return _rejected(row, error, at)
+    try:
         rendered, canvas, jpegs = render_row(row, data, settings, decoders, find_boxes)
     except Exception as error:
-        row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
-        if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
-            row_error.reason += "; the path has backslashes: write / between folders"
-        of_boxes = row_error if isinstance(row_error, NoRegionError) else None
-        seen = Canvas(of_boxes.size, of_boxes.orientation, row.stated) if of_boxes else None
-        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), seen, {}
+        return _rejected(row, error, at)
     for name, jpeg in jpegs.items():
         shared.write(image_path(name), jpeg)
     return rendered, canvas, {image_path(name): len(jpeg) for name, jpeg in jpegs.items()}
+
+
+def _rejected(row: PlannedRow, error: Exception, at: str) -> tuple[Rejected, Canvas | None, dict[str, int]]:
+    """What an error makes of a row. It is raised again where it is not the row's."""
+    row_error = error if isinstance(error, RowError) else unforeseen(error, at)
+    if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
+        row_error.reason += "; the path has backslashes: write / between folders"
+    of_boxes = row_error if isinstance(row_error, NoRegionError) else None
+    seen = Canvas(of_boxes.size, of_boxes.orientation, row.stated) if of_boxes else None
+    return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), seen, {}
 
 
 def render_row(
