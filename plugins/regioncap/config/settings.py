@@ -93,8 +93,8 @@ class BuildSettings(BaseModel):
         False,
         title="Read HEIC images",
         description="Off, rows with a `.heic` image are rejected: the decoder can hang on a file that was made for "
-        "that. Its process is ended then and the row is rejected, but a few hundred such files cost an hour. Switch it "
-        "on if you trust where the drop's images come from.",
+        "that; it is ended then, but each such file costs its seconds. Switch it on if you trust where the drop's "
+        "images come from.",
         json_schema_extra=_group("Drop"),
     )
     max_image_megapixels: int = Field(

@@ -27,8 +27,8 @@ from regioncap.regions.codes import Code
 
 # What a process is told of our environment: where things are, and in which language.
 _TOLD = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-# One core for each, and no more memory set aside than it takes. What is taken for an image is kept for the next: to have
-# it mapped anew each time costs a sixth of the time of small ones.
+# One core for each, and no more memory set aside than it takes. What is taken for an image is kept for the next: to
+# have it mapped anew each time costs a sixth of the time of small ones.
 _OWN = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",

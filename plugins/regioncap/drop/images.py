@@ -181,8 +181,8 @@ def _opened(data: bytes, heic: bool) -> Image.Image:
         if not heic:
             raise RowError(
                 Code.IMAGE_UNREADABLE,
-                "HEIC is not read: its decoder can hang on a file that was made for that, and stop the build. Convert "
-                "the drop's HEIC images to JPEG, or set the param read_heic if you trust where they come from",
+                "HEIC is not read: its decoder can hang on a file that was made for that. Convert the drop's HEIC "
+                "images to JPEG, or set the param read_heic if you trust where they come from",
             )
         # Not registered with Pillow, whose formats are those of the whole process.
         from pi_heif import HeifImageFile

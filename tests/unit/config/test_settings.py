@@ -151,7 +151,9 @@ def test_the_budget_of_pixels_is_the_profiles() -> None:
 
 
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
-    dumped = settings().model_dump(exclude={*NOT_IDENTITY, "read_heic", "max_image_megapixels", "box_frame", "max_pixels"})
+    dumped = settings().model_dump(
+        exclude={*NOT_IDENTITY, "read_heic", "max_image_megapixels", "box_frame", "max_pixels"}
+    )
     assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 
 
