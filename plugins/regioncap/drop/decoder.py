@@ -22,7 +22,9 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any, Concatenate
 
-from regioncap.drop.images import MAX_PIXELS, Picture, open_image, set_up_for_pictures
+from PIL import AvifImagePlugin
+
+from regioncap.drop.images import MAX_PIXELS, SCALABLE, Picture, open_image, set_up_for_pictures
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import NoRegionError, RowError
 from regioncap.processes import refuse_sockets
@@ -37,9 +39,10 @@ Job = Callable[Concatenate[Picture, ...], Result]
 # Up to so many pixels, every picture may take this much memory, in bytes, and processor time, in seconds.
 SMALL_PIXELS = 4_000_000
 SMALL_MEMORY, SMALL_SECONDS = 256 << 20, 5.0
-# Beyond: bytes for each pixel (as it is decoded, converted, turned), for one of more than 8 bits a channel, and for one
-# of a JPEG whose coefficients are all kept; and seconds for a million. Several times what they take.
-_PIXEL_BYTES, _DEEP_PIXEL_BYTES, _PROGRESSIVE_BYTES = 24, 64, 6
+# Beyond: bytes for each pixel, which has to be decoded, converted and turned; in other formats than JPEG it may have
+# more than 8 bits a channel. For one of a progressive JPEG, whose coefficients are all kept, there are some more. And
+# seconds for a million pixels. Several times what they take.
+_PIXEL_BYTES, _JPEG_PIXEL_BYTES, _PROGRESSIVE_BYTES = 64, 24, 6
 _SECONDS = 0.25
 
 _F_SETSIG = 10  # <fcntl.h>; Python has no name for it
@@ -69,7 +72,7 @@ def needs(picture: Picture) -> Needs:
     pixels = picture.width * picture.height
     if pixels <= SMALL_PIXELS:
         return Needs(SMALL_MEMORY, SMALL_SECONDS)
-    memory = min(pixels, MAX_PIXELS) * (_DEEP_PIXEL_BYTES if picture.deep else _PIXEL_BYTES)
+    memory = min(pixels, MAX_PIXELS) * (_JPEG_PIXEL_BYTES if picture.form in SCALABLE else _PIXEL_BYTES)
     if picture.progressive:
         memory += pixels * _PROGRESSIVE_BYTES
     return Needs(SMALL_MEMORY + memory, SMALL_SECONDS + _SECONDS * pixels / 1e6)
@@ -119,6 +122,8 @@ def serve() -> None:
     _die_with(lifeline)
     _give_way()
     refuse_sockets()
+    # Images are worked on in parallel already; the memory for threads of its own would count as the image's.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     with set_up_for_pictures(), suppress(EOFError, OSError):
         send(connection, b"ready")
         while True:

@@ -42,7 +42,7 @@ _TURNS = {
 }
 _QUARTER_TURNS = {5, 6, 7, 8}
 # What can be decoded at a part of its size.
-_SCALABLE = ("JPEG", "MPO")
+SCALABLE = ("JPEG", "MPO")
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,6 @@ class Picture:
         return self._stored.format or ""
 
     @property
-    def deep(self) -> bool:
-        """Whether it may have more than 8 bits a channel."""
-        return self._stored.mode.startswith(("I", "F")) or _has_sixteen_bits(self._stored)
-
-    @property
     def progressive(self) -> bool:
         """Whether it is a JPEG whose pixels are known only when all of the file is read."""
         return bool(self._stored.info.get("progressive"))
@@ -86,7 +81,7 @@ class Picture:
         image = self._stored
         sixteen_bits = _has_sixteen_bits(image)
         try:
-            if image.format in _SCALABLE:
+            if image.format in SCALABLE:
                 at_least = at_least or (self.width, self.height)
                 _reduce(image, at_least[::-1] if self.orientation in _QUARTER_TURNS else at_least)
             image.load()
@@ -117,7 +112,7 @@ def open_image(data: bytes, *, heic: bool = False, max_pixels: int = MAX_FILE_PI
     png = read_png(data) if data.startswith(SIGNATURE) else None
     image = _opened(png.data if png else data, heic)
     width, height = image.size
-    most = max_pixels if image.format in _SCALABLE else min(max_pixels, MAX_PIXELS)
+    most = max_pixels if image.format in SCALABLE else min(max_pixels, MAX_PIXELS)
     if width * height > most:
         raise _too_large(width, height, most)
     if max(width, height) > MAX_ASPECT * min(width, height):

@@ -75,6 +75,6 @@ class UnforeseenRows:
             raise UnforeseenError(
                 f"{self.count:,} of {rows:,} rows ended in an error that nobody foresaw, the first "
                 f"{named(self.first)}: {self.first.reason}. This is no fault of the drop: please report it to "
-                "RegionCap's developers with this message, or, where a gate or a detector of your own raised it, mend "
-                "that; then clear this task"
+                "RegionCap's developers with this message, or, where a gate, a detector or a mark style of your own "
+                "raised it, mend that; then clear this task"
             )

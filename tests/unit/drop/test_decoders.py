@@ -268,9 +268,17 @@ def test_what_a_picture_may_take_goes_by_its_pixels() -> None:
     small = of(Image.new("RGB", (2000, 2000)), "JPEG")
     plain = of(Image.new("RGB", (4000, 3000)), "JPEG")
     progressive = of(Image.new("RGB", (4000, 3000)), "JPEG", progressive=True)
-    deep = of(Image.new("I;16", (4000, 3000)), "PNG")
-    assert small.memory < plain.memory < progressive.memory < deep.memory
-    assert small.seconds < plain.seconds == deep.seconds
+    other = of(Image.new("I;16", (4000, 3000)), "PNG")
+    assert small.memory < plain.memory < progressive.memory < other.memory
+    assert small.seconds < plain.seconds == other.seconds
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("size", [(2000, 1990), (4000, 3000)])
+def test_what_a_picture_may_take_is_enough(form: str, size: tuple[int, int]) -> None:
+    image = Image.radial_gradient("L").resize(size).convert("RGB")
+    with Decoders() as decoders:
+        assert decoders.run(encoded(image, form), size_when_decoded)[0] == list(size)
 
 
 def test_a_connection_that_closes_is_noticed_in_the_middle_of_a_message() -> None:
