@@ -17,7 +17,8 @@ Rooms, each of which imports only those below it:
 `drop`                               manifests, rows, image files
 `marks`                              styles, views, model profiles
 `storage`, `regions`                 stores; boxes, records, codes
-`extend`, `parallel`, `processes`    what users can add; work on many items at once; services that are always ended
+`extend`, `parallel`, `processes`    what users can add; work on many items at once; services that are always
+                                     ended, and what a process may use
 `errors`                             one tree: the type says who has to act
 """
 

@@ -9,8 +9,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Like `map` on a thread pool, but with a bounded number of items under way, so memory does not grow."""
+def in_order(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    *,
+    interrupt: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """Like `map` on a thread pool, but with a bounded number of items under way, so memory does not grow.
+
+    An error, also one of the caller's, comes out when what is under way has ended; `interrupt` is called to hurry it.
+    """
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[Result]] = deque()
         try:
@@ -20,6 +29,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
-        finally:
+        except BaseException:
             for future in under_way:
                 future.cancel()
+            interrupt()
+            raise

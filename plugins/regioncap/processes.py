@@ -1,4 +1,4 @@
-"""Services that never outlive the program that started them, however it ends.
+"""Services that never outlive the program that started them, however it ends; and what a process may use.
 
 A service runs below a *keeper*: a small process that holds the reading end of a pipe. The writing end is ours alone, so
 when we end, killed or not, the keeper reads its end and stops the service with everything that it started, also what
@@ -6,16 +6,19 @@ moved to a session of its own (the keeper adopts it as a child subreaper). Linux
 """
 
 import ctypes
+import errno
 import json
+import math
 import os
 import random
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,16 +31,22 @@ from regioncap.errors import ServiceError
 # From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+# From <linux/audit.h> and <asm/unistd.h>: an architecture's number, and there that of the system call `socket`.
+_SOCKET_CALLS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _PACKAGES = Path(__file__).resolve().parents[1]
-# It finds packages where we do, whatever the service's environment says.
-_KEEPER = (
+_START = (
     "import json, sys; first, *others = json.loads(sys.argv.pop(1)); sys.path = [first, *sys.path, *others]; "
-    "from regioncap.processes import keep; sys.exit(keep())"
+    "from {module} import {function}; sys.exit({function}())"
 )
 _LOG_TAIL_LINES = 25
+
+# Where the kernel says what a container may use.
+_CGROUPS = Path("sys/fs/cgroup")
 
 # Above the well-known ports. What a service puts 10,000 above its own falls on none of these, nor on outgoing ones.
 _PORTS = range(10_000, 20_000)
@@ -65,7 +74,7 @@ class Service:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-c", _KEEPER, json.dumps([str(_PACKAGES), *sys.path]), str(grace), *command],
+                python(keep, str(grace), *command),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -121,6 +130,68 @@ class Service:
         self.stop()
 
 
+def python(function: Callable[[], object], *arguments: str) -> list[str]:
+    """The command that runs a function of a module in a Python of its own, with `arguments` in `sys.argv[1:]`.
+
+    It finds packages where we do, whatever the environment says that it is started with.
+    """
+    code = _START.format(module=function.__module__, function=function.__name__)
+    return [sys.executable, "-c", code, json.dumps([str(_PACKAGES), *sys.path]), *arguments]
+
+
+def cores(root: Path = Path("/")) -> int:
+    """How many cores this process may use at once: the container's, not the host's. `root` has `proc` and `sys`."""
+    quotas = [_quota(folder) for folder in _cgroups(root, "cpu")]
+    return max(1, math.floor(min([len(os.sched_getaffinity(0)), *(quota for quota in quotas if quota)])))
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """How many bytes of memory there are left for this process: in the container, and on the host. `root` as above."""
+    left = [_number(root / "proc/meminfo", "MemAvailable:") * 1024]
+    for folder in _cgroups(root, "memory"):
+        for limit, used, cache in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            with suppress(OSError, ValueError):  # there is no such file, or it says `max`
+                most = int((folder / limit).read_text())
+                # What is kept of files is given back where memory is short.
+                left.append(most - int((folder / used).read_text()) + _number(folder / "memory.stat", cache))
+    return max(0, min(left))
+
+
+def _cgroups(root: Path, controller: str) -> Iterator[Path]:
+    """The folders of the control groups that bound this process, of either version, from its own one upwards."""
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            top = root / _CGROUPS / (controller if controllers else "")
+            # In a container, the path may be the host's, and what is there is at the top.
+            yield from (top / folder for folder in [path.lstrip("/"), *map(str, Path(path.lstrip("/")).parents)])
+
+
+def _quota(folder: Path) -> float | None:
+    """How many cores a control group has; None where it sets no bound."""
+    with suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        quota = (folder / "cpu.cfs_quota_us").read_text()
+        return max(0, int(quota)) / int((folder / "cpu.cfs_period_us").read_text())
+    return None
+
+
+def _number(file: Path, name: str) -> int:
+    """The number behind a name in a file of lines; 0 where there is none."""
+    with suppress(OSError):
+        for line in file.read_text().splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    return 0
+
+
 def is_free(port: int) -> bool:
     """Whether nobody listens on a port of 127.0.0.1 now."""
     with socket.socket() as probe:
@@ -171,6 +242,28 @@ def keep() -> int:
 def adopt_orphans() -> None:
     """From now on, a process below this one whose parent ends becomes a child of this one."""
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def refuse_sockets() -> None:
+    """From now on, this process cannot open a socket, nor can what it starts: it gets a PermissionError.
+
+    Where the kernel knows no such filter, or the machine is of another kind, nothing changes.
+    """
+    if (machine := os.uname().machine) not in _SOCKET_CALLS:
+        return
+    architecture, call = _SOCKET_CALLS[machine]
+    # Classic BPF, as <linux/filter.h> has it: code, jump if true, jump if false, value. The call's number is at 0 of
+    # what it is about, the architecture at 4.
+    load, equal, answer = 0x20, 0x15, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EACCES
+    steps = [
+        (load, 0, 0, 4), (equal, 0, 3, architecture), (load, 0, 0, 0), (equal, 0, 1, call),
+        (answer, 0, 0, refuse), (answer, 0, 0, allow),
+    ]  # fmt: skip
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+    _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program)
 
 
 def end_all_below(grace: float) -> None:

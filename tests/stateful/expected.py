@@ -11,6 +11,7 @@ from regioncap.ask.requests import first_requests
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.captions.prompts import user_prompt
 from regioncap.config.settings import BuildSettings
+from regioncap.drop.decoders import Decoders
 from regioncap.drop.images import open_image
 from regioncap.errors import RowError
 from regioncap.regions.boxes import Box
@@ -82,9 +83,10 @@ def expected_build(state: DropState, settings: BuildSettings) -> ExpectedBuild:
             type="without_bbox" if given is None else "with_bbox",
         )  # fmt: skip
         try:
-            rendered, _, _ = render_row(
-                planned_row, images[row["image"]], settings, lambda _, data: _found(data, settings)
-            )
+            with Decoders() as decoders:
+                rendered, _, _ = render_row(
+                    planned_row, images[row["image"]], settings, decoders, lambda _, data: _found(data, settings)
+                )
         except RowError as error:
             rejected.append((number, error.code))
         else:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from regioncap.errors import ServiceError
-from regioncap.processes import Service, free_ports, is_free
+from regioncap.processes import Service, cores, free_memory, free_ports, is_free
 from tests.builders import ROOT
 
 # Writes its own pid and that of a child in a session of its own that ignores SIGTERM; then waits.
@@ -140,3 +140,52 @@ def test_free_ports_are_different_and_none_is_one_of_those_for_outgoing_connecti
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 32_768
+
+
+GB = 1 << 30
+
+
+def a_machine(folder: Path, cgroups: str, **files: str) -> Path:
+    """A root with what the kernel says: 32 GB of memory are left, and in `files` a bar stands for a slash."""
+    said = {"proc|self|cgroup": cgroups, "proc|meminfo": f"MemTotal: 1 kB\nMemAvailable:   {32 * GB // 1024} kB\n"}
+    for name, text in {**said, **files}.items():
+        path = folder.joinpath(*name.split("|"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_machine_without_bounds_is_used_as_it_is(tmp_path: Path) -> None:
+    root = a_machine(tmp_path, "0::/\n", **{"sys|fs|cgroup|cpu.max": "max 100000"})
+    assert (cores(root), free_memory(root)) == (len(os.sched_getaffinity(0)), 32 * GB)
+    assert cores() >= 1 and 0 < free_memory() < 1 << 50
+
+
+@pytest.mark.parametrize(("quota", "number"), [("150000 100000", 1), ("100000 100000", 1), ("20000 100000", 1)])
+def test_the_cores_are_those_of_the_container(tmp_path: Path, quota: str, number: int) -> None:
+    bounded = {"sys|fs|cgroup|pods|cpu.max": quota, "sys|fs|cgroup|pods|one|cpu.max": "max 100000"}
+    assert cores(a_machine(tmp_path, "0::/pods/one\n", **bounded)) == number
+
+
+def test_the_cores_are_those_of_an_older_container(tmp_path: Path) -> None:
+    bounded = {"sys|fs|cgroup|cpu|cpu.cfs_quota_us": "100000", "sys|fs|cgroup|cpu|cpu.cfs_period_us": "100000"}
+    # The path is the host's; in the container, its own group is at the top.
+    assert cores(a_machine(tmp_path, "4:cpuset:/\n3:cpu:/docker/abc\n", **bounded)) == 1
+
+
+def test_the_memory_is_what_the_narrowest_group_has_left(tmp_path: Path) -> None:
+    bounded = {
+        "sys|fs|cgroup|pods|memory.max": str(8 * GB),
+        "sys|fs|cgroup|pods|memory.current": str(5 * GB),
+        "sys|fs|cgroup|pods|memory.stat": f"anon 1\ninactive_file {GB}\n",
+        "sys|fs|cgroup|pods|one|memory.max": "max",
+    }
+    assert free_memory(a_machine(tmp_path, "0::/pods/one\n", **bounded)) == 4 * GB
+
+
+def test_the_memory_is_what_an_older_container_has_left(tmp_path: Path) -> None:
+    bounded = {
+        "sys|fs|cgroup|memory|memory.limit_in_bytes": str(2 * GB),
+        "sys|fs|cgroup|memory|memory.usage_in_bytes": str(3 * GB),
+    }
+    assert free_memory(a_machine(tmp_path, "9:memory:/\n", **bounded)) == 0

@@ -20,8 +20,10 @@ from pydantic import (
 
 from regioncap.captions.prompts import PROMPT_PATTERN, PROMPTS, AnswerFormat, CaptionMode, PromptLanguage, check_prompt
 from regioncap.config.extras import check_extras
+from regioncap.drop.decoding import View
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
+from regioncap.drop.images import MAX_FILE_PIXELS
 from regioncap.drop.plain import is_text_encoding
 from regioncap.drop.readers import READERS
 from regioncap.errors import ExtensionError, ModelProfileError, ParamsError
@@ -102,7 +104,17 @@ class BuildSettings(BaseModel):
         False,
         title="Read HEIC images",
         description="Off, rows with a `.heic` image are rejected: the decoder can hang on a file that was made for "
-        "that, and nothing ends the build then. Switch it on if you trust where the drop's images come from.",
+        "that; it is ended then, but each such file costs its seconds. Switch it on if you trust where the drop's "
+        "images come from.",
+        json_schema_extra=_group("Drop"),
+    )
+    max_image_megapixels: int = Field(
+        1000,
+        title="Megapixels per image file, at most",
+        description="A larger image rejects its row, before it is decoded. Of over 100 megapixels only JPEGs are read, "
+        "which can be decoded at a half, a quarter or an eighth of their size.",
+        ge=1,
+        le=MAX_FILE_PIXELS // 1_000_000,
         json_schema_extra=_group("Drop"),
     )
 
@@ -462,7 +474,17 @@ class BuildSettings(BaseModel):
     @property
     def profile(self) -> ModelProfile:
         """The model's view of images, within the run's budget of pixels."""
-        return PROFILES[self.model_profile].within(self.max_pixels)
+        return self.view.model
+
+    @property
+    def view(self) -> View:
+        """The same for a process that decodes."""
+        return View(self.model_profile, self.max_pixels)
+
+    @property
+    def max_file_pixels(self) -> int:
+        """How many pixels an image file may have."""
+        return self.max_image_megapixels * 1_000_000
 
     @property
     def prompt_template(self) -> str:
@@ -530,7 +552,7 @@ NOT_IDENTITY = frozenset(
     }
 )
 # Settings that came after the first version: at their defaults they change nothing.
-_LATER = ("read_heic", "box_frame", "max_pixels", "request_extras")
+_LATER = ("read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding")
 
 
 def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:

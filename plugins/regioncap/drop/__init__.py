@@ -7,6 +7,7 @@
 `rows`        is one row's text in order
 `box_keys`    boxes under another key than the declared one
 `images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers
+`decoders`    processes that do this, and can be killed; `decoder` is the life of one, `decoding` what it is asked for
 `detectors`   regions for rows that give no boxes
 `unforeseen`  errors that nobody foresaw: one costs its row, many stop the step
 `seen`        ids so far, on disk

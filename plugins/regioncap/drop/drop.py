@@ -21,6 +21,7 @@ from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.plain import is_utf8, plain, with_compressed
 from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import MAX_PATH_BYTES
+from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import (
     ArchivedError,
     ChangedError,
@@ -29,7 +30,9 @@ from regioncap.errors import (
     ForbiddenError,
     LinkError,
     NotFoundError,
+    RegionCapError,
     RowError,
+    UnforeseenError,
 )
 from regioncap.regions.codes import Code
 from regioncap.storage.patience import persist
@@ -243,7 +246,8 @@ def read_rows(
     """The rows of one manifest as a stream; blank lines are not rows.
 
     `input_format` is a name in `READERS`, `name` is what the drop calls the file.
-    Raises DropError where the file as a whole is not of its format.
+    Raises DropError where the file as a whole is not of its format, and UnforeseenError: where a reader has ended, its
+    other rows are not known.
     """
     reader = READERS[input_format]
     try:
@@ -253,6 +257,14 @@ def read_rows(
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise unreadable(name or manifest.name, input_format, error) from error
+    except (RegionCapError, MemoryError):
+        raise
+    except Exception as error:
+        raise UnforeseenError(
+            f"the reader of {input_format} ended at the manifest {name or manifest.name} with an error that nobody "
+            f"foresaw: {internal_error(error).reason}. Mend the reader, if it is of a package of your own; else please "
+            "report it to RegionCap's developers with this message"
+        ) from error
 
 
 def unreadable(manifest: str, input_format: str, error: Exception) -> DropError:

@@ -20,7 +20,9 @@ from regioncap.regions.codes import Code
 
 # Only these decoders are ever tried: Pillow's full list has some that start other programs (EPS) or are rarely tested.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# What is decoded, and what a JPEG may have that is decoded at a half, a quarter or an eighth for that: any one can be.
 MAX_PIXELS = 100_000_000
+MAX_FILE_PIXELS = 65_535 * 65_535
 MAX_BYTES = 100 * 1024 * 1024
 
 # The brands of HEIC, at the start of such a file (ISO/IEC 23008-12); `mif1` and `msf1` may be AVIF.
@@ -39,6 +41,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _QUARTER_TURNS = {5, 6, 7, 8}
+# What can be decoded at a part of its size.
+SCALABLE = ("JPEG", "MPO")
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,16 @@ class Picture:
         """The file's format by Pillow's name, one of `FORMATS`, HEIF, or MPO: a JPEG with more pictures behind it."""
         return self._stored.format or ""
 
+    @property
+    def progressive(self) -> bool:
+        """Whether it is a JPEG whose pixels are known only when all of the file is read."""
+        return bool(self._stored.info.get("progressive"))
+
     def decode(self, at_least: tuple[int, int] | None = None, *, colour_managed: bool = True) -> Image.Image:
         """The picture a person sees: RGB, upright, sRGB, transparency over white. Only once for each Picture.
 
-        With `at_least` (width, height), a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller.
+        With `at_least` (width, height), a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller, and
+        so is one of more than `MAX_PIXELS` in any case.
         Without `colour_managed`, an embedded ICC profile is ignored, as OpenCV ignores it. Grey of more than 8 bits is
         seen as `deep_to_8_bits` says.
         Raises RowError (image_truncated, image_unreadable), and MemoryError.
@@ -71,8 +81,9 @@ class Picture:
         image = self._stored
         sixteen_bits = _has_sixteen_bits(image)
         try:
-            if at_least is not None and image.format in ("JPEG", "MPO"):
-                image.draft(image.mode, at_least[::-1] if self.orientation in _QUARTER_TURNS else at_least)
+            if image.format in SCALABLE:
+                at_least = at_least or (self.width, self.height)
+                _reduce(image, at_least[::-1] if self.orientation in _QUARTER_TURNS else at_least)
             image.load()
         except Exception as error:  # decoders raise nearly anything on hostile bytes
             _raise_if_not_about_the_data(error)
@@ -89,8 +100,10 @@ class Picture:
             raise RowError(Code.IMAGE_UNREADABLE, f"its colours cannot be converted: {error}") from error
 
 
-def open_image(data: bytes, *, heic: bool = False) -> Picture:
+def open_image(data: bytes, *, heic: bool = False, max_pixels: int = MAX_FILE_PIXELS) -> Picture:
     """Read the header of an image file; of several frames, the first counts. With `heic`, HEIC is read too.
+
+    `max_pixels` is how many a file may have; of more than `MAX_PIXELS`, only a JPEG is taken.
 
     Raises RowError (image_empty, image_unreadable, image_truncated, image_too_large, image_too_thin), and MemoryError.
     """
@@ -99,8 +112,9 @@ def open_image(data: bytes, *, heic: bool = False) -> Picture:
     png = read_png(data) if data.startswith(SIGNATURE) else None
     image = _opened(png.data if png else data, heic)
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(width, height)
+    most = max_pixels if image.format in SCALABLE else min(max_pixels, MAX_PIXELS)
+    if width * height > most:
+        raise _too_large(width, height, most)
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise RowError(
             Code.IMAGE_TOO_THIN,
@@ -157,13 +171,13 @@ def _opened(data: bytes, heic: bool) -> Image.Image:
     # libavif gives no reason for what is too large for it.
     for width, height in (struct.unpack(">II", b"".join(said)) for said in _SAID_SIZE.findall(data, 0, 1 << 16)):
         if width * height > MAX_PIXELS:
-            raise _too_large(width, height)
+            raise _too_large(width, height, MAX_PIXELS)
     if _HEIC.match(data):
         if not heic:
             raise RowError(
                 Code.IMAGE_UNREADABLE,
-                "HEIC is not read: its decoder can hang on a file that was made for that, and stop the build. Convert "
-                "the drop's HEIC images to JPEG, or set the param read_heic if you trust where they come from",
+                "HEIC is not read: its decoder can hang on a file that was made for that. Convert the drop's HEIC "
+                "images to JPEG, or set the param read_heic if you trust where they come from",
             )
         # Not registered with Pillow, whose formats are those of the whole process.
         from pi_heif import HeifImageFile
@@ -177,8 +191,17 @@ def _opened(data: bytes, heic: bool) -> Image.Image:
     raise RowError(Code.IMAGE_UNREADABLE, f"not an image of a supported format ({', '.join(FORMATS)})") from unreadable
 
 
-def _too_large(width: int, height: int) -> RowError:
-    return RowError(Code.IMAGE_TOO_LARGE, f"{width} x {height} pixels; the limit is {MAX_PIXELS:,} in all")
+def _too_large(width: int, height: int, limit: int) -> RowError:
+    return RowError(Code.IMAGE_TOO_LARGE, f"{width} x {height} pixels; the limit is {limit:,} in all")
+
+
+def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller, or all of it would be too large."""
+    width, height = image.size
+    halvings = 0
+    while width * height >> 2 * halvings > MAX_PIXELS:
+        halvings += 1
+    image.draft(image.mode, (min(at_least[0], width >> halvings), min(at_least[1], height >> halvings)))
 
 
 def _raise_if_not_about_the_data(error: Exception) -> None:

@@ -5,8 +5,6 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from regioncap.errors import PermanentError, RowError, TransientError, UnforeseenError
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import clean
@@ -16,8 +14,9 @@ from regioncap.regions.records import Rejected, Source
 _ODD_ROWS = 0.01
 _REASON_CHARACTERS = 500
 
-# Passing faults: memory, disks, connections; and what somebody has to change in the set-up.
-_NO_ROWS_FAULT = (MemoryError, OSError, EOFError, PermanentError, TransientError, sqlite3.Error)
+# Passing faults: disks, connections; and what somebody has to change in the set-up. Not memory: where the machine has
+# none left, processes are killed, and what asks for more than there ever is does so again.
+_NO_ROWS_FAULT = (OSError, EOFError, PermanentError, TransientError, sqlite3.Error)
 # The packages that talk to other machines have errors of their own beside OSError.
 _TRANSPORTS = frozenset(
     {"aiohttp", "boto3", "botocore", "http", "httpcore", "httpx", "httpx2", "s3transfer", "urllib3"}
@@ -32,6 +31,11 @@ def unforeseen(error: Exception, at: str) -> RowError:
     if _is_no_rows_fault(error):
         error.add_note(f"This came up at {at}.")
         raise error
+    return internal_error(error)
+
+
+def internal_error(error: BaseException) -> RowError:
+    """What an error says of the only row that is worked on."""
     # Where it happened, for whoever mends it.
     last = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in clean(str(error))).split())
@@ -44,8 +48,6 @@ def unforeseen(error: Exception, at: str) -> RowError:
 def _is_no_rows_fault(error: Exception) -> bool:
     if isinstance(error, _NO_ROWS_FAULT):
         return True
-    if isinstance(error, cv2.error):
-        return bool(error.code == cv2.Error.StsNoMem)
     return any(kind.__module__.partition(".")[0] in _TRANSPORTS for kind in type(error).__mro__)
 
 
@@ -73,6 +75,6 @@ class UnforeseenRows:
             raise UnforeseenError(
                 f"{self.count:,} of {rows:,} rows ended in an error that nobody foresaw, the first "
                 f"{named(self.first)}: {self.first.reason}. This is no fault of the drop: please report it to "
-                "RegionCap's developers with this message, or, where a gate or a detector of your own raised it, mend "
-                "that; then clear this task"
+                "RegionCap's developers with this message, or, where a gate, a detector or a mark style of your own "
+                "raised it, mend that; then clear this task"
             )

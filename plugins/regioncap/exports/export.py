@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from regioncap.drop.decoders import Decoders
 from regioncap.errors import BuildGoneError, NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, original_image
 from regioncap.parallel import in_order
@@ -119,6 +120,8 @@ class Export:
     entries: list[FileEntry] = field(default_factory=list)
     _gone: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _gone_rows: int = 0
+    # Of images with records: where one is HEIC, this was read before.
+    _decoders: Decoders = field(default_factory=lambda: Decoders(heic=True))
 
     @property
     def folder(self) -> str:
@@ -160,7 +163,11 @@ class Export:
         """All records in order, with their images where the export carries them."""
         lines = ((shard, text) for shard in self.shards for text in io.BytesIO(shard.read()))
         # Without images there is nothing to wait for.
-        loaded = map(self._load, lines) if self.images == "none" else in_order(self._load, lines, _THREADS)
+        loaded: Iterator[tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]] = (
+            map(self._load, lines)
+            if self.images == "none"
+            else in_order(self._load, lines, _THREADS, interrupt=self._decoders.interrupt)
+        )
         for number, (text, record, image) in enumerate(loaded):
             if isinstance(image, ImageGoneError):
                 self._note_gone(record, image)
@@ -201,7 +208,7 @@ class Export:
         image: CarriedImage | ImageGoneError | None = None
         try:
             if self.images == "original":
-                image = original_image(self.drop, record["image"], record["image_sha256"])
+                image = original_image(self.drop, record["image"], record["image_sha256"], self._decoders)
             elif self.images == "marked":
                 image = CarriedImage(shard.marked(record["image_with_bbox"]), "jpg")
         except ImageGoneError as error:

@@ -1,25 +1,15 @@
 """The images that exports carry: any reader shows them as they are displayed."""
 
 import hashlib
-import os
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
-
+from regioncap.drop import decoding
+from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_image
-from regioncap.drop.images import open_image
 from regioncap.errors import RowError
-from regioncap.marks.pixels import for_opencv
-from regioncap.marks.view import content_name, encode
+from regioncap.marks.view import content_name
 from regioncap.storage.store import Store
-
-# Of an original that has to be written anew: no loss that anybody sees.
-_QUALITY = 95
-_MAX_JPEG_SIDE = 65_500
-# Writing anew is all work and takes the memory of whole pictures, so there is no more of it at once than can be done.
-_writing_anew = threading.Semaphore(os.cpu_count() or 1)
 
 
 class ImageGoneError(Exception):
@@ -46,7 +36,7 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
-def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
+def original_image(drop: Store, path: str, sha256: str, decoders: Decoders) -> CarriedImage:
     """The unmarked original: its own bytes where every reader shows them as the boxes mean them, else written anew.
 
     Raises ImageGoneError where it is not there any more, is another one, or cannot be written anew.
@@ -58,19 +48,7 @@ def original_image(drop: Store, path: str, sha256: str) -> CarriedImage:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ImageGoneError("the file has changed since it was marked")
     try:
-        return _portable(data)
+        ending, anew = decoders.run(data, decoding.portable)
     except RowError as error:
         raise ImageGoneError(error.reason, is_there=True) from error
-
-
-def _portable(data: bytes) -> CarriedImage:
-    # Of an image with a record, which was decoded before if this is a HEIC.
-    picture = open_image(data, heic=True)
-    if picture.portable and picture.form in ("JPEG", "MPO", "PNG", "WEBP"):
-        return CarriedImage(data, {"PNG": "png", "WEBP": "webp"}.get(picture.form, "jpg"))
-    with _writing_anew:
-        image = picture.decode()
-        # What was stored without loss stays without.
-        if picture.form in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF") and max(image.size) <= _MAX_JPEG_SIDE:
-            return CarriedImage(encode(image, _QUALITY), "jpg")
-        return CarriedImage(cv2.imencode(".png", for_opencv(image, bgr=True))[1].tobytes(), "png")
+    return CarriedImage(anew[0] if anew else data, ending)

@@ -5,7 +5,7 @@ import math
 import cv2
 from PIL import Image
 
-from regioncap.marks.pixels import for_opencv
+from regioncap.marks.pixels import from_stored, stored
 
 # How wide a pixel is to begin with, as the standard deviation of a Gaussian, in pixels. Blurring by
 # _PIXEL * sqrt(s^2 - 1) makes it _PIXEL * s wide, which is one pixel of an image that is s times smaller. The value is
@@ -20,10 +20,10 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     # At most to twice the size: means of whole blocks alone would alias.
     factor = math.floor(min(image.width / size[0], image.height / size[1]) / 2)
     # What is left over of the last row and column moves the picture by less than a pixel of the result.
-    pixels = for_opencv(image.reduce(factor) if factor > 1 else image)
+    pixels = stored(image.reduce(factor) if factor > 1 else image)
     shrinking = max(pixels.shape[1] / size[0], pixels.shape[0] / size[1])
     if shrinking > _NO_BLUR:
         sigma = _PIXEL * math.sqrt(shrinking**2 - 1)
         side = 2 * max(1, round(2 * sigma)) + 1
         pixels = cv2.GaussianBlur(pixels, (side, side), sigma)
-    return Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC))
+    return from_stored(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC))

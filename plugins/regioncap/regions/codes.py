@@ -43,7 +43,12 @@ class Code(StrEnum):
     IMAGE_EMPTY = "image_empty", "the file has no bytes"
     IMAGE_UNREADABLE = "image_unreadable", "not an image of a supported format"
     IMAGE_TRUNCATED = "image_truncated", "an image that cannot be decoded to its last row"
-    IMAGE_TOO_LARGE = "image_too_large", "more pixels or bytes than the limit"
+    IMAGE_TOO_LARGE = (
+        "image_too_large",
+        "more pixels or bytes than the limit, or more memory than an image of its size takes",
+    )
+    IMAGE_TOO_SLOW = "image_too_slow", "decoding it takes far longer than an image of its size takes"
+    IMAGE_CRASHED = "image_crashed", "its decoder crashed, or was killed, twice"
     IMAGE_TOO_THIN = "image_too_thin", "the longer side is more than 200 times the shorter one"
 
     # boxes (plan and render)

@@ -330,9 +330,10 @@ def _moved(boxes: Sequence[Box], others: Sequence[Box]) -> int:
 def _iou(one: Box, two: Box) -> float:
     width = min(one[2], two[2]) - max(one[0], two[0])
     height = min(one[3], two[3]) - max(one[1], two[1])
-    if width <= 0 or height <= 0:
-        return 0.0
     shared = width * height
+    # Boxes can be so small that they have no area in numbers.
+    if width <= 0 or height <= 0 or shared == 0:
+        return 0.0
     return shared / (_area(one) + _area(two) - shared)
 
 

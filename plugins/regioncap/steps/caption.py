@@ -6,9 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
-from regioncap.ask.attempts import follow_attempts
+from regioncap.ask.attempts import Attempts, follow_attempts
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.requests import RegionNumbers, asked_together, caption_request
+from regioncap.drop.unforeseen import named, unforeseen
+from regioncap.errors import RowError
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
@@ -51,7 +53,7 @@ def caption_shard(
         questions += 1
         images += item.row is not latest
         latest = item.row
-        attempts = follow_attempts(item.row, item.regions, plan, known)
+        attempts = _followed(item, plan, known)
         taken |= {completion.key: completion for completion in attempts.used if completion.key not in own}
         if attempts.request is not None:
             left.add(item.key)
@@ -69,9 +71,7 @@ def caption_shard(
         return shard.shared.local_path(path) or data
 
     def prepare(item: _Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
-        request = follow_attempts(
-            item.row, item.regions, plan, {**known, **completions} if known else completions
-        ).request
+        request = _followed(item, plan, {**known, **completions} if known else completions).request
         if request is None:
             return None
         if request.key in ended and ended[request.key].server == sink.server:
@@ -110,8 +110,30 @@ def _items(shard: Shard, plan: Plan) -> Iterator[_Item]:
     """All that is to be asked about; of what asks the very same, the first."""
     seen: set[str] = set()
     for row in shard.rendered().rows:
-        for regions in asked_together(row, plan):
-            key = caption_request(row, plan, regions, regions).key
-            if key not in seen:
-                seen.add(key)
-                yield _Item(row, regions, key)
+        try:
+            items = [
+                _Item(row, regions, caption_request(row, plan, regions, regions).key)
+                for regions in asked_together(row, plan)
+            ]
+        except Exception as error:
+            _leave(row, error)
+            continue
+        for item in items:
+            if item.key not in seen:
+                seen.add(item.key)
+                yield item
+
+
+def _followed(item: _Item, plan: Plan, completions: Mapping[str, Completion]) -> Attempts:
+    """What came of asking about an item so far."""
+    try:
+        return follow_attempts(item.row, item.regions, plan, completions)
+    except Exception as error:
+        _leave(item.row, error)
+        return Attempts()
+
+
+def _leave(row: RenderedRow, error: Exception) -> None:
+    """Leave a row to `validate`, which comes upon the same error and rejects it. Raises what is not the row's."""
+    if not isinstance(error, RowError):
+        unforeseen(error, named(row))

@@ -9,8 +9,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from regioncap.config.settings import BuildSettings
+from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_listed
-from regioncap.drop.images import set_up_for_pictures
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import BoxFormatError, RegionCapError, RowError
 from regioncap.regions.boxes import Box
@@ -171,11 +171,11 @@ def _as_declared(
     """Mark so many rows with boxes, whatever the format of these is."""
     marked = []
     versioned = [item for item in zip(planned, shard.versions(), strict=True) if item[0].bbox is not None]
-    with set_up_for_pictures():
+    with Decoders(heic=plan.settings.read_heic, max_pixels=plan.settings.max_file_pixels) as decoders:
         for row, version in _evenly(versioned, number):
             try:
                 data = read_listed(drop, row.image, version)
-                rendered, _, jpegs = render_row(row, data, plan.settings, _no_boxes_wanted)
+                rendered, _, jpegs = render_row(row, data, plan.settings, decoders, _no_boxes_wanted)
             except Exception as error:
                 if not isinstance(error, RowError):
                     unforeseen(error, named(row))  # goes up where it is not the row's

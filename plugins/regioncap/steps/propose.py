@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.requests import grounding_request
+from regioncap.drop import decoding
+from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_listed
-from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
-from regioncap.marks.view import content_name, encode, fit
+from regioncap.marks.view import content_name
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
@@ -58,8 +59,10 @@ def propose_shard(
         data = None
         try:
             data = read_listed(drop, row.image, version)
-            prepared = _prepare(open_image(data, heic=plan.settings.read_heic), row.image, plan)
+            prepared = _prepare(data, row.image, plan, decoders)
         except Exception as error:
+            if data is None and isinstance(error, MemoryError):  # no file is so large that this would be its fault
+                raise
             # Goes up where it is not the row's.
             fault = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
             # What cannot be read now may be when `render` comes to it; what is in it stays.
@@ -75,7 +78,7 @@ def propose_shard(
     number = len(versioned)
     sink = CompletionSink(shard.shared, layout.PROPOSALS, questions=number, images=number, kept=0, progress=progress)
     sink.take_over(taken, 0)
-    with set_up_for_pictures():
+    with Decoders(heic=plan.settings.read_heic, max_pixels=plan.settings.max_file_pixels) as decoders:
         ask_into(sink, vlm, versioned, prepare, plan.settings, Ceiling(work, plan))
     # In the order of the rows, whatever the order in which they were asked about.
     found = [proposed[row.id] for row, _ in versioned if row.id in proposed]
@@ -83,10 +86,8 @@ def propose_shard(
     return sink.counts()
 
 
-def _prepare(picture: Picture, path: str, plan: Plan) -> PreparedRequest:
-    """The request about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
-    profile = plan.settings.profile
-    size = profile.size(picture.width, picture.height)
-    jpeg = encode(fit(picture.decode(at_least=size), size, profile))
+def _prepare(data: bytes, path: str, plan: Plan, decoders: Decoders) -> PreparedRequest:
+    """The request about an image, and the JPEG that it is about: the image as the model sees it, without marks."""
+    _, (jpeg,) = decoders.run(data, decoding.seen, plan.settings.view)
     name = content_name(jpeg)
     return PreparedRequest(grounding_request(name, plan, path), {name: jpeg})

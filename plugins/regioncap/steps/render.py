@@ -1,16 +1,19 @@
-"""`render`: open, hash and mark the images of a shard, on all cores."""
+"""`render`: have the images of a shard opened and marked, on all cores."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
+
+from PIL import Image
 
 from regioncap.ask.attempts import filter_error, refusal_error
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
+from regioncap.drop import decoding
+from regioncap.drop.decoders import Decoders
+from regioncap.drop.decoding import Marking
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
-from regioncap.drop.images import Picture, open_image, set_up_for_pictures
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
@@ -21,14 +24,16 @@ from regioncap.errors import (
     RowError,
     StepMissingError,
 )
+from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
-from regioncap.marks.view import content_name, crop_view, decoded_size, encode, mark, seen_scale
+from regioncap.marks.view import content_name
 from regioncap.parallel import in_order
+from regioncap.processes import cores
 from regioncap.regions import boxes as region_boxes
-from regioncap.regions.boxes import Box, DroppedBox
+from regioncap.regions.boxes import Box, Region
 from regioncap.regions.codes import Code
 from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, told, weigh
-from regioncap.regions.frames import Canvas, as_displayed
+from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion
@@ -44,9 +49,8 @@ from regioncap.work.shard import ProposedRow, Shard
 # RowError.
 FindBoxes = Callable[[PlannedRow, bytes], list[Box]]
 
-# Pillow and OpenCV let go of the interpreter while they work, so threads use all cores. Two per core, since each spends
-# about as long waiting for storage.
-_THREADS = 2 * (os.cpu_count() or 1)
+# Threads for each core: while images are decoded and marked, others are read and written.
+_THREADS = 2
 
 # So many rows of a shard are enough to tell in which format its boxes are.
 _SAMPLED_ROWS = 200
@@ -67,23 +71,31 @@ def render_shard(
     shard = Shard(work, plan, shard_id)
     rows, versions = shard.planned(), shard.versions()
     proposed = shard.proposed()
-    find_boxes = _boxes_found(shard, plan, proposed.rows)
+    settings = plan.settings
+    # What cannot be loaded of an installed package is no fault of a row.
+    PROFILES[settings.model_profile], STYLES[settings.mark_style]
     sizes: dict[str, int] = {}
     marked: list[RenderedRow] = []
     rejected: list[Rejected] = []
     evidence = Evidence(plan.settings.box_format, plan.settings.box_frame)
     made_from = MadeFrom()
     unforeseen_rows = UnforeseenRows()
-    with set_up_for_pictures():
-        versioned = zip(rows, versions, strict=True)
+    with Decoders(heic=settings.read_heic, max_pixels=settings.max_file_pixels) as decoders:
+        find_boxes = _boxes_found(shard, plan, proposed.rows, decoders)
         outcomes = in_order(
-            lambda item: _outcome(drop, shard.shared, *item, plan.settings, find_boxes), versioned, _THREADS
+            lambda item: _outcome(drop, shard.shared, *item, settings, decoders, find_boxes),
+            zip(rows, versions, strict=True),
+            _THREADS * cores(),
+            interrupt=decoders.interrupt,
         )
         for done, (row, (outcome, canvas, written, decided_by)) in enumerate(zip(rows, outcomes, strict=True), start=1):
             sizes |= written
             made_from.add(row, decided_by)
             if done <= _SAMPLED_ROWS and canvas is not None and row.bbox:
-                evidence.add(GivenRow(row.bbox, canvas))
+                try:
+                    evidence.add(GivenRow(row.bbox, canvas))
+                except Exception as error:
+                    outcome, *_ = _rejected(row, error, named(row))
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)
                 unforeseen_rows.note(outcome)
@@ -120,7 +132,7 @@ def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
     return {path: StoredImage(bytes=entry.size, checksum=entry.checksum) for path, entry in found.items()}
 
 
-def _boxes_found(shard: Shard, plan: Plan, proposed: Mapping[str, ProposedRow]) -> FindBoxes:
+def _boxes_found(shard: Shard, plan: Plan, proposed: Mapping[str, ProposedRow], decoders: Decoders) -> FindBoxes:
     """How boxes are found for the rows that give none, by the plan's settings.
 
     `proposed` says what the model was asked about which row, by the row's id.
@@ -140,24 +152,34 @@ def _boxes_found(shard: Shard, plan: Plan, proposed: Mapping[str, ProposedRow]) 
                 raise StepMissingError(
                     f"the model has not been asked for the boxes of row {row.id} yet: {shard.clear('propose')}"
                 )
-            return _grounded(open_image(data, heic=settings.read_heic), completion, settings)
+            (width, height), _ = decoders.run(data, decoding.size)
+            return _grounded((width, height), completion, settings)
 
         return grounded
+    if settings.when_no_boxes in DETECTORS.own:
+        return lambda _, data: [tuple(box) for box in decoders.run(data, decoding.found)[0]]
     detect = DETECTORS[settings.when_no_boxes]
-    # Without colour management: the contours are those of the original pipeline, which knows none.
-    return lambda _, data: detect(open_image(data, heic=settings.read_heic).decode(colour_managed=False))
+
+    def detected(_: PlannedRow, data: bytes) -> list[Box]:
+        # Here, since it may need what those processes have not: a network, a GPU, secrets.
+        (displayed, decoded), (pixels,) = decoders.run(data, decoding.pixels)
+        boxes = detect(Image.frombytes("RGB", decoded, pixels))
+        scale_x, scale_y = displayed[0] / decoded[0], displayed[1] / decoded[1]
+        return [(x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y) for x0, y0, x1, y1 in boxes]
+
+    return detected
 
 
 def _none_wanted(row: PlannedRow, data: bytes) -> list[Box]:
     raise RowError(Code.NO_BOXES, "the row gives no boxes, and when_no_boxes is 'reject'")
 
 
-def _grounded(picture: Picture, completion: Completion, settings: BuildSettings) -> list[Box]:
+def _grounded(displayed: tuple[int, int], completion: Completion, settings: BuildSettings) -> list[Box]:
     if completion.refused is not None:
         raise refusal_error(completion)
     if filtered := filter_error(completion):
         raise filtered
-    profile, displayed = settings.profile, (picture.width, picture.height)
+    profile = settings.profile
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
@@ -185,85 +207,94 @@ def _findings(evidence: Evidence, verdict: Verdict) -> BoxFindings:
 
 
 def _outcome(
-    drop: Store, shared: Store, row: PlannedRow, version: str | None, settings: BuildSettings, find_boxes: FindBoxes
+    drop: Store,
+    shared: Store,
+    row: PlannedRow,
+    version: str | None,
+    settings: BuildSettings,
+    decoders: Decoders,
+    find_boxes: FindBoxes,
 ) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]:
     """What becomes of a row, what its boxes may be drawn on where that is known, and the bytes of images written.
 
     The last is what decided it: the SHA-256 of the image; or why the row is rejected, whatever the model says.
     """
-    data = None
+    at = f"{named(row)}: {row.image}"
     try:
         data = read_listed(drop, row.image, version)
-        rendered, canvas, jpegs = render_row(row, data, settings, find_boxes)
+    except MemoryError as error:  # no file is so large that this would be its fault
+        error.add_note(f"This came up at {at}.")
+        raise
     except Exception as error:
-        row_error = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
-        if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
-            row_error.reason += "; the path has backslashes: write / between folders"
-        of_boxes = row_error if isinstance(row_error, NoRegionError) else None
-        seen = Canvas(of_boxes.size, of_boxes.orientation, row.stated) if of_boxes else None
-        decided_by = f"{row_error.code}: {row_error.reason}"
-        if data is not None and row.bbox is None and settings.when_no_boxes == "ask_model":
+        return _rejected(row, error, at)
+    try:
+        rendered, canvas, jpegs = render_row(row, data, settings, decoders, find_boxes)
+    except Exception as error:
+        outcome, seen, written, decided_by = _rejected(row, error, at)
+        if row.bbox is None and settings.when_no_boxes == "ask_model":
             # It may be for the boxes that the model has proposed, and it may propose others.
             decided_by = hashlib.sha256(data).hexdigest()
-        return reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}), seen, {}, decided_by
+        return outcome, seen, written, decided_by
     for name, jpeg in jpegs.items():
         shared.write(image_path(name), jpeg)
     return rendered, canvas, {image_path(name): len(jpeg) for name, jpeg in jpegs.items()}, rendered.image_sha256
 
 
+def _rejected(row: PlannedRow, error: Exception, at: str) -> tuple[Rejected, Canvas | None, dict[str, int], str]:
+    """What an error makes of a row. It is raised again where it is not the row's."""
+    row_error = error if isinstance(error, RowError) else unforeseen(error, at)
+    if row_error.code == Code.IMAGE_NOT_FOUND and "\\" in row.image:
+        row_error.reason += "; the path has backslashes: write / between folders"
+    of_boxes = row_error if isinstance(row_error, NoRegionError) else None
+    seen = Canvas(of_boxes.size, of_boxes.orientation, row.stated) if of_boxes else None
+    return (
+        reject(row, row_error, row.id, {"image": row.image, "bbox": row.bbox}),
+        seen,
+        {},
+        f"{row_error.code}: {row_error.reason}",
+    )
+
+
 def render_row(
-    row: PlannedRow, data: bytes, settings: BuildSettings, find_boxes: FindBoxes
+    row: PlannedRow, data: bytes, settings: BuildSettings, decoders: Decoders, find_boxes: FindBoxes
 ) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
     """Mark one image, given its bytes.
 
     Returns the row, what its boxes may be drawn on, and the JPEGs for the model by name. Raises RowError.
     """
-    profile, style = settings.profile, STYLES[settings.mark_style]
     given, box_format, frame = row.bbox, settings.box_format, settings.box_frame
     if given is None:
         # Proposals are pixels of the image as displayed, whatever is declared of given boxes.
         given, box_format, frame = [region_boxes.as_xywh(box) for box in find_boxes(row, data)], "xywh", "displayed"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
-    picture = open_image(data, heic=settings.read_heic)
-    displayed = (picture.width, picture.height)
-    canvas = Canvas(displayed, picture.orientation, row.stated)
-    regions, dropped = region_boxes.select_regions(
-        given,
-        place=lambda raw: as_displayed(raw, box_format, frame, canvas),
-        width=picture.width,
-        height=picture.height,
-        scale=seen_scale(*displayed, profile),
+    how = Marking(
+        view=settings.view,
+        mark_style=settings.mark_style,
+        box_format=box_format,
+        box_frame=frame,
         max_boxes=settings.max_boxes,
+        per_region=settings.caption_mode == "per_region",
+        stated=row.stated,
     )
-    if not regions:
-        raise _no_region(dropped, canvas)
-    boxes = {number: region.box for number, region in enumerate(regions, start=1)}
-    alone = boxes if settings.caption_mode == "per_region" else {}
-    image = picture.decode(at_least=decoded_size(displayed, profile, alone))
-    marked = encode(mark(image, displayed, boxes, profile, style))
-    crops = [encode(crop_view(image, displayed, number, box, profile, style)[0]) for number, box in alone.items()]
+    told, jpegs = decoders.run(data, decoding.marked, given, how)
+    regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
+    displayed = told["width"], told["height"]
+    names = [content_name(jpeg) for jpeg in jpegs]
     rendered = RenderedRow(
         **row.model_dump(exclude={"bbox"}),
         bbox=given,
-        normalized_bbox=region_boxes.normalized(list(boxes.values()), *displayed, settings.max_boxes),
+        normalized_bbox=region_boxes.normalized([region.box for region in regions], *displayed, settings.max_boxes),
         regions=[
             RegionBox(region=number, box_index=region.box_index, bbox=region_boxes.as_xywh(region.box))
             for number, region in enumerate(regions, start=1)
         ],
-        dropped_boxes=[DroppedBoxNote(box_index=box.box_index, code=box.code) for box in dropped],
+        dropped_boxes=[DroppedBoxNote(box_index=index, code=code) for index, code in told["dropped"]],
         warnings=[Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else [],
         image_sha256=hashlib.sha256(data).hexdigest(),
-        width=picture.width,
-        height=picture.height,
-        marked=content_name(marked),
-        crops=[content_name(jpeg) for jpeg in crops],
+        width=told["width"],
+        height=told["height"],
+        marked=names[0],
+        crops=names[1:],
     )
-    return rendered, canvas, {content_name(jpeg): jpeg for jpeg in (marked, *crops)}
-
-
-def _no_region(dropped: list[DroppedBox], canvas: Canvas) -> NoRegionError:
-    listed = ", ".join(f"box {box.box_index}: {box.code}" for box in dropped[:10])
-    width, height = canvas.displayed
-    reason = f"no box can be used in this {width} x {height} image ({listed})"
-    return NoRegionError(dropped[0].code, reason, canvas.displayed, canvas.orientation)
+    return rendered, Canvas(displayed, told["orientation"], row.stated), dict(zip(names, jpegs, strict=True))

@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from regioncap.drop import decoding
+from regioncap.drop.decoder import Job
+from regioncap.drop.decoder import Result as Decoded
+from regioncap.drop.decoders import Decoders
 from regioncap.errors import RowError, RunError
-from regioncap.exports import images
-from regioncap.exports.images import CarriedImage
 from regioncap.regions.codes import Code
 from regioncap.warehouse.history import roll_back
 from regioncap.warehouse.manifest import Manifest, current
@@ -316,10 +319,14 @@ def test_a_build_that_was_gone_back_to_and_is_not_whole_fails_the_run_that_finds
 def test_an_image_that_is_there_and_cannot_be_carried_is_not_waited_for(
     place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_large(data: bytes) -> CarriedImage:
-        raise RowError(Code.IMAGE_TOO_LARGE, "too large to be written anew")
+    run = Decoders.run
 
-    monkeypatch.setattr(images, "_portable", too_large)
+    def too_large(decoders: Decoders, data: bytes, job: Job, *arguments: Any) -> Decoded:
+        if job is decoding.portable:
+            raise RowError(Code.IMAGE_TOO_LARGE, "too large to be written anew")
+        return run(decoders, data, job, *arguments)
+
+    monkeypatch.setattr(Decoders, "run", too_large)
     build(place, vlm, **EXPORTS)
     assert missing(place) == ["0.jpg", "1.jpg", "2.jpg"]
     assert place.plan(run_id="run-2", **EXPORTS).unchanged

@@ -172,7 +172,17 @@ def test_what_nobody_foresaw_in_many_rows_is_no_fault_of_the_drop(
         place.plan()
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(116, "Stale file handle"), ConnectionError("gone")])
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("too deep"), KeyError("odd")], ids=repr)
+def test_whatever_comes_up_at_a_row_is_that_rows(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    place.put_rows({"image": "a.jpg"}, {"image": "b.jpg"})
+    failing(monkeypatch, lambda row: error if row["image"] == "b.jpg" else None)
+    (row,) = rejected_of(place, place.plan())
+    assert (row.line, row.code) == (2, "internal_error") and row.reason.startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), ConnectionError("gone")])
 def test_what_may_pass_by_itself_is_no_fault_of_a_row(
     place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -356,6 +356,8 @@ def test_where_some_images_may_not_be_read_their_rows_are_rejected(
 def test_what_may_pass_by_itself_never_rejects_a_row(
     place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
 ) -> None:
+    if step == "marking" and isinstance(error, MemoryError):
+        pytest.skip("it is the row's: see test_one_row.py")
     place.good_rows(200)
     plan = place.plan(shard_size=200)
     if step == "reading":
