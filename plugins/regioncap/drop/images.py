@@ -4,15 +4,19 @@ import io
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from regioncap.drop.colours import deep_to_8_bits, to_rgb
+from regioncap.drop.coding import by_numbers
+from regioncap.drop.colours import AS_STORED, Colours, deep_to_rgb, to_rgb, told_by_profile
+from regioncap.drop.heif import Said, read_heif
 from regioncap.drop.png import SIGNATURE, read_png
 from regioncap.errors import RowError
 from regioncap.marks.profiles import MAX_ASPECT
@@ -53,7 +57,11 @@ class Picture:
     portable: bool
     _stored: Image.Image = field(repr=False)
     orientation: int
-    _profile: bytes | None = field(repr=False)
+    _colours: Colours = field(repr=False)
+    # Left, top, right and bottom of what is shown of the stored pixels, where that is not all.
+    _crop: tuple[int, int, int, int] | None = None
+    # A PNG of which Pillow keeps 8 bits of 16.
+    _deep_png: bytes | None = field(default=None, repr=False)
 
     @property
     def form(self) -> str:
@@ -64,8 +72,8 @@ class Picture:
         """The picture a person sees: RGB, upright, sRGB, transparency over white. Only once for each Picture.
 
         With `at_least` (width, height), a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller.
-        Without `colour_managed`, an embedded ICC profile is ignored, as OpenCV ignores it. Grey of more than 8 bits is
-        seen as `deep_to_8_bits` says.
+        Without `colour_managed`, what the file says of its colours is ignored, as OpenCV ignores it. More than 8 bits
+        are seen as `deep_to_rgb` says.
         Raises RowError (image_truncated, image_unreadable), and MemoryError.
         """
         image = self._stored
@@ -77,16 +85,30 @@ class Picture:
         except Exception as error:  # decoders raise nearly anything on hostile bytes
             _raise_if_not_about_the_data(error)
             raise RowError(Code.IMAGE_TRUNCATED, f"the image cannot be decoded to its last row: {error}") from error
-        if sixteen_bits:
+        if sixteen_bits and self._deep_png is None:
             _check_not_dark(image)
         try:
-            rgb = to_rgb(_in_8_bits(image), self._profile if colour_managed else None)
+            rgb = self._rgb(image, self._colours if colour_managed else AS_STORED)
+            rgb = rgb.crop(self._crop) if self._crop else rgb
             return rgb.transpose(_TURNS[self.orientation]) if self.orientation in _TURNS else rgb
         except RowError:
             raise
         except Exception as error:
             _raise_if_not_about_the_data(error)
             raise RowError(Code.IMAGE_UNREADABLE, f"its colours cannot be converted: {error}") from error
+
+    def _rgb(self, image: Image.Image, colours: Colours) -> Image.Image:
+        if self._deep_png is not None:
+            return deep_to_rgb(_sixteen_bits(self._deep_png), colours)
+        if (deep := _deep_grey(image)) is None:
+            return to_rgb(image, colours)
+        transparent = image.info.get("transparency")
+        return deep_to_rgb(
+            deep,
+            colours,
+            white_is_zero=_tags(image).get(ExifTags.Base.PhotometricInterpretation) == 0,
+            transparent=transparent if isinstance(transparent, int) else None,
+        )
 
 
 def open_image(data: bytes, *, heic: bool = False) -> Picture:
@@ -112,12 +134,22 @@ def open_image(data: bytes, *, heic: bool = False) -> Picture:
             "a TIFF whose numbers cannot be read right as they are stored (16 bits in planes, or big-endian and "
             "compressed): save it in another way, such as PNG",
         )
+    said = read_heif(data) if image.format == "AVIF" else Said()
+    if said.crop:
+        width, height = said.crop[2] - said.crop[0], said.crop[3] - said.crop[1]
     orientation = _orientation(image)
     if orientation in _QUARTER_TURNS:
         width, height = height, width
-    profile = png.profile if png else image.info.get("icc_profile")
-    portable = orientation == 1 and (png is None or png.sound)
-    return Picture(width, height, portable, image, orientation, profile if isinstance(profile, bytes) else None)
+    return Picture(
+        width,
+        height,
+        portable=orientation == 1 and (png is None or png.sound),
+        _stored=image,
+        orientation=orientation,
+        _colours=png.colours if png else _colours(image, said),
+        _crop=said.crop,
+        _deep_png=png.data if png and png.deep_colours else None,
+    )
 
 
 @contextmanager
@@ -219,28 +251,47 @@ def _check_not_dark(image: Image.Image) -> None:
         )
 
 
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of another depth in 8 bits; any other image as it is."""
-    tags = getattr(image, "tag_v2", {})
+def _colours(image: Image.Image, said: Said) -> Colours:
+    """What any file but a PNG says of its colours."""
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and profile:
+        return Colours(coding=coding) if (coding := told_by_profile(profile)) else Colours(profile)
+    nclx = image.info.get("nclx_profile") or {}
+    numbers = said.numbers or (nclx.get("color_primaries", 2), nclx.get("transfer_characteristics", 2))
+    return Colours(coding=by_numbers(*numbers))
+
+
+def _sixteen_bits(png: bytes) -> npt.NDArray[np.uint16]:
+    """The pixels of a PNG with colours of 16 bits: (height, width, 3), or 4 with its alpha or the clear colour."""
+    values = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        raise RowError(Code.IMAGE_UNREADABLE, "its pixels of 16 bits cannot be read")
+    order = [2, 1, 0, 3][: values.shape[2]]
+    return np.asarray(values[:, :, order])
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF; none of another file."""
+    return getattr(image, "tag_v2", {})
+
+
+def _deep_grey(image: Image.Image) -> npt.NDArray[Any] | None:
+    """Grey of another depth than 8 bits, or signed, as the numbers that it is; None for any other image."""
+    tags = _tags(image)
     sample_format = next(iter(tags.get(ExifTags.Base.SampleFormat, (1,))), 1)
     signed = sample_format == 2
     if not (image.mode.startswith(("I", "F")) or (image.mode == "L" and signed)):
-        return image
+        return None
     values = np.asarray(image)
     # Pillow has one mode for many types of numbers.
     bits = next(iter(tags.get(ExifTags.Base.BitsPerSample, (0,))), 0)
     if image.mode == "L":
-        values = values.view(np.int8)
-    elif image.mode == "I" and signed and bits == 16:
-        values = values.astype(np.int16)
-    elif image.mode == "I" and tags and not signed:
-        values = values.view(np.uint32)
-    transparent = image.info.get("transparency")
-    return deep_to_8_bits(
-        values,
-        white_is_zero=tags.get(ExifTags.Base.PhotometricInterpretation) == 0,
-        transparent=transparent if isinstance(transparent, int) else None,
-    )
+        return values.view(np.int8)
+    if image.mode == "I" and signed and bits == 16:
+        return values.astype(np.int16)
+    if image.mode == "I" and tags and not signed:
+        return values.view(np.uint32)
+    return values
 
 
 def _comes_out_as_noise(image: Image.Image) -> bool:
