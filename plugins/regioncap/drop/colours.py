@@ -59,34 +59,36 @@ def deep_to_rgb(
     values: npt.NDArray[Any],
     colours: Colours = AS_STORED,
     *,
+    white: int | None = None,
     white_is_zero: bool = False,
     transparent: int | None = None,
 ) -> Image.Image:
     """Pixels of more than 8 bits as RGB over white; grey, (height, width), or (height, width, bands).
 
-    `transparent` is a grey that is. The last of two or four bands is the alpha, of the whole range of its type.
-    As long as that shows something, 0 is black, and white is the smallest that holds all values of 1 (shares), 255,
-    1,023, 4,095, 16,383 and 65,535 (8 to 16 bits), and the largest of its type: 12-bit data in a 16-bit file are seen
-    as a camera's viewer shows them, a 16-bit file as browsers do. Where grey would be less than a quarter as
+    `transparent` is a grey that is. The last of two or four bands is the alpha, of the whole range, as all is if the
+    file says what is `white`, or tells its colours by numbers.
+    Else, as long as that shows something, 0 is black, and white is the smallest that holds all values of 1 (shares),
+    255, 1,023, 4,095, 16,383 and 65,535 (8 to 16 bits), and the largest of its type: 12-bit data in a 16-bit file are
+    seen as a camera's viewer shows them, a 16-bit file as browsers do. Where a picture would be less than a quarter as
     bright as white, or use less than a sixteenth of the range, and for values below 0 or above all of these, the lowest
     value is black and the highest white, as ImageJ shows it (https://imagej.net/ij/docs/guide/, Brightness/Contrast).
     Of a thousand pixels one at either end does not count, nor what is no finite number. `white_is_zero` is TIFF's
-    photometric of that name. Where the colours are told by numbers, they are of the whole range.
+    photometric of that name.
     Raises RowError (image_unreadable) where no value is a finite number.
     """
+    coded = colours.coding is not None and not colours.coding.is_srgb and not colours.profile
+    most = white or (np.iinfo(values.dtype).max if values.dtype.kind == "u" else None)
     alpha = None
     if values.ndim == 3 and values.shape[2] in (2, 4):
-        values, alpha = values[:, :, :-1], _scaled(values[:, :, -1], (0, np.iinfo(values.dtype).max), 255)
+        values, alpha = values[:, :, :-1], _scaled(values[:, :, -1], (0, most or 1), 255)
     elif transparent is not None:
         alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
-    coded = colours.coding is not None and not colours.coding.is_srgb and not colours.profile
-    ends = (0, np.iinfo(values.dtype).max) if coded and values.dtype.kind == "u" else _shown_range(values)
+    ends = (0, most) if most and (coded or white) else _shown_range(values)
     if white_is_zero:
         ends = ends[::-1]
     # Where colours are light, the dark ones need all bits.
     scaled = _scaled(values, ends, 65535 if coded else 255)
-    if coded:
-        assert colours.coding is not None
+    if coded and colours.coding:
         seen = shown(scaled if scaled.ndim == 3 and scaled.shape[2] == 3 else _grey_in_rgb(scaled), colours.coding)
     else:
         seen = _managed(Image.fromarray(scaled[:, :, 0] if scaled.shape[2:] == (1,) else scaled), colours)

@@ -16,10 +16,14 @@ _MOST_PROPERTIES = 4096
 
 @dataclass(frozen=True)
 class Said:
-    """`numbers` are primaries and transfer of H.273, if there is no profile; `crop` is left, top, right, bottom."""
+    """`numbers` are primaries and transfer of H.273, if there is no profile; `crop` is left, top, right, bottom.
+
+    `bits` are those of each number of a pixel.
+    """
 
     numbers: tuple[int, int] | None = None
     crop: tuple[int, int, int, int] | None = None
+    bits: int = 8
 
 
 def read_heif(data: bytes) -> Said:
@@ -38,7 +42,7 @@ def _said(data: bytes) -> Said:
     properties = list(_boxes(dict(_boxes(parts[b"iprp"]))[b"ipco"]))
     given = [body for kind, body in _boxes(parts[b"iprp"]) if kind == b"ipma"]
     numbers: tuple[int, int] | None = None
-    profile = False
+    profile, bits = False, 8
     crop = size = None
     for index in (index for body in given for index in _properties_of(item, body)):
         kind, body = properties[index - 1]
@@ -50,7 +54,11 @@ def _said(data: bytes) -> Said:
             size = struct.unpack_from(">II", body, 4)
         elif kind == b"clap":
             crop = body
-    return Said(None if profile else numbers, _crop(crop, size) if crop and size else None)
+        elif kind == b"pixi":
+            bits = body[5]
+        elif kind == b"av1C":
+            bits = 8 if not body[2] & 0x40 else 12 if body[2] & 0x20 else 10
+    return Said(None if profile else numbers, _crop(crop, size) if crop and size else None, bits)
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

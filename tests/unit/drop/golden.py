@@ -656,18 +656,21 @@ def colour_map() -> list[int]:
     return [int(number) for number in table.T.reshape(-1)]
 
 
+# How a TIFF's numbers can lie in it.
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "": {},
+    ", big-endian": {"big_endian": True},
+    ", packed": {"compressed": True},
+    ", strips": {"strips": 5},
+    ", tiles": {"tile": 48},
+    ", BigTIFF": {"big": True},
+}
+
+
 def tiff_kinds() -> Iterator[Golden]:
     """TIFF's depths, photometrics, layouts and alphas."""
-    layouts: dict[str, dict[str, Any]] = {
-        "": {},
-        ", big-endian": {"big_endian": True},
-        ", packed": {"compressed": True},
-        ", strips": {"strips": 5},
-        ", tiles": {"tile": 48},
-        ", BigTIFF": {"big": True},
-    }
     index = patches(np.arange(32, dtype=np.uint8).reshape(4, 8))
-    for name, layout in layouts.items():
+    for name, layout in LAYOUTS.items():
         for bits in (1, 2, 4, 8, 16):
             most = 2**bits - 1
             grey = (DEEP_GREY.astype(int) * most // 65535).astype(np.uint8 if bits <= 8 else np.uint16)
