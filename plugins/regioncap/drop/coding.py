@@ -146,7 +146,7 @@ def shown(values: npt.NDArray[Any], coding: Coding) -> Image.Image:
 def _shown_of_light() -> npt.NDArray[np.uint8]:
     light = np.arange(65536) / 65535
     code = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(code * 255).astype(np.uint8)
+    return np.asarray(np.rint(code * 255), np.uint8)
 
 
 # From light, 0..65535, to sRGB.
@@ -194,7 +194,7 @@ def _on_display(light: Floats, coding: Coding) -> Floats:
     if coding.transfer == _PQ:
         return light
     luminance = light @ np.asarray(_to_xyz(coding.primaries)[1], np.float32)
-    return light * (_HLG_NITS * np.maximum(luminance, 1e-9) ** 0.2)[..., None]
+    return np.asarray(light * (_HLG_NITS * np.maximum(luminance, 1e-9) ** 0.2)[..., None], np.float32)
 
 
 def _tone_curve(values: npt.NDArray[Any], coding: Coding, light: Floats) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -55,6 +55,15 @@ def to_rgb(image: Image.Image, colours: Colours = AS_STORED) -> Image.Image:
     return _managed(image, colours)
 
 
+def is_one_colour(image: Image.Image) -> bool:
+    """Whether nothing can be seen in an RGB image: all its pixels are the same, within what a lossy encoder changes."""
+    # A few pixels tell of nearly every picture that it is none.
+    for seen in (image.resize((16, 16), Image.Resampling.NEAREST), image):
+        if any(high - low > _SAME_COLOUR for low, high in np.reshape(seen.getextrema(), (-1, 2)).tolist()):
+            return False
+    return True
+
+
 def deep_to_rgb(
     values: npt.NDArray[Any],
     colours: Colours = AS_STORED,

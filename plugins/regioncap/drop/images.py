@@ -108,7 +108,7 @@ class Picture:
             feed(image, self._data, self._layout)
         check_sums(image, self._data)
         if image.format == "WEBP" and has_hole(self._data):
-            raise ValueError("its data are zero for a while, as if they had not been written")
+            raise ValueError("a part of its data has never been written")
         image.load()
         # Pillow has told whether that is whole.
         return _read_by_opencv(self._data, image.size) if self._deep_colours else None

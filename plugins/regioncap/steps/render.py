@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from regioncap.ask.attempts import refusal_error
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
+from regioncap.drop.colours import is_one_colour
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
 from regioncap.drop.images import Picture, open_image, set_up_for_pictures
@@ -223,6 +224,8 @@ def render_row(
     image = picture.decode(at_least=decoded_size(displayed, profile, alone))
     marked = encode(mark(image, displayed, boxes, profile, style))
     crops = [encode(crop_view(image, displayed, number, box, profile, style)[0]) for number, box in alone.items()]
+    warnings = [Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else []
+    warnings += [Code.ONE_COLOUR] if is_one_colour(image) else []
     rendered = RenderedRow(
         **row.model_dump(exclude={"bbox"}),
         bbox=given,
@@ -232,7 +235,7 @@ def render_row(
             for number, region in enumerate(regions, start=1)
         ],
         dropped_boxes=[DroppedBoxNote(box_index=box.box_index, code=box.code) for box in dropped],
-        warnings=[Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else [],
+        warnings=warnings,
         image_sha256=hashlib.sha256(data).hexdigest(),
         width=picture.width,
         height=picture.height,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -769,7 +770,9 @@ def tiff_kinds() -> Iterator[Golden]:
         twelve = (DEEP_GREY >> 4).astype(np.uint16)
         yield Golden(f"tiff, grey of 12 bits{name}", tiff(twelve, bits=12, **layout), as_rgb(DEEP_GREY / 257), EXACT)
         yield Golden(f"tiff, 12 bits in 16{name}", tiff(twelve, **layout), as_rgb(DEEP_GREY / 257), EXACT)
-        yield Golden(f"tiff, 12 bits of colours in 16{name}", tiff(DEEP_RGB >> 4, photometric=2, **layout), RGB, EXACT)
+        for bits in (12, 14):
+            cut = tiff(DEEP_RGB >> (16 - bits), photometric=2, **layout)
+            yield Golden(f"tiff, {bits} bits of colours in 16{name}", cut, RGB, EXACT)
     for compression in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "zstd", "lzma"):
         for mode, values, seen in (
             ("RGB", RGB, RGB),
@@ -931,6 +934,12 @@ def jpeg_kinds() -> Iterator[Golden]:
     )
 
 
+def deep_avif(values: Array, bits: int) -> bytes:
+    """An AVIF of 10 or 12 bits, without loss, of colours of 16 bits."""
+    options = [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_QUALITY, 100, cv2.IMWRITE_AVIF_SPEED, 9]
+    return cv2.imencode(".avif", (values >> (16 - bits))[:, :, ::-1], options)[1].tobytes()
+
+
 def avif_kinds() -> Iterator[Golden]:
     with_alpha = np.dstack([RGB, ALPHA])
     yield Golden("avif", avif(RGB), RGB, LOSSY)
@@ -956,6 +965,14 @@ def avif_kinds() -> Iterator[Golden]:
             over_white(seen, ALPHA),
             tolerance,
         )
+    for bits in (10, 12):
+        deep = deep_avif(DEEP_RGB, bits)
+        yield Golden(f"avif, {bits} bits", deep, RGB, EXACT)
+        code = DEEP_RGB >> (16 - bits)
+        seen = tone_mapped(pq_nits(code / (2**bits - 1)))
+        yield Golden(f"avif, {bits} bits of PQ", with_nclx(deep, 9, 16), seen, HDR)
+        dark = deep_avif(DEEP_RGB >> 3, bits)
+        yield Golden(f"avif, {bits} bits that are dark", dark, RGB / 8, EXACT)
     # ISO/IEC 23000-22, 7.3.6.4: a profile goes before numbers.
     both = with_nclx(avif(RGB, icc_profile=icc(ADOBE, 2.2)), 9, 16)
     yield Golden("avif, a profile goes before numbers", both, managed(RGB, ADOBE, 2.2), LOSSY_MANAGED)

@@ -1,6 +1,7 @@
 """Opening images: what a person sees, whatever the file is; nothing but a code for what is no image."""
 
 import io
+import itertools
 import random
 import struct
 import zlib
@@ -578,6 +579,85 @@ def test_what_pillow_alone_refuses_is_refused(kind: str) -> None:
     assert refused >= 10 or form == "BMP"
 
 
+def rough(width: int = 400, height: int = 300) -> Image.Image:
+    """A picture that is nowhere flat, and in the smallest JPEG has some kilobytes."""
+    rng = np.random.default_rng(7)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 20, width // 20, 3), np.uint8))
+    fine = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), int) + rng.normal(
+        0, 8, (height, width, 1)
+    )
+    return Image.fromarray(fine.clip(0, 255).astype(np.uint8))
+
+
+# What is done to a file, from a place on: bytes that never arrived, that were overwritten, that are left out.
+DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
+    "cut": lambda data, at: data[:at],
+    "a tail of zeros": lambda data, at: data[:at] + bytes(len(data) - at),
+    "a hole of zeros": lambda data, at: data[:at] + bytes(512) + data[at + 512 :],
+    "a hole of ones": lambda data, at: data[:at] + b"\xff" * 512 + data[at + 512 :],
+    "a part left out": lambda data, at: data[:at] + data[at + 512 :],
+}
+NOTICED: dict[str, dict[str, Any]] = {
+    "JPEG": {},
+    "JPEG optimised": {"optimize": True},
+    "JPEG CMYK": {},
+    "JPEG grey": {},
+    "PNG": {},
+    "WEBP lossless": {"lossless": True},
+    "GIF": {},
+    "TIFF deflate": {"compression": "tiff_adobe_deflate"},
+    "TIFF lzw": {"compression": "tiff_lzw"},
+    "AVIF": {},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", NOTICED)
+def test_damage_is_noticed_wherever_it_is_in_the_pixels(kind: str, damage: str) -> None:
+    form, mode = kind.split()[0], "CMYK" if "CMYK" in kind else "L" if "grey" in kind else "RGB"
+    whole = encoded(rough().convert(mode), form, **NOTICED[kind])
+    good = np.asarray(open_image(whole).decode(), int)
+    accepted = 0
+    for at in range(len(whole) // 3, len(whole) - 600, len(whole) // 40):
+        try:
+            seen = np.asarray(open_image(DAMAGES[damage](whole, at)).decode(), int)
+        except RowError:
+            continue
+        accepted += bool((np.abs(seen - good).max(-1) > 24).mean() > 0.01)
+    # Two in a hundred bytes FF may be followed by what makes sense of them; a checksum of 32 bits is never right.
+    assert accepted <= (1 if damage == "a hole of ones" and form in ("JPEG", "TIFF", "AVIF") else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}], ids=str
+)
+def test_a_jpeg_may_lack_its_end_marker_and_no_more(options: dict[str, Any], mode: str) -> None:
+    whole = encoded(rough().convert(mode), "JPEG", **options)
+    opened = open_image(whole)
+    good = opened.decode().tobytes()
+    assert opened.portable
+    for missing in (1, 2):
+        cut = open_image(whole[:-missing])
+        assert cut.decode().tobytes() == good and not cut.portable
+    for missing in (200, 2000, len(whole) // 2):
+        with pytest.raises(RowError) as fault:
+            open_image(whole[:-missing]).decode()
+        assert fault.value.code == Code.IMAGE_TRUNCATED
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (8, 8), (17, 33), (64, 64), (399, 301)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_no_whole_jpeg_is_taken_for_damaged(mode: str, size: tuple[int, int]) -> None:
+    kinds: list[dict[str, Any]] = [{}, {"optimize": True}, {"restart_marker_blocks": 3}, {"progressive": True}]
+    pictures = [Image.new("RGB", size, "white"), Image.new("RGB", size, (255, 0, 254)), picture(*size)]
+    for image, options, quality, chroma in itertools.product(pictures, kinds, (10, 100), (0, 2)):
+        data = encoded(image.convert(mode), "JPEG", quality=quality, subsampling=chroma, **options)
+        for behind in (b"", b"garbage" * 30, bytes(100), data):
+            assert open_image(data + behind).decode().size == size
+            assert open_image(data + behind).decode(at_least=(1, 1)).width >= 1
+
+
 def test_a_png_that_was_damaged_anywhere_in_its_pixels_is_refused() -> None:
     whole = encoded(Image.effect_noise((120, 90), 60), "PNG")
     start, end = whole.index(b"IDAT") + 4, whole.index(b"IEND") - 8
@@ -602,6 +682,19 @@ def test_an_error_that_says_nothing_about_the_image_is_no_fault_of_the_row(
         patch.setattr(*patched[when], fail)
         with pytest.raises(type(error)):
             open_image(data).decode()
+
+
+# ---- one colour
+
+
+def test_a_picture_of_one_colour_is_known_whatever_the_encoder_made_of_it() -> None:
+    for form in ("JPEG", "PNG", "WEBP", "AVIF"):
+        data = encoded(Image.new("RGB", (300, 200), (90, 17, 200)), form)
+        assert colours.is_one_colour(open_image(data).decode())
+    dot = Image.new("RGB", (300, 200), "white")
+    assert colours.is_one_colour(dot)
+    dot.putpixel((101, 7), (255, 250, 255))
+    assert not colours.is_one_colour(dot) and not colours.is_one_colour(two_colours())
 
 
 # ---- sizes
