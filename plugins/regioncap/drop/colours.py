@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from regioncap.drop.coding import Coding, by_numbers, shown
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -26,48 +28,95 @@ _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _KEPT_PROFILE = 4 << 20
 
 
-def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A decoded 8-bit image as RGB over white; by its ICC profile, if one is given that can be used.
+@dataclass(frozen=True)
+class Colours:
+    """What a file says of its colours: an ICC profile, and numbers for where there is none that can be used."""
 
-    Raises ValueError for a mode that Pillow cannot convert (LAB).
+    profile: bytes | None = None
+    coding: Coding | None = None
+
+
+AS_STORED = Colours()
+
+
+def to_rgb(image: Image.Image, colours: Colours = AS_STORED) -> Image.Image:
+    """A decoded 8-bit image as RGB over white, its colours as the file says that they are meant.
+
+    Raises ValueError for a mode that Pillow cannot convert.
     """
     if "transparency" in image.info:
         image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
     if image.mode in ("LA", "La"):
         image = image.convert("LA")
-        return _over_white(_managed(image.convert("L"), profile), image.getchannel("A"))
+        return _over_white(_managed(image.convert("L"), colours), image.getchannel("A"))
     if image.mode in ("RGBA", "RGBa", "PA"):
         image = image.convert("RGBA")
-        return _over_white(_managed(image.convert("RGB"), profile), image.getchannel("A"))
-    return _managed(image, profile)
+        return _over_white(_managed(image.convert("RGB"), colours), image.getchannel("A"))
+    return _managed(image, colours)
 
 
-def deep_to_8_bits(
-    values: npt.NDArray[Any], *, white_is_zero: bool = False, transparent: int | None = None
+def is_one_colour(image: Image.Image) -> bool:
+    """Whether nothing can be seen in an RGB image: all its pixels are the same, within what a lossy encoder changes."""
+    # A few pixels tell of nearly every picture that it is none.
+    for seen in (image.resize((16, 16), Image.Resampling.NEAREST), image):
+        if any(high - low > _SAME_COLOUR for low, high in np.reshape(seen.getextrema(), (-1, 2)).tolist()):
+            return False
+    return True
+
+
+def deep_to_rgb(
+    values: npt.NDArray[Any],
+    colours: Colours = AS_STORED,
+    *,
+    white: int | None = None,
+    white_is_zero: bool = False,
+    transparent: int | None = None,
 ) -> Image.Image:
-    """Grey of any depth, as an array (height, width), as an L image (LA with a value that is `transparent`).
+    """Pixels of more than 8 bits as RGB over white; grey, (height, width), or (height, width, bands).
 
-    As long as that shows something, 0 is black, and white is the smallest that holds all values of 1 (shares), 255,
-    1,023, 4,095, 16,383 and 65,535 (8 to 16 bits), and the largest of its type: 12-bit data in a 16-bit file are seen
-    as a camera's viewer shows them, a 16-bit file as browsers do. Where a picture would be less than a quarter as
+    `transparent` is a grey that is. The last of two or four bands is the alpha, of the whole range, as all is if the
+    file says what is `white`, or tells its colours by numbers.
+    Else, as long as that shows something, 0 is black, and white is the smallest that holds all values of 1 (shares),
+    255, 1,023, 4,095, 16,383 and 65,535 (8 to 16 bits), and the largest of its type: 12-bit data in a 16-bit file are
+    seen as a camera's viewer shows them, a 16-bit file as browsers do. Where a picture would be less than a quarter as
     bright as white, or use less than a sixteenth of the range, and for values below 0 or above all of these, the lowest
     value is black and the highest white, as ImageJ shows it (https://imagej.net/ij/docs/guide/, Brightness/Contrast).
     Of a thousand pixels one at either end does not count, nor what is no finite number. `white_is_zero` is TIFF's
     photometric of that name.
     Raises RowError (image_unreadable) where no value is a finite number.
     """
-    black, white = _shown_range(values)
+    coded = colours.coding is not None and not colours.coding.is_srgb and not colours.profile
+    most = white or (np.iinfo(values.dtype).max if values.dtype.kind == "u" else None)
+    alpha = None
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        values, alpha = values[:, :, :-1], _scaled(values[:, :, -1], (0, most or 1), 255)
+    elif transparent is not None:
+        alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
+    ends = (0, most) if most and (coded or white) else _shown_range(values)
     if white_is_zero:
-        black, white = white, black
-    grey = np.empty(values.shape, np.uint8)
+        ends = ends[::-1]
+    # Where colours are light, the dark ones need all bits.
+    scaled = _scaled(values, ends, 65535 if coded else 255)
+    if coded and colours.coding:
+        seen = shown(scaled if scaled.ndim == 3 and scaled.shape[2] == 3 else _grey_in_rgb(scaled), colours.coding)
+    else:
+        seen = _managed(Image.fromarray(scaled[:, :, 0] if scaled.shape[2:] == (1,) else scaled), colours)
+    return seen if alpha is None else _over_white(seen, Image.fromarray(alpha))
+
+
+def _scaled(values: npt.NDArray[Any], ends: tuple[float, float], most: int) -> npt.NDArray[Any]:
+    """Numbers between what is black and what is white as those from 0 to `most`, 255 or 65,535."""
+    black, white = ends
+    scaled = np.empty(values.shape, np.uint8 if most == 255 else np.uint16)
     for row in range(0, len(values), _ROWS_AT_ONCE):
         some = values[row : row + _ROWS_AT_ONCE].astype(np.float64)
-        shown = np.nan_to_num((some - black) / (white - black) * 255, nan=0, posinf=255, neginf=0)
-        grey[row : row + _ROWS_AT_ONCE] = np.clip(np.rint(shown), 0, 255)
-    image = Image.fromarray(grey)
-    if transparent is not None:
-        image.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-    return image
+        share = np.nan_to_num((some - black) / (white - black) * most, nan=0, posinf=most, neginf=0)
+        scaled[row : row + _ROWS_AT_ONCE] = np.clip(np.rint(share), 0, most)
+    return scaled
+
+
+def _grey_in_rgb(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.repeat(values.reshape(*values.shape[:2], 1), 3, 2)
 
 
 def _shown_range(values: npt.NDArray[Any]) -> tuple[float, float]:
@@ -90,18 +139,25 @@ def _shown_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     return low, high
 
 
-def _managed(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _managed(image: Image.Image, colours: Colours) -> Image.Image:
     """An image without transparency as RGB in sRGB."""
     if image.mode not in _MODES.values():
         image = image.convert("L" if image.mode == "1" else "RGB")
-    if profile:
-        convert = _kept_transform if len(profile) <= _KEPT_PROFILE else _transform
+    if colours.profile:
+        convert = _kept_transform if len(colours.profile) <= _KEPT_PROFILE else _transform
         # Grey pictures may have a profile for colours.
         for mode in (image.mode, "RGB") if image.mode == "L" else (image.mode,):
-            transform = convert(profile, mode)
-            if transform is not None:
-                return ImageCms.applyTransform(image.convert(mode), transform) or image
-    return image if image.mode == "RGB" else image.convert("RGB")
+            try:
+                transform = convert(colours.profile, mode)
+            except UnusableProfileError:
+                continue
+            if transform is None:
+                return image.convert("RGB")
+            return ImageCms.applyTransform(image.convert(mode), transform) or image
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    if colours.coding is None or colours.coding.is_srgb:
+        return image
+    return shown(np.asarray(image), colours.coding)
 
 
 def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
@@ -112,21 +168,37 @@ def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
     return white.convert("RGB")
 
 
+class UnusableProfileError(ValueError):
+    """A profile is broken, or made for another mode."""
+
+
 def _transform(profile: bytes, mode: str) -> Any | None:
-    """From an embedded profile to sRGB; None where it is broken, made for another mode, or changes nothing."""
+    """From an embedded profile to sRGB; None where that changes nothing. Raises UnusableProfileError."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _MODES.get(source.profile.xcolor_space.strip()) != mode:
-            return None
+            raise UnusableProfileError
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         sample = _every_colour(mode)
         moved = np.asarray(ImageCms.applyTransform(sample, transform), np.int16) - np.asarray(sample.convert("RGB"))
         return transform if np.abs(moved).max() > _SAME_COLOUR else None
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+        raise UnusableProfileError from error
 
 
 _kept_transform = lru_cache(maxsize=8)(_transform)
+
+
+def told_by_profile(profile: bytes) -> Coding | None:
+    """What a profile's own numbers (ICC.1:2022, 9.2.17) say of HDR, which its curves cannot hold; else None."""
+    count = int.from_bytes(profile[128:132])
+    for at in range(132, 132 + 12 * min(count, 100), 12):
+        if profile[at : at + 4] == b"cicp":
+            start = int.from_bytes(profile[at + 4 : at + 8])
+            numbers = profile[start + 8 : start + 12]
+            coding = by_numbers(numbers[0], numbers[1]) if len(numbers) == 4 else None
+            return coding if coding is not None and coding.is_hdr else None
+    return None
 
 
 def _every_colour(mode: str) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 
+from regioncap.drop.colours import is_one_colour
 from regioncap.drop.decoder import Result, decoding
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import MAX_PIXELS, Picture
@@ -86,7 +87,7 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
     """Mark the usable ones of the given boxes.
 
     Returns a mapping of `width`, `height`, `orientation`, `regions` (index of the given box, and the box in pixels of
-    the image as displayed), `dropped` (index, code); and JPEGs for the model, first the whole image's.
+    the image as displayed), `dropped` (index, code) and `one_colour`; and JPEGs for the model, first the whole image's.
     Raises NoRegionError.
     """
     displayed = (picture.width, picture.height)
@@ -114,6 +115,7 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "orientation": picture.orientation,
         "regions": [(region.box_index, region.box) for region in regions],
         "dropped": [(box.box_index, box.code) for box in dropped],
+        "one_colour": is_one_colour(image),
     }
     return told, [encode(view) for view in views]
 

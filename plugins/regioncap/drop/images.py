@@ -7,13 +7,20 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from regioncap.drop.colours import deep_to_8_bits, to_rgb
+from regioncap.drop.coding import by_numbers
+from regioncap.drop.colours import AS_STORED, Colours, deep_to_rgb, to_rgb, told_by_profile
+from regioncap.drop.heif import Said, read_heif
+from regioncap.drop.jpeg import DamagedError, Layout, feed, read_layout
 from regioncap.drop.png import SIGNATURE, read_png
+from regioncap.drop.tiff import check_not_dark, check_readable, check_sums, deep_grey, tags_of
+from regioncap.drop.webp import has_hole
 from regioncap.errors import RowError
 from regioncap.marks.profiles import MAX_ASPECT
 from regioncap.regions.codes import Code
@@ -57,7 +64,12 @@ class Picture:
     portable: bool
     _stored: Image.Image = field(repr=False)
     orientation: int
-    _profile: bytes | None = field(repr=False)
+    _colours: Colours = field(repr=False)
+    # The file, for what Pillow does not read of it.
+    _data: bytes = field(repr=False)
+    _deep_colours: bool
+    _said: Said
+    _layout: Layout | None
 
     @property
     def form(self) -> str:
@@ -74,30 +86,61 @@ class Picture:
 
         With `at_least` (width, height), a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not smaller, and
         so is one of more than `MAX_PIXELS` in any case.
-        Without `colour_managed`, an embedded ICC profile is ignored, as OpenCV ignores it. Grey of more than 8 bits is
-        seen as `deep_to_8_bits` says.
+        Without `colour_managed`, what the file says of its colours is ignored, as OpenCV ignores it. More than 8 bits
+        are seen as `deep_to_rgb` says.
         Raises RowError (image_truncated, image_unreadable), and MemoryError.
         """
-        image = self._stored
-        sixteen_bits = _has_sixteen_bits(image)
         try:
-            if image.format in SCALABLE:
-                at_least = at_least or (self.width, self.height)
-                _reduce(image, at_least[::-1] if self.orientation in _QUARTER_TURNS else at_least)
-            image.load()
+            values = self._loaded(at_least)
         except Exception as error:  # decoders raise nearly anything on hostile bytes
             _raise_if_not_about_the_data(error)
             raise RowError(Code.IMAGE_TRUNCATED, f"the image cannot be decoded to its last row: {error}") from error
-        if sixteen_bits:
-            _check_not_dark(image)
         try:
-            rgb = to_rgb(_in_8_bits(image), self._profile if colour_managed else None)
+            rgb = self._rgb(values, self._colours if colour_managed else AS_STORED)
+            rgb = rgb.crop(self._said.crop) if self._said.crop else rgb
             return rgb.transpose(_TURNS[self.orientation]) if self.orientation in _TURNS else rgb
         except RowError:
             raise
         except Exception as error:
             _raise_if_not_about_the_data(error)
             raise RowError(Code.IMAGE_UNREADABLE, f"its colours cannot be converted: {error}") from error
+
+    def _loaded(self, at_least: tuple[int, int] | None) -> npt.NDArray[Any] | None:
+        """Decode the stored image; returns its pixels, if OpenCV reads more of them than Pillow keeps in `_stored`."""
+        image = self._stored
+        assert isinstance(image, ImageFile.ImageFile)
+        if image.format == "AVIF":
+            # libaom refuses damaged data, Pillow's dav1d takes them; and no more than 8 bits of a pixel are kept here.
+            return _read_by_opencv(self._data, image.size)
+        if image.format in SCALABLE:
+            least = at_least or (self.width, self.height)
+            _reduce(image, least[::-1] if self.orientation in _QUARTER_TURNS else least)
+        if self._layout is not None:
+            feed(image, self._data, self._layout)
+        check_sums(image, self._data)
+        if image.format == "WEBP" and has_hole(self._data):
+            raise ValueError("a part of its data has never been written")
+        image.load()
+        # Pillow has told whether that is whole.
+        return _read_by_opencv(self._data, image.size) if self._deep_colours else None
+
+    def _rgb(self, values: npt.NDArray[Any] | None, colours: Colours) -> Image.Image:
+        image = self._stored
+        if values is not None and values.dtype == np.uint8:
+            return to_rgb(Image.fromarray(values), colours)
+        if values is not None:
+            white = (1 << self._said.bits) - 1 if image.format == "AVIF" else None
+            return deep_to_rgb(values, colours, white=white)
+        check_not_dark(image)
+        if (deep := deep_grey(image)) is None:
+            return to_rgb(image, colours)
+        transparent = image.info.get("transparency")
+        return deep_to_rgb(
+            deep,
+            colours,
+            white_is_zero=tags_of(image).get(ExifTags.Base.PhotometricInterpretation) == 0,
+            transparent=transparent if isinstance(transparent, int) else None,
+        )
 
 
 def open_image(data: bytes, *, heic: bool = False, max_pixels: int = MAX_FILE_PIXELS) -> Picture:
@@ -115,23 +158,31 @@ def open_image(data: bytes, *, heic: bool = False, max_pixels: int = MAX_FILE_PI
     most = max_pixels if image.format in SCALABLE else min(max_pixels, MAX_PIXELS)
     if width * height > most:
         raise _too_large(width, height, most)
+    said = read_heif(data) if image.format == "AVIF" else Said()
+    if said.crop:
+        width, height = said.crop[2] - said.crop[0], said.crop[3] - said.crop[1]
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise RowError(
             Code.IMAGE_TOO_THIN,
             f"{width} x {height} pixels: the longer side is more than {MAX_ASPECT} times the shorter one",
         )
-    if _comes_out_as_noise(image):
-        raise RowError(
-            Code.IMAGE_UNREADABLE,
-            "a TIFF whose numbers cannot be read right as they are stored (16 bits in planes, or big-endian and "
-            "compressed): save it in another way, such as PNG",
-        )
+    check_readable(image)
+    layout = _layout(image, data)
     orientation = _orientation(image)
     if orientation in _QUARTER_TURNS:
         width, height = height, width
-    profile = png.profile if png else image.info.get("icc_profile")
-    portable = orientation == 1 and (png is None or png.sound)
-    return Picture(width, height, portable, image, orientation, profile if isinstance(profile, bytes) else None)
+    return Picture(
+        width,
+        height,
+        portable=orientation == 1 and (png is None or png.sound) and (layout is None or layout.has_end),
+        _stored=image,
+        orientation=orientation,
+        _colours=png.colours if png else _colours(image, said),
+        _data=png.data if png else data,
+        _deep_colours=png is not None and png.deep_colours,
+        _said=said,
+        _layout=layout,
+    )
 
 
 @contextmanager
@@ -188,6 +239,11 @@ def _opened(data: bytes, heic: bool) -> Image.Image:
             _raise_if_not_about_the_data(error)
             raise RowError(Code.IMAGE_UNREADABLE, f"a HEIC file that cannot be opened: {error}") from error
         return opened
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        raise RowError(
+            Code.IMAGE_UNREADABLE,
+            f"a TIFF of a kind that is not read ({unreadable}): save it in another way, such as PNG",
+        ) from unreadable
     raise RowError(Code.IMAGE_UNREADABLE, f"not an image of a supported format ({', '.join(FORMATS)})") from unreadable
 
 
@@ -206,6 +262,8 @@ def _reduce(image: Image.Image, at_least: tuple[int, int]) -> None:
 
 def _raise_if_not_about_the_data(error: Exception) -> None:
     """Raise an error again that another try may not meet: it says nothing about the image."""
+    if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+        raise error
     if isinstance(error, MemoryError | ImportError) or (isinstance(error, OSError) and error.errno is not None):
         raise error
 
@@ -226,53 +284,29 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _has_sixteen_bits(image: Image.Image) -> bool:
-    """Whether an image that is not decoded yet has 16 bits a channel, of which Pillow keeps the upper 8."""
-    return image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+def _colours(image: Image.Image, said: Said) -> Colours:
+    """What any file but a PNG says of its colours."""
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and profile:
+        return Colours(coding=coding) if (coding := told_by_profile(profile)) else Colours(profile)
+    nclx = image.info.get("nclx_profile") or {}
+    numbers = said.numbers or (nclx.get("color_primaries", 2), nclx.get("transfer_characteristics", 2))
+    return Colours(coding=by_numbers(*numbers))
 
 
-def _check_not_dark(image: Image.Image) -> None:
-    """Raises RowError for 16 bits a channel of which only the lower 12 are used: what is left of them is black."""
-    bands = image.getchannel("A") if image.mode == "RGBA" else image
-    if max(high for _, high in np.reshape(bands.getextrema(), (-1, 2))) < 16:
-        raise RowError(
-            Code.IMAGE_UNREADABLE,
-            "16 bits a channel, but all values are below a sixteenth of the range, so it would be seen as black: "
-            "scale the values to the full range",
-        )
+def _layout(image: Image.Image, data: bytes) -> Layout | None:
+    """Where the data of a JPEG are. Raises RowError where they cannot be a picture's."""
+    if image.format not in ("JPEG", "MPO"):
+        return None
+    try:
+        return read_layout(data)
+    except DamagedError as error:
+        raise RowError(Code.IMAGE_TRUNCATED, f"the file is damaged: {error}") from error
 
 
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of another depth in 8 bits; any other image as it is."""
-    tags = getattr(image, "tag_v2", {})
-    sample_format = next(iter(tags.get(ExifTags.Base.SampleFormat, (1,))), 1)
-    signed = sample_format == 2
-    if not (image.mode.startswith(("I", "F")) or (image.mode == "L" and signed)):
-        return image
-    values = np.asarray(image)
-    # Pillow has one mode for many types of numbers.
-    bits = next(iter(tags.get(ExifTags.Base.BitsPerSample, (0,))), 0)
-    if image.mode == "L":
-        values = values.view(np.int8)
-    elif image.mode == "I" and signed and bits == 16:
-        values = values.astype(np.int16)
-    elif image.mode == "I" and tags and not signed:
-        values = values.view(np.uint32)
-    transparent = image.info.get("transparency")
-    return deep_to_8_bits(
-        values,
-        white_is_zero=tags.get(ExifTags.Base.PhotometricInterpretation) == 0,
-        transparent=transparent if isinstance(transparent, int) else None,
-    )
-
-
-def _comes_out_as_noise(image: Image.Image) -> bool:
-    """Whether Pillow takes a TIFF and mixes up its bytes."""
-    tags = getattr(image, "tag_v2", None)
-    if tags is None:
-        return False
-    packed = image.info.get("compression") != "raw"
-    if tags.get(ExifTags.Base.PlanarConfiguration, 1) == 2 and len(image.getbands()) > 1:
-        bits = max(tags.get(ExifTags.Base.BitsPerSample, (8,)))
-        return image.mode == "LA" if packed else bits != 8
-    return packed and tags.prefix == b"MM" and image.mode in ("I", "F")
+def _read_by_opencv(data: bytes, size: tuple[int, int]) -> npt.NDArray[Any]:
+    """The stored pixels, of 8 or 16 bits: red, green and blue, and an alpha if there is one."""
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.shape[1::-1] != size:
+        raise ValueError("its pixels cannot be read")
+    return np.asarray(values if values.ndim == 2 else values[:, :, [2, 1, 0, 3][: values.shape[2]]])

@@ -9,6 +9,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from regioncap.drop.coding import Primaries, by_gamma, by_numbers
+from regioncap.drop.colours import Colours, told_by_profile
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -16,6 +18,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 # What pixels are made of, and how they are turned. Of an animation, IDAT is the picture for who shows only one.
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT")
+# What they say of colours beside a profile; it stands before the pixels.
+_OF_COLOURS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+_GREY = 0
 # Profiles of printers and cameras have a few megabytes; what is larger is no profile.
 _MAX_PROFILE = 16 << 20
 # Pillow refuses a text or a profile that is larger than this when unpacked; a packed one so short is not (1,032 : 1).
@@ -28,13 +33,14 @@ _END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 class Png:
     """A PNG without what no decoder needs, as `data`.
 
-    `profile` is its ICC profile, if it has a usable one. It is `sound` if nothing had to be forgiven: stricter readers
-    than ours open it too.
+    It is `sound` if nothing had to be forgiven: stricter readers than ours open it too. `deep_colours` are those of 16
+    bits, with an alpha or without.
     """
 
     data: bytes
-    profile: bytes | None
+    colours: Colours
     sound: bool
+    deep_colours: bool
 
 
 def read_png(data: bytes) -> Png:
@@ -42,6 +48,7 @@ def read_png(data: bytes) -> Png:
     head: list[memoryview] = []
     pixels: list[memoryview] = []
     profile: bytes | None = None
+    said: dict[bytes, bytes] = {}
     sound, kind, at, whole = True, b"", len(SIGNATURE), memoryview(data)
     while kind != b"IEND":
         # Length, kind, body, checksum.
@@ -61,13 +68,55 @@ def read_png(data: bytes) -> Png:
                     f"the file is damaged: the checksum of a chunk {kind.decode()} is wrong, so its pixels cannot be "
                     "trusted",
                 )
-            (pixels if kind == b"IDAT" else head).append(chunk)
+            if kind == b"IHDR":
+                said[kind] = bytes(body)
+            (pixels if kind == b"IDAT" else head).append(_in_eight_bits(chunk, said) if kind == b"tRNS" else chunk)
+        elif kind in _OF_COLOURS and intact and not pixels:
+            said.setdefault(kind, bytes(body))
         elif kind == b"iCCP" and intact:
-            profile = _profile(bytes(body))
-            sound = sound and profile is not None and len(profile) <= _PILLOWS_MOST
+            found = _profile(bytes(body))
+            sound = sound and found is not None and len(found) <= _PILLOWS_MOST
+            profile = profile if pixels else found
         elif kind == b"zTXt" or (kind == b"iTXt" and bytes(body).partition(b"\0")[2][:1] == b"\1"):
             sound = sound and len(body) < _SURELY_SMALL
-    return Png(b"".join([SIGNATURE, *head, *pixels, _END]), profile, sound)
+    bits, kind_of_colours = said.get(b"IHDR", b"").ljust(13, b"\0")[8:10]
+    return Png(
+        b"".join([SIGNATURE, *head, *pixels, _END]),
+        _colours(said, profile),
+        sound,
+        bits == 16 and kind_of_colours != _GREY,
+    )
+
+
+def _colours(said: dict[bytes, bytes], profile: bytes | None) -> Colours:
+    """What counts of all that is said (PNG, third edition, 4.3): cICP, then iCCP, then sRGB, then gAMA with cHRM."""
+    numbers = said.get(b"cICP", b"")
+    # PNG holds red, green and blue, so the matrix is 0.
+    if len(numbers) == 4 and numbers[2] == 0 and (coding := by_numbers(*numbers[:2], narrow=numbers[3] == 0)):
+        return Colours(coding=coding)
+    if profile and (coding := told_by_profile(profile)):
+        return Colours(coding=coding)
+    if b"sRGB" in said or len(said.get(b"gAMA", b"")) != 4:
+        return Colours(profile)
+    return Colours(profile, by_gamma(int.from_bytes(said[b"gAMA"]) / 100_000, _primaries(said.get(b"cHRM", b""))))
+
+
+def _primaries(body: bytes) -> Primaries | None:
+    if len(body) != 32:
+        return None
+    white_x, white_y, *rest = (number / 100_000 for number in struct.unpack(">8I", body))
+    red, green, blue = zip(rest[::2], rest[1::2], strict=True)
+    return red, green, blue, (white_x, white_y)
+
+
+def _in_eight_bits(chunk: memoryview, said: dict[bytes, bytes]) -> memoryview:
+    """The grey that is clear as Pillow looks for it: among pixels that were spread from 2 or 4 bits to 8."""
+    bits, kind_of_colours = said.get(b"IHDR", b"").ljust(13, b"\0")[8:10]
+    if kind_of_colours != _GREY or bits not in (2, 4) or len(chunk) != 14:
+        return chunk
+    value = (int.from_bytes(chunk[8:10]) & (2**bits - 1)) * 255 // (2**bits - 1)
+    said_again = b"tRNS" + value.to_bytes(2)
+    return memoryview(struct.pack(">I", 2) + said_again + struct.pack(">I", zlib.crc32(said_again)))
 
 
 def _profile(body: bytes) -> bytes | None:

@@ -63,6 +63,7 @@ class Code(StrEnum):
     OVER_MAX_BOXES = "over_max_boxes", "a usable box beyond `max_boxes`"
     NO_BOXES = "no_boxes", "none given, none found"
     DUPLICATE_BOX = "duplicate_box", "a warning: two regions of the row are exactly the same"
+    ONE_COLOUR = "one_colour", "a warning: the image is of one colour all over"
 
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused", "the VLM refused the request as malformed"

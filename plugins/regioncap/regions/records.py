@@ -139,7 +139,8 @@ class Record(_Row):
         examples=[1],
     )
     checks: list[str] = Field(
-        description="Names of the gates that warned, and `duplicate_box` where two regions are the same.",
+        description="Names of the gates that warned, `duplicate_box` where two regions are the same, and `one_colour` "
+        "where the image is of one colour all over.",
         examples=[["duplicate_box"]],
     )
 

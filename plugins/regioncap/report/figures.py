@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 import regioncap
 from regioncap.gates import all_gates
 from regioncap.parallel import in_order
+from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.words import count_words
 from regioncap.storage.readback import informing, no_newer_than
@@ -314,6 +315,7 @@ def make_report(
     warnings = [*plan.warnings, *box_warnings, *unusual]
     if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
+    warnings += told_of_one_colour(statistics.checks[Code.ONE_COLOUR])
     if unknown := len(stores) - len(ask_counts):
         warnings.append(COUNTS_UNKNOWN.format(unknown=unknown, shards=len(stores)))
     return Report(
@@ -356,6 +358,16 @@ def make_report(
 
 def _render_summary(store: Store) -> RenderSummary | None:
     return informing(store, layout.RECEIPTS["render"], RenderSummary)
+
+
+def told_of_one_colour(images: int) -> list[str]:
+    """What is to be warned of where so many images are of one colour all over."""
+    if not images:
+        return []
+    return [
+        f"{images:,} image{'s' * (images != 1)} came out all of one colour (`one_colour`): if there is something to be "
+        "seen in the originals, they are damaged, or stored in a way that is not read right."
+    ]
 
 
 def told_by_boxes(rendered: Sequence[RenderSummary], declared: str) -> tuple[list[str], list[str]]:

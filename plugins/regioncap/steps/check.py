@@ -14,8 +14,9 @@ from regioncap.drop.drop import read_listed
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import BoxFormatError, RegionCapError, RowError
 from regioncap.regions.boxes import Box
+from regioncap.regions.codes import Code
 from regioncap.regions.records import PlannedRow, RegionBox, Rejected, RenderedRow
-from regioncap.report.figures import told_by_boxes
+from regioncap.report.figures import told_by_boxes, told_of_one_colour
 from regioncap.steps.plan import plan_build
 from regioncap.steps.render import render_row, render_shard
 from regioncap.storage.local import LocalStore
@@ -123,7 +124,7 @@ def _check(
     checked.warnings += plan.warnings
     checked.rejected += _rejected(plan_rejected(work, plan))
     found: list[RenderReceipt] = []
-    done = 0
+    done = of_one_colour = 0
     # Each `every`th shard shows so many rows.
     every, quota = -(-len(plan.shards) // SHOWN), -(-SHOWN // max(1, len(plan.shards)))
     for number, shard_id in enumerate(plan.shards):
@@ -145,12 +146,14 @@ def _check(
             rows = list(shard.rendered().rows)
             checked.usable += len(rows)
             checked.rejected += _rejected(shard.own.read(layout.RENDER_REJECTED))
+        of_one_colour += sum(Code.ONE_COLOUR in row.warnings for row in rows)
         checked.images += map(_seen, rows)
         for row in _evenly(rows, shown):
             show(row, shard.shared.read(image_path(row.marked)))
         # Of a large drop, the marked images would fill the disk.
         shard.shared.delete_folder()
         done += len(planned)
+    checked.warnings += told_of_one_colour(of_one_colour)
     told, warnings = told_by_boxes(found, settings.box_format)
     checked.boxes = told[:1]
     # That other boxes would fit as well is for whoever uploads the drop to look at.

@@ -18,11 +18,12 @@ from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
 
 from regioncap.drop import colours, images
-from regioncap.drop.colours import deep_to_8_bits
+from regioncap.drop.colours import deep_to_rgb
 from regioncap.drop.images import open_image, set_up_for_pictures
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 from tests.builders import ROOT, encoded, picture
+from tests.unit.drop.files import chunks, icc, png, png_of, tiff
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
 
@@ -192,41 +193,6 @@ def test_of_several_frames_the_first_is_seen(form: str) -> None:
 SHARES = np.tile(np.linspace(0, 1, 64), (48, 1))
 
 
-def tiff(
-    values: npt.NDArray[Any],
-    *,
-    photometric: int = 1,
-    big_endian: bool = False,
-    packed: bool = False,
-    more: tuple[tuple[int, int, int], ...] = (),
-) -> bytes:
-    """A TIFF of grey numbers of any type, (height, width), or of planes of them, (planes, height, width).
-
-    `more` are tags (tag, type, value) beside the usual ones.
-    """
-    mark, order = (b"MM", ">") if big_endian else (b"II", "<")
-    planes = values if values.ndim == 3 else values[None]
-    count, height, width = planes.shape
-    strips = [plane.astype(plane.dtype.newbyteorder(order)).tobytes() for plane in planes]
-    strips = [zlib.compress(strip) for strip in strips] if packed else strips
-    starts = itertools.accumulate([8, *map(len, strips)])
-    bits, sample_format = values.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
-    body = b"".join(strips)
-    fields: dict[int, tuple[int, list[int]]] = {
-        256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * count), 259: (3, [8 if packed else 1]),
-        262: (3, [photometric]), 273: (4, list(starts)[:count]), 277: (3, [count]), 278: (4, [height]),
-        279: (4, list(map(len, strips))), 284: (3, [1 if count == 1 else 2]), 339: (3, [sample_format] * count),
-        **{tag: (kind, [value]) for tag, kind, value in more},
-    }  # fmt: skip
-    directory = struct.pack(order + "H", len(fields))
-    for tag, (kind, numbers) in sorted(fields.items()):
-        value = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
-        if len(value) > 4:
-            body, value = body + value, struct.pack(order + "I", 8 + len(body))
-        directory += struct.pack(order + "HHI", tag, kind, len(numbers)) + value.ljust(4, b"\0")
-    return mark + struct.pack(order + "HI", 42, 8 + len(body)) + body + directory + bytes(4)
-
-
 def greys(data: bytes) -> npt.NDArray[np.uint8]:
     """The shades of grey that are seen."""
     seen = np.asarray(open_image(data).decode())
@@ -310,7 +276,7 @@ def test_where_white_is_zero_a_picture_is_no_negative() -> None:
 def test_no_picture_comes_out_black_when_its_numbers_are_not(values: npt.NDArray[Any]) -> None:
     finite = values[np.isfinite(values)]
     if finite.size and (finite != 0).any():
-        assert np.asarray(deep_to_8_bits(values)).max() >= 60
+        assert np.asarray(deep_to_rgb(values)).max() >= 60
 
 
 def test_one_grey_of_sixteen_bits_can_be_transparent() -> None:
@@ -326,32 +292,28 @@ def test_one_grey_of_sixteen_bits_can_be_transparent() -> None:
     assert (seen[:24] == 255).all() and np.abs(seen[24:] - SHARES[24:] * 255).max() <= 1
 
 
-def colour_png(values: npt.NDArray[Any]) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow cannot write; `values` is (height, width, 3 or 4)."""
-    height, width, bands = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
-    return png((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-
-
-def test_colours_of_sixteen_bits_are_seen_or_refused_but_never_black() -> None:
-    bright = np.stack([scaled("u2", 0, 65535)] * 3, -1)
-    assert np.abs(greys(colour_png(bright)) - SHARES * 255).max() <= 1
-    for dark in (bright >> 4, np.dstack([bright, bright[:, :, 0]]) >> 4):
-        with pytest.raises(RowError, match="16 bits a channel, but all values are below a sixteenth of the range"):
-            open_image(colour_png(dark)).decode()
+def test_colours_of_sixteen_bits_are_as_bright_as_they_were_meant_or_refused() -> None:
+    bright = np.dstack([scaled("u2", 0, 65535)] * 3)
+    for bits in (8, 10, 12, 14, 16):
+        values = bright >> (16 - bits)
+        assert np.abs(greys(png_of(values, "RGB", 16)) - SHARES * 255).max() <= 1
+        opaque = np.full_like(values[:, :, :1], 65535)
+        assert np.abs(greys(png_of(np.dstack([values, opaque]), "RGBA", 16)) - SHARES * 255).max() <= 1
+    for bits in (8, 10, 12, 14):
+        with pytest.raises(RowError, match="16 bits a channel, but all values are below a quarter of the range"):
+            open_image(tiff(bright >> (16 - bits), photometric=2)).decode()
     drawn = np.dstack([np.zeros_like(bright), np.where(SHARES > 0.5, 65535, 0)])
-    assert greys(colour_png(drawn))[:, [0, -1]].tolist() == [[255, 0]] * 48
+    assert greys(png_of(drawn, "RGBA", 16))[:, [0, -1]].tolist() == [[255, 0]] * 48
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        tiff(np.stack([scaled("u2", 0, 65535)] * 3), photometric=2),
-        tiff(scaled("f4", 0, 1), big_endian=True, packed=True),
-        tiff(scaled("i4", 0, 10**9), big_endian=True, packed=True),
-        tiff(scaled("i2", 0, 32767), big_endian=True, packed=True),
-        tiff(np.stack([scaled("u1", 0, 255)] * 2), packed=True, more=((338, 3, 2),)),
+        tiff(np.dstack([scaled("u2", 0, 65535)] * 3), photometric=2, planes=True),
+        tiff(scaled("f4", 0, 1), big_endian=True, compressed=True),
+        tiff(scaled("i4", 0, 10**9), big_endian=True, compressed=True),
+        tiff(scaled("i2", 0, 32767), big_endian=True, compressed=True),
+        tiff(np.dstack([scaled("u1", 0, 255)] * 2), planes=True, compressed=True, more=[(338, 3, [2])]),
     ],
     ids=["planes of 16 bits", "packed big-endian floats", "packed big-endian 32 bits", "signed 16 bits", "grey, alpha"],
 )
@@ -362,46 +324,18 @@ def test_a_tiff_that_would_come_out_as_noise_is_refused(data: bytes) -> None:
 
 def test_tiffs_much_like_those_are_seen() -> None:
     ramp = SHARES * 255
-    assert np.abs(greys(tiff(np.stack([scaled("u2", 0, 65535)] * 3), photometric=2, packed=True)) - ramp).max() <= 1
-    assert np.abs(greys(tiff(np.stack([scaled("u1", 0, 255)] * 3), photometric=2)) - ramp).max() <= 1
-    assert np.abs(greys(tiff(scaled("u2", 0, 65535), big_endian=True, packed=True)) - ramp).max() <= 1
-    assert np.abs(greys(tiff(scaled("f4", 0, 1), packed=True)) - ramp).max() <= 1
+    assert (
+        np.abs(
+            greys(tiff(np.dstack([scaled("u2", 0, 65535)] * 3), photometric=2, planes=True, compressed=True)) - ramp
+        ).max()
+        <= 1
+    )
+    assert np.abs(greys(tiff(np.dstack([scaled("u1", 0, 255)] * 3), photometric=2, planes=True)) - ramp).max() <= 1
+    assert np.abs(greys(tiff(scaled("u2", 0, 65535), big_endian=True, compressed=True)) - ramp).max() <= 1
+    assert np.abs(greys(tiff(scaled("f4", 0, 1), compressed=True)) - ramp).max() <= 1
 
 
 # ---- colours
-
-
-def icc(primaries: tuple[tuple[float, float], ...] | None, gamma: float, name: str = "Test") -> bytes:
-    """An ICC profile: of a monitor with the `primaries` red, green and blue in xy, white D65; or of grey."""
-
-    def fixed(*numbers: float) -> bytes:
-        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
-
-    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name) + 1) + name.encode() + bytes(79)}
-    tags |= {b"cprt": b"text\0\0\0\0none\0", b"wtpt": fixed(0.9642, 1.0, 0.8249)}
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
-    if primaries is None:
-        tags[b"kTRC"] = curve
-    else:
-        columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
-        d65 = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
-        columns = columns * np.linalg.solve(columns, d65)
-        # Bradford, from D65 to D50.
-        cones = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-        gain = np.diag((cones @ [0.9642, 1.0, 0.8249]) / (cones @ d65))
-        columns = np.linalg.inv(cones) @ gain @ cones @ columns
-        for number, letter in enumerate("rgb"):
-            tags[f"{letter}XYZ".encode()] = fixed(*columns[:, number])
-            tags[f"{letter}TRC".encode()] = curve
-    body, table = b"", b""
-    for tag, value in tags.items():
-        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(value))
-        body += value.ljust(-(-len(value) // 4) * 4, b"\0")
-    space = b"GRAY" if primaries is None else b"RGB "
-    header = bytes(4) + b"lcms" + bytes.fromhex("02400000") + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp"
-    header = header.ljust(68, b"\0") + fixed(0.9642, 1.0, 0.8249)[8:]
-    whole = header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-    return struct.pack(">I", len(whole)) + whole[4:]
 
 
 SRGB = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
@@ -530,24 +464,6 @@ def test_a_file_cut_short_is_rejected_and_one_with_something_behind_it_is_not(fo
 # ---- damage
 
 
-def png(*parts: tuple[bytes, bytes]) -> bytes:
-    """A PNG file of chunks (kind, body)."""
-    sums = ((kind, body, zlib.crc32(kind + body)) for kind, body in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc) for kind, body, crc in sums
-    )
-
-
-def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks (kind, body) of a PNG file."""
-    found, at = [], 8
-    while at < len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        found.append((kind, data[at + 8 : at + 8 + length]))
-        at += 12 + length
-    return found
-
-
 def with_chunk(kind: bytes, body: bytes, *, behind: bool = False, damaged: bool = False) -> bytes:
     """`two_colours` as a PNG with one more chunk, before or behind its pixels; with a wrong checksum, if `damaged`."""
     parts = chunks(encoded(two_colours(), "PNG"))
@@ -663,6 +579,85 @@ def test_what_pillow_alone_refuses_is_refused(kind: str) -> None:
     assert refused >= 10 or form == "BMP"
 
 
+def rough(width: int = 400, height: int = 300) -> Image.Image:
+    """A picture that is nowhere flat, and in the smallest JPEG has some kilobytes."""
+    rng = np.random.default_rng(7)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 20, width // 20, 3), np.uint8))
+    fine = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), int) + rng.normal(
+        0, 8, (height, width, 1)
+    )
+    return Image.fromarray(fine.clip(0, 255).astype(np.uint8))
+
+
+# What is done to a file, from a place on: bytes that never arrived, that were overwritten, that are left out.
+DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
+    "cut": lambda data, at: data[:at],
+    "a tail of zeros": lambda data, at: data[:at] + bytes(len(data) - at),
+    "a hole of zeros": lambda data, at: data[:at] + bytes(512) + data[at + 512 :],
+    "a hole of ones": lambda data, at: data[:at] + b"\xff" * 512 + data[at + 512 :],
+    "a part left out": lambda data, at: data[:at] + data[at + 512 :],
+}
+NOTICED: dict[str, dict[str, Any]] = {
+    "JPEG": {},
+    "JPEG optimised": {"optimize": True},
+    "JPEG CMYK": {},
+    "JPEG grey": {},
+    "PNG": {},
+    "WEBP lossless": {"lossless": True},
+    "GIF": {},
+    "TIFF deflate": {"compression": "tiff_adobe_deflate"},
+    "TIFF lzw": {"compression": "tiff_lzw"},
+    "AVIF": {},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", NOTICED)
+def test_damage_is_noticed_wherever_it_is_in_the_pixels(kind: str, damage: str) -> None:
+    form, mode = kind.split()[0], "CMYK" if "CMYK" in kind else "L" if "grey" in kind else "RGB"
+    whole = encoded(rough().convert(mode), form, **NOTICED[kind])
+    good = np.asarray(open_image(whole).decode(), int)
+    accepted = 0
+    for at in range(len(whole) // 3, len(whole) - 600, len(whole) // 40):
+        try:
+            seen = np.asarray(open_image(DAMAGES[damage](whole, at)).decode(), int)
+        except RowError:
+            continue
+        accepted += bool((np.abs(seen - good).max(-1) > 24).mean() > 0.01)
+    # Two in a hundred bytes FF may be followed by what makes sense of them; a checksum of 32 bits is never right.
+    assert accepted <= (1 if damage == "a hole of ones" and form in ("JPEG", "TIFF", "AVIF") else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}], ids=str
+)
+def test_a_jpeg_may_lack_its_end_marker_and_no_more(options: dict[str, Any], mode: str) -> None:
+    whole = encoded(rough().convert(mode), "JPEG", **options)
+    opened = open_image(whole)
+    good = opened.decode().tobytes()
+    assert opened.portable
+    for missing in (1, 2):
+        cut = open_image(whole[:-missing])
+        assert cut.decode().tobytes() == good and not cut.portable
+    for missing in (200, 2000, len(whole) // 2):
+        with pytest.raises(RowError) as fault:
+            open_image(whole[:-missing]).decode()
+        assert fault.value.code == Code.IMAGE_TRUNCATED
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (8, 8), (17, 33), (64, 64), (399, 301)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_no_whole_jpeg_is_taken_for_damaged(mode: str, size: tuple[int, int]) -> None:
+    kinds: list[dict[str, Any]] = [{}, {"optimize": True}, {"restart_marker_blocks": 3}, {"progressive": True}]
+    pictures = [Image.new("RGB", size, "white"), Image.new("RGB", size, (255, 0, 254)), picture(*size)]
+    for image, options, quality, chroma in itertools.product(pictures, kinds, (10, 100), (0, 2)):
+        data = encoded(image.convert(mode), "JPEG", quality=quality, subsampling=chroma, **options)
+        for behind in (b"", b"garbage" * 30, bytes(100), data):
+            assert open_image(data + behind).decode().size == size
+            assert open_image(data + behind).decode(at_least=(1, 1)).width >= 1
+
+
 def test_a_png_that_was_damaged_anywhere_in_its_pixels_is_refused() -> None:
     whole = encoded(Image.effect_noise((120, 90), 60), "PNG")
     start, end = whole.index(b"IDAT") + 4, whole.index(b"IEND") - 8
@@ -687,6 +682,19 @@ def test_an_error_that_says_nothing_about_the_image_is_no_fault_of_the_row(
         patch.setattr(*patched[when], fail)
         with pytest.raises(type(error)):
             open_image(data).decode()
+
+
+# ---- one colour
+
+
+def test_a_picture_of_one_colour_is_known_whatever_the_encoder_made_of_it() -> None:
+    for form in ("JPEG", "PNG", "WEBP", "AVIF"):
+        data = encoded(Image.new("RGB", (300, 200), (90, 17, 200)), form)
+        assert colours.is_one_colour(open_image(data).decode())
+    dot = Image.new("RGB", (300, 200), "white")
+    assert colours.is_one_colour(dot)
+    dot.putpixel((101, 7), (255, 250, 255))
+    assert not colours.is_one_colour(dot) and not colours.is_one_colour(two_colours())
 
 
 # ---- sizes

@@ -17,7 +17,14 @@ from regioncap.errors import StepMissingError
 from regioncap.gates import OWN_GATES
 from regioncap.regions.codes import Code
 from regioncap.report.card import code_block, code_span, render_card
-from regioncap.report.figures import SAMPLED_PER_CODE, SAMPLED_RECORDS, SAMPLED_WARNED, SCHEMA_IGNORED, Statistics
+from regioncap.report.figures import (
+    SAMPLED_PER_CODE,
+    SAMPLED_RECORDS,
+    SAMPLED_WARNED,
+    SCHEMA_IGNORED,
+    Statistics,
+    told_of_one_colour,
+)
 from regioncap.report.html import meaning, percent
 from regioncap.report.licences import licence_of
 from regioncap.report.page import bars, render_page
@@ -122,6 +129,13 @@ def test_samples_are_fair_bounded_and_the_same_each_time() -> None:
     assert (len(warned), len(clean), len(lines)) == sizes
     # In the order of the build, and from all of it.
     assert clean == sorted(clean, key=int) and int(clean[0]) < 500 and int(clean[-1]) > 1500
+
+
+def test_the_report_warns_of_images_of_one_colour() -> None:
+    statistics = Statistics()
+    statistics.add(record(1, "a red door", "a cat", checks=["one_colour"]))
+    assert told_of_one_colour(statistics.checks[Code.ONE_COLOUR])[0].startswith("1 image came out all of one colour")
+    assert told_of_one_colour(0) == []
 
 
 def test_few_records_with_warnings_leave_room_for_others() -> None:

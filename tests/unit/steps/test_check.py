@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from regioncap.regions.records import RenderedRow
 from regioncap.steps import check as check_step
@@ -54,6 +55,14 @@ def test_what_is_done_is_told_while_rows_are_read_and_then_while_they_are_marked
     _, _, progress = check(place, shard_size=3)
     assert progress[:5] == [(number, None) for number in range(1, 6)]
     assert [at for at in progress[5:] if at[0]] == [(number, 4) for number in range(1, 5)]
+
+
+def test_images_of_one_colour_are_warned_of(place: Place) -> None:
+    place.put("even.png", encoded(Image.new("RGB", (90, 90), (1, 2, 3)), "PNG"))
+    even = {"image": "even.png", "bbox": [[10, 10, 40, 30]]}
+    place.put_rows(*rows(place, 3), *({"id": f"even {k}", **even} for k in range(4)))
+    checked, _, _ = check(place, shard_size=2)
+    assert [warning for warning in checked.warnings if warning.startswith("4 images came out all of one colour")]
 
 
 def test_no_more_than_one_shards_images_lie_on_the_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -489,6 +489,14 @@ def test_a_box_that_is_given_twice_is_described_twice_with_a_warning(place: Plac
     assert found == {"twice": (3, ["duplicate_box"]), "once": (1, [])}
 
 
+def test_a_picture_that_comes_out_all_of_one_colour_is_captioned_with_a_warning(place: Place, vlm: FakeVlm) -> None:
+    place.put("even.png", encoded(Image.new("RGB", (90, 90), (250, 250, 250)), "PNG"))
+    place.put("a.jpg", encoded(picture()))
+    place.put_rows(*({"image": image, "bbox": [[10, 10, 40, 30]]} for image in ("even.png", "a.jpg")))
+    build(place, vlm)
+    assert {record["image"]: record["checks"] for record in records(place)} == {"even.png": ["one_colour"], "a.jpg": []}
+
+
 def test_rows_without_boxes_get_proposals_or_a_code(place: Place, vlm: FakeVlm) -> None:
     place.put("shape.jpg", encoded(picture(), quality=95))
     place.put("even.png", encoded(Image.new("RGB", (90, 90), (250, 250, 250)), "PNG"))
