@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from regioncap.errors import VlmSetupError
 from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
 from regioncap.processes import Service
 
-# A large model is read from disk and compiled before the server answers.
+# A large model is read from disk and compiled before the server answers; so long nothing is heard of that at most.
 READY_SECONDS = 900.0
 # Its engine takes some seconds to end.
 GRACE_SECONDS = 20.0
@@ -183,3 +184,43 @@ def is_ready(port: int) -> bool:
         return httpx2.get(f"http://127.0.0.1:{port}/health", timeout=2.0, trust_env=False).status_code == 200
     except httpx2.HTTPError:
         return False
+
+
+def download_folder(config: ServerConfig, environment: Mapping[str, str]) -> Path | None:
+    """Where a model from the hub is downloaded to, by a server that is started in this environment; None for a folder.
+
+    See https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables.
+    """
+    if Path(config.model).is_dir():
+        return None
+    home = Path(environment.get("HOME") or Path.home())
+    caches = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
+    hf_home = config.hf_home or Path(environment.get("HF_HOME") or caches / "huggingface")
+    own = environment.get("HF_HUB_CACHE")
+    cache = config.download_dir or (Path(own) if own else hf_home / "hub")
+    return cache / f"models--{config.model.replace('/', '--')}"
+
+
+# What vLLM 0.32, torch and the hub's client say where something else was in the way.
+_PASSING = re.compile(
+    r"free memory on device|error in memory profiling|out of memory|devices are busy"  # another program has the GPU
+    r"|address already in use"
+    r"|connection ?error|connection (?:reset|aborted|refused|timed out)|connect ?timeout|read ?time(?:out|d out)"
+    r"|name resolution|server disconnected|chunkedencodingerror|localentrynotfounderror|too many requests"
+    r"|\b(?:429|500|502|503|504) (?:client|server) error",
+    re.IGNORECASE,
+)
+_ERROR = re.compile(r"\b(?:\w+\.)*\w*(?:Error|Exception): .+")
+# vLLM's parts report that another one failed.
+_ABOUT_OTHERS = ("initialization failed", "See root cause above")
+
+
+def cause(log: str) -> str:
+    """The error that ended a start of vLLM, from what it logged: not the last, which only says that there was one."""
+    errors = [match[0] for match in _ERROR.finditer(log) if not any(words in match[0] for words in _ABOUT_OTHERS)]
+    return errors[-1][:500] if errors else "it does not say why"
+
+
+def may_pass(log: str) -> bool:
+    """Whether a start that ended with this log failed for something that may pass by itself."""
+    return bool(_PASSING.search(cause(log)))
