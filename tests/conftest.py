@@ -31,6 +31,7 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.requests.clear()
     _fake_server.most_in_flight = 0
     _fake_server.ignores_schemas, _fake_server.waiting, _fake_server.slots = False, None, None
+    _fake_server.figures = lambda: ""
     return _fake_server
 
 

@@ -53,7 +53,6 @@ class Served:
 
     model: str
     image_tokens: Callable[[int, int], int]
-    max_model_len: int = 4096
     dtype: str = "float32"
     arguments: tuple[str, ...] = ()
 
@@ -64,17 +63,17 @@ def _merged(pixels: int) -> Callable[[int, int], int]:
 
 
 def _tiled(tile: int, tokens: int) -> Callable[[int, int], int]:
-    """So many tokens for each tile, and where there are several for the whole image once more."""
+    """So many tokens for each tile, where there are several for the whole image once more, and one at either end."""
 
     def count(width: int, height: int) -> int:
         tiles = (width // tile) * (height // tile)
-        return tokens * (tiles + (tiles > 1))
+        return tokens * (tiles + (tiles > 1)) + 2
 
     return count
 
 
 def _named_tiles(tile: int, tokens: int) -> Callable[[int, int], int]:
-    """The same, with two tokens before each tile, one behind each row of them, and one at the end."""
+    """With two tokens before each tile and the whole image, one behind each row of tiles, and two at the end."""
 
     def count(width: int, height: int) -> int:
         across, down = width // tile, height // tile
@@ -108,10 +107,10 @@ FAMILIES = {
     ),
     "smolvlm2-500m": Served("HuggingFaceTB/SmolVLM2-500M-Video-Instruct", _named_tiles(512, 64)),
     "smolvlm2-2.2b": Served("HuggingFaceTB/SmolVLM2-2.2B-Instruct", _named_tiles(384, 81)),
-    "idefics3": Served("HuggingFaceM4/Idefics3-8B-Llama3", _named_tiles(364, 169), max_model_len=8192),
-    "internvl3": Served("OpenGVLab/InternVL3-8B-hf", _tiled(448, 256), max_model_len=8192),
-    "gemma-3": Served("google/gemma-3-4b-it", lambda width, height: 256),
-    "llava-onevision": Served("llava-hf/llava-onevision-qwen2-7b-ov-hf", _llava, max_model_len=16384),
+    "idefics3": Served("HuggingFaceM4/Idefics3-8B-Llama3", _named_tiles(364, 169)),
+    "internvl3": Served("OpenGVLab/InternVL3-8B-hf", _tiled(448, 256)),
+    "gemma-3": Served("google/gemma-3-4b-it", lambda width, height: 260),
+    "llava-onevision": Served("llava-hf/llava-onevision-qwen2-7b-ov-hf", _llava),
     "mistral-small": Served("mistralai/Mistral-Small-3.1-24B-Instruct-2503", _rows(28)),
 }  # fmt: skip
 
@@ -135,7 +134,6 @@ def config(name: str, checkpoints: Path) -> server.ServerConfig:
         served_model_name=family.model,
         device="cpu",
         dtype=family.dtype,
-        max_model_len=family.max_model_len,
         arguments=["--enable-prompt-tokens-details", *family.arguments],
     )
 

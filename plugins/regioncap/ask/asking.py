@@ -14,6 +14,7 @@ from regioncap.captions.prompts import AnswerFormat
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, connect
+from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.probe import check, honours_schema
 from regioncap.work.completions import write_part
@@ -85,6 +86,7 @@ async def _ask(
 ) -> None:
     async with connect(endpoint) as client:
         await check(client)
+        before = await client.read_figures()
         if answer_format == "structured" and not await honours_schema(client):
             sink.schema_ignored = True
             _log.warning(
@@ -100,6 +102,8 @@ async def _ask(
                 flusher.cancel()
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
+            after = await client.read_figures()
+            sink.tell_what_held_back(endpoint.max_in_flight, after.since(before) if after else None)
         except* Exception as errors:
             raise _first(errors) from None
         finally:
@@ -150,6 +154,8 @@ class CompletionSink:
         self._started = time.monotonic()
         self._pace, self._token_pace = Pace(), Pace()
         self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
+        self._seconds = 0.0
+        self._held_back = ""
         self._refusals: list[Completion] = []
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
@@ -163,6 +169,7 @@ class CompletionSink:
         self._asked += 1
         self._prompt_tokens += completion.prompt_tokens
         self._completion_tokens += completion.completion_tokens
+        self._seconds += completion.seconds
         if completion.refused is not None:
             self._refusals.append(completion)
 
@@ -174,6 +181,22 @@ class CompletionSink:
         """
         answered = self._kept + self._taken_over + self._asked - len(self._refusals)
         return self._refusals[0] if len(self._refusals) > 1 and not answered else None
+
+    def tell_what_held_back(self, bound: int, server: DoctorFigures | None) -> None:
+        """Find out what held asking back, and say so; `server` is what the servers counted meanwhile."""
+        answers = self._asked - len(self._refusals)
+        diagnosis = diagnose(
+            Seen(
+                answers=answers,
+                seconds_per_answer=self._seconds / answers if answers else 0.0,
+                questions_per_image=self._questions / self._images if self._images else 0.0,
+                bound=bound,
+                server=server,
+            )
+        )
+        if diagnosis is not None:
+            self._held_back = diagnosis.sentence
+            _log.info("%s", diagnosis.sentence)
 
     def finish(self, asked: int) -> None:
         """Note that one of the questions has its answer, for which `asked` requests were sent."""
@@ -232,5 +255,6 @@ class CompletionSink:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
             schema_ignored=self.schema_ignored,
+            held_back=self._held_back,
             seconds=round(time.monotonic() - self._started, 3),
         )

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Protocol, Self, TypeVar
 
 import aiohttp
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from regioncap.errors import VlmUnavailableError
+from regioncap.vlm.doctor import DoctorFigures, read_doctor_figures
 from regioncap.vlm.faults import PASSING, BusyError, FailsAtItError, FailureError, RefusedError, fault_of
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.protocol import ChatCompletion, Usage, error_message
@@ -26,6 +28,8 @@ _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
 # A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
+# For figures that only tell something nobody waits long.
+_METRICS_SECONDS = 5.0
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -144,6 +148,22 @@ class VlmClient:
         queue = read_queue(text)
         server.others = max(0, queue.waiting + queue.running - server.ours) if queue else 0
         return queue.waiting if queue else None
+
+    async def read_figures(self) -> DoctorFigures | None:
+        """What the servers have counted since they were started; None where one does not tell, or not soon."""
+        read = await asyncio.gather(*map(self._figures, self.servers))
+        told = [figures for figures in read if figures is not None]
+        return reduce(DoctorFigures.and_of, told) if len(told) == len(read) else None
+
+    async def _figures(self, server: Server) -> DoctorFigures | None:
+        try:
+            async with (
+                asyncio.timeout(_METRICS_SECONDS),
+                self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response,
+            ):
+                return read_doctor_figures(await response.text())
+        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
+            return None
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""
