@@ -184,9 +184,10 @@ class Visit:
     """A drop of pictures of all sizes, and a family's server to ask about them."""
 
     def __init__(self, name: str, endpoint: Endpoint, folder: Path) -> None:
+        self.name = name
         self.family = FAMILIES[name]
         self.endpoint = endpoint
-        self._folder = folder
+        self.folder = folder
         self._visits = 0
 
     def ask(self, **changes: Any) -> Answers:
@@ -240,7 +241,13 @@ class Visit:
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
         """One chat request."""
-        answer = httpx2.post(self._address + "/v1/chat/completions", json=body, trust_env=False, timeout=300)
+        answer = httpx2.post(
+            self._address + "/v1/chat/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {self.endpoint.api_key}"},
+            trust_env=False,
+            timeout=300,
+        )
         assert answer.status_code == 200, answer.text
         result: dict[str, Any] = answer.json()
         return result
@@ -252,7 +259,7 @@ class Visit:
     def _marked(self, **changes: Any) -> tuple[Place, Plan]:
         """A drop whose images are marked for the family."""
         self._visits += 1
-        place = Place(self._folder / str(self._visits))
+        place = Place(self.folder / str(self._visits))
         rows = []
         for number, (width, height) in enumerate(SIZES):
             place.put(f"{number}.jpg", encoded(picture(width, height, (40 * number, 60, 90))))
