@@ -25,9 +25,6 @@ _CONTEXT = 4096
 _CONTEXTS = {"idefics3": 8192, "internvl": 8192, "llava-onevision": 16384}
 # So many requests at once make good use of a CPU, and what they need together stays in bounds.
 _CPU_SEQS = 8
-# JSON allows white space between the parts of an answer, and some models go on with it until they are stopped. vLLM
-# forbids it only where the backend is named, which would be this one anyway.
-STRUCTURED_OUTPUTS = {"backend": "xgrammar", "disable_any_whitespace": True}
 
 
 class ServerConfig(BaseModel):
@@ -141,7 +138,6 @@ def command(config: ServerConfig, port: int) -> list[str]:
         # The marked image, and a crop where regions are asked about one by one.
         *("--limit-mm-per-prompt", json.dumps({"image": 2})),
         *("--mm-processor-cache-gb", f"{config.mm_processor_cache_gb:g}"),
-        *("--structured-outputs-config", json.dumps(STRUCTURED_OUTPUTS)),
         *("--tensor-parallel-size", str(config.tensor_parallel_size)),
         *("--data-parallel-size", str(config.data_parallel_size)),
         *("--allowed-media-domains", NO_HOST),

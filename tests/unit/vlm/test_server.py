@@ -66,11 +66,6 @@ def test_an_image_that_is_asked_about_again_is_prepared_once() -> None:
     assert option(command(config(), 8001), "--mm-processor-cache-gb") == "1"
 
 
-def test_between_the_parts_of_an_answer_there_is_no_room_for_white_space() -> None:
-    told = json.loads(option(command(config(), 8001), "--structured-outputs-config"))
-    assert told == {"backend": "xgrammar", "disable_any_whitespace": True}
-
-
 @pytest.mark.parametrize(
     ("model", "served", "given", "length"),
     [
