@@ -234,7 +234,8 @@ def download_folder(config: ServerConfig, environment: Mapping[str, str]) -> Pat
 _PASSING = re.compile(
     r"free memory on device|error in memory profiling|out of memory|devices are busy"  # another program has the GPU
     r"|address already in use"
-    r"|connection ?error|connection (?:reset|aborted|refused|timed out)|connect ?timeout|read ?time(?:out|d out)"
+    r"|couldn't connect|connection ?error"
+    r"|connection (?:reset|aborted|refused|timed out)|connect ?timeout|read ?time(?:out|d out)"
     r"|name resolution|server disconnected|chunkedencodingerror|localentrynotfounderror|too many requests"
     r"|\b(?:429|500|502|503|504) (?:client|server) error",
     re.IGNORECASE,
