@@ -244,7 +244,7 @@ class Visit:
         answer = httpx2.post(
             self._address + "/v1/chat/completions",
             json=body,
-            headers={"Authorization": f"Bearer {self.endpoint.api_key}"},
+            headers={"Authorization": f"Bearer {self.endpoint.api_key}"} if self.endpoint.api_key else {},
             trust_env=False,
             timeout=300,
         )
