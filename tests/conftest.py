@@ -34,6 +34,7 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.context = _fake_server.image_tokens = None
     _fake_server.tokenized.clear()
     _fake_server.ignores_schemas, _fake_server.waiting, _fake_server.slots = False, None, None
+    _fake_server.figures = lambda: ""
     return _fake_server
 
 

@@ -81,6 +81,8 @@ class FakeVlm:
     # How many tokens it says an image has, where it tells; what it was asked for that.
     image_tokens: int | None = None
     tokenized: list[dict[str, Any]] = field(default_factory=list)
+    # What else it tells in its metrics.
+    figures: Callable[[], str] = lambda: ""
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
     gone_until: float = 0.0
     url: str = ""
@@ -117,7 +119,7 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
             if self.path == "/metrics":
                 waiting = max(0, fake.in_flight - fake.slots) if fake.slots else fake.waiting
                 gauge = f'vllm:num_requests_waiting{{engine="0"}} {waiting}.0\n'
-                self._send(Reply(body="" if waiting is None else gauge))
+                self._send(Reply(body=fake.figures() + ("" if waiting is None else gauge)))
                 return
             listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
             if fake.context is not None:

@@ -3,27 +3,33 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
 import pytest
 
+from deploy.local.paths import ROOT, VLLM_PYTHON
 from deploy.local.stack import demo_server
 from regioncap.errors import VlmSetupError
+from regioncap.marks.profiles import PROFILES, profile_of
+from regioncap.marks.size_rules import MAX_PIXELS
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm.client import Endpoint
 from regioncap.vlm.managed import ManagedServer
-from regioncap.vlm.server import is_ready
+from regioncap.vlm.server import ServerConfig, is_ready
 from regioncap.work.plan import Plan
 from tests import processes
 from tests.builders import Place
+from tests.families.served import FAMILIES, Visit, make_checkpoints
 
 IDLE_SECONDS = 6.0
 
@@ -186,6 +192,34 @@ def test_a_server_that_cannot_start_says_why_at_once(room: Path) -> None:
         pass
     assert any("no-model" in line for line in lines)
     assert all_gone(servers(room))
+
+
+def documented() -> dict[str, Any]:
+    """The connection of docs/vlm-servers.md that has tasks start a server."""
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "vlm-servers.md").read_text(), re.DOTALL)
+    connections = [json.loads(block if block.startswith("{") else f"{{{block}}}") for block in blocks]
+    (found,) = (connection for connection in connections if connection.get("host") == "managed")
+    return dict(found["extra"])
+
+
+def test_the_documented_connection_starts_a_server_that_takes_a_runs_images_as_they_are(room: Path) -> None:
+    extra = documented()
+    model = extra["server"]["model"]
+    assert model == FAMILIES["qwen2.5-vl"].model
+    make_checkpoints(room / "models", "qwen2.5-vl")
+    # A small model of the same family in its place, on the CPU.
+    here = {"python": VLLM_PYTHON, "model": str(room / "models" / "qwen2.5-vl"), "served_model_name": model}
+    told = {**extra["server"], **here, "hf_home": str(room), "device": "cpu", "dtype": "float32", "revision": None}
+    told["arguments"] = ["--enable-prompt-tokens-details"]
+    config = ServerConfig.model_validate(told).for_images(PROFILES[profile_of(model)], MAX_PIXELS)
+    documented_server = ManagedServer(
+        config=config, endpoint=Endpoint(base_urls=(), model=config.name, max_in_flight=8), root=room / "vlm"
+    )
+    with documented_server.open() as endpoint:
+        visit = Visit("qwen2.5-vl", endpoint, room / "visit")
+        assert visit.tokens("per_region").wrong == []
+        answers = visit.ask(caption_mode="per_region")
+        assert answers.exact == answers.whole > 0 and not answers.refused
 
 
 def test_a_place_that_others_may_look_into_is_refused(room: Path) -> None:

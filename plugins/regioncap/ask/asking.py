@@ -17,6 +17,7 @@ from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
 from regioncap.vlm.dialects import find_dialect
+from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
 from regioncap.vlm.flow import PreparedRequest, ask_all, image_url
 from regioncap.vlm.probe import check, identify, room_for
 from regioncap.work.completions import write_part
@@ -117,6 +118,7 @@ async def _ask(
 
     async with connect(endpoint) as client:
         await check(client)
+        before = await client.read_figures()
         await identify(client)
         sink.server = client.identity
         await _look_for_room(client, measure)
@@ -137,6 +139,8 @@ async def _ask(
                 flusher.cancel()
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
+            after = await client.read_figures()
+            sink.tell_what_held_back(endpoint.max_in_flight, after.since(before) if after else None)
         except* Exception as errors:
             raise _first(errors) from None
         finally:
@@ -201,6 +205,8 @@ class CompletionSink:
         self._started = time.monotonic()
         self._pace, self._token_pace = Pace(), Pace()
         self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
+        self._seconds = 0.0
+        self._held_back = ""
         self._refusals: list[Completion] = []
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
@@ -214,6 +220,7 @@ class CompletionSink:
         self._asked += 1
         self._prompt_tokens += completion.prompt_tokens
         self._completion_tokens += completion.completion_tokens
+        self._seconds += completion.seconds
         if completion.refused is not None:
             self._refusals.append(completion)
 
@@ -225,6 +232,22 @@ class CompletionSink:
         """
         answered = self._kept + self._taken_over + self._asked - len(self._refusals)
         return self._refusals[0] if len(self._refusals) > 1 and not answered else None
+
+    def tell_what_held_back(self, bound: int, server: DoctorFigures | None) -> None:
+        """Find out what held asking back, and say so; `server` is what the servers counted meanwhile."""
+        answers = self._asked - len(self._refusals)
+        diagnosis = diagnose(
+            Seen(
+                answers=answers,
+                seconds_per_answer=self._seconds / answers if answers else 0.0,
+                questions_per_image=self._questions / self._images if self._images else 0.0,
+                bound=bound,
+                server=server,
+            )
+        )
+        if diagnosis is not None:
+            self._held_back = diagnosis.sentence
+            _log.info("%s", diagnosis.sentence)
 
     def finish(self, asked: int) -> None:
         """Note that one of the questions has its answer, for which `asked` requests were sent."""
@@ -283,5 +306,6 @@ class CompletionSink:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
             schema_ignored=self.schema_ignored,
+            held_back=self._held_back,
             seconds=round(time.monotonic() - self._started, 3),
         )

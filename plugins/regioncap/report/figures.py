@@ -23,7 +23,7 @@ from regioncap.storage.store import Store
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import Counts, Manifest
 from regioncap.work import layout
-from regioncap.work.counts import load_counts
+from regioncap.work.counts import AskCounts, load_counts
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import RenderSummary
 
@@ -134,6 +134,16 @@ class Timings(_Model):
     schema_ignored: bool = Field(
         description="Whether the server ignored that answers were to be structured: they were read as free text.",
         examples=[False],
+    )
+    held_back: list[str] = Field(
+        default_factory=list,
+        description="What held asking back, and what to change, as sentences; that of most shards first.",
+        examples=[
+            [
+                "Asking is held back by how many requests the server works on at once: 41% of an answer's time it "
+                "waits in the queue. Start vLLM with more --max-num-seqs."
+            ]
+        ],
     )
 
 
@@ -345,6 +355,7 @@ def make_report(
             asking_seconds=_seconds(item.seconds for item in ask_counts),
             publishing_seconds=_seconds([max(0.0, (datetime.now(UTC) - started).total_seconds())]),
             schema_ignored=any(item.schema_ignored for item in ask_counts),
+            held_back=held_back(ask_counts),
         ),
         model=plan.model,
         settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},
@@ -354,6 +365,12 @@ def make_report(
             **{name: importlib.metadata.version(name) for name in _LIBRARIES},
         },
     )
+
+
+def held_back(counts: Sequence[AskCounts]) -> list[str]:
+    """What held asking back, in the sentences of most shards."""
+    said = Counter(item.held_back for item in counts if item.held_back)
+    return list(_leading(said))[:3]
 
 
 def _render_summary(store: Store) -> RenderSummary | None:

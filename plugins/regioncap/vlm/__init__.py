@@ -13,6 +13,7 @@
 `solitude`    which request it is that ends servers
 `flow`        all requests, at that pace
 `remedies`    what to change where a server refuses a request
+`doctor`      what holds asking back, told from figures
 `server`      starts a vLLM server, on a GPU or a CPU
 `managed`     one that the tasks of a host share: the first starts it, and it ends when nobody needs it
 """

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
@@ -19,6 +20,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from regioncap.captions.endings import ending
 from regioncap.errors import VlmUnavailableError
 from regioncap.vlm.dialects import Dialect
+from regioncap.vlm.doctor import DoctorFigures, read_doctor_figures
 from regioncap.vlm.faults import (
     PASSING,
     BusyError,
@@ -44,6 +46,8 @@ _CHUNK = 64 * 1024
 _BRIEFLY = aiohttp.ClientTimeout(total=30.0)
 # A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
 _FAILURES = 4
+# For figures that only tell something nobody waits long.
+_METRICS_SECONDS = 5.0
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -193,6 +197,22 @@ class VlmClient:
             async with self._http.post(url, data=asked, timeout=_BRIEFLY, allow_redirects=False) as response:
                 return Tokenized.model_validate_json(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
+
+    async def read_figures(self) -> DoctorFigures | None:
+        """What the servers have counted since they were started; None where one does not tell, or not soon."""
+        read = await asyncio.gather(*map(self._figures, self.servers))
+        told = [figures for figures in read if figures is not None]
+        return reduce(DoctorFigures.and_of, told) if len(told) == len(read) else None
+
+    async def _figures(self, server: Server) -> DoctorFigures | None:
+        try:
+            async with (
+                asyncio.timeout(_METRICS_SECONDS),
+                self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response,
+            ):
+                return read_doctor_figures(await response.text())
+        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
             return None
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:

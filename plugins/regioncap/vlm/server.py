@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -10,13 +11,20 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from regioncap.errors import VlmSetupError
-from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
+from regioncap.marks.profiles import GENERIC, PROFILES, ModelProfile, profile_of
 from regioncap.processes import Service
 
-# A large model is read from disk and compiled before the server answers.
+# A large model is read from disk and compiled before the server answers; so long nothing is heard of that at most.
 READY_SECONDS = 900.0
 # Its engine takes some seconds to end.
 GRACE_SECONDS = 20.0
+
+
+# Room for two images and an answer. Of some families an image costs up to 2,913, 3,330 and 7,371 tokens.
+_CONTEXT = 4096
+_CONTEXTS = {"idefics3": 8192, "internvl": 8192, "llava-onevision": 16384}
+# So many requests at once make good use of a CPU, and what they need together stays in bounds.
+_CPU_SEQS = 8
 
 
 class ServerConfig(BaseModel):
@@ -34,12 +42,18 @@ class ServerConfig(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share one copy of the model.")
     data_parallel_size: int = Field(1, ge=1, description="Copies of the model; for 7B and below better than the above.")
-    max_model_len: int = Field(4096, ge=64, description="Tokens of one request and its answer, images included.")
-    max_num_seqs: int | None = Field(None, ge=1, description="Requests worked on at once; by default vLLM's choice.")
+    max_model_len: int | None = Field(
+        None,
+        ge=64,
+        description="Tokens of one request and its answer, images included; by default as its family needs.",
+    )
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="Requests worked on at once; by default vLLM's choice, on the CPU 8."
+    )
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1, description="Share of the GPU's memory to use.")
     kv_cache_gb: int = Field(1, ge=1, description="On the CPU: memory for keys and values.")
     mm_processor_cache_gb: float = Field(
-        0, ge=0, description="Memory for images that are asked about again; of use with caption_mode per_region."
+        1, ge=0, description="Memory for images that are asked about again: once for each region, or in a further try."
     )
     min_pixels: int | None = Field(
         None, ge=1, description="Qwen-VL: the fewest pixels an image is scaled to; by default the model's own limit."
@@ -58,6 +72,17 @@ class ServerConfig(BaseModel):
         if any(word.split("=")[0] == "--api-key" for word in arguments):
             raise ValueError("leave out --api-key: the server gets a key of its own, where others do not read it")
         return arguments
+
+    @property
+    def profile(self) -> str:
+        """The profile of the model's family, by the model's name or the one that requests ask for."""
+        found = profile_of(self.model)
+        return found if found != GENERIC else profile_of(self.name)
+
+    @property
+    def context(self) -> int:
+        """The tokens of one request and its answer."""
+        return self.max_model_len or _CONTEXTS.get(self.profile, _CONTEXT)
 
     @property
     def name(self) -> str:
@@ -109,7 +134,7 @@ def command(config: ServerConfig, port: int) -> list[str]:
         *("--served-model-name", config.name),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", config.dtype),
-        *("--max-model-len", str(config.max_model_len)),
+        *("--max-model-len", str(config.context)),
         # The marked image, and a crop where regions are asked about one by one.
         *("--limit-mm-per-prompt", json.dumps({"image": 2})),
         *("--mm-processor-cache-gb", f"{config.mm_processor_cache_gb:g}"),
@@ -121,8 +146,9 @@ def command(config: ServerConfig, port: int) -> list[str]:
     ]
     if config.revision:
         line += ["--revision", config.revision]
-    if config.max_num_seqs is not None:
-        line += ["--max-num-seqs", str(config.max_num_seqs)]
+    seqs = config.max_num_seqs or (_CPU_SEQS if config.device == "cpu" else None)
+    if seqs is not None:
+        line += ["--max-num-seqs", str(seqs)]
     if config.gpu_memory_utilization is not None:
         line += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
     if config.min_pixels or config.max_pixels:
@@ -132,15 +158,19 @@ def command(config: ServerConfig, port: int) -> list[str]:
     if config.local_media_path:
         line += ["--allowed-local-media-path", config.local_media_path]
     if config.device == "cpu":
-        # Chunked prefill with a seeded request at temperature > 0 kills vLLM 0.32's CPU engine.
+        # vLLM 0.32's CPU engine dies of a seeded request at temperature > 0 whose prompt it computes in parts: where it
+        # may cut it, and where the images of all requests at once are more than it takes in a step.
         line += ["--enforce-eager", "--no-enable-chunked-prefill"]
+        line += ["--max-num-batched-tokens", str((seqs or _CPU_SEQS) * config.context)]
+        # What requests have in common at their beginning is kept in blocks. There they have 128 tokens by themselves.
+        line += ["--block-size", "32"]
     return line + config.arguments
 
 
 def _size(config: ServerConfig) -> dict[str, int]:
     # The image processors of Qwen2-VL and Qwen2.5-VL take both limits of an image's size or none, so one that is not
     # given is the model's own. A model whose name tells nothing is taken for one of these.
-    own = PROFILES[profile_of(config.model)].server_pixels or PROFILES["qwen2.5-vl"].server_pixels
+    own = PROFILES[config.profile].server_pixels or PROFILES["qwen2.5-vl"].server_pixels
     assert own is not None
     fewest, most = own
     fewest = config.min_pixels or min(fewest, config.max_pixels or fewest)
@@ -183,3 +213,44 @@ def is_ready(port: int) -> bool:
         return httpx2.get(f"http://127.0.0.1:{port}/health", timeout=2.0, trust_env=False).status_code == 200
     except httpx2.HTTPError:
         return False
+
+
+def download_folder(config: ServerConfig, environment: Mapping[str, str]) -> Path | None:
+    """Where a model from the hub is downloaded to, by a server that is started in this environment; None for a folder.
+
+    See https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables.
+    """
+    if Path(config.model).is_dir():
+        return None
+    home = Path(environment.get("HOME") or Path.home())
+    caches = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
+    hf_home = config.hf_home or Path(environment.get("HF_HOME") or caches / "huggingface")
+    own = environment.get("HF_HUB_CACHE")
+    cache = config.download_dir or (Path(own) if own else hf_home / "hub")
+    return cache / f"models--{config.model.replace('/', '--')}"
+
+
+# What vLLM 0.32, torch and the hub's client say where something else was in the way.
+_PASSING = re.compile(
+    r"free memory on device|error in memory profiling|out of memory|devices are busy"  # another program has the GPU
+    r"|address already in use"
+    r"|couldn't connect|connection ?error"
+    r"|connection (?:reset|aborted|refused|timed out)|connect ?timeout|read ?time(?:out|d out)"
+    r"|name resolution|server disconnected|chunkedencodingerror|localentrynotfounderror|too many requests"
+    r"|\b(?:429|500|502|503|504) (?:client|server) error",
+    re.IGNORECASE,
+)
+_ERROR = re.compile(r"\b(?:\w+\.)*\w*(?:Error|Exception): .+")
+# vLLM's parts report that another one failed.
+_ABOUT_OTHERS = ("initialization failed", "See root cause above")
+
+
+def cause(log: str) -> str:
+    """The error that ended a start of vLLM, from what it logged: not the last, which only says that there was one."""
+    errors = [match[0] for match in _ERROR.finditer(log) if not any(words in match[0] for words in _ABOUT_OTHERS)]
+    return errors[-1][:500] if errors else "it does not say why"
+
+
+def may_pass(log: str) -> bool:
+    """Whether a start that ended with this log failed for something that may pass by itself."""
+    return bool(_PASSING.search(cause(log)))

@@ -11,7 +11,8 @@ class AskCounts(BaseModel):
     """Of a shard's questions: how many there are, and how many an earlier try or the published build had answered.
 
     `asked` is how many requests were sent: a question whose answer fails takes further attempts. `schema_ignored` says
-    that the server does not make the model follow a JSON schema, though it was asked to.
+    that the server does not make the model follow a JSON schema, though it was asked to; `held_back` what held asking
+    back, in a sentence, where that could be told.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -24,6 +25,7 @@ class AskCounts(BaseModel):
     completion_tokens: int
     seconds: float
     schema_ignored: bool
+    held_back: str = ""
 
 
 def load_counts(store: Store) -> AskCounts | None:

@@ -23,6 +23,7 @@ from regioncap.report.figures import (
     SAMPLED_WARNED,
     SCHEMA_IGNORED,
     Statistics,
+    held_back,
     told_of_one_colour,
 )
 from regioncap.report.html import meaning, percent
@@ -30,6 +31,7 @@ from regioncap.report.licences import licence_of
 from regioncap.report.page import bars, render_page
 from regioncap.report.shown import excerpt, legible
 from regioncap.report.words import count_words
+from regioncap.work.counts import AskCounts
 from tests.builders import Place, describe, encoded, picture
 from tests.hostile import HOSTILE
 from tests.pages import EXPORTED, RECORD, page_of, record, rejected, report_of, rows_that_say
@@ -349,6 +351,25 @@ def test_the_lines_that_load_a_build_load_it(place: Place, monkeypatch: pytest.M
         records = names["records"]
         ids = [row["id"] for row in records] if isinstance(records, list) else records["id"].tolist()
         assert ids == ["000", "001", "002"]
+
+
+def test_what_held_most_shards_back_is_told_first_and_once() -> None:
+    nothing = {"questions": 1, "kept": 0, "taken_over": 0, "asked": 1, "prompt_tokens": 0, "completion_tokens": 0}
+    said = ["by the client, 40%.", "by the model, 70%.", "", "by the client, 45%.", "by the client, 45%."]
+    counts = [AskCounts(**nothing, seconds=1, schema_ignored=False, held_back=each) for each in said]
+    assert held_back(counts) == ["by the client, 45%.", "by the client, 40%.", "by the model, 70%."]
+
+
+def test_the_page_says_what_held_captioning_back() -> None:
+    said = "Asking is held back by <b>the model</b>."
+
+    def page(held_back: list[str]) -> str:
+        report = report_of(Statistics())
+        timings = report.timings.model_copy(update={"held_back": held_back})
+        return render_page(report.model_copy(update={"timings": timings}), Statistics().samples, lambda path: b"")
+
+    assert said in _Elements(page([said])).text
+    assert "Held back" in page([said]) and "Held back" not in page([])
 
 
 def test_the_report_knows_what_the_steps_took(place: Place) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
 
@@ -232,3 +233,37 @@ def test_force_rebuild_asks_again_and_its_retry_does_not(place: Place, vlm: Fake
     render(place, plan)
     assert [counts.asked for counts in caption(place, plan, vlm)] == [2]
     assert [counts.asked for counts in caption(place, plan, vlm)] == [0]
+
+
+def figures(vlm: FakeVlm, **seconds: float) -> str:
+    """What a vLLM tells that took so long for each of the requests that came."""
+    number = len(vlm.requests) + 1000
+    lines = {"e2e_request_latency_seconds_count": number, **{name: number * each for name, each in seconds.items()}}
+    return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in lines.items())
+
+
+def test_it_says_what_holds_it_back_and_what_to_set(
+    place: Place, vlm: FakeVlm, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.good_rows(40)
+    plan = place.plan()
+    render(place, plan)
+    # Most of the time is over before a request is in the queue.
+    vlm.behave = lambda _, body: replace(answer_well(body), delay=0.05)
+    vlm.figures = lambda: figures(vlm, request_queue_time_seconds_sum=0.001, request_decode_time_seconds_sum=0.004)
+    with caplog.at_level("INFO"):
+        (counts,) = caption(place, plan, vlm)
+    assert "--api-server-count" in counts.held_back
+    assert counts.held_back in caplog.messages
+
+
+def test_of_a_server_that_tells_nothing_nothing_is_said(
+    place: Place, vlm: FakeVlm, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.good_rows(40)
+    plan = place.plan()
+    render(place, plan)
+    with caplog.at_level("INFO"):
+        (counts,) = caption(place, plan, vlm)
+    assert counts.held_back == ""
+    assert not any("held back" in message for message in caplog.messages)

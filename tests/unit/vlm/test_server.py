@@ -39,6 +39,51 @@ def test_the_cpu_needs_what_a_gpu_does_not() -> None:
     assert "VLLM_CPU_KVCACHE_SPACE" not in environment(config(), {})
 
 
+@pytest.mark.parametrize(
+    ("told", "seqs", "tokens"),
+    [
+        ({}, "8", "32768"),
+        ({"max_num_seqs": 128, "max_model_len": 1024}, "128", "131072"),
+        ({"model": "llava-hf/llava-onevision-qwen2-7b-ov-hf"}, "8", "131072"),
+    ],
+)
+def test_on_a_cpu_the_images_of_all_requests_at_once_have_room_in_a_step(
+    told: dict[str, Any], seqs: str, tokens: str
+) -> None:
+    line = command(config(device="cpu", **told), 8001)
+    assert option(line, "--max-num-seqs") == seqs
+    assert option(line, "--max-num-batched-tokens") == tokens
+    assert "--max-num-batched-tokens" not in command(config(**told), 8001)
+
+
+def test_on_a_cpu_an_equal_beginning_is_kept_in_small_pieces() -> None:
+    # By itself vLLM takes pieces of 128 tokens there: of the demo's requests no two share one.
+    assert option(command(config(device="cpu"), 8001), "--block-size") == "32"
+    assert "--block-size" not in command(config(), 8001)
+
+
+def test_an_image_that_is_asked_about_again_is_prepared_once() -> None:
+    assert option(command(config(), 8001), "--mm-processor-cache-gb") == "1"
+
+
+@pytest.mark.parametrize(
+    ("model", "served", "given", "length"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "", None, "4096"),
+        ("/models/mine", "", None, "4096"),
+        ("OpenGVLab/InternVL3-8B-hf", "", None, "8192"),
+        ("/models/mine", "HuggingFaceM4/Idefics3-8B-Llama3", None, "8192"),
+        ("llava-hf/llava-onevision-qwen2-7b-ov-hf", "", None, "16384"),
+        ("OpenGVLab/InternVL3-8B-hf", "", 2048, "2048"),
+    ],
+)
+def test_two_images_and_their_answer_have_room_whatever_a_familys_images_cost(
+    model: str, served: str, given: int | None, length: str
+) -> None:
+    line = command(config(model=model, served_model_name=served, max_model_len=given), 8001)
+    assert option(line, "--max-model-len") == length
+
+
 def test_what_the_connection_says_of_model_memory_and_folders_is_passed_on() -> None:
     line = command(
         config(
