@@ -5,7 +5,9 @@
 `dates`       the drop's date, from a partition key, a param or a logical date
 `rows`        is one row's text in order
 `box_keys`    boxes under another key than the declared one
-`images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers
+`images`      from an image file to the picture that a person sees
+`png`, `jpeg`, `tiff`, `webp`, `heif`  what Pillow leaves out of these formats: damage, blemishes, depths, crops
+`colours`     from a decoder's pixels to sRGB over white, by ICC profiles; `coding`: by numbers, HDR too
 `detectors`   regions for rows that give no boxes
 `unforeseen`  errors that nobody foresaw: one costs its row, many stop the step
 `seen`        ids so far, on disk
