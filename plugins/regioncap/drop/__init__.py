@@ -6,7 +6,9 @@
 `plain`       a manifest as its reader gets it: unpacked, in UTF-8
 `rows`        is one row's text in order
 `box_keys`    boxes under another key than the declared one
-`images`      from an image file to the picture that a person sees; `png` and `colours` are its helpers
+`images`      from an image file to the picture that a person sees
+`png`, `jpeg`, `tiff`, `webp`, `heif`  what Pillow leaves out of these formats: damage, blemishes, depths, crops
+`colours`     from a decoder's pixels to sRGB over white, by ICC profiles; `coding`: by numbers, HDR too
 `decoders`    processes that do this, and can be killed; `decoder` is the life of one, `decoding` what it is asked for
 `detectors`   regions for rows that give no boxes
 `unforeseen`  errors that nobody foresaw: one costs its row, many stop the step

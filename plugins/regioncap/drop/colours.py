@@ -120,7 +120,7 @@ def _grey_in_rgb(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _shown_range(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """What is black and what is white, as `deep_to_8_bits` says; two different numbers."""
+    """What is black and what is white, as `deep_to_rgb` says; two different numbers."""
     some = values.reshape(-1)[:: max(1, values.size // _SAMPLE)]
     some = some[np.isfinite(some)].astype(np.float64)
     low, high = np.quantile(some, (0.001, 0.999)).tolist() if some.size else (0.0, 0.0)

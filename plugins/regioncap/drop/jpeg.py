@@ -59,10 +59,10 @@ def read_layout(data: bytes) -> Layout:
                 raise DamagedError("restarts of its data are missing")
             restarts += 1
             continue
-        if marker == _EOI:
+        # What else stands behind the only scan is not for who looks at the picture.
+        if marker == _EOI or (one_scan and marker in _BETWEEN_SCANS):
             return Layout(place, True, one_scan, _is_complete(missing, bands))
-        # The number of lines may stand behind a scan.
-        if (one_scan and marker != _DNL) or (restarts >= 0 and marker not in _BETWEEN_SCANS):
+        if restarts >= 0 and marker not in _BETWEEN_SCANS:
             raise DamagedError(f"its data hold the marker {marker:02X}, which cannot be there")
         at = place + 2 + int.from_bytes(data[place + 2 : place + 4])
         if marker in _FRAMES:

@@ -646,6 +646,14 @@ def test_a_jpeg_may_lack_its_end_marker_and_no_more(options: dict[str, Any], mod
         assert fault.value.code == Code.IMAGE_TRUNCATED
 
 
+@pytest.mark.parametrize("segment", [b"\xff\xfe\0\7hello", b"\xff\xe5\0\4ab", b"\xff" * 3, bytes(40)], ids=repr)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_stands_between_the_data_of_a_jpeg_and_its_end_does_no_harm(progressive: bool, segment: bytes) -> None:
+    whole = encoded(rough(), "JPEG", progressive=progressive)
+    odd = open_image(whole[:-2] + segment + whole[-2:])
+    assert odd.decode().tobytes() == open_image(whole).decode().tobytes()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (8, 8), (17, 33), (64, 64), (399, 301)])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_no_whole_jpeg_is_taken_for_damaged(mode: str, size: tuple[int, int]) -> None:
