@@ -285,3 +285,18 @@ def test_a_model_that_greets_at_length_is_asked_for_more_once() -> None:
     with serving(server):
         assert dialect_of(server, OPTIONS).form is None
     assert sorted(body["max_tokens"] for body in server.requests)[-2:] == [64, 1024]
+
+
+@pytest.mark.parametrize("structured", [True, False])
+def test_a_failure_that_passes_is_no_refusal(structured: bool) -> None:
+    server = stand_ins()["SGLang"]
+    schema_of, failures = server.schema_of, [500]
+
+    def fails_first(body: dict[str, Any]) -> dict[str, Any] | None:
+        if failures:
+            raise RefusalError(failures.pop(), "Internal server error")
+        return schema_of(body)
+
+    server.schema_of = fails_first
+    with serving(server):
+        assert dialect_of(server, OPTIONS, structured) == Dialect(server.form if structured else None)

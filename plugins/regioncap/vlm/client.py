@@ -177,7 +177,7 @@ class VlmClient:
             return None
         server.away = False
         queue = read_queue(text)
-        server.others = max(0, queue.waiting + queue.running - server.ours) if queue else 0
+        server.others = max(0, queue.waiting + (queue.running or 0) - server.ours) if queue else 0
         return queue.waiting if queue else None
 
     async def version(self, server: Server) -> str:

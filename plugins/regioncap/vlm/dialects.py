@@ -171,10 +171,11 @@ class _Search:
         started, room = time.monotonic(), GREETING["max_tokens"]
         choice = await self._greet(body)
         if choice.cut_off and (schema is None or not _is(choice, expected)):
-            room = self._room_for(choice, time.monotonic() - started)
+            more = self._room_for(choice, time.monotonic() - started)
             # Refused where the context has no such room: then it stays as it is.
             with suppress(RefusedError):
-                choice = await self._greet(body | {"max_tokens": room}) if room > GREETING["max_tokens"] else choice
+                if more > room:
+                    choice, room = await self._greet(body | {"max_tokens": more}), more
         said = without_thoughts(choice.message.text)
         if not said and choice.cut_off:
             raise VlmSetupError(
@@ -231,7 +232,7 @@ class _Search:
                 _log.warning("%s takes no %s, so it is not sent (%s)", self._server, " and no ".join(left_out), words)
             return adapted
         for name in _SAMPLING:
-            if _names(words, name):
+            if name in sent and _names(words, name):
                 raise VlmSetupError(
                     f"{self._server} does not take the {name} {sent[name]}: set the param {name} to what it takes "
                     f"({words})"
@@ -243,14 +244,24 @@ class _Search:
             return await self._post(written)
         except BusyError:
             raise
+        except FailureError:
+            if "response_format" not in body or not await self._answers_without_a_schema(body):
+                raise
+        # Some servers fail at a form that they do not know, each time, and answer all else.
+        try:
+            return await self._post(written)
+        except BusyError:
+            raise
         except FailureError as error:
-            # Some servers fail at a form that they do not know, and answer all else.
-            plain = {name: value for name, value in body.items() if name != "response_format"}
-            try:
-                await self._post(self._dialect.written(plain))
-            except (*PASSING, RefusedError):
-                raise error from None
             raise RefusedError(str(error)) from error
+
+    async def _answers_without_a_schema(self, body: Body) -> bool:
+        plain = {name: value for name, value in body.items() if name != "response_format"}
+        try:
+            await self._post(self._dialect.written(plain))
+        except (*PASSING, RefusedError):
+            return False
+        return True
 
     async def _post(self, body: Body) -> ChatCompletion:
         return await self._client.request(

@@ -24,18 +24,20 @@ _RUNNING, _WAITING = (_figures(names) for names in zip(*_NAMES, strict=True))
 
 @dataclass(frozen=True)
 class Queue:
-    """How many requests, of all clients, a server works on, and how many wait."""
+    """How many requests, of all clients, a server works on, None where it does not tell; and how many wait."""
 
-    running: int
+    running: int | None
     waiting: int
 
 
 def read_queue(text: str) -> Queue | None:
     """The figures in a server's metrics, over all its engines; None where they are not among them."""
-    if not _WAITING.search(text):
-        return None
+    running, waiting = (_sum(pattern.findall(text)) for pattern in (_RUNNING, _WAITING))
+    return None if waiting is None else Queue(running, waiting)
+
+
+def _sum(figures: list[str]) -> int | None:
     try:
-        running, waiting = (round(sum(map(float, pattern.findall(text)))) for pattern in (_RUNNING, _WAITING))
+        return round(sum(map(float, figures))) if figures else None
     except (ValueError, OverflowError):  # not a number, or none that counts anything
         return None
-    return Queue(running, waiting)

@@ -51,9 +51,8 @@ async def _check_one(client: VlmClient, server: Server) -> None:
         models = await client.request(server, "GET", "/models", Models)
     except NotThereError:
         # It has no list: what it knows turns out when it is greeted, whatever it thinks of how that is written.
-        body = json.dumps({**GREETING, "model": model}).encode()
         with suppress(RefusedError):
-            await client.request(server, "POST", "/chat/completions", ChatCompletion, body)
+            await _greet(client, server)
         return
     except RefusedError as error:
         raise VlmSetupError(
@@ -116,6 +115,11 @@ async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, s
             f"max_pixels{joint}"
         )
     return room
+
+
+async def _greet(client: VlmClient, server: Server) -> None:
+    body = client.dialect.written({**GREETING, "model": client.endpoint.model})
+    await client.request(server, "POST", "/chat/completions", ChatCompletion, json.dumps(body).encode())
 
 
 def _some(served: list[str], model: str) -> str:

@@ -65,5 +65,6 @@ def test_figures_that_are_none_are_not_taken(figure: str) -> None:
     assert read_queue(f"vllm:num_requests_running 1\nvllm:num_requests_waiting {figure}\n") is None
 
 
-def test_a_server_that_only_says_what_waits_runs_nothing_that_is_known() -> None:
-    assert read_queue("tgi_queue_size 4\n") == Queue(running=0, waiting=4)
+def test_of_a_server_that_only_says_what_waits_it_is_not_known_what_it_works_on() -> None:
+    assert read_queue("tgi_queue_size 4\n") == Queue(running=None, waiting=4)
+    assert read_queue("tgi_queue_size 4\ntgi_batch_current_size NaN\n") == Queue(running=None, waiting=4)
