@@ -124,7 +124,7 @@ class ManagedServer:
 
     def _wait_until_ready(self) -> _State:
         log = _Tail(self.folder / "vllm.log")
-        progress = _Progress(server.download_folder(self.config, self.environment))
+        progress = Progress(server.download_folder(self.config, self.environment))
         began = moved = time.monotonic()
         guard: subprocess.Popen[bytes] | None = None
         while time.monotonic() - moved < server.READY_SECONDS:
@@ -206,7 +206,7 @@ class _Tail:
         return []
 
 
-class _Progress:
+class Progress:
     """Notices whether a start goes on: its log says something new, or more of the model has been downloaded."""
 
     def __init__(self, download: Path | None) -> None:

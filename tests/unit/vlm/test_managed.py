@@ -14,7 +14,7 @@ import pytest
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm import server
 from regioncap.vlm.client import Endpoint
-from regioncap.vlm.managed import ManagedServer
+from regioncap.vlm.managed import ManagedServer, Progress
 from regioncap.vlm.server import ServerConfig
 from tests import processes
 
@@ -34,9 +34,6 @@ for step in plan[number] if number < len(plan) else []:
         sys.exit(step)
     elif isinstance(step, float):
         time.sleep(step)
-    elif step.startswith("+"):
-        with (here / step[1:]).open("ab") as file:
-            file.write(bytes(1000))
     else:
         print(step, flush=True)
 
@@ -160,20 +157,34 @@ def test_a_guard_that_cannot_run_is_told_at_once_with_its_own_words(room: Room) 
     assert time.monotonic() - started < 30
 
 
-def test_a_slow_start_that_goes_on_is_waited_for(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "READY_SECONDS", 5.0)
-    words = ["reading", "compiling", "capturing", "warming"]
-    room.plan([step for word in words for step in (f"{word} the model", 2.0)])
+def test_a_start_goes_on_while_its_log_says_something_new() -> None:
+    progress = Progress(None)
+    assert progress.note(["INFO 11-26 03:05:44 loading weights"])
+    assert progress.note(["shards: 2/9 [00:05<00:31]"]) and progress.note(["shards: 3/9 [00:08<00:28]"])
+    # The same with another time is nothing new.
+    assert not progress.note(["INFO 11-26 03:06:44 loading weights", "shards: 3/9 [00:09<00:28]"])
+    assert not progress.note([])
+
+
+def test_a_start_goes_on_while_more_of_its_model_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "models--org--model"
+    progress = Progress(folder)
+    assert not progress.note([])
+    (folder / "blobs").mkdir(parents=True)
+    part = folder / "blobs" / "weights.incomplete"
+    part.write_bytes(bytes(10))
+    (folder / "link").symlink_to(part)
+    assert progress.note([]) and not progress.note([])
+    part.write_bytes(bytes(20))
+    assert progress.note([])
+
+
+def test_a_start_is_waited_for_from_when_it_last_went_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However long it takes: what is looked at moves each time.
+    monkeypatch.setattr(server, "READY_SECONDS", 2.0)
+    monkeypatch.setattr(Progress, "note", lambda self, lines: True)
+    room.plan(["loading", 3.0])
     with room.server().open() as endpoint:
-        assert endpoint.base_urls
-
-
-def test_a_download_that_goes_on_is_waited_for(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "READY_SECONDS", 5.0)
-    blobs = room.program.parent / "models--org--model" / "blobs"
-    blobs.mkdir(parents=True)
-    room.plan(["+models--org--model/blobs/weights.incomplete", 2.0] * 4)
-    with room.server(config={"download_dir": room.program.parent}).open() as endpoint:
         assert endpoint.base_urls
 
 
