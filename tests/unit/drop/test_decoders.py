@@ -133,7 +133,7 @@ def test_a_decoder_that_was_killed_by_somebody_else_is_started_again(tmp_path: P
 def test_a_small_image_that_takes_long_is_given_up() -> None:
     with Decoders() as decoders:
         code, reason = fault_of(decoders, slow_jpeg(), size_when_decoded)
-        assert code == Code.IMAGE_TOO_SLOW and "5 seconds" in reason
+        assert code == Code.IMAGE_TOO_SLOW and "seconds" in reason  # of a core, or on a busy machine of a clock
         assert decoders.run(GOOD, size)[0] == [120, 80]
 
 
