@@ -1,10 +1,13 @@
 """What is asked of the servers before the first row: whether they are there, and what they can do."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
 from regioncap.vlm.faults import PASSING, RefusedError
+from regioncap.vlm.pace import silent_seconds
 from regioncap.vlm.protocol import ChatCompletion, Models
 from regioncap.vlm.requests import PROBED, schema_probe
 
@@ -18,8 +21,20 @@ async def check(client: VlmClient) -> None:
 
 
 async def _check_all(client: VlmClient) -> None:
-    results = await asyncio.gather(*(_check_one(client, server) for server in client.servers), return_exceptions=True)
-    errors = [error for error in results if error is not None]
+    looks = {asyncio.create_task(_check_one(client, server)): server for server in client.servers}
+    started = time.monotonic()
+    done, pending = set[asyncio.Task[None]](), set(looks)
+    while pending and not any(look.exception() is None for look in done):
+        some, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done |= some
+    if pending:
+        # One that hangs is not waited for: it is asked again from time to time.
+        late, pending = await asyncio.wait(pending, timeout=silent_seconds(time.monotonic() - started, 0))
+        done |= late
+    for look in pending:
+        look.cancel()
+        looks[look].away = True
+    errors = [error for look in done if (error := look.exception()) is not None]
     for error in errors:
         if not isinstance(error, PASSING):
             raise error
@@ -40,6 +55,10 @@ async def _check_one(client: VlmClient, server: Server) -> None:
             f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
             f"{client.endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
         )
+    if len(client.servers) > 1:
+        # One may be there, and answer nothing. What it refuses is another question.
+        with suppress(RefusedError):
+            await _ask_probe(client, server)
 
 
 async def honours_schema(client: VlmClient) -> bool:
@@ -48,7 +67,7 @@ async def honours_schema(client: VlmClient) -> bool:
     Raises VlmUnavailableError, or VlmSetupError where the server refuses to be asked so.
     """
     try:
-        completion = await client.patiently(lambda: _ask_probe(client))
+        completion = await client.patiently(lambda: _ask_probe(client, client.least_busy()))
     except RefusedError as error:
         raise VlmSetupError(
             f"the server at {client.name} refuses structured output: set the param answer_format to "
@@ -57,7 +76,7 @@ async def honours_schema(client: VlmClient) -> bool:
     return bool(completion.choices) and completion.choices[0].message.text.strip() == PROBED
 
 
-async def _ask_probe(client: VlmClient) -> ChatCompletion:
+async def _ask_probe(client: VlmClient, server: Server) -> ChatCompletion:
     return await client.request(
-        client.least_busy(), "POST", "/chat/completions", ChatCompletion, schema_probe(client.endpoint.model)
+        server, "POST", "/chat/completions", ChatCompletion, schema_probe(client.endpoint.model)
     )
