@@ -216,7 +216,7 @@ class VlmClient:
         """Keep the servers busy with at most `bound` requests in all: each who sends some takes a place of `slots`."""
         self._bound = bound
         for server in self.servers:
-            server.pace.limit = min(server.pace.limit, bound)
+            server.pace.bound, server.pace.limit = bound, min(server.pace.limit, bound)
         # The time before counts for nothing.
         self.slots = ConcurrencyLimit(1)
         self._adjust()
@@ -236,9 +236,6 @@ class VlmClient:
         """Let as many requests be under way as the servers that are there are given."""
         now = time.monotonic()
         there = [server for server in self.servers if not server.away and server.rests_until <= now] or self.servers
-        for server in self.servers:
-            # One that hangs must not have all.
-            server.pace.bound = -(-self._bound // len(there))
         number = min(self._bound, sum(server.pace.limit for server in there))
         if number != self.slots.number:
             self.slots.set(number)
@@ -403,12 +400,15 @@ class VlmClient:
                 server.pace.overload(sent)
             server.answered_before_refusal = server.pace.answered
             server.rests_until = max(server.rests_until, now + (error.retry_after or 0.0))
-        waited = now - max(tries.started, self._heard, server.rests_until)
-        if (
-            (waited > patience or (alone and now - tries.started > 2 * patience))
-            and tries.busy >= self._answered_after.failures_needed
-            and await self._still_answers(server, tries.busy)
-        ):
+        heard = self._heard
+        waited = now - max(tries.started, heard, server.rests_until)
+        long_enough = waited > patience or (alone and now - tries.started > 2 * patience)
+        if answered and long_enough and tries.busy >= self._answered_after.failures_needed:
+            is_there = await self._still_answers(server, tries.busy)
+            # Others that are refused are not to wait for longer because this one has looked.
+            self._heard = heard
+            if not is_there:
+                return
             raise FailsAtItError(f"the server refused it {tries.busy} times, and answered others: {error}")
 
     async def _failed(self, tries: Tries, server: Server, error: Exception) -> None:

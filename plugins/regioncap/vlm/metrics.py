@@ -10,15 +10,17 @@ _RUNNING = re.compile(r"^vllm:num_requests_running(?:\{[^}]*\})? (\S+)$", re.MUL
 
 @dataclass(frozen=True)
 class Queue:
-    """How many requests, of all clients, a server works on, and how many wait."""
+    """How many requests, of all clients, a server works on, None where it does not tell; and how many wait."""
 
-    running: int
+    running: int | None
     waiting: int
 
 
 def read_queue(text: str) -> Queue | None:
     """The figures in a server's metrics, over all its engines; None where they are not among them."""
-    if not _WAITING.search(text):
-        return None
-    running, waiting = (round(sum(map(float, pattern.findall(text)))) for pattern in (_RUNNING, _WAITING))
-    return Queue(running, waiting)
+    running, waiting = (_sum(pattern.findall(text)) for pattern in (_RUNNING, _WAITING))
+    return None if waiting is None else Queue(running, waiting)
+
+
+def _sum(figures: list[str]) -> int | None:
+    return round(sum(map(float, figures))) if figures else None

@@ -255,6 +255,8 @@ class Pace:
         if limit != self.limit:
             self._set(limit)
             if limit > seen.limit:
+                # What they say of fewer says nothing of more.
+                self._queues.clear()
                 self._fewer = Level(seen.limit, seen.rate) if seen.rate is not None else None
             elif self._fewer is not None and seen.rate is not None and self._fewer.limit < limit:
                 # More under way have shown what the server can do.
@@ -328,8 +330,12 @@ class ConcurrencyLimit:
         self._release()
         try:
             yield
-        finally:
-            await self.__aenter__()
+        except BaseException:
+            # Who is on the way out waits for no place: it is counted as taken, and given back with the one that is held.
+            self._surplus += 1
+            self._note(+1)
+            raise
+        await self.__aenter__()
 
     def _release(self) -> None:
         self._note(-1)
