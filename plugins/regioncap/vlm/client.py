@@ -152,6 +152,8 @@ class _UnderWay:
     answered: int
     moved: int
     timer: asyncio.Timeout
+    # Ended because another server answers meanwhile.
+    outdone: bool = False
 
 
 class MovedError(FailureError):
@@ -245,8 +247,10 @@ class VlmClient:
         while True:
             await asyncio.sleep(min(_POLL_SECONDS, self._endpoint.timeout_seconds / 4))
             for request in list(server.under_way):
-                if time.monotonic() - request.sent >= self._allowed(server, request):
+                seconds = time.monotonic() - request.sent
+                if seconds >= self._allowed(server, request):
                     server.under_way.discard(request)
+                    request.outdone = seconds < server.pace.allowed
                     request.timer.reschedule(0.0)
             server.pace.decide()
             self._adjust()
@@ -366,9 +370,8 @@ class VlmClient:
 
     async def _late(self, tries: Tries, server: Server, request: _UnderWay, since: int) -> Exception:
         """What it means that a request was not answered in time. Raises FailsAtItError where it is about the row."""
-        seconds = time.monotonic() - request.sent
-        waited = f"no answer in {seconds:.1f} s"
-        if seconds < server.pace.allowed:
+        waited = f"no answer in {time.monotonic() - request.sent:.1f} s"
+        if request.outdone:
             tries.moved += 1
             server.pace.overload(request.sent, unanswered=True)
             return MovedError(waited)

@@ -331,7 +331,7 @@ class ConcurrencyLimit:
         try:
             yield
         except BaseException:
-            # Who is on the way out waits for no place: it is counted as taken, and given back with the one that is held.
+            # Who is on the way out waits for no place: it counts as taken, and is given back like one.
             self._surplus += 1
             self._note(+1)
             raise
