@@ -74,7 +74,14 @@ class FakeVlm:
     # so many at once.
     ignores_schemas: bool = False
     waiting: int | None = None
+    # Every answer is ended at once, as vLLM does while it is paused.
+    paused: bool = False
     slots: int | None = None
+    # What it says of its context, if anything: so many tokens.
+    context: int | None = None
+    # How many tokens it says an image has, where it tells; what it was asked for that.
+    image_tokens: int | None = None
+    tokenized: list[dict[str, Any]] = field(default_factory=list)
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
     gone_until: float = 0.0
     # Takes whatever comes, and says nothing, as a process that is stopped.
@@ -83,6 +90,8 @@ class FakeVlm:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def handle(self, body: dict[str, Any]) -> Reply:
+        if self.paused:
+            return completion("Half a", "abort")
         if "Good morning!" in json.dumps(body["messages"]):
             return completion("Hello! How can I help?" if self.ignores_schemas else '"structured"')
         with self._lock:
@@ -114,10 +123,18 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
                 self._send(Reply(body="" if waiting is None else gauge))
                 return
             listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
+            if fake.context is not None:
+                listed = [entry | {"max_model_len": fake.context} for entry in listed]
             self._send(Reply(body=json.dumps({"object": "list", "data": listed})))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/tokenize":
+                fake.tokenized.append(body)
+                images = json.dumps(body["messages"]).count('"image_url": {')
+                counted = {"count": 100 + images * (fake.image_tokens or 0), "max_model_len": fake.context}
+                self._send(error(404) if fake.image_tokens is None else Reply(body=json.dumps(counted)))
+                return
             self._send(fake.handle(body))
 
         def _send(self, reply: Reply) -> None:

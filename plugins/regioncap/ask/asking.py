@@ -13,9 +13,9 @@ from regioncap.ask.pace import Pace
 from regioncap.captions.prompts import AnswerFormat
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
-from regioncap.vlm.client import Completion, Endpoint, Vlm, connect
-from regioncap.vlm.flow import PreparedRequest, ask_all
-from regioncap.vlm.probe import check, honours_schema
+from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
+from regioncap.vlm.flow import PreparedRequest, ask_all, image_url
+from regioncap.vlm.probe import check, honours_schema, identify, room_for
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -59,11 +59,17 @@ class AskProgress:
 
 
 def ask_into(
-    sink: "CompletionSink", vlm: Vlm, items: Iterable[Item], prepare: Prepare[Item], answer_format: AnswerFormat
+    sink: "CompletionSink",
+    vlm: Vlm,
+    items: Iterable[Item],
+    prepare: Prepare[Item],
+    answer_format: AnswerFormat,
+    largest: Item | None = None,
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
-    `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them.
+    `prepare` as for `ask_all`. For structured answers it is looked first whether the server gives them, and where it
+    tells, whether it has room for what is asked about the `largest` item, or else about the first.
     Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came; the answers that came are kept.
     """
     waiting = iter(items)
@@ -73,7 +79,8 @@ def ask_into(
         asyncio.run(sink.close())
         return
     with vlm.open() as endpoint:
-        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, answer_format))
+        measured = first[0] if largest is None else largest
+        asyncio.run(_ask(sink, endpoint, chain(first, waiting), prepare, answer_format, measured))
 
 
 async def _ask(
@@ -82,9 +89,13 @@ async def _ask(
     items: Iterable[Item],
     prepare: Prepare[Item],
     answer_format: AnswerFormat,
+    measured: Item,
 ) -> None:
     async with connect(endpoint) as client:
         await check(client)
+        await identify(client)
+        sink.server = client.identity
+        await _look_for_room(client, prepare, measured)
         if answer_format == "structured" and not await honours_schema(client):
             sink.schema_ignored = True
             _log.warning(
@@ -105,6 +116,17 @@ async def _ask(
         finally:
             # On an error too: answers that were paid for are kept.
             await sink.close()
+
+
+async def _look_for_room(client: VlmClient, prepare: Prepare[Item], measured: Item) -> None:
+    """Say what an image costs, before the first row. Raises VlmSetupError where there is no room for the question."""
+    prepared = await asyncio.to_thread(prepare, measured, {}) if client.context is not None else None
+    if prepared is not None:
+        readable = client.endpoint.local_media_path
+        urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
+        room = await room_for(client, prepared.request, urls)
+        if room is not None:
+            _log.info("%s", room)
 
 
 def _first(error: Exception) -> Exception:
@@ -141,6 +163,8 @@ class CompletionSink:
         self.pending: list[Completion] = []
         self.in_flight: Callable[[], int] = lambda: 0
         self.schema_ignored = False
+        # Which server is asked, once that is known.
+        self.server = ""
         self._store = store
         self._folder = folder
         self._questions = questions

@@ -3,7 +3,8 @@
 It is a pure function of the answers, so the caption step, its next try and the validation all come to the same end,
 and an answer that fails is asked for again only as often as `max_attempts` allows, however often the task is run:
 
-- an answer that is cut off is asked for again with twice the tokens (`max_tokens`);
+- an answer that is cut off is asked for again with twice the tokens (`max_tokens`), as far as the server's context has
+  room for them;
 - regions that are missing, or whose captions do not pass a gate, are asked for again without the others, whose captions
   stay;
 - an answer that cannot be trusted as a whole (no region can be told, one is invented or repeated) is asked for again;
@@ -20,17 +21,22 @@ from dataclasses import dataclass, field
 
 from regioncap.ask.requests import RegionNumbers, caption_request
 from regioncap.captions.answers import parse_answer
+from regioncap.captions.endings import ending
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
-from regioncap.gates.cut_off import OUT_OF_ROOM
 from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.client import Completion
-from regioncap.vlm.remedies import remedy
+from regioncap.vlm.client import ENDED, Completion
+from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
+
+# A further request may name the regions that are left: so many tokens more.
+_MORE_WORDS = 64
+# How the reason of a row begins whose answers the server stopped each time: it may not do so the next time.
+NEVER_WHOLE = "no answer was whole"
 
 
 @dataclass
@@ -55,8 +61,9 @@ def follow_attempts(
     so_far = Attempts()
     marked = tuple(region.region for region in row.regions)
     left, asked, token_multiplier = regions, regions, 1
+    room: int | None = None
     for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, asked, attempt, token_multiplier)
+        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room)
         completion = completions.get(request.key)
         if completion is None:
             so_far.request = request
@@ -78,22 +85,47 @@ def follow_attempts(
         if not rejecting:
             so_far.error = None
             return so_far
-        so_far.error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
-        cut_off = completion.finish_reason in OUT_OF_ROOM
+        failed_error = RowError(rejecting[0].gate.code, rejecting[0].failure.reason)
+        so_far.error = filter_error(completion) or _full_context_error(completion) or failed_error
+        cut_off = ending(completion.finish_reason) == "no_room"
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
         left = tuple(region for region in regions if region not in so_far.captions)
         asked = left if understood else regions
         token_multiplier *= 2 if cut_off else 1
+        if completion.context is not None:
+            room = completion.context - completion.prompt_tokens - _MORE_WORDS
     return so_far
 
 
 def refusal_error(completion: Completion) -> RowError:
-    """The row's error where the server refused its request, or failed at it each time."""
-    if completion.finish_reason == "failed":
+    """The row's error where the server refused its request, failed at it each time, or stopped each answer to it."""
+    if completion.finish_reason == "unfinished":
+        return RowError(Code.CUT_OFF, f"{NEVER_WHOLE}: {completion.refused}")
+    if completion.finish_reason in ("failed", ENDED):
         return RowError(Code.REQUEST_REFUSED, f"the VLM failed at the request: {completion.refused}")
     change = remedy(str(completion.refused))
     hint = f" (to mend it, {change})" if change else ""
     return RowError(Code.REQUEST_REFUSED, f"the VLM refused the request: {completion.refused}{hint}")
+
+
+def filter_error(completion: Completion) -> RowError | None:
+    """The row's error where a content filter ended the answer."""
+    if ending(completion.finish_reason) != "filtered":
+        return None
+    return RowError(Code.CONTENT_FILTER, f"the server's content filter ended the answer ({completion.finish_reason})")
+
+
+def _full_context_error(completion: Completion) -> RowError | None:
+    """The row's error where question and answer together filled the server's context."""
+    tokens = completion.prompt_tokens + completion.completion_tokens
+    if ending(completion.finish_reason) != "no_room" or completion.context is None or tokens < completion.context:
+        return None
+    return RowError(
+        Code.CUT_OFF,
+        f"the answer was cut off where the context was full: {completion.prompt_tokens} tokens of the question and "
+        f"{completion.completion_tokens} of the answer are all that the server's {completion.context} have room for; "
+        f"{ROOM}",
+    )
 
 
 def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:

@@ -11,6 +11,7 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
 from regioncap.vlm.requests import ChatRequest, Part
 from regioncap.work.plan import Plan
+from regioncap.work.row_index import image_digest
 
 # In order.
 RegionNumbers = tuple[int, ...]
@@ -36,10 +37,12 @@ def caption_request(
     left: RegionNumbers,
     attempt: int = 1,
     token_multiplier: int = 1,
+    room: int | None = None,
 ) -> ChatRequest:
     """The request about `regions` of a marked row, of which `left` have no caption yet.
 
-    `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have.
+    `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have, as far as the
+    server has `room` for more than one time, in tokens.
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
@@ -59,24 +62,28 @@ def caption_request(
     if attempt > 1:
         sampling["seed"] += attempt - 1
         sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
-        sampling["max_tokens"] *= token_multiplier
-    return _request(plan, system, tuple(parts), answer_schema(left), sampling)
+        tokens = token_multiplier * settings.max_tokens
+        sampling["max_tokens"] = tokens if room is None else max(settings.max_tokens, min(tokens, room))
+    return _request(plan, system, tuple(parts), answer_schema(left), sampling, row.image)
 
 
-def grounding_request(view: str, plan: Plan) -> ChatRequest:
-    """The request that asks where things are in an image without boxes; `view` names the image as the model sees it."""
+def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:
+    """The request that asks where things are in an image without boxes.
+
+    `view` names the image as the model sees it, `image` is its path in the drop.
+    """
     settings = plan.settings
     profile = settings.profile
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     prompt = grounding_prompt(profile.grounding, profile.coordinates, settings.max_boxes)
     schema = grounding_schema(profile.grounding, settings.max_boxes)
     return _request(
-        plan, settings.system_prompt, (Part("image", view), Part("text", prompt)), schema, _sampling(settings)
+        plan, settings.system_prompt, (Part("image", view), Part("text", prompt)), schema, _sampling(settings), image
     )
 
 
 def _request(
-    plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any]
+    plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any], image: str
 ) -> ChatRequest:
     options = {**sampling, "model": plan.model}
     if plan.settings.answer_format == "structured":
@@ -91,7 +98,8 @@ def _request(
         # Sets a request apart from equal ones that were sent before.
         "ask_again": plan.ask_again,
     }
-    return ChatRequest(hashlib.sha256(canonical(identity)).hexdigest()[:32], system, parts, options)
+    key = hashlib.sha256(canonical(identity)).hexdigest()[:32]
+    return ChatRequest(key, system, parts, options, f"{image_digest(image):016x}")
 
 
 def _sampling(settings: BuildSettings) -> dict[str, Any]:

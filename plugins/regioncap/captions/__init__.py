@@ -11,5 +11,6 @@
 `chat`              what is said round descriptions,
 `cleaning`          and descriptions without their markup;
 `reading`           what each of these gives, or its doubt
+`endings`       how an answer ended, whatever its server calls that
 `grounding`     asking a model where things are, and reading boxes out of its answer
 """

@@ -62,6 +62,7 @@ class Code(StrEnum):
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused", "the VLM refused the request as malformed"
     CUT_OFF = "cut_off", "the answer hit `max_tokens`, or was stopped before it was whole"
+    CONTENT_FILTER = "content_filter", "a content filter of the server withheld the answer, or a part of it"
     EMPTY = "empty", "the answer, or a region's caption, is empty, or a placeholder"
     REPETITION = "repetition", "a caption repeats itself over and over"
     TOO_LONG = "too_long", "a caption is longer than a description of a region can be"

@@ -12,15 +12,19 @@ from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
+from regioncap.vlm.requests import ChatRequest
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
-from regioncap.work.completions import load_completions, published_completions, without_refusals
+from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
 
 # Requests about the regions of one image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64
+
+# Roughly, and alike for all: only the largest request is looked for.
+_PIXELS_PER_TOKEN, _LETTERS_PER_TOKEN = 28 * 28, 4
 
 
 def caption_shard(
@@ -32,13 +36,16 @@ def caption_shard(
     wrote them; the answers that came before are kept.
     """
     shard = Shard(work, plan, shard_id)
-    own = without_refusals(load_completions(shard.shared, layout.ANSWERS))
-    published = published_completions(work, plan, shard_id, layout.ANSWERS)
-    known = {**published, **own}
+    before = load_completions(shard.shared, layout.ANSWERS)
+    own = without_refusals(before)
+    found = earlier_completions(work, plan, shard_id, layout.ANSWERS)
+    ended = of_ended_servers({**found, **before})
+    known = {**without_refusals(found), **own}
     questions = kept = images = 0
     latest: RenderedRow | None = None
-    taken: dict[str, Completion] = {}
+    taken = {key: completion for key, completion in ended.items() if key not in before}
     left: set[str] = set()
+    largest: tuple[float, _Item] | None = None
     for item in _items(shard, plan):
         questions += 1
         images += item.row is not latest
@@ -47,6 +54,9 @@ def caption_shard(
         taken |= {completion.key: completion for completion in attempts.used if completion.key not in own}
         if attempts.request is not None:
             left.add(item.key)
+            size = _size(attempts.request, item.row, plan)
+            if largest is None or size > largest[0]:
+                largest = size, item
         elif all(completion.key in own for completion in attempts.used):
             kept += 1
 
@@ -63,6 +73,8 @@ def caption_shard(
         ).request
         if request is None:
             return None
+        if request.key in ended and ended[request.key].server == sink.server:
+            return None
         return PreparedRequest(request, {name: image(name) for name in request.images})
 
     # Made anew, so that of a whole shard only keys are kept.
@@ -71,10 +83,17 @@ def caption_shard(
         shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress
     )
     sink.take_over(taken.values(), questions - kept - len(left))
-    ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format)
+    ask_into(sink, vlm, waiting, prepare, plan.settings.answer_format, largest and largest[1])
     counts = sink.counts()
     shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
+
+
+def _size(request: ChatRequest, row: RenderedRow, plan: Plan) -> float:
+    """About how many tokens a request has, to know the largest: of crops one is about as large as another."""
+    width, height = plan.settings.profile.size(row.width, row.height)
+    letters = sum(len(part.value) for part in request.parts if part.kind == "text")
+    return width * height / _PIXELS_PER_TOKEN + letters / _LETTERS_PER_TOKEN + float(request.options["max_tokens"])
 
 
 @dataclass(frozen=True)

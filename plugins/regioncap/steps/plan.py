@@ -3,12 +3,13 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.readers import READERS, Row
@@ -23,9 +24,10 @@ from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
 from regioncap.work import layout, shard
+from regioncap.work.earlier import Brought, bringing, earlier_plans
 from regioncap.work.identity import extensions, identity_of
 from regioncap.work.plan import Plan
-from regioncap.work.row_index import NO_ROW_INDEX, RowIndex, RowIndexWriter, load_row_index
+from regioncap.work.row_index import RowIndex, RowIndexWriter, load_row_index
 
 _log = logging.getLogger(__name__)
 
@@ -72,16 +74,24 @@ def plan_build(
         and not settings.force_rebuild
         and not (published.fingerprint == fingerprint and _is_to_be_mended(partition, published, contents))
     )
-    with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects:
+    asks = settings.when_no_boxes == "ask_model"
+    answers = (layout.PROPOSALS, layout.ANSWERS) if asks else (layout.ANSWERS,)
+    with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects, bringing(work) as brought:
         if unchanged:
             written = _Written()
         else:
             # Before anything is paid for that could not be published.
             check_conditional_writes(partition)
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
-            looked_for = published is not None and not settings.force_rebuild
-            earlier = load_row_index(work, published.plan_id) if published and looked_for else NO_ROW_INDEX
-            written = _write_shards(drop, contents, work, settings, earlier, rejects, progress)
+            plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
+            earlier = [load_row_index(work, plan_id) for plan_id in plans]
+            written = _write_shards(drop, contents, work, settings, earlier, brought, rejects, progress)
+            found = {source for sources in written.sources.values() for source in sources}
+            unnamed = brought.collect(found, answers)
+            written.sources = {
+                shard_id: [source for source in sources if source in unnamed]
+                for shard_id, sources in written.sources.items()
+            }
         plan = Plan(
             date=date,
             drop_uri=drop.uri,
@@ -92,7 +102,7 @@ def plan_build(
             rows=written.rows,
             rejected=written.rejected,
             shards=written.shards,
-            shards_to_propose=written.without_boxes if settings.when_no_boxes == "ask_model" else [],
+            shards_to_propose=written.without_boxes if asks else [],
             sources=written.sources,
             unchanged=unchanged,
             ask_again=ask_again,
@@ -106,6 +116,7 @@ def plan_build(
             rejects.seek(0)
             work.write_stream(rejects, layout.plan_rejected_path(plan.plan_id))
             written.index.save(work, plan.plan_id)
+            brought.write(plan.plan_id, answers)
         plan.save(work)
     return plan
 
@@ -135,13 +146,14 @@ class _Written:
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
-    """Whether rows of the published build were rejected because the VLM refused what was asked about them."""
+    """Whether rows of the published build were rejected because the VLM refused or stopped what was asked of it."""
     try:
         rejected = partition.read(published.rejected.path)
     except NotFoundError:
         return False
     # Read as text: a line that is damaged only does not count.
-    return any(f'"code":"{Code.REQUEST_REFUSED}"'.encode() in text for text in rejected.split(b"\n"))
+    said = (f'"code":"{Code.REQUEST_REFUSED}"', f'"code":"{Code.CUT_OFF}","reason":"{NEVER_WHOLE}')
+    return any(told.encode() in text for text in rejected.split(b"\n") for told in said)
 
 
 def _write_shards(
@@ -149,7 +161,8 @@ def _write_shards(
     contents: drops.Contents,
     work: Store,
     settings: BuildSettings,
-    earlier: RowIndex,
+    earlier: Sequence[RowIndex],
+    brought: Brought,
     rejects: IO[bytes],
     progress: Callable[[int], None],
 ) -> _Written:
@@ -163,7 +176,9 @@ def _write_shards(
         shard_id = _write_shard(work, lines)
         written.shards.append(shard_id)
         written.index.add(shard_id, pending)
-        written.sources[shard_id] = [source for source in earlier.shards_of(pending) if source != shard_id]
+        brought.expect(shard_id, pending)
+        sources = dict.fromkeys(source for index in earlier for source in index.shards_of(pending))
+        written.sources[shard_id] = [source for source in sources if source != shard_id]
         written.versions[shard_id] = shard.write_versions(
             work.sub(layout.shard_path(shard_id)), [contents.files.version(row.image) for row in pending]
         )

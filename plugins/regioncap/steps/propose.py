@@ -15,7 +15,7 @@ from regioncap.storage.store import Store
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout
-from regioncap.work.completions import load_completions, published_completions, without_refusals
+from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.shard import ProposedRow, Shard
@@ -40,11 +40,14 @@ def propose_shard(
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     versioned = [item for item in zip(shard.planned(), shard.versions(), strict=True) if item[0].bbox is None]
-    kept = without_refusals(load_completions(shard.shared, layout.PROPOSALS))
+    before = load_completions(shard.shared, layout.PROPOSALS)
+    kept = without_refusals(before)
     proposed: dict[str, ProposedRow] = {}
     # Which of these are about this shard's images is not known before they are opened: all are taken over.
-    published = published_completions(work, plan, shard_id, layout.PROPOSALS)
-    taken = [completion for key, completion in published.items() if key not in kept]
+    earlier = earlier_completions(work, plan, shard_id, layout.PROPOSALS)
+    taken = [completion for key, completion in earlier.items() if key not in before]
+    answered = {**without_refusals(earlier), **kept}
+    ended = of_ended_servers({**earlier, **before})
 
     def prepare(item: tuple[PlannedRow, str | None], completions: Mapping[str, Completion]) -> PreparedRequest | None:
         if completions:
@@ -53,7 +56,7 @@ def propose_shard(
         data = None
         try:
             data = read_listed(drop, row.image, version)
-            prepared = _prepare(open_image(data, heic=plan.settings.read_heic), plan)
+            prepared = _prepare(open_image(data, heic=plan.settings.read_heic), row.image, plan)
         except Exception as error:
             # Goes up where it is not the row's.
             fault = error if isinstance(error, RowError) else unforeseen(error, f"{named(row)}: {row.image}")
@@ -61,8 +64,10 @@ def propose_shard(
             if data is not None:
                 proposed[row.id] = ProposedRow(id=row.id, code=fault.code, reason=fault.reason)
             return None
-        proposed[row.id] = ProposedRow(id=row.id, request=prepared.request.key)
-        return None if prepared.request.key in kept or prepared.request.key in published else prepared
+        key = prepared.request.key
+        proposed[row.id] = ProposedRow(id=row.id, request=key)
+        ended_this = key in ended and ended[key].server == sink.server
+        return None if key in answered or ended_this else prepared
 
     # How many rows have their answer turns out on the way.
     number = len(versioned)
@@ -76,10 +81,10 @@ def propose_shard(
     return sink.counts()
 
 
-def _prepare(picture: Picture, plan: Plan) -> PreparedRequest:
+def _prepare(picture: Picture, path: str, plan: Plan) -> PreparedRequest:
     """The request about a picture, and the JPEG that it is about: the image as the model sees it, without marks."""
     profile = plan.settings.profile
     size = profile.size(picture.width, picture.height)
     jpeg = encode(fit(picture.decode(at_least=size), size, profile))
     name = content_name(jpeg)
-    return PreparedRequest(grounding_request(name, plan), {name: jpeg})
+    return PreparedRequest(grounding_request(name, plan, path), {name: jpeg})

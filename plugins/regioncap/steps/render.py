@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from regioncap.ask.attempts import refusal_error
+from regioncap.ask.attempts import filter_error, refusal_error
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.detectors import DETECTORS
@@ -146,6 +146,8 @@ def _none_wanted(row: PlannedRow, data: bytes) -> list[Box]:
 def _grounded(picture: Picture, completion: Completion, settings: BuildSettings) -> list[Box]:
     if completion.refused is not None:
         raise refusal_error(completion)
+    if filtered := filter_error(completion):
+        raise filtered
     profile, displayed = settings.profile, (picture.width, picture.height)
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)

@@ -8,6 +8,8 @@
 `metrics`     how busy a server is
 `pace`        how many requests are under way at once
 `acceptance`  whether requests like ours are taken at all
+`shapes`      what requests can be compared by
+`solitude`    which request it is that ends servers
 `flow`        all requests, at that pace
 `remedies`    what to change where a server refuses a request
 `server`      starts a vLLM server, on a GPU or a CPU

@@ -5,38 +5,47 @@ image do, and of its features only the bodies of two calls are needed here.
 """
 
 import asyncio
+import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from regioncap.captions.endings import ending
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.faults import (
     PASSING,
     BusyError,
+    EndsServerError,
     FailsAtItError,
     FailureError,
     RefusedError,
+    UnfinishedError,
     fault_of,
     retry_after_seconds,
 )
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.pace import ConcurrencyLimit, Pace, PaceFigures, is_of_the_load, silent_seconds
-from regioncap.vlm.protocol import ChatCompletion, Models, Usage, error_message
+from regioncap.vlm.protocol import ChatCompletion, Models, Tokenized, Usage, Version, error_message
 from regioncap.vlm.requests import ChatRequest, schema_probe
+from regioncap.vlm.solitude import Solitude
 from regioncap.vlm.tries import AnsweredAfter, Tries
 
+# The `finish_reason` of a completion whose request ended the server each time.
+ENDED = "ended"
 # Far more than any answer; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
+# Nobody needs to wait for what is only looked at before the first row.
+_BRIEFLY = aiohttp.ClientTimeout(total=30.0)
 # The queues are polled this often, that of a single server less often while nothing changes: each poll costs it some
 # milliseconds. One that tells nothing is asked for its figures seldom.
 _POLL_SECONDS, _MAX_POLL_SECONDS, _NO_FIGURES_SECONDS = 0.5, 2.0, 30.0
@@ -110,8 +119,11 @@ class Vlm(Protocol):
 class Completion(BaseModel):
     """What the server returned for one request, as it is kept in the work area.
 
-    `refused` is the server's message where it refused the request itself as malformed (`finish_reason` is `refused`),
-    or failed at it each time (`failed`); then there is no text.
+    `refused` is the server's message where there is no answer, and `finish_reason` is why: it refused the request
+    itself as malformed (`refused`), failed at it each time (`failed`), ended the answer each time before it was whole
+    (`unfinished`), or ended itself each time (`ended`); `server` says which one it was, as far as that can be told.
+    `context` is how many tokens question and answer may have together, where the server tells; `about` is what the
+    request is about, as a hash of the image's path.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -122,6 +134,9 @@ class Completion(BaseModel):
     refused: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    context: int | None = None
+    about: str = ""
+    server: str = ""
     seconds: float = 0.0
 
 
@@ -180,6 +195,11 @@ class VlmClient:
         self._refusals = 0
         # When anything was last answered.
         self._heard = 0.0
+        # How many tokens question and answer may have together, where the servers tell.
+        self.context: int | None = None
+        # Which servers these are, as far as that can be told: see `probe.identify`.
+        self.identity = ""
+        self._solitude = Solitude()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -307,6 +327,25 @@ class VlmClient:
         server.pace.tell(queue.running, queue.waiting)
         return True
 
+    async def version(self, server: Server) -> str:
+        """The server's version; empty where it does not tell, as only vLLM does."""
+        url = server.url.removesuffix("/v1") + "/version"
+        try:
+            async with self._http.get(url, timeout=_BRIEFLY, allow_redirects=False) as response:
+                return Version.model_validate_json(await response.read()).version if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return ""
+
+    async def count_tokens(self, body: Mapping[str, Any]) -> Tokenized | None:
+        """How many tokens a chat request has; None where the server does not tell, as only vLLM does."""
+        url = self.least_busy().url.removesuffix("/v1") + "/tokenize"
+        asked = json.dumps({"model": body["model"], "messages": body["messages"]}).encode()
+        try:
+            async with self._http.post(url, data=asked, timeout=_BRIEFLY, allow_redirects=False) as response:
+                return Tokenized.model_validate_json(await response.read()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
+
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""
         tries = Tries(time.monotonic())
@@ -320,9 +359,15 @@ class VlmClient:
 
         try:
             completion = await self.patiently(lambda: self._try(tries, body), pause, step_aside)
-        except (RefusedError, FailsAtItError) as error:
-            reason = "refused" if isinstance(error, RefusedError) else "failed"
-            return Completion(key=request.key, text="", finish_reason=reason, refused=str(error)[:500])
+        except (RefusedError, FailsAtItError, EndsServerError) as error:
+            return Completion(
+                key=request.key,
+                text="",
+                finish_reason=_reason(error),
+                refused=str(error)[:500],
+                about=request.about,
+                server=self.identity,
+            )
         self._answered_after.note(tries.failed)
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
@@ -332,6 +377,8 @@ class VlmClient:
             finish_reason=(choice.finish_reason or "none") if choice else "none",
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
+            context=self.context,
+            about=request.about,
             seconds=round(time.monotonic() - tries.started, 3),
         )
 
@@ -339,21 +386,24 @@ class VlmClient:
         """Ask one server once. Raises what came instead of an answer; FailsAtItError where it is about the row."""
         await self._rested()
         server = self.least_busy(tries)
-        answered = False
-        sent = server.pace.sent()
-        try:
-            async with asyncio.timeout(None) as timer:
-                request = _UnderWay(sent, server.pace.answered, tries.moved, timer)
-                server.under_way.add(request)
-                completion = await self._complete(server, body)
-            answered = True
-            return completion
-        except PASSING as error:
-            caught: Exception = error
-        finally:
-            server.under_way.discard(request)
-            server.pace.ended(sent, answered)
-            self._adjust()
+        if tries.losses.at > self._heard and not await self._still_answers(server):
+            raise FailureError("the server has not come back yet")
+        async with self._solitude.turn(tries.losses.is_suspect) as turn:
+            answered = False
+            sent = server.pace.sent()
+            try:
+                async with asyncio.timeout(None) as timer:
+                    request = _UnderWay(sent, server.pace.answered, tries.moved, timer)
+                    server.under_way.add(request)
+                    completion = await self._complete(server, body)
+                answered = True
+                return completion
+            except PASSING as error:
+                caught: Exception = error
+            finally:
+                server.under_way.discard(request)
+                server.pace.ended(sent, answered)
+                self._adjust()
         since = server.pace.answered - request.answered
         tries.pause = 0.0
         tries.failed_at.add(server.url)
@@ -364,7 +414,7 @@ class VlmClient:
         elif isinstance(caught, BusyError):
             await self._refused_for_now(tries, server, request.sent, caught)
         else:
-            await self._failed(tries, server, caught)
+            await self._failed(tries, server, caught, turn.alone)
         self._adjust()
         raise caught
 
@@ -382,7 +432,7 @@ class VlmClient:
                 self._heard = time.monotonic()
             return LoadError(waited)
         late = FailureError(waited)
-        await self._failed(tries, server, late)
+        await self._failed(tries, server, late, alone=False)
         return late
 
     async def _refused_for_now(self, tries: Tries, server: Server, sent: float, error: BusyError) -> None:
@@ -414,11 +464,24 @@ class VlmClient:
                 return
             raise FailsAtItError(f"the server refused it {tries.busy} times, and answered others: {error}")
 
-    async def _failed(self, tries: Tries, server: Server, error: Exception) -> None:
-        """Note a failure. Raises FailsAtItError where there were so many, wherever it could be asked."""
+    async def _failed(self, tries: Tries, server: Server, error: Exception, alone: bool) -> None:
+        """Note a failure, of a request that was `alone` under way or not.
+
+        Raises FailsAtItError where there were so many, wherever it could be asked, and EndsServerError where it ends
+        servers.
+        """
         tries.failed += 1
+        heard = self._heard
         # A server that is gone fails at all that is under way; only one that is still there failed at this.
-        tries.failures += await self._still_answers(server, tries.failures + 1)
+        if await self._still_answers(server, tries.failures + 1):
+            tries.failures += 1
+        elif not isinstance(error, UnfinishedError):  # which a paused server ends
+            tries.losses.note(time.monotonic(), heard, alone)
+            if tries.losses.is_to_blame:
+                raise EndsServerError(
+                    f"the server ended {tries.losses.alone} times while it was asked nothing but this: "
+                    f"{type(error).__name__}: {str(error)[:200]}"
+                ) from error
         elsewhere = any(not server.away and server.url not in tries.failed_at for server in self.servers)
         if tries.failures >= self._answered_after.failures_needed and not elsewhere:
             raise FailsAtItError(
@@ -452,7 +515,7 @@ class VlmClient:
         )
 
     async def _complete(self, server: Server, body: bytes) -> ChatCompletion:
-        return await self._request(server, "POST", "/chat/completions", ChatCompletion, body)
+        return await self._request(server, "POST", "/chat/completions", ChatCompletion, body, _finished)
 
     async def _is_there(self, server: Server) -> bool:
         """Whether anything is there, however much it has to do."""
@@ -468,7 +531,9 @@ class VlmClient:
         Behind one address there may be several servers that take turns, and one of them may be at fault.
         """
         body = schema_probe(self._endpoint.model)
-        asked = (self.request(server, "POST", "/chat/completions", ChatCompletion, body) for _ in range(times))
+        asked = (
+            self.request(server, "POST", "/chat/completions", ChatCompletion, body, _finished) for _ in range(times)
+        )
         results = await asyncio.gather(*asked, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         for error in errors:
@@ -477,23 +542,36 @@ class VlmClient:
         return not errors
 
     async def request(
-        self, server: Server, method: str, path: str, form: type[Body], body: bytes | None = None
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        form: type[Body],
+        body: bytes | None = None,
+        check: Callable[[Body], Body] = lambda answer: answer,
     ) -> Body:
         """One try of what is no row's; returns the answer in this form. Raises what its status means, or `PASSING`."""
         seconds = self._endpoint.timeout_seconds
         try:
             async with asyncio.timeout(seconds if body else min(_LOOK_SECONDS, seconds)):
-                return await self._request(server, method, path, form, body)
+                return await self._request(server, method, path, form, body, check)
         except PASSING:
             server.away = True
             raise
 
     async def _request(
-        self, server: Server, method: str, path: str, form: type[Body], body: bytes | None = None
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        form: type[Body],
+        body: bytes | None = None,
+        check: Callable[[Body], Body] = lambda answer: answer,
     ) -> Body:
+        """What does not pass `check` is no answer: nothing was heard of the server then."""
         server.ours += 1
         try:
-            read = form.model_validate_json(await self._call(server, method, path, body))
+            read = check(form.model_validate_json(await self._call(server, method, path, body)))
             self._heard = time.monotonic()
             if body:
                 server.away = False
@@ -548,6 +626,26 @@ class VlmClient:
                 f"running there, and is the connection's host right? ({type(error).__name__}: {str(error)[:200]})"
             ) from error
         raise AssertionError("tenacity returns or raises")
+
+
+def _reason(error: Exception) -> str:
+    """What a completion without a text has for its `finish_reason`."""
+    if isinstance(error, RefusedError):
+        return "refused"
+    if isinstance(error, EndsServerError):
+        return ENDED
+    return "unfinished" if isinstance(error.__cause__, UnfinishedError) else "failed"
+
+
+def _finished(completion: ChatCompletion) -> ChatCompletion:
+    """The answer, where the server let the model write it to an end. Raises UnfinishedError.
+
+    One without any choice is an empty answer, not one that was stopped.
+    """
+    for choice in completion.choices[:1]:
+        if ending(choice.finish_reason or "none") == "unfinished":
+            raise UnfinishedError(f"it ended the answer with finish_reason {choice.finish_reason!r}")
+    return completion
 
 
 @asynccontextmanager

@@ -17,8 +17,16 @@ class FailsAtItError(Exception):
     """The server failed at the request again and again, and answered another one each time."""
 
 
+class EndsServerError(Exception):
+    """The server ended each time that it was asked this alone."""
+
+
 class FailureError(Exception):
     """The server failed at the request, or what answers is not the server."""
+
+
+class UnfinishedError(FailureError):
+    """The server ended its answer before it was whole, and not for want of room."""
 
 
 class BusyError(FailureError):

@@ -10,6 +10,7 @@ from typing import TypeVar
 from regioncap.vlm.acceptance import Acceptance
 from regioncap.vlm.client import Completion, VlmClient
 from regioncap.vlm.requests import ChatRequest, data_url
+from regioncap.vlm.shapes import SentImage, sent_image
 
 Item = TypeVar("Item")
 
@@ -43,22 +44,26 @@ async def ask_all(
     waiting = iter(items)
     acceptance = Acceptance(client)
 
-    def encoded(item: Item, completions: Mapping[str, Completion]) -> tuple[ChatRequest, bytes] | None:
+    def encoded(
+        item: Item, completions: Mapping[str, Completion]
+    ) -> tuple[ChatRequest, bytes, dict[str, SentImage]] | None:
         prepared = prepare(item, completions)
         if prepared is None:
             return None
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
-        return prepared.request, json.dumps(prepared.request.body(urls)).encode()
+        sent = {name: sent_image(image, urls[name].startswith("file:")) for name, image in prepared.images.items()}
+        return prepared.request, json.dumps(prepared.request.body(urls)).encode(), sent
 
     async def worker() -> None:
         for item in waiting:
             completions: dict[str, Completion] = {}
             # Read and encoded ahead: while it waits for the limit, the others keep the server busy.
             while (ready := await asyncio.to_thread(encoded, item, completions)) is not None:
+                request, body, images = ready
                 async with client.slots:
-                    completion = await client.ask(*ready)
-                    await acceptance.note(ready[0], completion)
+                    completion = await client.ask(request, body)
+                    await acceptance.note(request, images, completion)
                 completions[completion.key] = completion
                 keep(completion)
             finished(len(completions))

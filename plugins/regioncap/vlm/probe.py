@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
 from regioncap.vlm.faults import PASSING, RefusedError
 from regioncap.vlm.pace import silent_seconds
 from regioncap.vlm.protocol import ChatCompletion, Models
-from regioncap.vlm.requests import PROBED, schema_probe
+from regioncap.vlm.requests import PROBED, ChatRequest, schema_probe
 
 
 async def check(client: VlmClient) -> None:
@@ -18,6 +21,15 @@ async def check(client: VlmClient) -> None:
     Raises VlmUnavailableError or VlmSetupError.
     """
     await client.patiently(lambda: _check_all(client))
+
+
+async def identify(client: VlmClient) -> None:
+    """Note which servers these are, as far as that can be told: by their hosts, versions and contexts."""
+    versions = await asyncio.gather(*map(client.version, client.servers))
+    # A managed server has another port each time.
+    hosts = (urlsplit(server.url).hostname or "" for server in client.servers)
+    named = sorted(f"{host} {version}".strip() for host, version in zip(hosts, versions, strict=True))
+    client.identity = ", ".join([*named, f"context {client.context}"])
 
 
 async def _check_all(client: VlmClient) -> None:
@@ -55,6 +67,8 @@ async def _check_one(client: VlmClient, server: Server) -> None:
             f"the server at {server.url} serves {', '.join(served) or 'no model'}, not "
             f"{client.endpoint.model!r}: correct `model` in the connection's extra, or the server's model name"
         )
+    told = [model.max_model_len for model in models.data if model.id == client.endpoint.model and model.max_model_len]
+    client.context = min([*told, *([client.context] if client.context else [])], default=None)
     if len(client.servers) > 1:
         # One may be there, and answer nothing. What it refuses is another question.
         with suppress(RefusedError):
@@ -74,6 +88,54 @@ async def honours_schema(client: VlmClient) -> bool:
             f"free_text, or serve the model with a vLLM that has it ({error})"
         ) from error
     return bool(completion.choices) and completion.choices[0].message.text.strip() == PROBED
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the largest question needs, in tokens: so many for its question, `image` of them for each image.
+
+    `answer` is what its answer may have, `context` what the server has for both.
+    """
+
+    question: int
+    image: int
+    answer: int
+    context: int
+
+    def __str__(self) -> str:
+        needed = self.question + self.answer
+        return f"an image costs {self.image} tokens; the largest question needs {needed} of {self.context}"
+
+
+async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, str]) -> Room | None:
+    """What a request with these images needs of the context; None where the server does not tell, as only vLLM does.
+
+    Raises VlmSetupError where it does not fit.
+    """
+    if client.context is None:
+        return None
+    whole = await client.count_tokens(request.body(urls))
+    texts = tuple(part for part in request.parts if part.kind == "text")
+    without = await client.count_tokens(replace(request, parts=texts).body({}))
+    if whole is None or without is None:
+        return None
+    images = max(1, len(request.images))
+    room = Room(
+        question=whole.count,
+        image=max(0, whole.count - without.count) // images,
+        answer=int(request.options.get("max_tokens", 0)),
+        context=whole.max_model_len,
+    )
+    if room.question + room.answer > room.context:
+        joint = "; a caption_mode of joint sends one image instead of two" if len(request.images) > 1 else ""
+        raise VlmSetupError(
+            f"the server at {client.name} has max_model_len={room.context}, and the largest question needs "
+            f"{room.question + room.answer} tokens: {room.question} for itself, {room.image} of them for each of "
+            f"{len(request.images)} images, and max_tokens = {room.answer} for its answer. To mend it, start the "
+            f"server with --max-model-len {room.question + room.answer} or more, or lower the param max_tokens or "
+            f"max_pixels{joint}"
+        )
+    return room
 
 
 async def _ask_probe(client: VlmClient, server: Server) -> ChatCompletion:

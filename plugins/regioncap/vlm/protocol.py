@@ -45,15 +45,29 @@ class ChatCompletion(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """A model that the server knows."""
+    """A model that the server knows, and how many tokens question and answer may have together; only vLLM tells."""
 
     id: str
+    max_model_len: int | None = None
 
 
 class Models(BaseModel):
     """The models that the server knows."""
 
     data: list[ServedModel]
+
+
+class Version(BaseModel):
+    """What vLLM's `/version` says."""
+
+    version: str
+
+
+class Tokenized(BaseModel):
+    """How many tokens a request has, as vLLM's `/tokenize` tells."""
+
+    count: int
+    max_model_len: int
 
 
 class ErrorDetail(BaseModel):

@@ -37,13 +37,14 @@ class ChatRequest:
     """A chat request, without the images.
 
     `key` is a hash of everything that is sent, images by their content hash, so the same key means the same request:
-    no position, no try number.
+    no position, no try number. `about` is not sent: it goes with the completion.
     """
 
     key: str
     system: str
     parts: tuple[Part, ...]
     options: dict[str, Any]
+    about: str = ""
 
     @property
     def images(self) -> list[str]:

@@ -4,6 +4,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from regioncap.vlm.solitude import Losses
+
 # A server that fails so often at a request, and is there all the while, will fail again.
 _FAILURES = 4
 # Where others are answered only after failures, chance alone has to be as unlikely as this; and so many are enough.
@@ -26,6 +28,7 @@ class Tries:
     moved: int = 0
     pause: float = 0.0
     failed_at: set[str] = field(default_factory=set)
+    losses: Losses = field(default_factory=Losses)
     _before: tuple[int, int] = (0, 0)
 
     def is_refused_alone(self, answered: int, refusals: int) -> bool:

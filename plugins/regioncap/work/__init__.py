@@ -6,6 +6,7 @@
 `shard`        a shard's rows, marked rows and records
 `receipts`     what a step wrote for a shard, and of what it made that
 `completions`  what the VLM returned; what was paid for is found again
+`earlier`      what earlier plans paid for, brought to a new one
 `counts`       what tasks counted, for the report
 `row_index`    which row is in which shard
 `claim`        one run at a time builds a date

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.client import ENDED, Completion
 from regioncap.work import layout
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import sha256
@@ -35,7 +35,11 @@ def load_completions(store: Store, folder: str) -> dict[str, Completion]:
 
 def write_part(store: Store, folder: str, completions: Iterable[Completion]) -> None:
     """Write completions as a part of its own, named by time, so that a person sees the order, and by what is in it."""
-    data = b"".join(map(line, completions))
+    write_lines(store, folder, b"".join(map(line, completions)))
+
+
+def write_lines(store: Store, folder: str, data: bytes) -> None:
+    """The same for the lines of completions."""
     store.write(f"{folder}{time.time_ns()}-{sha256(data)[:_HASH_CHARACTERS]}.jsonl", data)
 
 
@@ -55,9 +59,20 @@ def without_refusals(completions: Mapping[str, Completion]) -> dict[str, Complet
     return {key: completion for key, completion in completions.items() if completion.refused is None}
 
 
-def published_completions(work: Store, plan: Plan, shard_id: str, folder: str) -> dict[str, Completion]:
-    """The completions in the shards of the published build that hold the rows of this shard, by the request's key."""
-    completions: dict[str, Completion] = {}
+def of_ended_servers(completions: Mapping[str, Completion]) -> dict[str, Completion]:
+    """The completions of requests that ended a server: they are sent again to another server, and not to the same."""
+    return {key: completion for key, completion in completions.items() if completion.finish_reason == ENDED}
+
+
+def that_count(completions: Mapping[str, Completion]) -> dict[str, Completion]:
+    """What says something to another plan."""
+    return {**without_refusals(completions), **of_ended_servers(completions)}
+
+
+def earlier_completions(work: Store, plan: Plan, shard_id: str, folder: str) -> dict[str, Completion]:
+    """The completions that earlier plans left about the images of this shard, by the request's key."""
+    own = work.sub(layout.plan_shard_path(plan.plan_id, shard_id))
+    completions = load_completions(own, layout.earlier_path(folder))
     for source in plan.sources[shard_id]:
-        completions |= without_refusals(load_completions(work.sub(layout.shard_path(source)), folder))
+        completions |= that_count(load_completions(work.sub(layout.shard_path(source)), folder))
     return completions

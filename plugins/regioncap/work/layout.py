@@ -7,6 +7,7 @@
     plans/<plan>/lineage.parquet    which row is in which shard
     plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
     plans/<plan>/shards/<shard>/    what this plan's steps made of a shard, and nobody else's
+        earlier/                    what earlier plans left in proposals/ and answers/ about this shard's images
         proposed.jsonl              which request was about which row without boxes ...
         propose.json                ... and its receipt
         rendered.jsonl              what `render` did with each row ...
@@ -73,6 +74,11 @@ def plan_shard_path(plan_id: str, shard_id: str) -> str:
 def shard_path(shard_id: str) -> str:
     """What plans share of a shard; relative to the partition's work area."""
     return f"shards/{shard_id}/"
+
+
+def earlier_path(folder: str) -> str:
+    """Where a plan's shard has the answers that earlier plans left in this folder; relative to the plan's shard."""
+    return f"earlier/{folder}"
 
 
 def versions_path(digest: str) -> str:

@@ -95,7 +95,7 @@ def load_row_index(work: Store, plan_id: str) -> RowIndex:
     except ValueError as error:
         problem = f"cannot be read ({error})"
     _log.warning(
-        "%s/%s %s: which answers the published build has is not known, so all that is not in the very same shards is "
+        "%s/%s %s: which answers an earlier plan got is not known, so all that is not in the very same shards is "
         "asked again",
         *(work.uri, path, problem),
     )
@@ -116,6 +116,11 @@ def _parse(data: bytes) -> RowIndex:
     if not named or (len(places) and places.max() >= len(shards)):
         raise ValueError("its list of shards is another's")
     return RowIndex(shards, rows, places)
+
+
+def image_digest(image: str) -> int:
+    """A 64-bit hash of an image's path in the drop."""
+    return int.from_bytes(hashlib.blake2b(image.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def _digest(row: PlannedRow) -> int:

@@ -1,6 +1,8 @@
 """What becomes of requests that the VLM refuses: is it about one row, or about how server and run are set up?"""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,8 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def caption(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
-    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, patience_seconds=5.0)
+def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[AskCounts]:
+    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, patience_seconds=5.0, **changes)
     return [
         caption_shard(work=place.work, shard_id=shard_id, plan=plan, vlm=endpoint, progress=lambda at: None)
         for shard_id in plan.shards
@@ -106,6 +108,106 @@ def test_a_mended_server_is_asked_exactly_what_is_missing(place: Place, vlm: Fak
     (counts,) = caption(place, plan, vlm)
     assert (counts.kept, counts.asked) == (5, ROWS - 5)
     assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def restarted_after(number: int, refusal: Reply) -> Callable[[int, dict[str, Any]], Reply]:
+    """A server that answers so many requests, and refuses all from then on."""
+    return lambda count, body: answer_well(body) if count < number else refusal
+
+
+@pytest.mark.parametrize("name", REFUSES_ALL)
+def test_a_setting_that_refuses_every_row_from_some_moment_on_loses_none(place: Place, vlm: FakeVlm, name: str) -> None:
+    said, change = REFUSES_ALL[name]
+    vlm.behave = restarted_after(5, error(400, said))
+    plan = rendered(place)
+    with pytest.raises(VlmSetupError) as told:
+        caption(place, plan, vlm, max_in_flight=2)
+    assert said.rstrip(".") in str(told.value) and change in str(told.value)
+    assert len(vlm.requests) < ROWS
+    vlm.behave = lambda number, body: answer_well(body)
+    (counts,) = caption(place, plan, vlm)
+    assert (counts.kept, counts.asked) == (5, ROWS - 5)
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def sized_rows(place: Place, *sizes: int) -> None:
+    """Rows with square pictures of so many pixels a side."""
+    for number, size in enumerate(sizes):
+        place.put(f"{number}.jpg", encoded(picture(size, size, (number, 99, 200)), quality=100))
+    place.put_rows(*({"image": f"{number}.jpg", "bbox": [[10, 10, 30, 30]]} for number in range(len(sizes))))
+
+
+def proxy(limit: int, refusal: Reply) -> Callable[[int, dict[str, Any]], Reply]:
+    """A server behind a proxy that takes bodies of so many bytes."""
+    return lambda _, body: answer_well(body) if len(json.dumps(body)) < limit else refusal
+
+
+@pytest.mark.parametrize("in_flight", [1, 64])
+@pytest.mark.parametrize("words", ["", "<html><h1>413 Request Entity Too Large</h1></html>"])
+@pytest.mark.parametrize("before", [0, 5, 9])
+def test_one_row_that_is_too_large_for_a_proxy_is_that_rows_fault_and_says_what_to_change(
+    tmp_path: Path, vlm: FakeVlm, words: str, in_flight: int, before: int
+) -> None:
+    place = Place(tmp_path / "other")
+    sized_rows(place, *[150] * before, 900, *[150] * (9 - before))
+    vlm.behave = proxy(20_000, Reply(413, words))
+    plan = rendered(place, model_profile="qwen2.5-vl")
+    caption(place, plan, vlm, max_in_flight=in_flight)
+    assert publish(place, plan).manifest.counts.captioned == 9
+    (row,) = rejected(place)
+    assert row["code"] == "request_refused" and "413" in row["reason"] and "proxy" in row["reason"]
+
+
+@pytest.mark.parametrize("in_flight", [1, 64])
+def test_all_rows_of_a_size_that_a_proxy_does_not_take_end_the_task(
+    tmp_path: Path, vlm: FakeVlm, in_flight: int
+) -> None:
+    place = Place(tmp_path / "other")
+    sized_rows(place, *[150] * 5, 900, 880, *[150] * 4)
+    vlm.behave = proxy(20_000, Reply(413, ""))
+    plan = rendered(place, model_profile="qwen2.5-vl")
+    with pytest.raises(VlmSetupError, match=r"413.*proxy"):
+        caption(place, plan, vlm, max_in_flight=in_flight)
+    vlm.behave = lambda number, body: answer_well(body)
+    caption(place, plan, vlm)
+    assert publish(place, plan).manifest.counts.captioned == 11
+
+
+def test_a_row_whose_regions_are_all_refused_is_one_row(tmp_path: Path, vlm: FakeVlm) -> None:
+    place = Place(tmp_path / "other")
+    sized_rows(place, *[150] * 5, 900)
+    rows = [json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]
+    place.put_rows(*(row | {"bbox": [[10, 10, 30, 30], [50, 50, 30, 30]]} for row in rows))
+    vlm.behave = proxy(30_000, Reply(413, ""))
+    plan = rendered(place, model_profile="qwen2.5-vl", caption_mode="per_region")
+    caption(place, plan, vlm)
+    assert publish(place, plan).manifest.counts.captioned == 5
+
+
+def test_several_rows_that_are_refused_for_what_is_in_them_are_these_rows_fault(place: Place, vlm: FakeVlm) -> None:
+    odd: set[str] = set()
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        image = body["messages"][1]["content"][0]["image_url"]["url"]
+        if number in (2, 5, 8):
+            odd.add(image)
+        return error(400, "cannot identify image file") if image in odd else answer_well(body)
+
+    vlm.behave = behave
+    plan = rendered(place, max_rejected_ratio=1)
+    caption(place, plan, vlm, max_in_flight=1)
+    assert publish(place, plan).manifest.counts.rejected == 3
+
+
+def test_a_folder_that_the_server_may_not_read_ends_the_task_though_it_takes_what_is_sent(
+    place: Place, vlm: FakeVlm
+) -> None:
+    by_name = "Cannot load local files without `--allowed-local-media-path`."
+    vlm.behave = lambda number, body: error(400, by_name) if "file://" in json.dumps(body) else answer_well(body)
+    plan = rendered(place)
+    with pytest.raises(VlmSetupError, match="local_media_path"):
+        caption(place, plan, vlm, local_media_path=str(place.folder / "warehouse"))
+    assert len(vlm.requests) <= ROWS + 1
 
 
 def test_a_setting_that_refuses_all_requests_for_boxes_ends_the_task_too(tmp_path: Path, vlm: FakeVlm) -> None:
@@ -254,6 +356,61 @@ def test_a_refusal_in_another_shard_of_the_published_build_is_asked_about_once_m
     counts = caption(place, again, vlm)
     assert (sum(count.taken_over for count in counts), sum(count.asked for count in counts)) == (ROWS - 1, 1)
     assert publish(place, again).manifest.counts.captioned == ROWS
+
+
+def ends_at_first_image(vlm: FakeVlm) -> list[dict[str, Any]]:
+    """One row ends the server, whichever comes first; returns the requests about it, as they come."""
+    about_it: list[dict[str, Any]] = []
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        image = body["messages"][1]["content"][0]
+        if about_it and image != about_it[0]["messages"][1]["content"][0]:
+            return answer_well(body)
+        about_it.append(body)
+        vlm.gone_until = time.monotonic() + 0.2
+        return Reply(reset=True)
+
+    vlm.behave = behave
+    return about_it
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 64])
+def test_a_row_that_ends_the_server_each_time_is_rejected_and_the_others_are_captioned(
+    place: Place, vlm: FakeVlm, in_flight: int
+) -> None:
+    about_it = ends_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm, max_in_flight=in_flight)
+    assert 3 <= len(about_it) <= 9
+    assert publish(place, plan).manifest.counts.captioned == ROWS - 1
+    (row,) = rejected(place)
+    assert row["code"] == "request_refused" and "ended 3 times while it was asked nothing but this" in row["reason"]
+
+
+def test_a_row_that_ended_a_server_is_asked_about_again_only_where_the_server_or_a_setting_is_another(
+    place: Place, vlm: FakeVlm
+) -> None:
+    about_it = ends_at_first_image(vlm)
+    plan = rendered(place)
+    caption(place, plan, vlm)
+    first = publish(place, plan)
+    vlm.requests.clear()
+
+    again = rendered(place, run_id="run-2")
+    caption(place, again, vlm)
+    assert publish(place, again).manifest.build_id == first.manifest.build_id
+    place.put_rows(*reversed([json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]))
+    other_order = rendered(place, run_id="run-3")
+    caption(place, other_order, vlm)
+    assert publish(place, other_order).manifest.counts.rejected == 1
+    assert vlm.requests == []
+
+    vlm.behave = lambda number, body: answer_well(body)
+    vlm.context = 8192
+    mended = rendered(place, run_id="run-4")
+    assert [counts.asked for counts in caption(place, mended, vlm)] == [1]
+    assert publish(place, mended).manifest.counts.captioned == ROWS
+    assert vlm.requests[0]["messages"] == about_it[0]["messages"]
 
 
 def test_an_answer_counts_more_than_a_refusal_whichever_was_written_last(place: Place, vlm: FakeVlm) -> None:
