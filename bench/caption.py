@@ -1,6 +1,6 @@
 """How fast the caption step is, beside what the server could do at best and beside the original's way.
 
-    python -m bench.caption [--json FILE] [--images 1000] [--only real|feed|memory]
+    python -m bench.caption [--json FILE] [--images 1000] [--only real|feed|memory|pace]
 
 Against one vLLM on the CPU with the demo model, which shares the cores with its client, medians of three:
 
@@ -13,7 +13,9 @@ Against a stand-in for the server (`bench/vlm_stand_in.py`), with images of 50 K
 
 - *feed rate*: the caption step where answers come at once: what a fast GPU could be fed with;
 - *slots busy*: the share of a modelled GPU's 64 slots that is at work while there is something to ask;
-- *memory*: the caption step's peak with 1,000 and with 10,000 images.
+- *memory*: the caption step's peak with 1,000 and with 10,000 images;
+- *pace*: how many rows are lost, and how long it takes, with servers that are slow, overloaded, broken or hang. Those
+  that take a minute for an answer are scaled in time, and the time-out with them.
 """
 
 import argparse
@@ -27,8 +29,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +60,7 @@ from regioncap.vlm.client import Endpoint
 from regioncap.vlm.requests import data_url
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
+from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 
@@ -190,6 +194,8 @@ def run_part(part: str, arguments: list[str]) -> Any:
     if part == "bare":
         in_flight, limit = map(int, arguments[2:])
         return asyncio.run(bare(base_url, list(bodies(folder))[:limit], in_flight))
+    if part == "paced":
+        return paced_step(tuple(base_url.split(",")), folder, float(arguments[2]))
     return step(base_url, folder)
 
 
@@ -295,6 +301,62 @@ def feed(console: Console, folder: Path) -> dict[str, float]:
     return {"feed_rate": statistics.median(rates), "slots_busy": busy}
 
 
+@dataclass(frozen=True)
+class PaceCase:
+    """A server, or several, by the stand-in's options; how many rows are asked, with which time-out."""
+
+    name: str
+    servers: tuple[tuple[str, ...], ...]
+    rows: int
+    timeout_seconds: float = 300.0
+
+
+_GOOD = ("--slots", "16", "--seconds", "0.2")
+PACE_CASES = {
+    "batch_a_minute": PaceCase("one batch a minute (60 times as fast, time-out 5 s)", (("--batch", "1"),), 130, 5.0),
+    "slow": PaceCase("0.05 answers/s (100 times as fast, time-out 3 s)", (("--rate", "5"),), 60, 3.0),
+    "broken_replica": PaceCase("one of two broken for 20 s", (_GOOD, (*_GOOD, "--broken", "2", "22")), 3000),
+    "too_many": PaceCase("429 with Retry-After above 24 under way", ((*_GOOD, "--most", "24"),), 800),
+    "good_alone": PaceCase("a good server alone", (_GOOD,), 800),
+    "hanging_of_two": PaceCase("the same, and one that hangs", (_GOOD, (*_GOOD, "--hang")), 800),
+}
+
+
+def pace(console: Console, folder: Path, names: Collection[str]) -> dict[str, float]:
+    """Rows lost and seconds, for each kind of server."""
+    table = Table(title="servers of all kinds", title_justify="left")
+    for heading in ("", "rows", "lost", "seconds"):
+        table.add_column(heading)
+    figures: dict[str, float] = {}
+    for key in names:
+        case, place = PACE_CASES[key], place_made(folder / key)
+        large_images(place, case.rows)
+        with ExitStack() as stack:
+            urls = [stack.enter_context(stand_in(place, *options)) for options in case.servers]
+            lost, seconds = apart("paced", ",".join(urls), place, case.timeout_seconds)
+        table.add_row(case.name, str(case.rows), str(lost), f"{seconds:.1f}")
+        figures |= {f"{key}_lost": lost, f"{key}_seconds": seconds}
+    console.print(table)
+    if {"good_alone", "hanging_of_two"} <= set(names):
+        figures["hanging_ratio"] = figures["hanging_of_two_seconds"] / figures["good_alone_seconds"]
+        console.print(f"a hanging server of two: {figures['hanging_ratio']:.2f} of the good one's time alone")
+    return figures
+
+
+def paced_step(base_urls: tuple[str, ...], folder: Path, timeout_seconds: float) -> tuple[int, float]:
+    """How many rows got no answer, and the caption step's seconds."""
+    plan, shard = load(folder)
+    endpoint = Endpoint(base_urls=base_urls, model=plan.model, timeout_seconds=timeout_seconds)
+    started = time.perf_counter()
+    caption_shard(
+        work=LocalStore(folder / "work"), shard_id=plan.shards[0], plan=plan, vlm=endpoint,
+        progress=lambda at: None,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    kept = load_completions(shard.shared, layout.ANSWERS).values()
+    return plan.rows - sum(completion.finish_reason == "stop" for completion in kept), seconds
+
+
 def memory(console: Console, folder: Path) -> dict[str, float]:
     """Peak memory with 1,000 and with 10,000 images."""
     peaks = {}
@@ -317,10 +379,11 @@ def main() -> None:
     """Print tables; with --json, write the figures that are followed over time too."""
     parser = argparse.ArgumentParser(description="How fast the caption step is.")
     parser.add_argument(
-        "--json", type=Path, help="write of_ceiling, over_offline, feed_rate and rss_growth to this file"
+        "--json", type=Path, help="write of_ceiling, over_offline, feed_rate, rss_growth and more to this file"
     )
     parser.add_argument("--images", type=int, default=1000, help="how many images the real model is asked about")
-    parser.add_argument("--only", choices=("real", "feed", "memory"), help="one of the three measurements")
+    parser.add_argument("--only", choices=("real", "feed", "memory", "pace"), help="one of the four measurements")
+    parser.add_argument("--case", choices=PACE_CASES, action="append", help="of `pace`, only this (may be repeated)")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     told = parser.parse_args()
@@ -337,6 +400,8 @@ def main() -> None:
             figures |= feed(console, place_made(folder / "feed"))
         if told.only in (None, "memory"):
             figures |= memory(console, folder / "memory")
+        if told.only in (None, "pace"):
+            figures |= pace(console, folder / "pace", told.case or tuple(PACE_CASES))
     if told.json:
         told.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -25,6 +25,7 @@ class Reply:
     content_type: str = "application/json"
     # Send the body in this many pieces, a tenth of a second apart.
     pieces: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def completion(text: str | None, finish_reason: str = "stop") -> Reply:
@@ -85,6 +86,8 @@ class FakeVlm:
     figures: Callable[[], str] = lambda: ""
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
     gone_until: float = 0.0
+    # Takes whatever comes, and says nothing, as a process that is stopped.
+    hangs: threading.Event = field(default_factory=threading.Event)
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -137,6 +140,8 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
             self._send(fake.handle(body))
 
         def _send(self, reply: Reply) -> None:
+            while fake.hangs.is_set():
+                time.sleep(0.05)
             if reply.reset or time.monotonic() < fake.gone_until:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 # The last reference to the socket closes it, and so sends the reset.
@@ -149,6 +154,8 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(data)))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             size = -(-len(data) // reply.pieces) or 1
             for start in range(0, len(data), size):
@@ -174,5 +181,6 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
     try:
         yield fake
     finally:
+        fake.hangs.clear()
         server.shutdown()
         server.server_close()

@@ -17,7 +17,6 @@ from regioncap.vlm import probe
 from regioncap.vlm.client import Completion, Endpoint, connect
 from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.flow import PreparedRequest, ask_all
-from regioncap.vlm.pace import concurrency_wanted
 from regioncap.vlm.requests import ChatRequest, data_url
 from tests.builders import encoded, marked_row, picture, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, fake_vlm
@@ -81,25 +80,13 @@ def test_no_more_than_allowed_are_under_way(vlm: FakeVlm) -> None:
     assert vlm.most_in_flight == 4
 
 
-@pytest.mark.parametrize(("slots", "expected"), [(1000, range(129, 257)), (72, range(80, 129)), (8, range(64, 65))])
+@pytest.mark.parametrize(("slots", "expected"), [(1000, range(129, 257)), (72, range(80, 129)), (8, range(10, 65))])
 def test_a_few_more_are_under_way_than_the_server_works_on(vlm: FakeVlm, slots: int, expected: range) -> None:
     # Long enough for a slow machine to send as many at once, and never all answered at the same time.
     vlm.behave = lambda number, body: replace(answer_well(body), delay=1 + number % 16 / 16)
     vlm.slots = slots
     ask(vlm, requests(3 * expected.start))
     assert vlm.most_in_flight in expected
-
-
-@pytest.mark.parametrize(
-    ("under_way", "waiting", "wanted"),
-    [(64, 0, 128), (240, 0, 256), (256, 128, 160), (160, 32, 160), (100, 900, 64), (100, None, 256)],
-)
-def test_the_queue_decides_how_many_are_under_way(under_way: int, waiting: int | None, wanted: int) -> None:
-    assert concurrency_wanted(under_way, waiting, bound=256) == wanted
-
-
-def test_a_bound_holds_whatever_the_queue() -> None:
-    assert concurrency_wanted(4, 0, bound=4) == concurrency_wanted(4, None, bound=4) == 4
 
 
 def test_a_server_that_ignores_schemas_is_found_out(vlm: FakeVlm) -> None:

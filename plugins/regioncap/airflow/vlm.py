@@ -81,6 +81,9 @@ def vlm_from_connection(
     connection = BaseHook.get_connection(conn_id)
     host = connection.host or ""
     extra = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "", {})}
+    for name, field in (("api_key", "password"), ("base_urls", "host")):
+        if name in extra:
+            raise VlmSetupError(f"the connection {conn_id} has {name} in its extra: it is the connection's {field}")
     try:
         if host.strip() == MANAGED:
             if twice := sorted(extra.keys() & {"model", "local_media_path"}):

@@ -6,19 +6,22 @@ image do, and of its features only the bodies of two calls are needed here.
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import reduce
 from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from regioncap.captions.endings import ending
-from regioncap.errors import VlmUnavailableError
+from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.dialects import Dialect
 from regioncap.vlm.doctor import DoctorFigures, read_doctor_figures
 from regioncap.vlm.faults import (
@@ -27,15 +30,19 @@ from regioncap.vlm.faults import (
     EndsServerError,
     FailsAtItError,
     FailureError,
+    NotThereError,
     RefusedError,
     UnfinishedError,
     answer_in,
     fault_of,
+    retry_after_seconds,
 )
 from regioncap.vlm.metrics import read_queue
-from regioncap.vlm.protocol import ChatCompletion, Tokenized, Usage, Version, error_message
+from regioncap.vlm.pace import ConcurrencyLimit, Pace, PaceFigures, is_of_the_load, silent_seconds
+from regioncap.vlm.protocol import ChatCompletion, Models, Tokenized, Usage, Version, error_message
 from regioncap.vlm.requests import GREETING, ChatRequest
-from regioncap.vlm.solitude import Losses, Solitude
+from regioncap.vlm.solitude import Solitude
+from regioncap.vlm.tries import AnsweredAfter, Tries
 
 # The `finish_reason` of a completion whose request ended the server each time.
 ENDED = "ended"
@@ -44,10 +51,18 @@ _MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Nobody needs to wait for what is only looked at before the first row.
 _BRIEFLY = aiohttp.ClientTimeout(total=30.0)
-# A server that fails so often at a request, and is there all the while, will fail again: that is about its row.
-_FAILURES = 4
 # For figures that only tell something nobody waits long.
 _METRICS_SECONDS = 5.0
+# The queues are polled this often, that of a single server less often while nothing changes: each poll costs it some
+# milliseconds. One that tells nothing is asked for its figures seldom.
+_POLL_SECONDS, _MAX_POLL_SECONDS, _NO_FIGURES_SECONDS = 0.5, 2.0, 30.0
+# What is no request of a row's is answered so soon, or not at all.
+_LOOK_SECONDS = 10.0
+# A server that wants to be left alone for longer than this has no room for this task.
+_MOST_REST_SECONDS = 3600.0
+# A server that answers nothing is waited for so many time-outs, each twice as long as the one before.
+_MOST_UNANSWERED = 3
+_PAUSE = wait_random_exponential(multiplier=0.5, max=15)
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -67,15 +82,29 @@ class Endpoint:
     base_urls: tuple[str, ...]
     model: str
     api_key: str = field(default="", repr=False)
-    # The bound; how many requests are under way below it follows the servers' queues.
+    # The bound; how many requests are under way below it is found out: see `pace`.
     max_in_flight: int = 256
-    # One request, from sending to the last token.
+    # One request, from sending to the last token; longer where a server turns out to be slow.
     timeout_seconds: float = 300.0
     # How long servers that are away (restarting, overloaded) are waited for.
     patience_seconds: float = 300.0
     # A folder that the servers may read images from (vLLM's --allowed-local-media-path): images in it are named to
     # them instead of sent.
     local_media_path: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises VlmSetupError where nothing could be asked so."""
+        if not self.model.strip():
+            raise VlmSetupError("model: it is empty; give the name that the servers serve")
+        for url in self.base_urls:
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise VlmSetupError(f"host: {url!r} is no address of a server; write it as http://<server>:8000/v1")
+        if self.max_in_flight < 1:
+            raise VlmSetupError(f"max_in_flight: it is {self.max_in_flight}, and has to be at least 1")
+        for name, least in (("timeout_seconds", 0.001), ("patience_seconds", 0.0)):
+            seconds = getattr(self, name)
+            if not least <= seconds < math.inf:
+                raise VlmSetupError(f"{name}: it is {seconds:g}, and has to be a number of seconds above 0")
 
     @contextmanager
     def open(self) -> Iterator[Self]:
@@ -118,14 +147,43 @@ class Completion(BaseModel):
     seconds: float = 0.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Server:
-    """One of an endpoint's servers: how many requests of ours and of other clients it has; `away` after a failure."""
+    """One of an endpoint's servers: how many requests of ours and of other clients it has, and at what pace.
+
+    `away` after it failed, or answered nothing, until it answers again. `rests_until` is when it wants to be asked
+    again, by the monotonic clock.
+    """
 
     url: str
+    pace: Pace
     ours: int = 0
     others: int = 0
     away: bool = False
+    rests_until: float = 0.0
+    # How many it had answered when it last said that it has too much to do.
+    answered_before_refusal: int = -1
+    under_way: set["_UnderWay"] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class _UnderWay:
+    """A request of a row's at a server, sent then; how many the server had answered, and what ends the waiting."""
+
+    sent: float
+    answered: int
+    moved: int
+    timer: asyncio.Timeout
+    # Ended because another server answers meanwhile.
+    outdone: bool = False
+
+
+class MovedError(FailureError):
+    """The server answered nothing while others did: another one is asked."""
+
+
+class LoadError(FailureError):
+    """No answer in time, from a server that has much to do, or is slow."""
 
 
 class VlmClient:
@@ -134,11 +192,17 @@ class VlmClient:
     def __init__(self, endpoint: Endpoint, http: aiohttp.ClientSession) -> None:
         self._endpoint = endpoint
         self._http = http
-        self.servers = [Server(url.rstrip("/")) for url in endpoint.base_urls]
+        self._bound = endpoint.max_in_flight
+        self.servers = [
+            Server(url.rstrip("/"), Pace(self._bound, endpoint.timeout_seconds)) for url in endpoint.base_urls
+        ]
+        self.slots = ConcurrencyLimit(1)
         self._name = ", ".join(server.url for server in self.servers)
         # How requests are written for them.
         self.dialect = Dialect()
-        # When a request was last answered.
+        self._answered_after = AnsweredAfter()
+        self._refusals = 0
+        # When anything was last answered.
         self._heard = 0.0
         # How many tokens question and answer may have together, where the servers tell.
         self.context: int | None = None
@@ -161,24 +225,116 @@ class VlmClient:
         """How many requests are under way now."""
         return sum(server.ours for server in self.servers)
 
-    async def poll_metrics(self) -> int | None:
-        """Poll the servers' queues: how many requests, of all clients, wait in the shortest; None if none tells.
+    @property
+    def figures(self) -> PaceFigures:
+        """What was seen of the servers' pace."""
+        paces = [server.pace for server in self.servers]
+        running = [pace.running for pace in paces if pace.running is not None]
+        waiting = [pace.waiting for pace in paces if pace.waiting is not None]
+        seconds = [pace.seconds for pace in paces if pace.seconds is not None]
+        return PaceFigures(
+            limit=self.slots.number,
+            under_way=self.in_flight,
+            running=sum(running) if running else None,
+            waiting=sum(waiting) if waiting else None,
+            answers_per_second=sum(pace.answers_per_second for pace in paces),
+            seconds_per_answer=max(seconds, default=None),
+            client_seconds_share=self.slots.idle_share,
+        )
 
-        Also notes how busy each server is, and that one is back that was away.
-        """
-        queues = await asyncio.gather(*map(self._poll, self.servers))
-        return min((waiting for waiting in queues if waiting is not None), default=None)
+    @asynccontextmanager
+    async def paced(self, bound: int) -> AsyncIterator[None]:
+        """Keep the servers busy with at most `bound` requests in all: each who sends some takes a place of `slots`."""
+        self._bound = bound
+        for server in self.servers:
+            server.pace.bound, server.pace.limit = bound, min(server.pace.limit, bound)
+        # The time before counts for nothing.
+        self.slots = ConcurrencyLimit(1)
+        self._adjust()
+        async with asyncio.TaskGroup() as watching:
+            tasks = [
+                watching.create_task(watch(server))
+                for server in self.servers
+                for watch in (self._follow, self._poll_regularly)
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
 
-    async def _poll(self, server: Server) -> int | None:
+    def _adjust(self) -> None:
+        """Let as many requests be under way as the servers that are there are given."""
+        now = time.monotonic()
+        there = [server for server in self.servers if not server.away and server.rests_until <= now] or self.servers
+        number = min(self._bound, sum(server.pace.limit for server in there))
+        if number != self.slots.number:
+            self.slots.set(number)
+
+    async def _follow(self, server: Server) -> None:
+        """End what takes too long; change how many requests it gets."""
+        while True:
+            await asyncio.sleep(min(_POLL_SECONDS, self._endpoint.timeout_seconds / 4))
+            for request in list(server.under_way):
+                seconds = time.monotonic() - request.sent
+                if seconds >= self._allowed(server, request):
+                    server.under_way.discard(request)
+                    request.outdone = seconds < server.pace.allowed
+                    request.timer.reschedule(0.0)
+            server.pace.decide()
+            self._adjust()
+
+    def _allowed(self, server: Server, request: _UnderWay) -> float:
+        """How many seconds this may take: no more than another server's answers say, where this one says nothing."""
+        took = [
+            other.pace.seconds
+            for other in self.servers
+            if other is not server and not other.away and other.pace.seconds is not None
+        ]
+        if took and server.pace.answered == request.answered:
+            return min(server.pace.allowed, silent_seconds(max(took), request.moved))
+        return server.pace.allowed
+
+    async def _poll_regularly(self, server: Server) -> None:
+        """Follow its queue; where it is one of several and away, notice that it is back."""
+        pause = _POLL_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if server.rests_until > time.monotonic():
+                continue
+            if server.away and len(self.servers) > 1:
+                await self._look(server)
+                continue
+            before = server.pace.limit
+            told = await self._poll(server)
+            steady = abs(server.pace.limit - before) <= before / 8
+            longest = _MAX_POLL_SECONDS if told else _NO_FIGURES_SECONDS
+            pause = min(2 * pause, longest) if steady and (len(self.servers) == 1 or not told) else _POLL_SECONDS
+
+    async def _look(self, server: Server) -> None:
+        """Ask a server that is away something small: once it answers, it is back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(_LOOK_SECONDS, 4 * (server.pace.seconds or 0.0))):
+                server.away = not await self._still_answers(server)
+
+    async def _poll(self, server: Server) -> bool:
+        """Note what it tells of its queue; returns whether it does."""
         try:
-            async with self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response:
+            async with (
+                asyncio.timeout(_LOOK_SECONDS),
+                self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response,
+            ):
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
-            return None
-        server.away = False
+            return False
         queue = read_queue(text)
-        server.others = max(0, queue.waiting + (queue.running or 0) - server.ours) if queue else 0
-        return queue.waiting if queue else None
+        if queue is None:
+            server.others = 0
+            server.pace.tell(None, None)
+            return False
+        server.others = max(0, queue.waiting + (queue.running or 0) - server.ours)
+        server.pace.tell(queue.running, queue.waiting)
+        return True
 
     async def version(self, server: Server) -> str:
         """The server's version; empty where it does not tell, as only vLLM does."""
@@ -217,44 +373,17 @@ class VlmClient:
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         """Send a request as this body; what may pass is tried again. Raises VlmUnavailableError or VlmSetupError."""
-        started = time.monotonic()
-        failures = 0
-        losses = Losses()
+        tries = Tries(time.monotonic())
 
-        async def attempt() -> ChatCompletion:
-            nonlocal failures
-            server = self.least_busy()
-            if losses.at > self._heard and not await self._still_answers(server):
-                raise FailureError("the server has not come back yet")
-            async with self._solitude.turn(losses.is_suspect) as turn:
-                try:
-                    return await self._complete(server, body)
-                except BusyError:
-                    raise
-                except PASSING as error:
-                    caught = error
-            # A server that is gone fails at all that is under way; only one that is still there failed at this.
-            heard = self._heard
-            if not await self._still_answers(server):
-                if isinstance(caught, UnfinishedError):
-                    raise caught  # it is paused
-                losses.note(time.monotonic(), heard, turn.alone)
-                if losses.is_to_blame:
-                    raise EndsServerError(
-                        f"the server ended {losses.alone} times while it was asked nothing but this: "
-                        f"{type(caught).__name__}: {str(caught)[:200]}"
-                    ) from caught
-                raise caught
-            failures += 1
-            if failures == _FAILURES:
-                raise FailsAtItError(
-                    f"the server failed {failures} times at it, and answered another request each time: "
-                    f"{type(caught).__name__}: {str(caught)[:200]}"
-                ) from caught
-            raise caught
+        def pause(state: RetryCallState) -> float:
+            return max(tries.pause, 0.0 if self._another(tries) else _PAUSE(state))
+
+        async def step_aside(seconds: float) -> None:
+            async with self.slots.stepped_aside():
+                await asyncio.sleep(seconds)
 
         try:
-            completion = await self.patiently(attempt)
+            completion = await self.patiently(lambda: self._try(tries, body), pause, step_aside)
         except (RefusedError, FailsAtItError, EndsServerError) as error:
             return Completion(
                 key=request.key,
@@ -264,6 +393,7 @@ class VlmClient:
                 about=request.about,
                 server=self.identity,
             )
+        self._answered_after.note(tries.failed)
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
         return Completion(
@@ -274,24 +404,169 @@ class VlmClient:
             completion_tokens=usage.completion_tokens or 0,
             context=self.context,
             about=request.about,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(time.monotonic() - tries.started, 3),
         )
 
-    def least_busy(self) -> Server:
-        """The server to send the next request to."""
-        return min(self.servers, key=lambda server: (server.away, server.ours + server.others))
+    async def _try(self, tries: Tries, body: bytes) -> ChatCompletion:
+        """Ask one server once. Raises what came instead of an answer; FailsAtItError where it is about the row."""
+        await self._rested()
+        server = self.least_busy(tries)
+        if tries.losses.at > self._heard and not await self._still_answers(server):
+            raise FailureError("the server has not come back yet")
+        async with self._solitude.turn(tries.losses.is_suspect) as turn:
+            answered = False
+            sent = server.pace.sent()
+            try:
+                async with asyncio.timeout(None) as timer:
+                    request = _UnderWay(sent, server.pace.answered, tries.moved, timer)
+                    server.under_way.add(request)
+                    completion = await self._complete(server, body)
+                answered = True
+                return completion
+            except PASSING as error:
+                caught: Exception = error
+            finally:
+                server.under_way.discard(request)
+                server.pace.ended(sent, answered)
+                self._adjust()
+        since = server.pace.answered - request.answered
+        tries.pause = 0.0
+        tries.failed_at.add(server.url)
+        # One that answers others is not away, nor one that says when it will be there.
+        server.away = not since and not (isinstance(caught, BusyError) and caught.retry_after is not None)
+        if timer.expired():
+            caught = await self._late(tries, server, request, since)
+        elif isinstance(caught, BusyError):
+            await self._refused_for_now(tries, server, request.sent, caught)
+        else:
+            await self._failed(tries, server, caught, turn.alone)
+        self._adjust()
+        raise caught
+
+    async def _late(self, tries: Tries, server: Server, request: _UnderWay, since: int) -> Exception:
+        """What it means that a request was not answered in time. Raises FailsAtItError where it is about the row."""
+        waited = f"no answer in {time.monotonic() - request.sent:.1f} s"
+        if request.outdone:
+            tries.moved += 1
+            server.pace.overload(request.sent, unanswered=True)
+            return MovedError(waited)
+        if is_of_the_load(server.pace.answered, since, server.pace.under_way):
+            tries.failed_at.discard(server.url)
+            server.pace.overload(request.sent, unanswered=not since)
+            if server.pace.unanswered <= _MOST_UNANSWERED and await self._is_there(server):
+                self._heard = time.monotonic()
+            return LoadError(waited)
+        late = FailureError(waited)
+        await self._failed(tries, server, late, alone=False)
+        return late
+
+    async def _refused_for_now(self, tries: Tries, server: Server, sent: float, error: BusyError) -> None:
+        """Give a server that has too much to do less. Raises FailsAtItError where it is so for this request alone."""
+        now, patience = time.monotonic(), self._endpoint.patience_seconds
+        self._refusals += 1
+        answered = sum(server.pace.answered for server in self.servers)
+        alone = tries.is_refused_alone(answered, self._refusals)
+        if error.retry_after is not None and error.retry_after > _MOST_REST_SECONDS:
+            raise VlmUnavailableError(
+                f"the server at {server.url} wants to be asked again in {error.retry_after:.0f} s ({error})"
+            )
+        if alone:
+            tries.pause = error.retry_after or 0.0
+        else:
+            # One that answers nobody has not too much to do.
+            if error.retry_after is not None or server.pace.answered > server.answered_before_refusal:
+                server.pace.overload(sent)
+            server.answered_before_refusal = server.pace.answered
+            server.rests_until = max(server.rests_until, now + (error.retry_after or 0.0))
+        heard = self._heard
+        waited = now - max(tries.started, heard, server.rests_until)
+        long_enough = waited > patience or (alone and now - tries.started > 2 * patience)
+        if answered and long_enough and tries.busy >= self._answered_after.failures_needed:
+            is_there = await self._still_answers(server, tries.busy)
+            # Others that are refused are not to wait for longer because this one has looked.
+            self._heard = heard
+            if not is_there:
+                return
+            raise FailsAtItError(f"the server refused it {tries.busy} times, and answered others: {error}")
+
+    async def _failed(self, tries: Tries, server: Server, error: Exception, alone: bool) -> None:
+        """Note a failure, of a request that was `alone` under way or not.
+
+        Raises FailsAtItError where there were so many, wherever it could be asked, and EndsServerError where it ends
+        servers.
+        """
+        tries.failed += 1
+        heard = self._heard
+        # A server that is gone fails at all that is under way; only one that is still there failed at this.
+        if await self._still_answers(server, tries.failures + 1):
+            tries.failures += 1
+        elif not isinstance(error, UnfinishedError):  # which a paused server ends
+            tries.losses.note(time.monotonic(), heard, alone)
+            if tries.losses.is_to_blame:
+                raise EndsServerError(
+                    f"the server ended {tries.losses.alone} times while it was asked nothing but this: "
+                    f"{type(error).__name__}: {str(error)[:200]}"
+                ) from error
+        elsewhere = any(not server.away and server.url not in tries.failed_at for server in self.servers)
+        if tries.failures >= self._answered_after.failures_needed and not elsewhere:
+            raise FailsAtItError(
+                f"the server failed {tries.failures} times at it, and answered another request each time: "
+                f"{type(error).__name__}: {str(error)[:200]}"
+            ) from error
+
+    def _another(self, tries: Tries) -> bool:
+        """Whether it failed at a server, and another one is there."""
+        others = any(not server.away and server.url not in tries.failed_at for server in self.servers)
+        return bool(tries.failed_at) and others
+
+    async def _rested(self) -> None:
+        """Wait until one of the servers may be asked."""
+        while (seconds := min(server.rests_until for server in self.servers) - time.monotonic()) > 0:
+            await asyncio.sleep(seconds)
+
+    def least_busy(self, tries: Tries | None = None) -> Server:
+        """The server to send the next request to: where it did not fail, if there is one."""
+        failed_at = tries.failed_at if tries else ()
+        now = time.monotonic()
+        return min(
+            self.servers,
+            key=lambda server: (
+                server.away,
+                server.rests_until > now,
+                server.url in failed_at,
+                server.pace.under_way >= server.pace.limit,
+                server.ours + server.others,
+            ),
+        )
 
     async def _complete(self, server: Server, body: bytes) -> ChatCompletion:
-        return await self.request(server, "POST", "/chat/completions", ChatCompletion, body, _finished)
+        return await self._request(server, "POST", "/chat/completions", ChatCompletion, body, _finished)
 
-    async def _still_answers(self, server: Server) -> bool:
-        """Whether the server answers a small request right now."""
-        body = {**GREETING, "model": self._endpoint.model}
+    async def _is_there(self, server: Server) -> bool:
+        """Whether anything is there, however much it has to do."""
         try:
-            await self._complete(server, json.dumps(self.dialect.written(body)).encode())
+            await self.request(server, "GET", "/models", Models)
+        except NotThereError:  # some have no list of models
+            return True
         except (*PASSING, RefusedError):
             return False
         return True
+
+    async def _still_answers(self, server: Server, times: int = 1) -> bool:
+        """Whether the server answers so many small requests right now, each time another number.
+
+        Behind one address there may be several servers that take turns, and one of them may be at fault.
+        """
+        body = json.dumps(self.dialect.written({**GREETING, "model": self._endpoint.model})).encode()
+        asked = (
+            self.request(server, "POST", "/chat/completions", ChatCompletion, body, _finished) for _ in range(times)
+        )
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in errors:
+            if not isinstance(error, (*PASSING, RefusedError)):
+                raise error
+        return not errors
 
     async def request(
         self,
@@ -302,18 +577,32 @@ class VlmClient:
         body: bytes | None = None,
         check: Callable[[Body], Body] = lambda answer: answer,
     ) -> Body:
-        """One try; returns the answer in this form. Raises what its status means, and what is in `PASSING`.
+        """One try of what is no row's; returns the answer in this form. Raises what its status means, or `PASSING`."""
+        seconds = self._endpoint.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds if body else min(_LOOK_SECONDS, seconds)):
+                return await self._request(server, method, path, form, body, check)
+        except PASSING:
+            server.away = True
+            raise
 
-        What does not pass `check` is no answer: nothing was heard of the server then.
-        """
+    async def _request(
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        form: type[Body],
+        body: bytes | None = None,
+        check: Callable[[Body], Body] = lambda answer: answer,
+    ) -> Body:
+        """What does not pass `check` is no answer: nothing was heard of the server then."""
         server.ours += 1
         try:
             read = check(answer_in(await self._call(server, method, path, body), form))
             self._heard = time.monotonic()
+            if body:
+                server.away = False
             return read
-        except PASSING:
-            server.away = True
-            raise
         finally:
             server.ours -= 1
 
@@ -326,19 +615,35 @@ class VlmClient:
                 if len(received) > _MAX_BODY:
                     raise FailureError(f"an answer of more than {_MAX_BODY:,} bytes")
             status = response.status
+            if status >= 500:
+                # Behind one address there may be several servers: the next request is not to come to the same one.
+                response.close()
         if status == 200:
             return bytes(received)
-        raise fault_of(status, error_message(received), server.url, self._endpoint.model)
+        fault = fault_of(status, error_message(received), server.url, self._endpoint.model)
+        if isinstance(fault, BusyError):
+            fault.retry_after = retry_after_seconds(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        if status == 404 and server.pace.answered:
+            # It was the right address: what stands before the server has lost it for now.
+            raise FailureError(f"HTTP 404: {fault}")
+        raise fault
 
-    async def patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+    async def patiently(
+        self,
+        attempt: Callable[[], Awaitable[Result]],
+        pause: Callable[[RetryCallState], float] = _PAUSE,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> Result:
         """Try again, with growing and jittered pauses, what may pass by itself; not if nothing at all is answered."""
         patience, started = self._endpoint.patience_seconds, time.monotonic()
+
+        def is_over(_: RetryCallState) -> bool:
+            rested = min(server.rests_until for server in self.servers)
+            return time.monotonic() - max(started, self._heard, rested) > patience
+
         try:
             async for trial in AsyncRetrying(
-                retry=retry_if_exception_type(PASSING),
-                wait=wait_random_exponential(multiplier=0.5, max=15),
-                stop=lambda _: time.monotonic() - max(started, self._heard) > patience,
-                reraise=True,
+                retry=retry_if_exception_type(PASSING), wait=pause, sleep=sleep, stop=is_over, reraise=True
             ):
                 with trial:
                     return await attempt()
@@ -380,7 +685,8 @@ async def connect(endpoint: Endpoint) -> AsyncIterator[VlmClient]:
     async with aiohttp.ClientSession(
         # The concurrency limit bounds the requests under way; beside them the servers' queues are polled.
         connector=aiohttp.TCPConnector(limit=0),
-        timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds, sock_connect=10.0),
+        # How long a request may take depends on its server: the client ends it.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_LOOK_SECONDS),
         headers=headers,
     ) as http:
         yield VlmClient(endpoint, http)

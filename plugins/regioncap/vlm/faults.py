@@ -1,5 +1,7 @@
 """What may come of a request instead of an answer, and whose fault it is."""
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import aiohttp
@@ -36,7 +38,9 @@ class UnfinishedError(FailureError):
 
 
 class BusyError(FailureError):
-    """The server says that it cannot answer now."""
+    """The server says that it cannot answer now, and maybe in how many seconds it can."""
+
+    retry_after: float | None = None
 
 
 # A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
@@ -67,3 +71,16 @@ def fault_of(status: int, message: str, url: str, model: str) -> Exception:
             f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
         )
     return (BusyError if status in (429, 503) else FailureError)(f"HTTP {status}: {message}")
+
+
+def retry_after_seconds(header: str, now: datetime) -> float | None:
+    """In how many seconds to ask again, by `Retry-After`'s value: seconds, or a date. None where it says neither."""
+    try:
+        return max(0.0, float(header)) if header.strip().isdigit() else _until(header, now)
+    except ValueError:
+        return None
+
+
+def _until(date: str, now: datetime) -> float:
+    then = parsedate_to_datetime(date)
+    return max(0.0, ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).total_seconds())

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm.acceptance import Acceptance
 from regioncap.vlm.client import Completion, VlmClient
-from regioncap.vlm.pace import FIRST_IN_FLIGHT, ConcurrencyLimit, poll_regularly
 from regioncap.vlm.requests import ChatRequest, data_url
 from regioncap.vlm.shapes import SentImage, sent_image
 
@@ -35,14 +33,13 @@ async def ask_all(
 ) -> None:
     """Ask about each item until there is nothing more to ask, with at most `bound` requests under way.
 
-    How many there are below the bound is found out: a few more than the servers work on at once, so that their queues
-    are never empty, and never long: what others ask would wait behind it. Where a server does not tell its queue, it is
-    the bound.
+    How many there are below the bound is found out, for each server: see `pace`.
 
     `prepare` makes an item's next request and finds its images, on other threads: it gets the completions that the item
     has had by now, by their requests' keys, and returns None where nothing is left to ask. Each completion is handed
     to `keep` as it comes; `finished` is called at the end of each item with the number of its completions. The first
-    error ends all, and so does a server that refuses every request, whatever is in it: see `Acceptance`.
+    error ends all, and is raised as it is; a server that refuses every request, whatever is in it, is one: see
+    `Acceptance`.
     """
     waiting = iter(items)
     acceptance = Acceptance(client)
@@ -64,24 +61,25 @@ async def ask_all(
             # Read and encoded ahead: while it waits for the limit, the others keep the server busy.
             while (ready := await asyncio.to_thread(encoded, item, completions)) is not None:
                 request, body, images = ready
-                async with limit:
+                async with client.slots:
                     completion = await client.ask(request, body)
                     await acceptance.note(request, images, completion)
                 completions[completion.key] = completion
                 keep(completion)
             finished(len(completions))
 
-    limit = ConcurrencyLimit(min(FIRST_IN_FLIGHT, bound))
-    poller = asyncio.create_task(poll_regularly(client, limit, bound))
     try:
-        async with asyncio.TaskGroup() as group:
+        async with client.paced(bound), asyncio.TaskGroup() as group:
             for _ in range(bound):
                 group.create_task(worker())
-    except* (VlmSetupError, VlmUnavailableError) as errors:
+    except* Exception as errors:
         # All workers fail for the same reason; one message says it.
-        raise errors.exceptions[0] from None
-    finally:
-        poller.cancel()
+        raise first_of(errors) from None
+
+
+def first_of(error: Exception) -> Exception:
+    """The first error of groups in groups: what it says of trying again is its own."""
+    return first_of(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def image_url(image: bytes | Path, readable: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.client import Server, VlmClient
 from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
+from regioncap.vlm.pace import silent_seconds
 from regioncap.vlm.protocol import ChatCompletion, Models
 from regioncap.vlm.requests import GREETING, ChatRequest
 
@@ -36,8 +38,20 @@ async def identify(client: VlmClient) -> None:
 
 
 async def _check_all(client: VlmClient) -> None:
-    results = await asyncio.gather(*(_check_one(client, server) for server in client.servers), return_exceptions=True)
-    errors = [error for error in results if error is not None]
+    looks = {asyncio.create_task(_check_one(client, server)): server for server in client.servers}
+    started = time.monotonic()
+    done, pending = set[asyncio.Task[None]](), set(looks)
+    while pending and not any(look.exception() is None for look in done):
+        some, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done |= some
+    if pending:
+        # One that hangs is not waited for: it is asked again from time to time.
+        late, pending = await asyncio.wait(pending, timeout=silent_seconds(time.monotonic() - started, 0))
+        done |= late
+    for look in pending:
+        look.cancel()
+        looks[look].away = True
+    errors = [error for look in done if (error := look.exception()) is not None]
     for error in errors:
         if not isinstance(error, PASSING):
             raise error
@@ -67,6 +81,10 @@ async def _check_one(client: VlmClient, server: Server) -> None:
         )
     told = [model.max_model_len for model in models.data if model.id == client.endpoint.model and model.max_model_len]
     client.context = min([*told, *([client.context] if client.context else [])], default=None)
+    if len(client.servers) > 1:
+        # One may be there, and answer nothing. What it refuses is another question.
+        with suppress(RefusedError):
+            await _greet(client, server)
 
 
 @dataclass(frozen=True)
