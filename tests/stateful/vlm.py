@@ -46,22 +46,27 @@ class TracingVlm:
         return (int(number[1]), self.asked[int(number[1])]) if number else None
 
 
+async def check(client: "_Client") -> None:
+    """Takes the place of `regioncap.vlm.probe.check`."""
+
+
+async def honours_schema(client: "_Client") -> bool:
+    """Takes the place of `regioncap.vlm.probe.honours_schema`."""
+    return True
+
+
 class _Client:
     name = "http://vlm.invalid/v1"
     in_flight = 0
 
     def __init__(self, vlm: TracingVlm, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.slots = contextlib.nullcontext()
         self._vlm = vlm
 
-    async def check(self) -> None:
-        pass
-
-    async def honours_schema(self) -> bool:
-        return True
-
-    async def poll_metrics(self) -> int | None:
-        return None
+    @contextlib.asynccontextmanager
+    async def paced(self, bound: int) -> AsyncIterator[None]:
+        yield
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         text = self._vlm.answer(json.loads(body))

@@ -40,7 +40,7 @@ from tests.fake_vlm import MODEL
 from tests.stateful.expected import DropState, ExpectedBuild, differs, expected_build
 from tests.stateful.requests import SECRET, Moment, Requests, secrets_opened
 from tests.stateful.runs import PLAN, PUBLISH, TRIES, Key, Run
-from tests.stateful.vlm import ENDPOINT, TracingVlm
+from tests.stateful.vlm import ENDPOINT, TracingVlm, check, honours_schema
 
 # Settings that draw other marks, of other boxes, ask in other words and export other files.
 KINDS: dict[str, dict[str, Any]] = {
@@ -148,6 +148,8 @@ class World:
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
+                "regioncap.ask.asking.check": check,
+                "regioncap.ask.asking.honours_schema": honours_schema,
                 "regioncap.parallel.ThreadPoolExecutor": _AtOnce,
                 "regioncap.steps.publish.datetime": Clock,
                 "regioncap.warehouse.history.datetime": Clock,
