@@ -402,7 +402,8 @@ class VlmClient:
             if error.retry_after is not None or server.pace.answered > server.answered_before_refusal:
                 server.pace.overload(sent)
             server.answered_before_refusal = server.pace.answered
-            server.rests_until = max(server.rests_until, now + (error.retry_after or 0.0))
+            if error.retry_after is not None:
+                server.rests_until = max(server.rests_until, now + error.retry_after)
         heard = self._heard
         waited = now - max(tries.started, heard, server.rests_until)
         long_enough = waited > patience or (alone and now - tries.started > 2 * patience)
