@@ -7,6 +7,7 @@
 `probe`       what is asked before the first row
 `metrics`     how busy a server is
 `pace`        how many requests are under way at once
+`tries`       when failures at a request are about its row
 `acceptance`  whether requests like ours are taken at all
 `flow`        all requests, at that pace
 `remedies`    what to change where a server refuses a request
