@@ -314,12 +314,8 @@ class VlmClient:
         def pause(state: RetryCallState) -> float:
             return max(tries.pause, 0.0 if self._another(tries) else _PAUSE(state))
 
-        async def step_aside(seconds: float) -> None:
-            async with self.slots.stepped_aside():
-                await asyncio.sleep(seconds)
-
         try:
-            completion = await self.patiently(lambda: self._try(tries, body), pause, step_aside)
+            completion = await self.patiently(lambda: self._try(tries, body), pause)
         except (RefusedError, FailsAtItError) as error:
             reason = "refused" if isinstance(error, RefusedError) else "failed"
             return Completion(key=request.key, text="", finish_reason=reason, refused=str(error)[:500])
@@ -528,7 +524,6 @@ class VlmClient:
         self,
         attempt: Callable[[], Awaitable[Result]],
         pause: Callable[[RetryCallState], float] = _PAUSE,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Result:
         """Try again, with growing and jittered pauses, what may pass by itself; not if nothing at all is answered."""
         patience, started = self._endpoint.patience_seconds, time.monotonic()
@@ -539,7 +534,7 @@ class VlmClient:
 
         try:
             async for trial in AsyncRetrying(
-                retry=retry_if_exception_type(PASSING), wait=pause, sleep=sleep, stop=is_over, reraise=True
+                retry=retry_if_exception_type(PASSING), wait=pause, stop=is_over, reraise=True
             ):
                 with trial:
                     return await attempt()

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regioncap.vlm.pace import (
-    ConcurrencyLimit,
     Figures,
     Level,
     Pace,
@@ -118,18 +117,6 @@ def test_a_time_out_is_of_the_load_unless_others_were_answered_all_the_while(
     answered: int, since: int, others: int, expected: bool
 ) -> None:
     assert is_of_the_load(answered, since, others) == expected
-
-
-async def test_who_steps_aside_lets_another_have_the_place() -> None:
-    now = 0.0
-    limit = ConcurrencyLimit(1, clock=lambda: now)
-    async with limit:
-        now = 4.0
-        async with limit.stepped_aside(), limit:
-            now = 8.0
-        now = 10.0
-    now = 20.0
-    assert limit.idle_share == 0.5
 
 
 class Server(Protocol):
