@@ -11,6 +11,7 @@ from typing import Any
 from regioncap.marks.view import content_name
 from regioncap.vlm.client import Completion, Endpoint
 from regioncap.vlm.dialects import Dialect
+from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.requests import ChatRequest
 from tests.fake_vlm import MODEL
 
@@ -51,13 +52,21 @@ class _Client:
     name = "http://vlm.invalid/v1"
     in_flight = 0
     dialect = Dialect()
+    context = None
+    identity = ""
+    figures = PaceFigures(1, 0, None, None, 1.0, None, 0.0)
 
     def __init__(self, vlm: TracingVlm, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.slots = contextlib.nullcontext()
         self._vlm = vlm
 
-    async def poll_metrics(self) -> int | None:
-        return None
+    async def read_figures(self) -> None:
+        """It counts nothing."""
+
+    @contextlib.asynccontextmanager
+    async def paced(self, bound: int) -> AsyncIterator[None]:
+        yield
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         text = self._vlm.answer(json.loads(body))

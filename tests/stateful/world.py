@@ -150,6 +150,7 @@ class World:
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
                 "regioncap.ask.asking.check": mock.AsyncMock(),
+                "regioncap.ask.asking.identify": mock.AsyncMock(),
                 "regioncap.ask.asking.find_dialect": mock.AsyncMock(return_value=Dialect()),
                 "regioncap.parallel.ThreadPoolExecutor": _AtOnce,
                 "regioncap.steps.publish.datetime": Clock,

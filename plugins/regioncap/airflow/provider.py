@@ -34,7 +34,10 @@ def get_provider_info() -> dict[str, Any]:
                         "Requests under way", "integer", "The most that a task has under way at once. Empty: 256."
                     ),
                     "timeout_seconds": _field(
-                        "Timeout", "number", "Seconds for one request, from sending to the last token. Empty: 300."
+                        "Timeout",
+                        "number",
+                        "Seconds for one request, from sending to the last token; longer where a server is slow. "
+                        "Empty: 300.",
                     ),
                     "patience_seconds": _field(
                         "Patience",

@@ -2,7 +2,7 @@
 
 The connection's host is the servers' base URL (`http://vllm:8000/v1`), or several with commas between them; its
 password the API key if they want one. Its extra holds `model` (the name that the servers serve), and may hold
-`max_in_flight` (a bound; below it, the servers' queues say how many requests are under way), `timeout_seconds`,
+`max_in_flight` (a bound; how many requests are under way below it is found out), `timeout_seconds`,
 `patience_seconds` and `local_media_path` (see `Endpoint`).
 
 With the host `managed`, caption tasks start a server on their own host and share it. The extra then holds `server` (how
@@ -95,7 +95,10 @@ def vlm_from_connection(
         base_urls = tuple(url.strip() for url in host.split(",") if url.strip())
         if not base_urls:
             raise VlmSetupError(f"the connection {conn_id} has no host: set it to http://<server>:8000/v1")
-        return _endpoint(base_urls=base_urls, api_key=connection.password or "", **extra)
+        try:
+            return _endpoint(base_urls=base_urls, api_key=connection.password or "", **extra)
+        except VlmSetupError as error:
+            raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {error}") from None
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {wrong}") from None

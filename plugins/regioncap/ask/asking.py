@@ -19,6 +19,7 @@ from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
 from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
 from regioncap.vlm.flow import PreparedRequest, ask_all, image_url
+from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.probe import check, identify, room_for
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
@@ -140,7 +141,8 @@ async def _ask(
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
             after = await client.read_figures()
-            sink.tell_what_held_back(endpoint.max_in_flight, after.since(before) if after else None)
+            counted = after.since(before) if after else None
+            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.figures)
         except* Exception as errors:
             raise _first(errors) from None
         finally:
@@ -233,7 +235,7 @@ class CompletionSink:
         answered = self._kept + self._taken_over + self._asked - len(self._refusals)
         return self._refusals[0] if len(self._refusals) > 1 and not answered else None
 
-    def tell_what_held_back(self, bound: int, server: DoctorFigures | None) -> None:
+    def tell_what_held_back(self, bound: int, server: DoctorFigures | None, pace: PaceFigures) -> None:
         """Find out what held asking back, and say so; `server` is what the servers counted meanwhile."""
         answers = self._asked - len(self._refusals)
         diagnosis = diagnose(
@@ -243,6 +245,8 @@ class CompletionSink:
                 questions_per_image=self._questions / self._images if self._images else 0.0,
                 bound=bound,
                 server=server,
+                limit=pace.limit,
+                client_share=pace.client_seconds_share,
             )
         )
         if diagnosis is not None:

@@ -8,6 +8,7 @@
 `probe`       what is asked before the first row
 `metrics`     how busy a server is
 `pace`        how many requests are under way at once
+`tries`       when failures at a request are about its row
 `acceptance`  whether requests like ours are taken at all
 `shapes`      what requests can be compared by
 `solitude`    which request it is that ends servers

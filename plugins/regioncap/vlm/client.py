@@ -378,12 +378,8 @@ class VlmClient:
         def pause(state: RetryCallState) -> float:
             return max(tries.pause, 0.0 if self._another(tries) else _PAUSE(state))
 
-        async def step_aside(seconds: float) -> None:
-            async with self.slots.stepped_aside():
-                await asyncio.sleep(seconds)
-
         try:
-            completion = await self.patiently(lambda: self._try(tries, body), pause, step_aside)
+            completion = await self.patiently(lambda: self._try(tries, body), pause)
         except (RefusedError, FailsAtItError, EndsServerError) as error:
             return Completion(
                 key=request.key,
@@ -477,7 +473,8 @@ class VlmClient:
             if error.retry_after is not None or server.pace.answered > server.answered_before_refusal:
                 server.pace.overload(sent)
             server.answered_before_refusal = server.pace.answered
-            server.rests_until = max(server.rests_until, now + (error.retry_after or 0.0))
+            if error.retry_after is not None:
+                server.rests_until = max(server.rests_until, now + error.retry_after)
         heard = self._heard
         waited = now - max(tries.started, heard, server.rests_until)
         long_enough = waited > patience or (alone and now - tries.started > 2 * patience)
@@ -632,7 +629,6 @@ class VlmClient:
         self,
         attempt: Callable[[], Awaitable[Result]],
         pause: Callable[[RetryCallState], float] = _PAUSE,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Result:
         """Try again, with growing and jittered pauses, what may pass by itself; not if nothing at all is answered."""
         patience, started = self._endpoint.patience_seconds, time.monotonic()
@@ -643,7 +639,7 @@ class VlmClient:
 
         try:
             async for trial in AsyncRetrying(
-                retry=retry_if_exception_type(PASSING), wait=pause, sleep=sleep, stop=is_over, reraise=True
+                retry=retry_if_exception_type(PASSING), wait=pause, stop=is_over, reraise=True
             ):
                 with trial:
                     return await attempt()

@@ -7,8 +7,7 @@ tells how many requests it works on and how many wait, that bounds them too.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 from statistics import median
@@ -323,19 +322,6 @@ class ConcurrencyLimit:
 
     async def __aexit__(self, *error: object) -> None:
         self._release()
-
-    @asynccontextmanager
-    async def stepped_aside(self) -> AsyncIterator[None]:
-        """Let another have the place of one's own meanwhile."""
-        self._release()
-        try:
-            yield
-        except BaseException:
-            # Who is on the way out waits for no place: it counts as taken, and is given back like one.
-            self._surplus += 1
-            self._note(+1)
-            raise
-        await self.__aenter__()
 
     def _release(self) -> None:
         self._note(-1)
