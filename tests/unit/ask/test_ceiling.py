@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from regioncap.ask.ceiling import Ceiling
-from regioncap.errors import CeilingError, RunError, StorageError, VlmSetupError
+from regioncap.errors import CeilingError, RunError, StorageError, VlmSetupError, VlmUnavailableError
 from regioncap.steps.caption import caption_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm.client import Completion
@@ -159,7 +159,7 @@ def test_what_was_booked_and_not_used_is_given_back(tmp_path: Path) -> None:
 def test_a_task_that_fails_books_what_it_has_sent(place: Place, vlm: FakeVlm) -> None:
     vlm.behave = lambda number, body: answer_well(body) if number < 3 else Reply(503)
     plan = rendered(place, max_requests=10)
-    with pytest.raises(Exception, match="did not answer"):
+    with pytest.raises(VlmUnavailableError, match="fails at every request"):
         caption(place, plan, vlm, max_in_flight=1)
     assert Ledger(place.work, plan).read() == Spent(requests=4, tokens=3 * TOKENS)
 
