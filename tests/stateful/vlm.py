@@ -11,7 +11,7 @@ from typing import Any
 from regioncap.marks.view import content_name
 from regioncap.vlm.client import Completion, Endpoint
 from regioncap.vlm.dialects import Dialect
-from regioncap.vlm.pace import PaceFigures
+from regioncap.vlm.pace import ConcurrencyLimit, PaceFigures
 from regioncap.vlm.requests import ChatRequest
 from tests.fake_vlm import MODEL
 
@@ -58,7 +58,7 @@ class _Client:
 
     def __init__(self, vlm: TracingVlm, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.slots = contextlib.nullcontext()
+        self.slots = ConcurrencyLimit(1)
         self._vlm = vlm
 
     async def read_figures(self) -> None:

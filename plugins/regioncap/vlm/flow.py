@@ -67,6 +67,7 @@ async def ask_all(
                 completions[completion.key] = completion
                 keep(completion)
             finished(len(completions))
+        client.slots.run_out()
 
     try:
         async with client.paced(bound), asyncio.TaskGroup() as group:

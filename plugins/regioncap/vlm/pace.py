@@ -288,6 +288,10 @@ class Pace:
         self._began = self._latest = self._clock()
 
 
+# Of less time than this, shares of it say nothing.
+_TOLD_SECONDS = 5.0
+
+
 class ConcurrencyLimit:
     """Bounds how many requests are under way at once. To be used from one event loop."""
 
@@ -300,6 +304,7 @@ class ConcurrencyLimit:
         self._clock = clock
         self._began = self._changed = clock()
         self._idle = 0.0
+        self._over = False
 
     def set(self, number: int) -> None:
         """Change how many there may be."""
@@ -312,9 +317,18 @@ class ConcurrencyLimit:
 
     @property
     def idle_share(self) -> float:
-        """The share of the time in which more could have been under way."""
+        """The share of the time, until there was nothing more to send, in which more could have been under way.
+
+        Of a short time it says nothing, and is 0.
+        """
         self._note(0)
-        return self._idle / max(self._changed - self._began, 1e-9)
+        seconds = self._changed - self._began
+        return self._idle / seconds if seconds >= _TOLD_SECONDS else 0.0
+
+    def run_out(self) -> None:
+        """Note that nothing more is to be sent but what is begun."""
+        self._note(0)
+        self._over = True
 
     async def __aenter__(self) -> None:
         await self._free.acquire()
@@ -331,8 +345,9 @@ class ConcurrencyLimit:
             self._free.release()
 
     def _note(self, change: int) -> None:
-        now = self._clock()
-        if self._held < self.number:
-            self._idle += now - self._changed
-        self._changed = now
+        if not self._over:
+            now = self._clock()
+            if self._held < self.number:
+                self._idle += now - self._changed
+            self._changed = now
         self._held += change

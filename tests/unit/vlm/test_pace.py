@@ -1,5 +1,6 @@
 """How many requests a server has from us, by what is known of it; and what comes of it at servers of all kinds."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regioncap.vlm.pace import (
+    ConcurrencyLimit,
     Figures,
     Level,
     Pace,
@@ -317,3 +319,21 @@ def test_a_server_that_answers_a_batch_a_minute_is_given_ever_more_and_no_row_is
     course = follow(Batches(60.0, size), 1000 if size > 8 else 300, look=5.0)
     assert course.blamed == 0
     assert rate_at_the_end(course) >= least
+
+
+def test_time_in_which_nothing_was_ready_counts_until_all_is_sent() -> None:
+    now = 0.0
+
+    async def over_time() -> list[float]:
+        nonlocal now
+        limit = ConcurrencyLimit(1, clock=lambda: now)
+        now, shares = 3.0, [limit.idle_share]
+        now = 4.0
+        async with limit:
+            now = 8.0
+        limit.run_out()
+        now = 100.0
+        return [*shares, limit.idle_share]
+
+    # Of three seconds nothing is told; of eight, four had room.
+    assert asyncio.run(over_time()) == [0.0, 0.5]
