@@ -15,6 +15,7 @@ from regioncap.ask.requests import first_requests
 from regioncap.errors import ParamsError, VlmUnavailableError
 from regioncap.vlm import probe
 from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.requests import ChatRequest
 from tests.builders import marked_row, planned
@@ -108,7 +109,7 @@ def test_a_server_of_two_that_hangs_costs_no_row_and_little_time(hangs: str) -> 
         async def run() -> None:
             async with connect(endpoint) as client:
                 await probe.check(client)
-                assert await probe.honours_schema(client)
+                client.dialect = await find_dialect(client, {}, structured=True)
                 await ask_all(client, requests(120), prepare, answers.append, lambda asked: None, 8)
 
         started = time.monotonic()

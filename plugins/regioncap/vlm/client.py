@@ -62,6 +62,8 @@ _LOOK_SECONDS = 10.0
 _MOST_REST_SECONDS = 3600.0
 # A server that answers nothing is waited for so many time-outs, each twice as long as the one before.
 _MOST_UNANSWERED = 3
+# Of two servers behind one address that take turns, so many requests in a row hardly come to the same.
+_LOOKS = 8
 _PAUSE = wait_random_exponential(multiplier=0.5, max=15)
 
 
@@ -161,6 +163,8 @@ class Server:
     others: int = 0
     away: bool = False
     rests_until: float = 0.0
+    # When it last answered a request of a row's.
+    answered_at: float = 0.0
     # How many it had answered when it last said that it has too much to do.
     answered_before_refusal: int = -1
     under_way: set["_UnderWay"] = field(default_factory=set)
@@ -276,24 +280,23 @@ class VlmClient:
         while True:
             await asyncio.sleep(min(_POLL_SECONDS, self._endpoint.timeout_seconds / 4))
             for request in list(server.under_way):
-                seconds = time.monotonic() - request.sent
-                if seconds >= self._allowed(server, request):
+                late = time.monotonic() - request.sent >= server.pace.allowed
+                if late or self._is_outdone(server, request):
                     server.under_way.discard(request)
-                    request.outdone = seconds < server.pace.allowed
+                    request.outdone = not late
                     request.timer.reschedule(0.0)
             server.pace.decide()
             self._adjust()
 
-    def _allowed(self, server: Server, request: _UnderWay) -> float:
-        """How many seconds this may take: no more than another server's answers say, where this one says nothing."""
+    def _is_outdone(self, server: Server, request: _UnderWay) -> bool:
+        """Whether the server has said nothing for so long that another one would have answered this meanwhile."""
         took = [
             other.pace.seconds
             for other in self.servers
             if other is not server and not other.away and other.pace.seconds is not None
         ]
-        if took and server.pace.answered == request.answered:
-            return min(server.pace.allowed, silent_seconds(max(took), request.moved))
-        return server.pace.allowed
+        silent = time.monotonic() - max(request.sent, server.answered_at)
+        return bool(took) and silent >= silent_seconds(max(took), request.moved)
 
     async def _poll_regularly(self, server: Server) -> None:
         """Follow its queue; where it is one of several and away, notice that it is back."""
@@ -418,6 +421,7 @@ class VlmClient:
                     server.under_way.add(request)
                     completion = await self._complete(server, body)
                 answered = True
+                server.answered_at = time.monotonic()
                 return completion
             except PASSING as error:
                 caught: Exception = error
@@ -497,7 +501,7 @@ class VlmClient:
         # A server that is gone fails at all that is under way; only one that is still there failed at this.
         if await self._still_answers(server, tries.failures + 1):
             tries.failures += 1
-        elif not isinstance(error, UnfinishedError):  # which a paused server ends
+        elif not isinstance(error, UnfinishedError) and await self._is_gone(server):  # a paused one is not
             tries.losses.note(time.monotonic(), heard, alone)
             if tries.losses.is_to_blame:
                 raise EndsServerError(
@@ -554,6 +558,14 @@ class VlmClient:
 
         Behind one address there may be several servers that take turns, and one of them may be at fault.
         """
+        return await self._answers(server, times) == times
+
+    async def _is_gone(self, server: Server) -> bool:
+        """Whether nothing at all answers there: of several servers behind one address, one may be at fault."""
+        return not await self._answers(server, _LOOKS)
+
+    async def _answers(self, server: Server, times: int) -> int:
+        """How many of so many small requests the server answers right now."""
         body = json.dumps(self.dialect.written({**GREETING, "model": self._endpoint.model})).encode()
         asked = (
             self.request(server, "POST", "/chat/completions", ChatCompletion, body, _finished) for _ in range(times)
@@ -563,7 +575,7 @@ class VlmClient:
         for error in errors:
             if not isinstance(error, (*PASSING, RefusedError)):
                 raise error
-        return not errors
+        return times - len(errors)
 
     async def request(
         self,
