@@ -109,6 +109,7 @@ class World:
         self._hurt: set[str] = set()
         self._hurt_at = -1
         self._rolled_back_at = -1
+        self._brought_back: str | None = None
         # The run that planned the date last: when its task began and ended.
         self._latest: tuple[int, int, str] = (-1, -1, "")
         self._approved: set[str] = set()
@@ -344,6 +345,8 @@ class World:
         with contextlib.suppress(RegionCapError):
             roll_back(partition, choices[which % len(choices)])
             self._rolled_back_at = self._step = self._step + 1
+            back = self._manifest()
+            self._brought_back = back["build_id"] if back else None
 
     def collect(self) -> None:
         """What is not kept any more is deleted."""
@@ -521,7 +524,9 @@ class World:
                 self._after_publish(run, value, undisturbed=self.requests.struck == struck)
         after = self._manifest()
         changed = after is not None and (before is None or after["build_id"] != before["build_id"])
-        if after is not None and changed and after["plan_id"] == self._plan_id(run):
+        # In the middle of the task, a person may have brought an earlier build back.
+        by_hand = after is not None and self._rolled_back_at >= began and after["build_id"] == self._brought_back
+        if after is not None and changed and not by_hand and after["plan_id"] == self._plan_id(run):
             self._after_change(run, after, began)
         self._live = was_live | self._live
         # What follows is done by others: the scheduler, the process that runs callbacks.
