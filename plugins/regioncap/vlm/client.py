@@ -497,6 +497,8 @@ class VlmClient:
         servers.
         """
         tries.failed += 1
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return  # it has not come to any server, whatever is in it
         heard = self._heard
         # A server that is gone fails at all that is under way; only one that is still there failed at this.
         if await self._still_answers(server, tries.failures + 1):
