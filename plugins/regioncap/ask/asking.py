@@ -18,7 +18,7 @@ from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
 from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
-from regioncap.vlm.flow import PreparedRequest, ask_all, image_url
+from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
 from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.probe import check, identify, room_for
 from regioncap.work.completions import write_part
@@ -144,7 +144,7 @@ async def _ask(
             counted = after.since(before) if after else None
             sink.tell_what_held_back(endpoint.max_in_flight, counted, client.figures)
         except* Exception as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
         finally:
             ceiling.stop()
             # On an error too: answers that were paid for are kept.
@@ -160,11 +160,6 @@ async def _look_for_room(client: VlmClient, measure: Callable[[], PreparedReques
         room = await room_for(client, prepared.request, urls)
         if room is not None:
             _log.info("%s", room)
-
-
-def _first(error: Exception) -> Exception:
-    """The first error of groups in groups: what it says of trying again is its own."""
-    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _flush_regularly(sink: "CompletionSink") -> None:

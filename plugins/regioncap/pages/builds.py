@@ -12,7 +12,7 @@ from regioncap.parallel import in_order
 from regioncap.report.figures import Report, load_report
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import BUILD_MANIFEST, build_path, content_of, image_path, partition_path
+from regioncap.warehouse.layout import BUILD_MANIFEST, build_path, image_path, partition_path
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.warehouse.reader import Build
 
@@ -105,11 +105,6 @@ def marked_image(build: SeenBuild, name: str) -> bytes:
     if not _IMAGE.fullmatch(name):
         raise BuildGoneError("there is no such image")
     return build.content.image({"image_with_bbox": image_path(name)})
-
-
-def image_name(image_with_bbox: str) -> str | None:
-    """The name of a record's marked image; None where it names something else: whoever wrote the record says so."""
-    return content_of(image_with_bbox)
 
 
 def _partition(warehouse: Store, date: str) -> Store:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
-from regioncap.pages.builds import PublishedDate, SeenBuild, image_name
+from regioncap.pages.builds import PublishedDate, SeenBuild
 from regioncap.pages.comparing import Compared
 from regioncap.pages.gallery import Found, Place, Wanted
 from regioncap.pages.rejects import FoundRows
@@ -16,6 +16,7 @@ from regioncap.regions.records import Record
 from regioncap.report.figures import Report
 from regioncap.report.html import templates
 from regioncap.warehouse.compare import KINDS, Difference
+from regioncap.warehouse.layout import content_of
 
 # What a page may refer to, beside its own style: pictures and forms of where it comes from.
 SOURCES = "img-src 'self'; form-action 'self'"
@@ -146,7 +147,7 @@ def compare_page(root: str, other: SeenBuild, build: SeenBuild, compared: Compar
 def _picture(root: str, other: SeenBuild, build: SeenBuild, difference: Difference) -> str:
     """The URL of a row's marked image, in the build that has it."""
     seen, record = (build, difference.records[1]) if difference.records[1] else (other, difference.records[0])
-    name = image_name(str((record or {}).get("image_with_bbox", "")))
+    name = content_of(str((record or {}).get("image_with_bbox", "")))
     return f"{_here(root, seen)}/images/{name or _NO_IMAGE}.jpg"
 
 
@@ -167,7 +168,7 @@ def _trail(root: str, build: SeenBuild, name: str) -> list[tuple[str, str | None
 
 def _cards(records: Sequence[Record]) -> Iterator[tuple[Record, str]]:
     """Records with their images' names; one that names none of the build's gets a name that none has."""
-    return ((record, image_name(record.image_with_bbox) or _NO_IMAGE) for record in records)
+    return ((record, content_of(record.image_with_bbox) or _NO_IMAGE) for record in records)
 
 
 def _text_of(row: Any) -> str:
