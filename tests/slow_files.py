@@ -7,8 +7,11 @@ from PIL import Image
 
 
 @cache
-def slow_jpeg(scans: int = 10_000) -> bytes:
-    """A progressive JPEG of 2000 x 1500 pixels with so many scans: each takes milliseconds, and hardly any bytes."""
+def slow_jpeg(scans: int = 200_000) -> bytes:
+    """A progressive JPEG of 2000 x 1500 pixels with so many scans: each takes a millisecond or more, and hardly any bytes.
+
+    Their time is far beyond what a picture of this size gets, on a fast machine too.
+    """
     out = io.BytesIO()
     Image.new("L", (2000, 1500), 90).save(out, "JPEG", progressive=True, quality=50)
     data = out.getvalue()
