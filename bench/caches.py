@@ -22,8 +22,9 @@ from regioncap.steps.plan import plan_build
 from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint, connect
+from regioncap.vlm.client import connect
 from regioncap.vlm.doctor import DoctorFigures
+from regioncap.vlm.endpoint import Endpoint
 
 SEED = 4242
 

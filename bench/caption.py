@@ -56,7 +56,7 @@ from regioncap.steps.plan import plan_build
 from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.requests import data_url
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout

@@ -14,8 +14,10 @@ import pytest
 from regioncap.ask.requests import first_requests
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm import probe
-from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.client import connect
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.dialects import find_dialect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.requests import ChatRequest, data_url
 from tests.builders import encoded, marked_row, picture, planned

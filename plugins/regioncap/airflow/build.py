@@ -33,7 +33,7 @@ from regioncap.steps.propose import propose_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Vlm
+from regioncap.vlm.endpoint import Vlm
 from regioncap.work.claim import Claim, release_of_run
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan

@@ -15,9 +15,11 @@ from regioncap.ask.requests import sampling_options
 from regioncap.config.settings import BuildSettings
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
-from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
+from regioncap.vlm.client import VlmClient, connect
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
+from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
 from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.probe import check, identify, room_for
@@ -124,15 +126,15 @@ async def _ask(
         sink.server = client.identity
         await _look_for_room(client, measure)
         structured = settings.answer_format == "structured"
-        client.dialect = await find_dialect(client, sampling_options(settings), structured=structured)
-        if structured and client.dialect.form is None:
+        client.wire.dialect = await find_dialect(client, sampling_options(settings), structured=structured)
+        if structured and client.wire.dialect.form is None:
             sink.schema_ignored = True
             _log.warning(
                 "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
                 "serve the model with a server that has structured output, or set answer_format to free_text",
                 ", ".join(endpoint.base_urls),
             )
-        sink.in_flight = lambda: client.in_flight
+        sink.in_flight = lambda: client.replicas.in_flight
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
@@ -142,7 +144,7 @@ async def _ask(
                 raise refuses_all(sink.refusal, client.name)
             after = await client.read_figures()
             counted = after.since(before) if after else None
-            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.figures)
+            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.replicas.figures)
         except* Exception as errors:
             raise first_of(errors) from None
         finally:

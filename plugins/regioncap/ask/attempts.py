@@ -28,7 +28,7 @@ from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.client import ENDED, Completion
+from regioncap.vlm.completion import ENDED, Completion
 from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan

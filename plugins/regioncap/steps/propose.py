@@ -14,7 +14,8 @@ from regioncap.errors import RowError
 from regioncap.marks.view import content_name
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion, Vlm
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals

@@ -2,15 +2,12 @@
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.protocol import error_in
-
-Body = TypeVar("Body", bound=BaseModel)
+from regioncap.vlm.protocol import Body, error_in
 
 
 class RefusedError(Exception):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 
 
 @pytest.mark.parametrize(
