@@ -123,7 +123,7 @@ def test_a_server_of_two_that_hangs_costs_no_row_and_little_time(hangs: str) -> 
             assert not hanging.requests
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", "date", "limits"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_is_not_asked_before_the_time_that_it_says(vlm: FakeVlm, status: int, form: str) -> None:
     asked: list[float] = []
@@ -132,6 +132,9 @@ def test_a_server_is_not_asked_before_the_time_that_it_says(vlm: FakeVlm, status
         asked.append(time.time())
         if number:
             return answer_well(body)
+        if form == "limits":
+            limits = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2s"}
+            return replace(error(status), headers=limits)
         # Dates have no parts of a second.
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
         return replace(error(status), headers={"Retry-After": "2" if form == "seconds" else date})

@@ -235,7 +235,7 @@ class CompletionSink:
     def tell_what_held_back(self, bound: int, server: DoctorFigures | None, pace: PaceFigures) -> None:
         """Find out what held asking back, and say so; `server` is what the servers counted meanwhile."""
         answers = self._asked - len(self._refusals)
-        diagnosis = diagnose(
+        self._held_back = diagnose(
             Seen(
                 answers=answers,
                 seconds_per_answer=self._seconds / answers if answers else 0.0,
@@ -246,9 +246,8 @@ class CompletionSink:
                 client_share=pace.client_seconds_share,
             )
         )
-        if diagnosis is not None:
-            self._held_back = diagnosis.sentence
-            _log.info("%s", diagnosis.sentence)
+        if self._held_back:
+            _log.info("%s", self._held_back)
 
     def finish(self, asked: int) -> None:
         """Note that one of the questions has its answer, for which `asked` requests were sent."""

@@ -15,6 +15,7 @@ from regioncap.vlm.completion import ENDED, Completion
 from regioncap.vlm.doctor import DoctorFigures
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import (
+    NOT_SENT,
     PASSING,
     BusyError,
     EndsServerError,
@@ -218,7 +219,7 @@ class VlmClient:
         servers.
         """
         tries.failed += 1
-        if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error, NOT_SENT):
             return  # it has not come to any server, whatever is in it
         heard = self.wire.heard
         # A server that is gone fails at all that is under way; only one that is still there failed at this.

@@ -26,8 +26,8 @@ from regioncap.vlm.faults import (
     RefusedError,
     UnfinishedError,
     answer_in,
+    asked_again_in,
     fault_of,
-    retry_after_seconds,
 )
 from regioncap.vlm.metrics import read_queue
 from regioncap.vlm.protocol import (
@@ -117,7 +117,7 @@ class Wire:
             return bytes(received)
         fault = fault_of(status, error_message(received), server.url, self._endpoint.model)
         if isinstance(fault, BusyError):
-            fault.retry_after = retry_after_seconds(response.headers.get("Retry-After", ""), datetime.now(UTC))
+            fault.retry_after = asked_again_in(response.headers, datetime.now(UTC))
         if status == 404 and server.pace.answered:
             # It was the right address: what stands before the server has lost it for now.
             raise FailureError(f"HTTP 404: {fault}")
