@@ -61,7 +61,11 @@ def make_sample(seed: int, index: int) -> Sample:
     scene = make_scene(rng, regions)
     image = _as_uploaded(scene.image, rng)
     varied = rng.random() < 0.3
-    style = MarkStyle(tag_scale=rng.uniform(0.065, 0.11), line_scale=rng.uniform(0.004, 0.013)) if varied else _DEFAULT
+    style = (
+        MarkStyle(tag_scale=rng.uniform(0.065, 0.11), least_tag=12, line_scale=rng.uniform(0.004, 0.013))
+        if varied
+        else _DEFAULT
+    )
     boxes = {region: (x, y, x + w, y + h) for region, (x, y, w, h) in enumerate(scene.boxes, start=1)}
     asked = int(rng.integers(1, len(boxes) + 1))
     marked = mark(image, image.size, boxes, _PROFILE, style)

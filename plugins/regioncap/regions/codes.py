@@ -58,6 +58,7 @@ class Code(StrEnum):
     OVER_MAX_BOXES = "over_max_boxes", "a usable box beyond `max_boxes`"
     NO_BOXES = "no_boxes", "none given, none found"
     DUPLICATE_BOX = "duplicate_box", "a warning: two regions of the row are exactly the same"
+    REGION_COVERED = "region_covered", "a warning: tags hide half or more of a region in the marked image"
 
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused", "the VLM refused the request as malformed"

@@ -22,7 +22,7 @@ from regioncap.errors import (
     StepMissingError,
 )
 from regioncap.marks.styles import STYLES
-from regioncap.marks.view import content_name, crop_view, decoded_size, encode, mark, seen_scale
+from regioncap.marks.view import content_name, covered_regions, crop_view, decoded_size, encode, mark, seen_scale
 from regioncap.parallel import in_order
 from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import Box, DroppedBox
@@ -223,6 +223,10 @@ def render_row(
     image = picture.decode(at_least=decoded_size(displayed, profile, alone))
     marked = encode(mark(image, displayed, boxes, profile, style))
     crops = [encode(crop_view(image, displayed, number, box, profile, style)[0]) for number, box in alone.items()]
+    warned = {
+        Code.DUPLICATE_BOX: region_boxes.has_duplicates(regions),
+        Code.REGION_COVERED: bool(covered_regions(displayed, boxes, profile, style)),
+    }
     rendered = RenderedRow(
         **row.model_dump(exclude={"bbox"}),
         bbox=given,
@@ -232,7 +236,7 @@ def render_row(
             for number, region in enumerate(regions, start=1)
         ],
         dropped_boxes=[DroppedBoxNote(box_index=box.box_index, code=box.code) for box in dropped],
-        warnings=[Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else [],
+        warnings=[code for code, there in warned.items() if there],
         image_sha256=hashlib.sha256(data).hexdigest(),
         width=picture.width,
         height=picture.height,
