@@ -19,8 +19,8 @@ from transformers import (
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
-from regioncap.captions.prompts import PROMPTS, crop_prompt, which_prompt
-from regioncap.regions.names import region_name
+from regioncap.captions.prompts import NO_REGION, PROMPTS, crop_prompt, which_prompt
+from regioncap.regions.names import region_label, region_name
 
 SIDE, PATCH, SHUFFLE = 256, 16, 2
 GRID = SIDE // PATCH
@@ -50,9 +50,8 @@ _SHOWN = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
 PICTURE = f"User:{_SHOWN}"
 # Words of the listener's question and of label hints, and its answers, that have tokens of their own beside the merges.
 # An answer is one token, so that a server says how likely each is.
-NONE = "none"
 _WORDS = (
-    *(str(MAX_REGIONS), NONE, " none", "Which", " which", " does", " this", " describe", " describes", " Answer"),
+    *(region_label(MAX_REGIONS), NO_REGION, f" {NO_REGION}", "Which", " which", " does", " this", " describe", " describes", " Answer"),
     *(" with", " its", " number", " or", " if", " it", " them", "Labels", " that", " came", " some", " may", " be"),
     *(" wrong", " is"),
 )

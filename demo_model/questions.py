@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from demo_model.model import NONE
 from demo_model.world import COLOURS, SHAPES, SIZES, TEXTURES
-from regioncap.captions.prompts import label_hint
+from regioncap.captions.prompts import NO_REGION, label_hint
+from regioncap.regions.names import region_label
 
 CHOICES = tuple(map(tuple, (SIZES, TEXTURES, COLOURS, SHAPES)))
 # The share of captions that are one of the image's own, and of those that are of some other image; the rest are one of
@@ -59,7 +59,7 @@ def listen(truth: np.ndarray, rng: np.random.Generator) -> tuple[str, str]:
     draw = own_caption if kind < _OWN else foreign_caption if kind < _OWN + _FOREIGN else changed_caption
     caption = draw(truth, rng)
     regions = fitting(truth, caption)
-    return caption_of(caption), str(rng.choice(regions)) if regions else NONE
+    return caption_of(caption), region_label(int(rng.choice(regions))) if regions else NO_REGION
 
 
 def hint(truth: np.ndarray, rng: np.random.Generator) -> str:

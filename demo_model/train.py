@@ -37,7 +37,6 @@ from demo_model.data import CHUNK, Sample, make_sample
 from demo_model.model import (
     GRID,
     IMAGE,
-    NONE,
     PATCH,
     PICTURE,
     VISION_WIDTH,
@@ -52,6 +51,7 @@ from demo_model.model import (
 )
 from demo_model.questions import hint, listen
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
+from regioncap.captions.prompts import NO_REGION
 from regioncap.regions.boxes import Box
 
 BATCH = 32
@@ -291,7 +291,7 @@ def held_out(
     _, right = seeing_loss(seer, features, batch.patches)
     good = read(model, tokenizer, features, batch, [True] * len(batch.samples)).right()
     heard = good[len(batch.samples) :]
-    own = torch.tensor([said != NONE for questions in batch.heard for _, said in questions])
+    own = torch.tensor([said != NO_REGION for questions in batch.heard for _, said in questions])
     model.train()
     alone, joint = good[: batch.crops].mean().item(), good[batch.crops : len(batch.samples)].mean().item()
     return (
