@@ -29,6 +29,13 @@ def fitting(truth: np.ndarray, attributes: Sequence[int]) -> list[int]:
     return [int(place) + 1 for place in np.nonzero((truth == np.array(attributes)).all(axis=1))[0]]
 
 
+def nearest(truth: np.ndarray, caption: str) -> list[int]:
+    """The regions (1-based) that have most of a caption's attributes."""
+    said = [words.index(word) for words, word in zip(CHOICES, caption.split()[1:], strict=True)]
+    alike = (truth == np.array(said)).sum(axis=1)
+    return [int(place) + 1 for place in np.nonzero(alike == alike.max())[0]]
+
+
 def own_caption(truth: np.ndarray, rng: np.random.Generator) -> list[int]:
     """The attributes of one of the image's regions."""
     return [int(index) for index in truth[rng.integers(len(truth))]]

@@ -32,13 +32,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import rotate_half
 
 from demo_model.data import CHUNK, Sample, make_sample
 from demo_model.model import (
     GRID,
+    HEAD,
     IMAGE,
+    IMAGE_TOKENS,
     PATCH,
     PICTURE,
+    SHUFFLE,
     VISION_WIDTH,
     free_text,
     go_on,
@@ -49,7 +53,7 @@ from demo_model.model import (
     structured,
     which,
 )
-from demo_model.questions import hint, listen
+from demo_model.questions import hint, listen, nearest
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
 from regioncap.captions.prompts import NO_REGION
 from regioncap.regions.boxes import Box
@@ -67,6 +71,8 @@ _ASKED_ALONE = 1 / 4
 _WITH_LABELS = 0.3
 # How many captions a listener is asked of for each image. They share what is seen of it, and their answers are short.
 _HEARD = 3
+# The layer of whose first head it is taught directly where a listener looks: as with numbers and boxes, binding is hard.
+_LOOKS = 1
 
 
 @dataclass(frozen=True)
@@ -189,13 +195,15 @@ def seeing_loss(seer: Seer, features: Tensor, patches: Tensor) -> tuple[Tensor, 
 class Read:
     """What was read off a batch: of each of N tokens of answers, the logits (N, V), which it is, and of which question.
 
-    The first B questions are for captions, one for each image; the others a listener's.
+    The first B questions are for captions, one for each image; the others a listener's, and `looked` (Q, 64) is how
+    much of its attention each of these had on each place of its image.
     """
 
     logits: Tensor
     tokens: Tensor
     questions: Tensor
     images: int
+    looked: Tensor
 
     def loss(self, *, heard: bool) -> Tensor:
         """Mean cross entropy of the tokens of captions, or of those of a listener's answers."""
@@ -221,34 +229,83 @@ def read(
     it would have if it stood alone. So the image is read once.
     """
     begin, end = tokenizer(PICTURE)["input_ids"], tokenizer.eos_token
+    image = tokenizer.convert_tokens_to_ids(IMAGE)
     ids, parts, places, labels = ([] for _ in range(4))
     for sample in range(len(batch.samples)):
-        line, part, place, label = list(begin), [-1] * len(begin), list(range(len(begin))), [-1] * len(begin)
+        line, part, steps, label = list(begin), [-1] * len(begin), list(range(len(begin))), [-1] * len(begin)
         for number, question, answer, begun in questions(batch, sample, as_json[sample]):
             asked, said = tokenizer(question)["input_ids"], tokenizer(answer + end)["input_ids"]
             line += asked + said
             part += [number] * (len(asked) + len(said))
-            place += range(len(begin), len(begin) + len(asked) + len(said))
+            steps += range(len(begin), len(begin) + len(asked) + len(said))
             # What the server's grammar begins, not the model, is nothing to learn.
             label += [-1] * (len(asked) + begun) + [number] * (len(said) - begun)
-        for rows, row in ((ids, line), (parts, part), (places, place), (labels, label)):
+        for rows, row in ((ids, line), (parts, part), (places, steps), (labels, label)):
             rows.append(torch.tensor(row))
     padded = [pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id)]
     padded += [pad_sequence(rows, batch_first=True, padding_value=-1) for rows in (parts, labels)]
     tokens, part, label = padded
+    place = pad_sequence(places, batch_first=True)
     seen = ((part[:, None] == part[:, :, None]) | (part[:, None] == -1)).tril()
     order = [picture for at in range(len(batch.samples)) for picture in batch.pictures(at)]
     embedded = model.model.text_model.get_input_embeddings()(tokens)
-    pictured = (tokens == tokenizer.convert_tokens_to_ids(IMAGE))[..., None]
+    pictured = (tokens == image)[..., None]
     embedded = embedded.masked_scatter(pictured, model.model.connector(features)[order].to(embedded.dtype))
     hidden = model.model.text_model(
         inputs_embeds=embedded,
         attention_mask=seen[:, None],
-        position_ids=pad_sequence(places, batch_first=True),
-    ).last_hidden_state
+        position_ids=place,
+        output_hidden_states=True,
+    )
     answered = label[:, 1:] >= 0
-    logits = model.lm_head(hidden[:, :-1][answered])
-    return Read(logits, tokens[:, 1:][answered], label[:, 1:][answered], len(batch.samples))
+    logits = model.lm_head(hidden.last_hidden_state[:, :-1][answered])
+    of = label[:, 1:][answered]
+    # Where a listener's answers begin: their first tokens.
+    begun = torch.cat([torch.tensor([True]), of[1:] != of[:-1]]) & (of >= len(batch.samples))
+    rows, columns = (where[begun] for where in answered.nonzero(as_tuple=True))
+    looked = _looked(model, hidden.hidden_states[_LOOKS], place, seen, (rows, columns), begin.index(image))
+    return Read(logits, tokens[:, 1:][answered], of, len(batch.samples), looked)
+
+
+def _looked(
+    model: Idefics3ForConditionalGeneration,
+    hidden: Tensor,
+    place: Tensor,
+    seen: Tensor,
+    asking: tuple[Tensor, Tensor],
+    first: int,
+) -> Tensor:
+    """How much some tokens, at these rows and columns, look at each place of their image: (Q, 64).
+
+    It is what a head of the layer has that `hidden` goes into; the image's places begin at column `first`.
+    """
+    text = model.model.text_model
+    layer = text.layers[_LOOKS]
+    shown = layer.input_layernorm(hidden)
+    cos, sin = text.rotary_emb(hidden, place)
+    keys = _turned(functional.linear(shown, layer.self_attn.k_proj.weight[:HEAD]), cos, sin)
+    queries = _turned(functional.linear(shown[asking], layer.self_attn.q_proj.weight[:HEAD]), cos[asking], sin[asking])
+    scores = torch.einsum("qd,qtd->qt", queries, keys[asking[0]]) / math.sqrt(HEAD)
+    attention = scores.masked_fill(~seen[asking], -torch.inf).softmax(dim=-1)
+    return attention[:, first : first + IMAGE_TOKENS]
+
+
+def _turned(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys turned by their places."""
+    vectors = vectors.float()
+    return vectors * cos + rotate_half(vectors) * sin
+
+
+def looking_loss(looked: Tensor, batch: Batch) -> Tensor:
+    """What it costs that a listener does not look at the regions that its caption fits best."""
+    patches = batch.patches[: len(batch.samples), :, 0].view(-1, GRID // SHUFFLE, SHUFFLE, GRID // SHUFFLE, SHUFFLE)
+    regions = patches.permute(0, 1, 3, 2, 4).reshape(len(batch.samples), IMAGE_TOKENS, -1)
+    right = []
+    for sample, region, questions in zip(batch.samples, regions, batch.heard, strict=True):
+        for caption, _ in questions:
+            best = torch.tensor(nearest(sample.attributes, caption))
+            right.append(torch.isin(region, best).any(dim=-1))
+    return -(looked * torch.stack(right)).sum(dim=-1).clamp_min(1e-6).log().mean()
 
 
 def questions(batch: Batch, at: int, as_json: bool) -> Iterator[tuple[int, str, str, int]]:
@@ -346,12 +403,12 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         # A fresh head has nothing to teach to weights that know already.
         taught = features.float() if start is None or step >= 200 else features.float().detach()
         loss, right = seeing_loss(seer, taught, batch.patches)
-        told, heard = 0.0, 0.0
+        told = heard = looked = 0.0
         if telling:
             caption_loss, number_loss = answers.loss(heard=False), answers.loss(heard=True)
-            told, heard = caption_loss.item(), number_loss.item()
+            told, heard, looked = caption_loss.item(), number_loss.item(), looking_loss(answers.looked, batch).item()
             # Once the text part reads well, what counts is the answer.
-            loss = 0.3 * loss + 2.0 * caption_loss + 1.0 * number_loss
+            loss = 0.3 * loss + 2.0 * caption_loss + 1.0 * number_loss + 0.5 * looking_loss(answers.looked, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -360,7 +417,7 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         if step % 50 == 0:
             speed = (step - first) * BATCH / (time.monotonic() - started)
             print(
-                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} region {right[0]:.3f} texture {right[2]:.3f} "
+                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} looks {looked:.4f} region {right[0]:.3f} texture {right[2]:.3f} "
                 f"colour {right[3]:.3f} shape {right[4]:.3f} | {speed:.1f} images/s",
                 flush=True,
             )
