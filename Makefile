@@ -156,7 +156,7 @@ builds: .venv/installed ## Published builds of the stack that is up: make builds
 verify: .venv/installed ## Is what the stack that is up has published whole, byte for byte: make verify ARGS="YYYY-MM-DD" or "--all"
 	@$(PY) -m deploy.local.builds verify $(ARGS)
 
-gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
+gallery: .venv/installed ## Draw the docs' pictures of marks anew
 	@$(PY) docs/gallery.py docs/images
 
 screenshots: setup ## Take the docs' pictures of a report and of Airflow's UI anew (needs Chromium)

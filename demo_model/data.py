@@ -94,8 +94,8 @@ def make_sample(seed: int, index: int) -> Sample:
 def _varied_style(rng: np.random.Generator) -> MarkStyle:
     """Mostly frames, some of the other marks; tags and lines of other sizes than the default ones."""
     style = STYLES[str(rng.choice(["box", "corners", "spotlight"], p=[0.8, 0.1, 0.1]))]
-    sizes = {"tag_scale": rng.uniform(0.065, 0.11), "line_scale": rng.uniform(0.004, 0.013)}
-    return replace(style, least_tag=12, **sizes)
+    tag, line = rng.uniform(0.065, 0.11), rng.uniform(0.004, 0.013)
+    return replace(style, tag_scale=tag, least_tag=12, line_scale=line)
 
 
 def contours(shapes: Mapping[int, np.ndarray]) -> Piece:
@@ -106,13 +106,13 @@ def contours(shapes: Mapping[int, np.ndarray]) -> Piece:
 
     def draw(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
         pixels = np.array(image)
-        for mark in marks:
-            x0, y0, x1, y1 = mark.rect
-            points = np.rint(shapes[mark.region] * (x1 - x0, y1 - y0) + (x0, y0)).astype(np.int32)
+        for each in marks:
+            x0, y0, x1, y1 = each.rect
+            points = np.rint(shapes[each.region] * (x1 - x0, y1 - y0) + (x0, y0)).astype(np.int32)
             thing = cv2.fillPoly(np.zeros(pixels.shape[:2], np.uint8), [points], 1)
-            ink = contrast(mark.colour)
+            ink = contrast(each.colour)
             grown = scale.line + scale.halo
-            for by, colour in ((grown + scale.halo, ink), (grown, mark.colour), (scale.halo, ink)):
+            for by, colour in ((grown + scale.halo, ink), (grown, each.colour), (scale.halo, ink)):
                 disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
                 pixels[(cv2.dilate(thing, disc) > 0) & (thing == 0)] = colour
         image.paste(Image.fromarray(pixels))

@@ -51,7 +51,8 @@ PICTURE = f"User:{_SHOWN}"
 # Words of the listener's question and of label hints, and its answers, that have tokens of their own beside the merges.
 # An answer is one token, so that a server says how likely each is.
 _WORDS = (
-    *(region_label(MAX_REGIONS), NO_REGION, f" {NO_REGION}", "Which", " which", " does", " this", " describe", " describes", " Answer"),
+    *(region_label(MAX_REGIONS), NO_REGION, f" {NO_REGION}"),
+    *("Which", " which", " does", " this", " describe", " describes", " Answer"),
     *(" with", " its", " number", " or", " if", " it", " them", "Labels", " that", " came", " some", " may", " be"),
     *(" wrong", " is"),
 )

@@ -72,10 +72,10 @@ def listen(truth: np.ndarray, rng: np.random.Generator) -> tuple[str, str]:
 def hint(truth: np.ndarray, rng: np.random.Generator) -> str:
     """A sentence with labels of some regions or all, some of them wrong, as it may stand after the question."""
     share = rng.uniform(0.3, 1.3)
-    labels = {}
+    labels: dict[int, str] = {}
     for region, (*_, shape) in enumerate(truth.tolist(), start=1):
         wrong = rng.random() < _WRONG
         said = (shape + int(rng.integers(1, len(SHAPES)))) % len(SHAPES) if wrong else shape
-        if rng.random() < share or not labels and region == len(truth):
+        if rng.random() < share or (not labels and region == len(truth)):
             labels[region] = SHAPES[said]
     return str(rng.choice(["", " ", "\n"])) + label_hint(labels, "en")

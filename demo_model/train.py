@@ -71,7 +71,7 @@ _ASKED_ALONE = 1 / 4
 _WITH_LABELS = 0.3
 # How many captions a listener is asked of for each image. They share what is seen of it, and their answers are short.
 _HEARD = 3
-# The layer of whose first head it is taught directly where a listener looks: as with numbers and boxes, binding is hard.
+# The layer of whose first head it is taught directly where a listener looks: binding is hard here as well.
 _LOOKS = 1
 
 
@@ -230,7 +230,10 @@ def read(
     """
     begin, end = tokenizer(PICTURE)["input_ids"], tokenizer.eos_token
     image = tokenizer.convert_tokens_to_ids(IMAGE)
-    ids, parts, places, labels = ([] for _ in range(4))
+    ids: list[Tensor] = []
+    parts: list[Tensor] = []
+    places: list[Tensor] = []
+    labels: list[Tensor] = []
     for sample in range(len(batch.samples)):
         line, part, steps, label = list(begin), [-1] * len(begin), list(range(len(begin))), [-1] * len(begin)
         for number, question, answer, begun in questions(batch, sample, as_json[sample]):
@@ -309,9 +312,7 @@ def looking_loss(looked: Tensor, batch: Batch) -> Tensor:
 
 
 def questions(batch: Batch, at: int, as_json: bool) -> Iterator[tuple[int, str, str, int]]:
-    """What sample number `at` is asked: each question's number, its text behind the image, the answer, and how many of
-    the answer's tokens are given.
-    """
+    """What sample number `at` is asked: (number, text behind the image, answer, how many of its tokens are given)."""
     sample, alone = batch.samples[at], at < batch.crops
     captions = dict(enumerate(sample.captions, start=1))
     question = prompt(len(captions), sample.asked if alone else None, batch.hints[at])
@@ -417,8 +418,9 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         if step % 50 == 0:
             speed = (step - first) * BATCH / (time.monotonic() - started)
             print(
-                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} looks {looked:.4f} region {right[0]:.3f} texture {right[2]:.3f} "
-                f"colour {right[3]:.3f} shape {right[4]:.3f} | {speed:.1f} images/s",
+                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} looks {looked:.4f} "
+                f"region {right[0]:.3f} texture {right[2]:.3f} colour {right[3]:.3f} shape {right[4]:.3f} | "
+                f"{speed:.1f} images/s",
                 flush=True,
             )
         if step % 250 == 0 or step == see_steps + tell_steps:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from demo_model.data import attributes, contours
 from demo_model.evaluate import attributes_of
-from demo_model.questions import CHOICES, caption_of, changed_caption, fitting, foreign_caption, hint, listen
+from demo_model.questions import CHOICES, caption_of, changed_caption, fitting, foreign_caption, hint, listen, nearest
 from demo_model.world import SHAPES, generator, make_scene
 from regioncap.captions.prompts import NO_REGION
 from regioncap.marks.palette import colour_of, contrast
@@ -30,7 +30,7 @@ def test_a_caption_reads_as_captions_of_the_world_do() -> None:
 
 def test_of_things_that_are_alike_every_number_is_right() -> None:
     draw = rng()
-    said = {}
+    said: dict[str, set[str]] = {}
     for _ in range(400):
         caption, answer = listen(TRUTH, draw)
         said.setdefault(caption, set()).add(answer)
@@ -40,7 +40,7 @@ def test_of_things_that_are_alike_every_number_is_right() -> None:
 
 def test_a_caption_that_fits_no_region_is_answered_with_none() -> None:
     draw = rng()
-    answers = Counter()
+    answers: Counter[bool] = Counter()
     for _ in range(1000):
         caption, answer = listen(TRUTH, draw)
         kinds = [words.index(word) for words, word in zip(CHOICES, attributes_of(caption) or (), strict=True)]
@@ -53,7 +53,7 @@ def test_a_changed_caption_is_one_attribute_away_from_a_region_and_a_foreign_one
     draw = rng()
     for _ in range(200):
         changed, foreign = changed_caption(TRUTH, draw), foreign_caption(TRUTH, draw)
-        assert min((TRUTH != np.array(changed)).sum(axis=1)) == 1
+        assert min((np.array(changed) != TRUTH).sum(axis=1)) == 1
         assert fitting(TRUTH, foreign) == []
 
 
@@ -102,3 +102,9 @@ def test_a_contour_has_the_tag_that_its_box_would_have() -> None:
     draw_marks(contoured, box, MarkStyle(pieces=(contours({1: np.array([(0.5, 0), (1, 1), (0, 1)])}), tags)))
     tag = (60, 38, 76, 58)
     assert framed.crop(tag).tobytes() == contoured.crop(tag).tobytes()
+
+
+def test_a_listener_looks_at_the_regions_that_a_caption_fits_best() -> None:
+    assert nearest(TRUTH, caption_of([0, 0, 0, 0])) == [1, 3]
+    assert nearest(TRUTH, caption_of([1, 0, 7, 4])) == [4]
+    assert nearest(TRUTH, caption_of([0, 1, 3, 4])) == [1, 2, 3]
