@@ -423,12 +423,14 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
                 f"{speed:.1f} images/s",
                 flush=True,
             )
-        if step % 250 == 0 or step == see_steps + tell_steps:
+        last = step >= see_steps + tell_steps
+        if step % 250 == 0 or last:
             print(held_out(model, seer, tokenizer, log_batch), flush=True)
+        if step % 50 == 0 or last:
             state = {"model": model.state_dict(), "seer": seer.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save({**state, "step": step}, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").rename(checkpoint)
-        if step >= see_steps + tell_steps:
+        if last:
             break
     save(model, tokenizer, out)
     print(f"saved to {out}")
