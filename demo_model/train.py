@@ -66,7 +66,7 @@ _UNLABELLED = -100
 _LOG_SEED = 2
 _LOG_SAMPLES = 256
 # The share of questions that are about one region, with its close-up.
-_ASKED_ALONE = 1 / 4
+_ASKED_ALONE = 3 / 8
 # Labels are given with half of the questions of these batches: sentences of one batch should be of one length.
 _WITH_LABELS = 0.3
 # How many captions a listener is asked of for each image. They share what is seen of it, and their answers are short.
@@ -206,9 +206,12 @@ class Read:
     looked: Tensor
 
     def loss(self, *, heard: bool) -> Tensor:
-        """Mean cross entropy of the tokens of captions, or of those of a listener's answers."""
+        """Cross entropy, the mean of the questions for captions or of a listener's; of each, that of its tokens."""
         picked = (self.questions >= self.images) == heard
-        return functional.cross_entropy(self.logits[picked].float(), self.tokens[picked])
+        cost = functional.cross_entropy(self.logits[picked].float(), self.tokens[picked], reduction="none")
+        # By question: an answer about one region is as much worth as a long one about ten.
+        _, question, tokens = self.questions[picked].unique(return_inverse=True, return_counts=True)
+        return (cost / tokens[question]).sum() / len(tokens)
 
     def right(self) -> Tensor:
         """Which answers are right in every token, as 0 or 1, in the order of their questions."""
