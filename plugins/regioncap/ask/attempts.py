@@ -88,9 +88,7 @@ def follow_attempts(
         sent, colours = _sent(request), mark_colours(row, plan)
         answer = Answer(completion.text, completion.finish_reason, parsed, left, language, sent, colours)
         rejecting = [
-            finding
-            for finding in run_gates(answer)
-            if finding.severity == "reject" and not _is_about(finding, settled)
+            finding for finding in run_gates(answer) if finding.severity == "reject" and not _is_about(finding, settled)
         ]
         failed = _failed_regions(rejecting)
         if failed is not None:

@@ -132,7 +132,9 @@ class Record(_Row):
     image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.", examples=[EXAMPLE_SHA256])
     width: int = Field(ge=1, description="The original's width as displayed, in pixels.", examples=[516])
     height: int = Field(ge=1, description="The original's height as displayed, in pixels.", examples=[355])
-    regions: list[RegionCaption] = Field(description="One entry per marked region, but for those that a person left out, in the order of their numbers.")
+    regions: list[RegionCaption] = Field(
+        description="One entry per marked region, but for those that a person left out, in the order of their numbers."
+    )
     dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
     attempts: int = Field(
         ge=1,

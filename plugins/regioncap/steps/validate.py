@@ -22,7 +22,6 @@ from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 
-
 _AS_SAID = RowCorrections()
 
 

@@ -87,6 +87,14 @@ class Corrections:
         """What holds about a content."""
         return self._holding.get(about)
 
+    def left_out(self, image_sha256: str) -> list[Holding]:
+        """The regions of an image that are left out."""
+        if image_sha256 not in self._images:
+            return []
+        start = f"{image_sha256} "
+        held = (held for about, held in self._holding.items() if about.startswith(start) and about.endswith("]"))
+        return [held for held in held if held.rejected]
+
     def data(self) -> bytes:
         """As JSON lines, the same for the same corrections in whatever order they came."""
         return b"".join(line(held) for _, held in sorted(self._holding.items()))
@@ -120,7 +128,7 @@ class Corrections:
 
 def about_region(image_sha256: str, bbox: Sequence[float], language: str) -> str:
     """What a region is known by: its image's SHA-256, the language, and its box in pixels."""
-    numbers = [int(number) if number == int(number) else number for number in bbox]
+    numbers = [int(number) if isinstance(number, float) and number.is_integer() else number for number in bbox]
     return f"{image_sha256} {language} {json.dumps(numbers, separators=(',', ':'))}"
 
 

@@ -102,9 +102,8 @@ class Journal(Generic[Line]):
                     where = f"{self._store.uri}/{entry.path}, line {len(lines) - first + 1},"
                     raise ManifestError(unreadable(where, error, _RESTORE)) from error
                 if read.number != len(lines) + 1:
-                    raise ManifestError(
-                        f"{self._store.uri}/{entry.path}: line {len(lines) + 1} is not there, but {read.number}: {_RESTORE}"
-                    )
+                    missing = f"line {len(lines) + 1} is not there, but {read.number}"
+                    raise ManifestError(f"{self._store.uri}/{entry.path}: {missing}: {_RESTORE}")
                 lines.append(read)
             last = _LastFile(entry, data, len(lines) - first)
         return lines, last

@@ -127,8 +127,10 @@ def wilson(found: int, looked_at: int) -> tuple[float, float]:
     """The 95 % interval of a share, of which `found` of `looked_at` drawn ones had it."""
     share, square = found / looked_at, _Z * _Z
     middle = (share + square / (2 * looked_at)) / (1 + square / looked_at)
-    spread = _Z / (1 + square / looked_at) * math.sqrt(
-        share * (1 - share) / looked_at + square / (4 * looked_at * looked_at)
+    spread = (
+        _Z
+        / (1 + square / looked_at)
+        * math.sqrt(share * (1 - share) / looked_at + square / (4 * looked_at * looked_at))
     )
     return max(0.0, middle - spread), min(1.0, middle + spread)
 

@@ -279,7 +279,7 @@ def plan_rejected(work: Store, plan: Plan) -> bytes:
 
 
 def write_corrections(work: Store, corrections: Corrections) -> str:
-    """Write what people have corrected for the steps of a plan; returns the hash that names the file, empty for none."""
+    """Write what people have corrected for a plan's steps; returns the hash that names the file, empty for none."""
     if not corrections:
         return ""
     data = corrections.data()

@@ -158,7 +158,7 @@ def test_a_plan_goes_on_with_what_was_said_when_it_was_made(place: Place, vlm: F
 
 @pytest.mark.parametrize("seed", range(2))
 def test_none_is_lost_none_is_doubled_none_is_asked_again(place: Place, vlm: FakeVlm, seed: int) -> None:
-    """Edits of two people, runs with other settings and roll-backs, in any order: builds are what a model of it says."""
+    """Edits of two people, runs with other settings and roll-backs in any order: builds are what a model says."""
     chance = random.Random(seed)
     place.good_rows(3)
     build(place, vlm, keep_builds=9)
