@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -12,10 +13,13 @@ import pytest
 from airflow.api_fastapi.app import create_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.models.asset import AssetEvent, AssetModel
 from airflow.sdk import Asset
+from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from regioncap.airflow.links import ROOT, build_page
 from regioncap.airflow.pages import create_app, drop_of, warehouse
@@ -513,3 +517,18 @@ def test_a_build_is_led_to_in_the_deployments_warehouse_alone(monkeypatch: pytes
     assert link.get_link(publish, ti_key=None) == ""
     publish.page = page
     assert link.get_link(publish, ti_key=None) == page
+
+
+def test_a_build_leads_to_the_run_that_published_it(app: FastAPI, place: Place) -> None:
+    first, second = publish_each(place, "a", "b", keep_builds=3)
+    with create_session() as session:
+        asset = session.scalar(select(AssetModel).where(AssetModel.name == "region_captions"))
+        assert asset is not None
+        for run_id, build_id in (("other", first), ("manual__1", second), ("later", second)):
+            event = AssetEvent(
+                asset_id=asset.id, source_dag_id="region_captions", source_run_id=run_id, extra={"build_id": build_id}
+            )
+            event.timestamp = datetime.now(UTC) + timedelta(seconds={"later": 60}.get(run_id, 5))
+            session.add(event)
+    page = client(app).get(f"/dates/{DATE}/builds/{second}").text
+    assert "/dags/region_captions/runs/manual__1" in page and "/runs/later" not in page

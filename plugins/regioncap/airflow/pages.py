@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, get_args
 
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import select
 
-from regioncap.airflow.links import ROOT
-from regioncap.airflow.page_rights import Form, JsonBody, Token, User, may_read, may_trigger
+from regioncap.airflow.links import ROOT, run_page
+from regioncap.airflow.page_rights import DAG_ID, Form, JsonBody, Token, User, may_read, may_trigger
 from regioncap.airflow.places import open_drop, open_warehouse
 from regioncap.config.deployment import Deployment
 from regioncap.drop.decoders import Decoders
@@ -50,6 +53,7 @@ from regioncap.report.figures import Report
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
 from regioncap.warehouse.corrections import Correction, correct, corrections_of
+from regioncap.warehouse.manifest import in_utc
 from regioncap.warehouse.reviews import (
     DrawnRegion,
     Estimate,
@@ -70,6 +74,8 @@ _CONNECTION_SECONDS = 60
 _DATES = 100
 # Of a build's own page.
 _FIRST = 6
+# So many events since a build was made are looked through for the run that published it.
+_EVENTS = 500
 # Lines of one page of corrections.
 _LINES = 200
 # Samples that are drawn are kept in memory: a build never changes, and to draw one, all of it is read.
@@ -197,7 +203,7 @@ def date_page(place: Warehouse, root: Root, date: str) -> Response:
 def build_page(build: Build, root: Root) -> Response:
     """One build."""
     found = find(build, Wanted(), Place(), _FIRST)
-    return _page(render.build_page(root, build, build.report(), found, _estimate(build)))
+    return _page(render.build_page(root, build, build.report(), found, _estimate(build), _run_of(build)))
 
 
 @router.get("/dates/{date}/builds/{build_id}/gallery")
@@ -445,6 +451,22 @@ def _here(root: str, build: SeenBuild) -> str:
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+
+
+def _run_of(build: SeenBuild) -> str | None:
+    """The page of the run that published a build; None where Airflow does not know it any more, or it waits."""
+    try:
+        made = in_utc(build.manifest.created_at)
+    except ValueError:  # where it was written by hand
+        return None
+    published = select(AssetEvent.source_run_id, AssetEvent.extra).where(
+        AssetEvent.source_dag_id == DAG_ID, AssetEvent.timestamp >= made
+    )
+    with create_session() as session:
+        events = session.execute(published.order_by(AssetEvent.timestamp).limit(_EVENTS)).all()
+    runs = (run_id for run_id, extra in events if extra.get("build_id") == build.manifest.build_id)
+    run_id = next(filter(None, runs), None)
+    return run_page(DAG_ID, run_id) if run_id else None
 
 
 def _estimate(build: SeenBuild) -> Estimate:
