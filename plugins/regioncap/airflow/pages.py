@@ -162,6 +162,25 @@ def _writing(token: Token) -> render.Writing | None:
 MayWrite = Annotated[render.Writing | None, Depends(_writing)]
 
 
+def run_of(build: Build) -> str | None:
+    """The page of the run that published a build; None where Airflow does not know it any more, or it waits."""
+    try:
+        made = in_utc(build.manifest.created_at)
+    except ValueError:  # where it was written by hand
+        return None
+    published = select(AssetEvent.source_run_id, AssetEvent.extra).where(
+        AssetEvent.source_dag_id == DAG_ID, AssetEvent.timestamp >= made
+    )
+    with create_session() as session:
+        events = session.execute(published.order_by(AssetEvent.timestamp).limit(_EVENTS)).all()
+    runs = (run_id for run_id, extra in events if extra.get("build_id") == build.manifest.build_id)
+    run_id = next(filter(None, runs), None)
+    return run_page(DAG_ID, run_id) if run_id else None
+
+
+Run = Annotated[str | None, Depends(run_of)]
+
+
 def _root(request: Request) -> str:
     """The path of the pages, where Airflow itself is below one too."""
     return str(request.scope.get("root_path", ROOT))
@@ -200,10 +219,10 @@ def date_page(place: Warehouse, root: Root, date: str) -> Response:
 
 
 @router.get("/dates/{date}/builds/{build_id}")
-def build_page(build: Build, root: Root) -> Response:
+def build_page(build: Build, root: Root, run: Run) -> Response:
     """One build."""
     found = find(build, Wanted(), Place(), _FIRST)
-    return _page(render.build_page(root, build, build.report(), found, _estimate(build), _run_of(build)))
+    return _page(render.build_page(root, build, build.report(), found, _estimate(build), run))
 
 
 @router.get("/dates/{date}/builds/{build_id}/gallery")
@@ -451,22 +470,6 @@ def _here(root: str, build: SeenBuild) -> str:
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
-
-
-def _run_of(build: SeenBuild) -> str | None:
-    """The page of the run that published a build; None where Airflow does not know it any more, or it waits."""
-    try:
-        made = in_utc(build.manifest.created_at)
-    except ValueError:  # where it was written by hand
-        return None
-    published = select(AssetEvent.source_run_id, AssetEvent.extra).where(
-        AssetEvent.source_dag_id == DAG_ID, AssetEvent.timestamp >= made
-    )
-    with create_session() as session:
-        events = session.execute(published.order_by(AssetEvent.timestamp).limit(_EVENTS)).all()
-    runs = (run_id for run_id, extra in events if extra.get("build_id") == build.manifest.build_id)
-    run_id = next(filter(None, runs), None)
-    return run_page(DAG_ID, run_id) if run_id else None
 
 
 def _estimate(build: SeenBuild) -> Estimate:
