@@ -253,6 +253,7 @@ class PublishOperator(_LastStep):
         self.page = build_page(self.plan["warehouse_uri"], self.plan["date"], manifest.build_id)
         result = {
             "uri": partition.uri,
+            "page": self.page,
             "build_id": manifest.build_id,
             "unchanged": published.unchanged,
             **manifest.counts.model_dump(),
