@@ -1,0 +1,106 @@
+"""What a listener is asked, and how an image is marked anew for it: with other numbers than the captions were made by.
+
+All is drawn by hashes of what it is about: a task that is tried again asks the same.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from regioncap.captions.prompts import NO_REGION
+from regioncap.regions.boxes import Box
+
+# `own` is a region's caption as it is; the others are planted: captions that are known to be wrong for the region.
+Kind = Literal["own", "neighbour", "foreign", "attribute", "generic", "merged"]
+PLANTED: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "own")
+
+# Each number has to be one token.
+MOST_MARKS = 9
+# Under so many shuffles a caption is asked about at most. What is trusted under the first is not asked again.
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whose is `caption`? It is claimed to be of `region` in the image of row `image` (its id)."""
+
+    image: str
+    region: int
+    caption: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A listening image: some regions of a row's image, all where they are few, each under another number.
+
+    `shown` has (region, the number that it is shown under), in the order of the regions; `round` counts the shuffles
+    from 0.
+    """
+
+    image: str
+    round: int
+    shown: tuple[tuple[int, int], ...]
+
+    @property
+    def regions(self) -> tuple[int, ...]:
+        """The regions that are marked in it."""
+        return tuple(region for region, _ in self.shown)
+
+    @property
+    def choices(self) -> list[str]:
+        """The answers that a listener may give."""
+        return [str(number) for number in range(1, len(self.shown) + 1)] + [NO_REGION]
+
+    def number(self, region: int) -> int:
+        """The number under which a region is shown. Raises KeyError."""
+        return dict(self.shown)[region]
+
+
+def shuffle(seed_text: str, n: int) -> tuple[int, ...]:
+    """The number 1 to n under which each of n regions is shown, by a hash of the text; never each its own."""
+    order = sorted(range(n), key=lambda place: _hash(f"{seed_text} {place}"))
+    if order == list(range(n)):
+        order = order[1:] + order[:1]
+    numbers = [0] * n
+    for number, place in enumerate(order, start=1):
+        numbers[place] = number
+    return tuple(numbers)
+
+
+def sheets(image: str, boxes: Mapping[int, Box], round_: int) -> list[Sheet]:
+    """The listening images of a row in one round: one, or several of near regions where there are more than nine.
+
+    `boxes` are the regions' by number, (x0, y0, x1, y1) in whatever unit.
+    """
+    return [
+        Sheet(image, round_, tuple(zip(group, shuffle(f"{image} {group} {round_}", len(group)), strict=True)))
+        for group in _groups(sorted(boxes), boxes)
+    ]
+
+
+def _groups(regions: Sequence[int], boxes: Mapping[int, Box]) -> list[tuple[int, ...]]:
+    """Regions in groups of at most nine, cut across the longer side of where their middles are."""
+    if len(regions) <= MOST_MARKS:
+        return [tuple(sorted(regions))] if regions else []
+    middles = {region: (boxes[region][0] + boxes[region][2], boxes[region][1] + boxes[region][3]) for region in regions}
+    extents = [max(values) - min(values) for values in zip(*middles.values(), strict=True)]
+    axis = 0 if extents[0] >= extents[1] else 1
+    ordered = sorted(regions, key=lambda region: (middles[region][axis], region))
+    half = len(ordered) // 2
+    return _groups(ordered[:half], boxes) + _groups(ordered[half:], boxes)
+
+
+def drawn(image: str, region: int, share: float) -> bool:
+    """Whether a region is in a sample of `share` (0..1) of all regions."""
+    return chance("sample", image, region) < share
+
+
+def chance(what: str, image: str, region: int) -> float:
+    """A number in 0..1 that is always the same for a region, and says nothing of another `what`."""
+    return _hash(f"{what} {image} {region}") / 2**64
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
