@@ -143,9 +143,9 @@ def _deaf(own: list[Scored], planted: Mapping[str, list[Scored]]) -> str | None:
             below = told_apart(own, planted[kind])
             if below < least:
                 return (
-                    f"the judge cannot tell planted captions from the build's own: of the kind {kind!r} it "
-                    f"trusts {below:.0%} less than half of the own ones, and {least:.0%} are needed. Ask another judge, unless "
-                    "most of the captions are wrong"
+                    f"the judge cannot tell planted captions from the build's own: of the kind {kind!r} it trusts "
+                    f"{below:.0%} less than half of the own ones, and {least:.0%} are needed. Ask another judge, "
+                    "unless most of the captions are wrong"
                 )
     return None
 
