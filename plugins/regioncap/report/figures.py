@@ -5,7 +5,7 @@ import heapq
 import importlib.metadata
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -17,6 +17,7 @@ from regioncap.gates import all_gates
 from regioncap.parallel import in_order
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
+from regioncap.report.across import Across, AcrossBuild, unusual, with_examples
 from regioncap.report.words import count_words
 from regioncap.storage.readback import informing, no_newer_than
 from regioncap.storage.store import Store
@@ -28,7 +29,7 @@ from regioncap.work.plan import Plan
 from regioncap.work.receipts import RenderSummary
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
-REPORT_VERSION = "2.0"
+REPORT_VERSION = "2.1"
 
 SCHEMA_IGNORED = (
     "the server ignored that answers were to be structured: they were read as free text, which fails more often; serve "
@@ -84,6 +85,22 @@ class Quality(_Model):
         description="For each gate that found something: of how many answered rows (records, and rows that a gate "
         "rejected), as a share. A gate that is not listed found nothing.",
         examples=[{"same_text": 0.0652, "missing_region": 0.0217}],
+    )
+    look_alike_rate: float | None = Field(
+        default=None,
+        description="Images that look like an earlier one, as a share of all images. Null in earlier builds' reports, "
+        "as the next two.",
+        examples=[0.0222],
+    )
+    shared_caption_rate: float | None = Field(
+        default=None,
+        description="Records with a caption that many records share, as a share of all records.",
+        examples=[0.0],
+    )
+    alike_caption_rate: float | None = Field(
+        default=None,
+        description="Captions that another region of the image has too, as a share of all captions.",
+        examples=[0.0208],
     )
 
 
@@ -176,6 +193,10 @@ class Report(_Model):
         description="What the given boxes' numbers say of their declared format, and what they cannot tell.",
         examples=[["100.0% of 192 given boxes fit their images as xywh."]],
     )
+    across: AcrossBuild | None = Field(
+        default=None,
+        description="What is seen only when all rows lie side by side. Null in earlier builds' reports.",
+    )
     dropped_boxes_by_code: dict[str, int] = Field(
         description="Given boxes that are not regions, by their code, most frequent first.", examples=[{"outside": 2}]
     )
@@ -228,9 +249,13 @@ class Samples:
 
 
 class Statistics:
-    """Gathers what the report says while records and rejected rows pass by once; memory does not grow with them."""
+    """Gathers what the report says while records and rejected rows pass by once.
+
+    Memory grows with them by what `across` says only.
+    """
 
     def __init__(self) -> None:
+        self.across = Across()
         self.rejected_by_code: Counter[str] = Counter()
         self.dropped_boxes_by_code: Counter[str] = Counter()
         self.checks: Counter[str] = Counter()
@@ -245,6 +270,7 @@ class Statistics:
 
     def add(self, record: Record) -> None:
         """Count a record."""
+        self.across.add(record)
         self.regions_per_image[len(record.regions)] += 1
         self.attempts_per_record[record.attempts] += 1
         self.checks.update(record.checks)
@@ -298,7 +324,7 @@ class Statistics:
 
     def quality(self) -> Quality:
         """The figures to compare builds by."""
-        counts, gates = self.counts, self.gates()
+        counts, gates, across = self.counts, self.gates(), self.across.found()
         answered = counts.captioned + sum(gate.rejected for gate in gates.values())
         return Quality(
             rejection_rate=_share(counts.rejected, counts.rows),
@@ -308,21 +334,33 @@ class Statistics:
             caption_characters=_share(self._characters, counts.regions),
             caption_words=Distribution.of(self.words_per_caption).mean,
             gate_rates={name: _share(gate.warned + gate.rejected, answered) for name, gate in gates.items()},
+            look_alike_rate=across.look_alike_rate,
+            shared_caption_rate=across.sharing_rate,
+            alike_caption_rate=across.alike_rate,
         )
 
 
 def make_report(
-    plan: Plan, work: Store, statistics: Statistics, *, build_id: str, started: datetime, unusual: Sequence[str]
+    plan: Plan,
+    work: Store,
+    statistics: Statistics,
+    *,
+    read: Callable[[int], Record],
+    build_id: str,
+    started: datetime,
+    drifted: Sequence[str],
 ) -> Report:
-    """The report of a build that was `started` to be written then, and about which this is `unusual`.
+    """The report of a build that was `started` to be written then, and that is `drifted` from earlier ones.
 
-    `work` is rooted at the build's date.
+    `work` is rooted at the build's date; `read` gets the record of a place, from 0.
     """
+    found = statistics.across.found()
+    across = with_examples(found, read)
     stores = [work.sub(layout.plan_shard_path(plan.plan_id, shard_id)) for shard_id in plan.shards]
     rendered = [item for item in in_order(_render_summary, stores, _READS_AT_ONCE) if item is not None]
     ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
     boxes, box_warnings = told_by_boxes(rendered, plan.settings.box_format)
-    warnings = [*plan.warnings, *box_warnings, *unusual]
+    warnings = [*plan.warnings, *box_warnings, *unusual(found, across), *drifted]
     if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
     warnings += told_of_one_colour(statistics.checks[Code.ONE_COLOUR])
@@ -340,6 +378,7 @@ def make_report(
         warnings=warnings,
         warned_records=statistics.warned_records,
         boxes=boxes,
+        across=across,
         dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
         regions_per_image=Distribution.of(statistics.regions_per_image),
         words_per_caption=Distribution.of(statistics.words_per_caption),

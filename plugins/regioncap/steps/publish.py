@@ -4,9 +4,11 @@ import hashlib
 import json
 import secrets
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 from regioncap.errors import (
@@ -160,10 +162,12 @@ def stage_build(
         )
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
-        unusual = drift(statistics.quality(), before)
+        drifted = drift(statistics.quality(), before)
         settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
         plan = plan.model_copy(update={"settings": settings})
-        report = make_report(plan, work, statistics, build_id=build_id, started=now, unusual=unusual)
+        report = make_report(
+            plan, work, statistics, read=_reader(shards), build_id=build_id, started=now, drifted=drifted
+        )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
         sent.write("report.html", page.encode())
@@ -493,6 +497,18 @@ def _upload(
 def _file_key(path: str, size: int) -> int:
     """Stands for a file of a build; a fraction of the memory that its path takes."""
     return hash((path, size))
+
+
+def _reader(shards: Sequence[ValidatedShard]) -> Callable[[int], Record]:
+    """What reads the record at a place of the build, from 0; for the few that the report names."""
+    ends = list(accumulate(shard.rows for shard in shards))
+
+    def read(place: int) -> Record:
+        number = bisect_right(ends, place)
+        shard = shards[number]
+        return Record.model_validate_json(shard.read().splitlines()[place - ends[number] + shard.rows])
+
+    return read
 
 
 def _write_file(build: Store, local: Path, path: str) -> None:

@@ -294,6 +294,7 @@ def render_row(
         dropped_boxes=[DroppedBoxNote(box_index=index, code=code) for index, code in told["dropped"]],
         warnings=warnings,
         image_sha256=hashlib.sha256(data).hexdigest(),
+        perceptual_hash=told["perceptual_hash"],
         width=told["width"],
         height=told["height"],
         marked=names[0],

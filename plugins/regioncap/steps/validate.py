@@ -90,6 +90,7 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
         id=row.id,
         image_uri=f"{plan.drop_uri}/{row.image}",
         image_sha256=row.image_sha256,
+        perceptual_hash=row.perceptual_hash,
         width=row.width,
         height=row.height,
         regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
