@@ -139,6 +139,15 @@ def portable(picture: Picture) -> Result:
     return "png", (cv2.imencode(".png", for_opencv(image, bgr=True))[1].tobytes(),)
 
 
+def shown(picture: Picture, longest: int) -> Result:
+    """A JPEG for a screen: upright, its longer side at most so many pixels."""
+    scale = min(1.0, longest / max(picture.width, picture.height))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    with decoding():
+        image = picture.decode(at_least=size)
+        return None, (encode(image if image.size == size else image.resize(size), _QUALITY),)
+
+
 def _no_region(dropped: list[DroppedBox], canvas: Canvas) -> NoRegionError:
     listed = ", ".join(f"box {box.box_index}: {box.code}" for box in dropped[:10])
     width, height = canvas.displayed

@@ -88,9 +88,10 @@ class RegionCaption(RegionBox):
 
     caption: str = Field(
         min_length=1,
-        description="What the model says of it.",
+        description="What the model says of it, or a person who has corrected that.",
         examples=["a large dotted purple triangle"],
     )
+    corrected: bool = Field(default=False, description="Whether a person wrote the caption.", examples=[False])
 
 
 class Record(_Row):
@@ -140,7 +141,9 @@ class Record(_Row):
     )
     width: int = Field(ge=1, description="The original's width as displayed, in pixels.", examples=[516])
     height: int = Field(ge=1, description="The original's height as displayed, in pixels.", examples=[355])
-    regions: list[RegionCaption] = Field(description="One entry per marked region, in the order of their numbers.")
+    regions: list[RegionCaption] = Field(
+        description="One entry per marked region, but for those that a person left out, in the order of their numbers."
+    )
     dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
     attempts: int = Field(
         ge=1,
@@ -151,6 +154,11 @@ class Record(_Row):
         description="Names of the gates that warned, `duplicate_box` where two regions are the same, and `one_colour` "
         "where the image is of one colour all over.",
         examples=[["duplicate_box"]],
+    )
+    corrected: bool = Field(
+        default=False,
+        description="Whether a person has corrected it: a caption, or which of the marked regions it has.",
+        examples=[False],
     )
 
 

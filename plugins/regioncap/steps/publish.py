@@ -22,6 +22,7 @@ from regioncap.errors import (
 )
 from regioncap.exports import write_exports
 from regioncap.parallel import in_order
+from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.card import render_card
@@ -376,7 +377,9 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
 
 def _check_rejected(statistics: Statistics, limit: float) -> None:
     counts = statistics.counts
-    if counts.rejected > limit * counts.rows:
+    # What a person left out says nothing of the drop or the model.
+    by_person = statistics.rejected_by_code[Code.REJECTED_BY_PERSON]
+    if counts.rejected - by_person > limit * counts.rows:
         leading = ", ".join(f"{code} ({rows})" for code, rows in statistics.rejected_by_code.most_common(5))
         raise TooManyRejectedError(
             f"{counts.rejected} of {counts.rows} rows are rejected, more than max_rejected_ratio = {limit} allows; "

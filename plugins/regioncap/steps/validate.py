@@ -13,13 +13,16 @@ from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
 from regioncap.gates import Answer, run_gates
 from regioncap.regions.codes import Code
-from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
+from regioncap.regions.records import DroppedBoxNote, Record, RegionCaption, Rejected, RenderedRow
 from regioncap.storage.store import Store
+from regioncap.warehouse.corrections import RowCorrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
+
+_AS_SAID = RowCorrections()
 
 
 def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]:
@@ -31,6 +34,7 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rendered = shard.rendered()
+    corrections = shard.corrections()
     completions = load_completions(shard.shared, layout.ANSWERS)
     records: list[Record] = []
     rejected: list[Rejected] = []
@@ -38,14 +42,21 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     for row in rendered.rows:
         all_attempts: list[Attempts] = []
         try:
-            all_attempts += (follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan))
+            corrected = corrections.of_row(row, plan.settings.prompt_language)
+            if corrected.no_record is not None:
+                raise RowError(Code.REJECTED_BY_PERSON, corrected.no_record)
+            all_attempts += (
+                follow_attempts(row, regions, plan, completions, corrected.settled)
+                for regions in asked_together(row, plan)
+            )
             if any(attempts.request is not None for attempts in all_attempts):
                 raise StepMissingError(f"row {row.id} has no answer yet: {shard.clear('caption')}")
-            records.append(make_record(row, all_attempts, plan))
+            records.append(make_record(row, all_attempts, plan, corrected))
         except Exception as error:
             row_error = error if isinstance(error, RowError) else unforeseen(error, named(row))
             texts = "\n".join(completion.text for attempts in all_attempts for completion in attempts.used)
-            echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000]}
+            echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000], "image_sha256": row.image_sha256}
+            echoed["regions"] = [region.model_dump(include={"region", "bbox"}) for region in row.regions]
             rejected.append(reject(row, row_error, row.id, echoed))
             unforeseen_rows.note(rejected[-1])
     unforeseen_rows.check(len(records) + len(rejected))
@@ -54,27 +65,39 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     return len(records), len(rejected)
 
 
-def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) -> Record:
-    """The record of a row and of what came of asking about its regions. Raises RowError where some have no caption."""
+def make_record(
+    row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan, corrected: RowCorrections = _AS_SAID
+) -> Record:
+    """The record of a row, of what came of asking about its regions, and of what people have corrected.
+
+    Raises RowError where some have no caption, or none is left.
+    """
     settings = plan.settings
-    captions: dict[int, str] = {}
+    said: dict[int, str] = {}
     for attempts in all_attempts:
         if attempts.error is not None:
             raise attempts.error
-        captions |= attempts.captions
+        said |= attempts.captions
+    said = {region: caption for region, caption in said.items() if region not in corrected.settled}
+    captions = said | corrected.captions
+    if not captions:
+        raise RowError(Code.REJECTED_BY_PERSON, "a person left out each of its regions")
     texts = [without_thoughts(completion.text) for attempts in all_attempts for completion in attempts.used]
-    own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
+    joint = settings.answer_format == "free_text" and settings.caption_mode == "joint"
+    own_text = joint and len(texts) == 1 and not corrected.settled
     answer = texts[0] if own_text else answer_lines(captions)
     prompt = user_prompt(settings.prompt_template, len(row.regions))
     # About the captions together, whatever answers they came from. What rejects has seen each of these answers before;
     # but asked about one by one, regions tell only now that each talks of its own number.
     language, colours = settings.prompt_language, mark_colours(row, plan)
     outside = parse_answer(answer, settings.answer_format, sorted(captions)).outside if own_text else ""
-    parsed = ParsedAnswer(captions, outside=outside)
-    taken = Answer(answer, "stop", parsed, sorted(captions), language, (prompt,), colours)
+    # What a person says is not looked at: it was when it was entered.
+    parsed = ParsedAnswer(said, outside=outside)
+    answer_of_model = answer_lines(said) if corrected.settled else answer
+    taken = Answer(answer_of_model, "stop", parsed, sorted(said), language, (prompt,), colours)
     warned = [
         finding.gate.code
-        for finding in run_gates(taken)
+        for finding in (run_gates(taken) if said else ())
         if finding.severity == "warn" or finding.gate.code == Code.MARK_TALK
     ]
     return Record(
@@ -93,8 +116,27 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
         perceptual_hash=row.perceptual_hash,
         width=row.width,
         height=row.height,
-        regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
-        dropped_boxes=row.dropped_boxes,
-        attempts=max(len(attempts.used) for attempts in all_attempts),
+        regions=[
+            RegionCaption(
+                **region.model_dump(),
+                caption=captions[region.region],
+                corrected=region.region in corrected.captions,
+            )
+            for region in row.regions
+            if region.region in captions
+        ],
+        dropped_boxes=_dropped(row, corrected),
+        attempts=max(1, *(len(attempts.used) for attempts in all_attempts)),
         checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
+        corrected=bool(corrected.settled),
     )
+
+
+def _dropped(row: RenderedRow, corrected: RowCorrections) -> list[DroppedBoxNote]:
+    """The boxes that are no regions, those that a person left out too, in the order of the boxes."""
+    left_out = [
+        DroppedBoxNote(box_index=region.box_index, code=Code.REJECTED_BY_PERSON)
+        for region in row.regions
+        if region.region in corrected.rejected
+    ]
+    return sorted([*row.dropped_boxes, *left_out], key=lambda box: box.box_index) if left_out else row.dropped_boxes

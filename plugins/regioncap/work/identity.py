@@ -28,12 +28,16 @@ DECIDING = (
 _PACKAGE = Path(str(regioncap.__file__)).parent
 
 
-def identity_of(settings: BuildSettings, model: str) -> str:
-    """A hash over everything that shapes a build but the drop; `model` is the VLM's name."""
+def identity_of(settings: BuildSettings, model: str, corrections: str = "") -> str:
+    """A hash over everything that shapes a build but the drop; `model` is the VLM's name.
+
+    `corrections` is a hash of what people have corrected, empty where they have not.
+    """
     added = [
         [*registry.version(name), hash_of_sources(registry.source(name))] for registry, name in extensions(settings)
     ]
-    return hashlib.sha256(canonical([settings.identity(), model, code_hash(), added])).hexdigest()
+    corrected = [corrections] if corrections else []
+    return hashlib.sha256(canonical([settings.identity(), model, code_hash(), added, *corrected])).hexdigest()
 
 
 @cache
