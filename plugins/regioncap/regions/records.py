@@ -92,6 +92,20 @@ class RegionCaption(RegionBox):
         examples=["a large dotted purple triangle"],
     )
     corrected: bool = Field(default=False, description="Whether a person wrote the caption.", examples=[False])
+    trust: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How likely a listener finds the region by its caption, 0..1; null where it was not judged.",
+        examples=[0.98],
+    )
+    confused_with: int | None = Field(
+        default=None,
+        ge=0,
+        description="Where the caption is doubted, the region that the listener took it for, or 0 for none of them; "
+        "else null.",
+        examples=[None],
+    )
 
 
 class Record(_Row):

@@ -31,6 +31,7 @@ from regioncap.report.figures import Quality, Statistics, make_report
 from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Entry, Store, check_conditional_writes
+from regioncap.trust.estimate import Judged
 from regioncap.warehouse.history import (
     GRACE,
     Begun,
@@ -163,11 +164,19 @@ def stage_build(
         )
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
-        drifted = drift(statistics.quality(), before)
+        judged: Judged | None = None
+        drifted = drift(statistics.quality(judged), before)
         settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
         plan = plan.model_copy(update={"settings": settings})
         report = make_report(
-            plan, work, statistics, read=_reader(shards), build_id=build_id, started=now, drifted=drifted
+            plan,
+            work,
+            statistics,
+            read=_reader(shards),
+            build_id=build_id,
+            started=now,
+            drifted=drifted,
+            judged=judged,
         )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
@@ -191,6 +200,7 @@ def stage_build(
         fingerprint=plan.fingerprint,
         identity=plan.identity,
         made_from=content.made_from,
+        judged=judged,
     )
     build.write(BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
     return Staged(manifest=manifest, begun_under=begun_under, warnings=report.warnings)
