@@ -165,12 +165,8 @@ Root = Annotated[str, Depends(_root)]
 
 
 def _wanted(text: _Text = "", check: _Text = "", least: str = "", most: str = "", doubted: _Text = "") -> Wanted:
-    return Wanted(
-        text.strip(),
-        check,
-        *(int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most)),
-        doubted=bool(doubted),
-    )
+    fewest, highest = (int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most))
+    return Wanted(text.strip(), check, fewest, highest, doubted=bool(doubted))
 
 
 @router.get("/")
