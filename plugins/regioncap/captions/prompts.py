@@ -1,11 +1,11 @@
 """The words that go to the VLM, and the JSON schema its structured answer has to follow."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from regioncap.marks.styles import MarkStyle
-from regioncap.regions.names import region_name
+from regioncap.regions.names import region_label, region_name
 
 CaptionMode = Literal["joint", "per_region"]
 AnswerFormat = Literal["structured", "free_text"]
@@ -54,6 +54,10 @@ _WHICH: dict[PromptLanguage, str] = {
     "en": 'Which marked region does this describe: "{caption}"? '
     f"Answer with its number, or {NO_REGION} if it describes none of them.",
     "zh": f"这句话描述的是哪个标记区域：“{{caption}}”？请只回答其编号；如果都不是，请回答 {NO_REGION}。",
+}
+_LABELS: dict[PromptLanguage, tuple[str, str, str]] = {
+    "en": ("Labels that came with the image, some of which may be wrong: {labels}.", "region {n} is {label}", "; "),
+    "zh": ("图像附带的标签，其中一些可能有误：{labels}。", "区域 {n} 是 {label}", "；"),
 }
 
 
@@ -104,6 +108,16 @@ def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
 def which_prompt(caption: str, language: PromptLanguage) -> str:
     """The listener's question about a marked image: which region's number a caption describes, or `NO_REGION`."""
     return _WHICH[language].format(caption=caption)
+
+
+def label_hint(labels: Mapping[int, str], language: PromptLanguage) -> str:
+    """What follows the prompt where regions came with labels: region number -> label, as given but for its spaces."""
+    sentence, each, between = _LABELS[language]
+    words = {region: " ".join(label.split()) for region, label in labels.items()}
+    if language == "en":
+        words = {region: f"{'an' if word[:1].lower() in 'aeiou' else 'a'} {word}" for region, word in words.items()}
+    told = [each.format(n=region_label(region), label=word) for region, word in words.items()]
+    return sentence.format(labels=between.join(told))
 
 
 def answer_schema(regions: Iterable[int]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from regioncap.processes import cores
 from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import Box, Region
 from regioncap.regions.codes import Code
-from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, told, weigh
+from regioncap.regions.formats import Evidence, GivenRow, told, weigh
 from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
@@ -42,7 +42,7 @@ from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.made_from import MadeFrom
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import BoxFindings, StoredImage
+from regioncap.work.receipts import StoredImage
 from regioncap.work.shard import ProposedRow, Shard
 
 # From a row that gives no boxes, and its image file's bytes, to boxes in pixels of the image as displayed. Raises
@@ -104,21 +104,25 @@ def render_shard(
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
-    verdict = weigh(evidence)
-    if verdict.stop:
-        raise BoxFormatError(told(verdict))
+    check_boxes(evidence)
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
         marked,
         rejected,
         images=images,
-        boxes=_findings(evidence, verdict),
+        evidence=evidence,
         made_from=made_from.hexdigest(),
         inputs=proposed.inputs,
         seconds=seconds,
     )
     return len(marked), len(rejected)
+
+
+def check_boxes(evidence: Evidence | None) -> None:
+    """Whether boxes can be what they were declared to be. Raises BoxFormatError."""
+    if evidence is not None and (verdict := weigh(evidence)).stop:
+        raise BoxFormatError(told(verdict))
 
 
 def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
@@ -197,15 +201,6 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
         )
 
 
-def _findings(evidence: Evidence, verdict: Verdict) -> BoxFindings:
-    return BoxFindings(
-        boxes=evidence.boxes,
-        fitting=evidence.fits[evidence.declared],
-        alike=[item.name for item in verdict.alike],
-        warnings=doubts(verdict),
-    )
-
-
 def _outcome(
     drop: Store,
     shared: Store,
@@ -281,8 +276,11 @@ def render_row(
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
-    warnings = [Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else []
-    warnings += [Code.ONE_COLOUR] if told["one_colour"] else []
+    warned = {
+        Code.DUPLICATE_BOX: region_boxes.has_duplicates(regions),
+        Code.ONE_COLOUR: told["one_colour"],
+        Code.REGION_COVERED: told["region_covered"],
+    }
     rendered = RenderedRow(
         **row.model_dump(exclude={"bbox"}),
         bbox=given,
@@ -292,7 +290,7 @@ def render_row(
             for number, region in enumerate(regions, start=1)
         ],
         dropped_boxes=[DroppedBoxNote(box_index=index, code=code) for index, code in told["dropped"]],
-        warnings=warnings,
+        warnings=[code for code, there in warned.items() if there],
         image_sha256=hashlib.sha256(data).hexdigest(),
         perceptual_hash=told["perceptual_hash"],
         width=told["width"],

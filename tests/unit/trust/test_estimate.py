@@ -81,8 +81,8 @@ def test_a_sample_has_a_wider_interval_than_all() -> None:
 
 def test_a_listener_that_misses_more_has_a_wider_interval() -> None:
     widths = []
-    for miss in (0.05, 0.4):
-        scores, wrong = build(4, 400, 0.1, miss)
+    for miss in (0.02, 0.2):
+        scores, wrong = build(4, 400, 0.2, miss)
         told = judged(scores, known=agreed(scores, wrong))
         assert told.low is not None and told.high is not None
         widths.append(told.high - told.low)
@@ -96,7 +96,7 @@ def test_the_same_answers_give_the_same_figures() -> None:
 
 def test_what_a_person_calls_wrong_is_counted_as_wrong() -> None:
     scores, wrong = build(6, 100, 0.3)
-    told = judged(scores, 100, known={place: False for place in wrong})
+    told = judged(scores, 100, known=dict.fromkeys(wrong, False))
     assert told.low is not None
     assert told.low >= 0.3
 
