@@ -74,6 +74,8 @@ class RenderedRow(PlannedRow):
     dropped_boxes: list[DroppedBoxNote]
     warnings: list[Code]
     image_sha256: str
+    # Not known to work areas from before it was noted.
+    perceptual_hash: str | None = None
     width: int
     height: int
     marked: str
@@ -90,6 +92,20 @@ class RegionCaption(RegionBox):
         examples=["a large dotted purple triangle"],
     )
     corrected: bool = Field(default=False, description="Whether a person wrote the caption.", examples=[False])
+    trust: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How likely a listener finds the region by its caption, 0..1; null where it was not judged.",
+        examples=[0.98],
+    )
+    confused_with: int | None = Field(
+        default=None,
+        ge=0,
+        description="Where the caption is doubted, the region that the listener took it for, or 0 for none of them; "
+        "else null.",
+        examples=[None],
+    )
 
 
 class Record(_Row):
@@ -130,6 +146,13 @@ class Record(_Row):
     id: str = Field(description="The row's stable id.", examples=["6e53a7886c8236d6"])
     image_uri: str = Field(description="The unmarked original.", examples=["s3://drops/2026-10-05/street/20.jpg"])
     image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.", examples=[EXAMPLE_SHA256])
+    perceptual_hash: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="How the image looks, as 256 bits in hex: of the same picture, saved in another way, few bits "
+        "differ, 15 or less. Null where there is next to nothing to be seen, and in builds from before it was noted.",
+        examples=["9d9d62e2c6325d6d338dc69a1cb2e36539cdc99233c64d3266cc9b6539cc9933"],
+    )
     width: int = Field(ge=1, description="The original's width as displayed, in pixels.", examples=[516])
     height: int = Field(ge=1, description="The original's height as displayed, in pixels.", examples=[355])
     regions: list[RegionCaption] = Field(

@@ -4,9 +4,11 @@ import hashlib
 import json
 import secrets
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 from regioncap.errors import (
@@ -31,6 +33,7 @@ from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.steps.render import check_boxes
 from regioncap.storage.store import Entry, Store, check_conditional_writes
+from regioncap.trust.estimate import Judged
 from regioncap.warehouse.history import (
     GRACE,
     Begun,
@@ -166,10 +169,21 @@ def stage_build(
         )
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
-        unusual = drift(statistics.quality(), before)
+        judged: Judged | None = None
+        drifted = drift(statistics.quality(judged), before)
         settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
         plan = plan.model_copy(update={"settings": settings})
-        report = make_report(plan, work, statistics, rendered, build_id=build_id, started=now, unusual=unusual)
+        report = make_report(
+            plan,
+            work,
+            statistics,
+            rendered,
+            read=_reader(shards),
+            build_id=build_id,
+            started=now,
+            drifted=drifted,
+            judged=judged,
+        )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
         sent.write("report.html", page.encode())
@@ -192,6 +206,7 @@ def stage_build(
         fingerprint=plan.fingerprint,
         identity=plan.identity,
         made_from=content.made_from,
+        judged=judged,
     )
     build.write(BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
     return Staged(manifest=manifest, begun_under=begun_under, warnings=report.warnings)
@@ -501,6 +516,18 @@ def _upload(
 def _file_key(path: str, size: int) -> int:
     """Stands for a file of a build; a fraction of the memory that its path takes."""
     return hash((path, size))
+
+
+def _reader(shards: Sequence[ValidatedShard]) -> Callable[[int], Record]:
+    """What reads the record at a place of the build, from 0; for the few that the report names."""
+    ends = list(accumulate(shard.rows for shard in shards))
+
+    def read(place: int) -> Record:
+        number = bisect_right(ends, place)
+        shard = shards[number]
+        return Record.model_validate_json(shard.read().splitlines()[place - ends[number] + shard.rows])
+
+    return read
 
 
 def _write_file(build: Store, local: Path, path: str) -> None:

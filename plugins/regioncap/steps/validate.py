@@ -113,6 +113,7 @@ def make_record(
         id=row.id,
         image_uri=f"{plan.drop_uri}/{row.image}",
         image_sha256=row.image_sha256,
+        perceptual_hash=row.perceptual_hash,
         width=row.width,
         height=row.height,
         regions=[
