@@ -138,7 +138,14 @@ def broken_rows(place: "Place") -> Expected:
 def settings(**changes: Any) -> BuildSettings:
     """Settings for a build in local folders."""
     return BuildSettings(
-        **{"drops_uri": "/drops", "warehouse_uri": "/warehouse", "model_profile": "demo", "temperature": 0, **changes}
+        **{
+            "drops_uri": "/drops",
+            "warehouse_uri": "/warehouse",
+            "model_profile": "demo",
+            "temperature": 0,
+            "judge": "none",
+            **changes,
+        }
     )
 
 

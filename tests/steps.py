@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from regioncap.steps.caption import caption_shard
+from regioncap.steps.judge import judge_shard
 from regioncap.steps.propose import propose_shard
 from regioncap.steps.publish import Published, publish_build
 from regioncap.steps.render import render_shard
@@ -70,6 +71,29 @@ def jpeg_of(part: dict[str, Any]) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
 
 
+def judge(
+    place: Place,
+    plan: Plan,
+    vlm: FakeVlm,
+    listener: FakeVlm | None = None,
+    least_seconds: float = 600.0,
+    **changes: Any,
+) -> list[AskCounts]:
+    """Have the captions judged, by the VLM itself unless there is another listener."""
+    return [
+        judge_shard(
+            work=place.work,
+            shard_id=shard_id,
+            plan=plan,
+            vlm=endpoint(vlm, **changes),
+            judge=endpoint(listener or vlm, **changes),
+            progress=lambda at: None,
+            least_seconds=least_seconds,
+        )
+        for shard_id in plan.shards
+    ]
+
+
 def validate(place: Place, plan: Plan) -> None:
     for shard_id in plan.shards:
         validate_shard(work=place.work, shard_id=shard_id, plan=plan)
@@ -85,6 +109,7 @@ def build(place: Place, vlm: FakeVlm, run_id: str = "run-1", **changes: Any) -> 
     plan = place.plan(run_id=run_id, **changes)
     render(place, plan)
     caption(place, plan, vlm)
+    judge(place, plan, vlm)
     validate(place, plan)
     return publish(place, plan)
 

@@ -3,7 +3,7 @@
 None takes settings as a whole, whose room would make a process slow to start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from regioncap.marks.profiles import PROFILES, ModelProfile
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import crop_view, decoded_size, encode, fit, mark, seen_scale
 from regioncap.regions import boxes as region_boxes
-from regioncap.regions.boxes import BoxFormat, DroppedBox
+from regioncap.regions.boxes import Box, BoxFormat, DroppedBox
 from regioncap.regions.codes import Code
 from regioncap.regions.frames import BoxFrame, Canvas, Size, as_displayed
 
@@ -118,6 +118,17 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "one_colour": is_one_colour(image),
     }
     return told, [encode(view) for view in views]
+
+
+def marked_anew(picture: Picture, boxes: Sequence[Mapping[int, Box]], view: View, mark_style: str) -> Result:
+    """JPEGs of the image for the model, one for each of `boxes`: by the numbers that they are marked with.
+
+    Boxes are (x0, y0, x1, y1) in pixels of the image as displayed.
+    """
+    displayed, profile, style = (picture.width, picture.height), view.model, STYLES[mark_style]
+    with decoding():
+        image = picture.decode(at_least=decoded_size(displayed, profile, {}))
+    return None, [encode(mark(image, displayed, numbered, profile, style)) for numbered in boxes]
 
 
 def portable(picture: Picture) -> Result:

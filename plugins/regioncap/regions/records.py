@@ -62,10 +62,22 @@ class DroppedBoxNote(_Row):
     code: Code = Field(description="Why it is not used.", examples=["outside"])
 
 
+class ListeningImage(_Row):
+    """An image that is marked anew for the listener: `marked` names it.
+
+    `shown` has (region, the number that it is shown under) for each region in it, `round` counts the shuffles from 0.
+    """
+
+    round: int
+    shown: list[tuple[int, int]]
+    marked: str
+
+
 class RenderedRow(PlannedRow):
     """A row whose image is marked. `bbox` holds the boxes as given or as proposed.
 
-    `marked` names the marked image, `crops` the regions' crops where each region is asked about by itself.
+    `marked` names the marked image, `crops` the regions' crops where each region is asked about by itself, and
+    `listening` the images for the listener, where regions are drawn to be judged.
     """
 
     bbox: list[Any]
@@ -79,6 +91,8 @@ class RenderedRow(PlannedRow):
     marked: str
     # Called `close_ups` in what 0.1.0 left in its work areas.
     crops: list[str] = Field(validation_alias=AliasChoices("crops", "close_ups"))
+    # Not known to work areas from before there was a listener.
+    listening: list[ListeningImage] = []
 
 
 class RegionCaption(RegionBox):
@@ -88,6 +102,21 @@ class RegionCaption(RegionBox):
         min_length=1,
         description="What the model says of it.",
         examples=["a large dotted purple triangle"],
+    )
+    trust: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How far the caption can be trusted, by a listener who is to find the region by it; null where it "
+        "was not judged.",
+        examples=[0.982],
+    )
+    confused_with: int | None = Field(
+        default=None,
+        ge=0,
+        description="Which region the listener found instead by the caption, 0 where none; null where it found this "
+        "one, or was not asked.",
+        examples=[3],
     )
 
 

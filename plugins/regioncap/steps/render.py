@@ -2,11 +2,12 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from PIL import Image
 
 from regioncap.ask.attempts import filter_error, refusal_error
+from regioncap.ask.listening import listening_sheets
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import decoding
@@ -34,8 +35,9 @@ from regioncap.regions.boxes import Box, Region
 from regioncap.regions.codes import Code
 from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, told, weigh
 from regioncap.regions.frames import Canvas
-from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
+from regioncap.regions.records import DroppedBoxNote, ListeningImage, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
+from regioncap.trust.questions import drawn
 from regioncap.vlm.client import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
@@ -83,7 +85,7 @@ def render_shard(
     with Decoders(heic=settings.read_heic, max_pixels=settings.max_file_pixels) as decoders:
         find_boxes = _boxes_found(shard, plan, proposed.rows, decoders)
         outcomes = in_order(
-            lambda item: _outcome(drop, shard.shared, *item, settings, decoders, find_boxes),
+            lambda item: _outcome(drop, shard.shared, *item, plan, decoders, find_boxes),
             zip(rows, versions, strict=True),
             _THREADS * cores(),
             interrupt=decoders.interrupt,
@@ -211,7 +213,7 @@ def _outcome(
     shared: Store,
     row: PlannedRow,
     version: str | None,
-    settings: BuildSettings,
+    plan: Plan,
     decoders: Decoders,
     find_boxes: FindBoxes,
 ) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]:
@@ -228,10 +230,10 @@ def _outcome(
     except Exception as error:
         return _rejected(row, error, at)
     try:
-        rendered, canvas, jpegs = render_row(row, data, settings, decoders, find_boxes)
+        rendered, canvas, jpegs = render_row(row, data, plan.settings, decoders, find_boxes, plan.judge_share)
     except Exception as error:
         outcome, seen, written, decided_by = _rejected(row, error, at)
-        if row.bbox is None and settings.when_no_boxes == "ask_model":
+        if row.bbox is None and plan.settings.when_no_boxes == "ask_model":
             # It may be for the boxes that the model has proposed, and it may propose others.
             decided_by = hashlib.sha256(data).hexdigest()
         return outcome, seen, written, decided_by
@@ -256,9 +258,14 @@ def _rejected(row: PlannedRow, error: Exception, at: str) -> tuple[Rejected, Can
 
 
 def render_row(
-    row: PlannedRow, data: bytes, settings: BuildSettings, decoders: Decoders, find_boxes: FindBoxes
+    row: PlannedRow,
+    data: bytes,
+    settings: BuildSettings,
+    decoders: Decoders,
+    find_boxes: FindBoxes,
+    judge_share: float = 0.0,
 ) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
-    """Mark one image, given its bytes.
+    """Mark one image, given its bytes, and once more for the listener where regions of it are drawn to be judged.
 
     Returns the row, what its boxes may be drawn on, and the JPEGs for the model by name. Raises RowError.
     """
@@ -268,19 +275,31 @@ def render_row(
         given, box_format, frame = [region_boxes.as_xywh(box) for box in find_boxes(row, data)], "xywh", "displayed"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
+    may_be_drawn = _any_drawn(row, range(1, min(len(given), settings.max_boxes) + 1), judge_share)
     how = Marking(
         view=settings.view,
         mark_style=settings.mark_style,
         box_format=box_format,
         box_frame=frame,
         max_boxes=settings.max_boxes,
-        per_region=settings.caption_mode == "per_region",
+        per_region=settings.caption_mode == "per_region" or (settings.asks_again and may_be_drawn),
         stated=row.stated,
     )
     told, jpegs = decoders.run(data, decoding.marked, given, how)
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
+    images = dict(zip(names, jpegs, strict=True))
+    boxes = {number: region.box for number, region in enumerate(regions, start=1)}
+    listening: list[ListeningImage] = []
+    if _any_drawn(row, boxes, judge_share):
+        wanted = listening_sheets(row.id, boxes, judge_share)
+        numbered = [{number: boxes[region] for region, number in sheet.shown} for sheet in wanted]
+        _, anew = decoders.run(data, decoding.marked_anew, numbered, settings.view, settings.mark_style)
+        for sheet, jpeg in zip(wanted, anew, strict=True):
+            name = content_name(jpeg)
+            images[name] = jpeg
+            listening.append(ListeningImage(round=sheet.round, shown=list(sheet.shown), marked=name))
     warnings = [Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else []
     warnings += [Code.ONE_COLOUR] if told["one_colour"] else []
     rendered = RenderedRow(
@@ -298,5 +317,10 @@ def render_row(
         height=told["height"],
         marked=names[0],
         crops=names[1:],
+        listening=listening,
     )
-    return rendered, Canvas(displayed, told["orientation"], row.stated), dict(zip(names, jpegs, strict=True))
+    return rendered, Canvas(displayed, told["orientation"], row.stated), images
+
+
+def _any_drawn(row: PlannedRow, regions: Iterable[int], share: float) -> bool:
+    return any(drawn(row.id, region, share) for region in regions)

@@ -1,9 +1,11 @@
 """`validate`: take the answers apart, put them through the gates, make records of what passes."""
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from regioncap.ask.attempts import Attempts, follow_attempts, mark_colours
+from regioncap.ask.attempts import Attempts, follow_again, follow_attempts, mark_colours
 from regioncap.ask.requests import asked_together
 from regioncap.captions.answers import ParsedAnswer, answer_lines, parse_answer
 from regioncap.captions.prompts import user_prompt
@@ -13,8 +15,10 @@ from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
 from regioncap.gates import Answer, run_gates
 from regioncap.regions.codes import Code
-from regioncap.regions.records import Record, RegionCaption, Rejected, RenderedRow
+from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
 from regioncap.storage.store import Store
+from regioncap.trust.scores import DOUBTED, Scored
+from regioncap.vlm.client import Completion
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
@@ -32,6 +36,11 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     shard = Shard(work, plan, shard_id)
     rendered = shard.rendered()
     completions = load_completions(shard.shared, layout.ANSWERS)
+    judged = shard.judged()
+    scores: defaultdict[str, dict[int, Scored]] = defaultdict(dict)
+    for score in judged.scores if judged else ():
+        if score.kind == "own":
+            scores[score.image][score.region] = score
     records: list[Record] = []
     rejected: list[Rejected] = []
     unforeseen_rows = UnforeseenRows()
@@ -41,7 +50,8 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
             all_attempts += (follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan))
             if any(attempts.request is not None for attempts in all_attempts):
                 raise StepMissingError(f"row {row.id} has no answer yet: {shard.clear('caption')}")
-            records.append(make_record(row, all_attempts, plan))
+            kept = _kept(row, all_attempts, plan, completions, scores.get(row.id, {}))
+            records.append(make_record(row, all_attempts, plan, kept))
         except Exception as error:
             row_error = error if isinstance(error, RowError) else unforeseen(error, named(row))
             texts = "\n".join(completion.text for attempts in all_attempts for completion in attempts.used)
@@ -50,27 +60,90 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
             unforeseen_rows.note(rejected[-1])
     unforeseen_rows.check(len(records) + len(rejected))
     seconds = round(time.monotonic() - started, 3)
-    shard.write_validated(records, rejected, inputs=rendered.inputs, seconds=seconds)
+    shard.write_validated(
+        records, rejected, inputs=rendered.inputs | (judged.inputs if judged else {}), seconds=seconds
+    )
     return len(records), len(rejected)
 
 
-def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) -> Record:
-    """The record of a row and of what came of asking about its regions. Raises RowError where some have no caption."""
-    settings = plan.settings
-    captions: dict[int, str] = {}
+@dataclass(frozen=True)
+class _Kept:
+    """A row's captions by region, and which of them came of asking `again`, with all requests that were about these.
+
+    `scores` are those of its captions that were judged, by region.
+    """
+
+    captions: Mapping[int, str]
+    again: Mapping[int, Attempts]
+    scores: Mapping[int, Scored]
+
+
+def _kept(
+    row: RenderedRow,
+    all_attempts: Sequence[Attempts],
+    plan: Plan,
+    completions: Mapping[str, Completion],
+    scores: Mapping[int, Scored],
+) -> _Kept:
+    """Which captions of a row are kept, of those that were asked for: where they were judged, what was judged last.
+
+    Raises RowError where some regions have none, and where a doubted one is to be rejected.
+    """
     for attempts in all_attempts:
         if attempts.error is not None:
             raise attempts.error
-        captions |= attempts.captions
-    texts = [without_thoughts(completion.text) for attempts in all_attempts for completion in attempts.used]
-    own_text = settings.answer_format == "free_text" and settings.caption_mode == "joint" and len(texts) == 1
+    captions = {region: caption for attempts in all_attempts for region, caption in attempts.captions.items()}
+    again: dict[int, Attempts] = {}
+    for region, score in scores.items() if plan.settings.asks_again else ():
+        asked = follow_again(row, region, plan, completions, all_attempts)
+        if asked.used:
+            again[region] = asked
+        if asked.captions.get(region) == score.caption:
+            captions[region] = score.caption
+    # Of a caption that came since, nothing is known.
+    known = {region: score for region, score in scores.items() if captions.get(region) == score.caption}
+    doubted = sorted(region for region, score in known.items() if score.trust < DOUBTED)
+    if doubted and plan.settings.judge_again == "reject":
+        raise RowError(Code.DOUBTED, _doubt(known[doubted[0]]))
+    return _Kept(captions, again, known)
+
+
+def _doubt(score: Scored) -> str:
+    instead = f"region {score.confused_with}" if score.confused_with else "none of the regions"
+    return f"by the caption of region {score.region}, the listener finds {instead}: {score.caption}"
+
+
+def _region(region: RegionBox, kept: _Kept) -> RegionCaption:
+    score = kept.scores.get(region.region)
+    return RegionCaption(
+        **region.model_dump(),
+        caption=kept.captions[region.region],
+        trust=round(score.trust, 3) if score else None,
+        confused_with=score.confused_with if score else None,
+    )
+
+
+def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan, kept: _Kept) -> Record:
+    """The record of a row and of what came of asking about its regions."""
+    settings = plan.settings
+    captions, first = kept.captions, [completion for attempts in all_attempts for completion in attempts.used]
+    texts = [without_thoughts(completion.text) for completion in first]
+    told_alike = all(
+        attempts.captions.get(region) == captions[region] for attempts in all_attempts for region in attempts.captions
+    )
+    own_text = (
+        settings.answer_format == "free_text"
+        and settings.caption_mode != "per_region"
+        and len(texts) == 1
+        and told_alike
+    )
     answer = texts[0] if own_text else answer_lines(captions)
     prompt = user_prompt(settings.prompt_template, len(row.regions))
     # About the captions together, whatever answers they came from. What rejects has seen each of these answers before;
     # but asked about one by one, regions tell only now that each talks of its own number.
     language, colours = settings.prompt_language, mark_colours(row, plan)
     outside = parse_answer(answer, settings.answer_format, sorted(captions)).outside if own_text else ""
-    parsed = ParsedAnswer(captions, outside=outside)
+    parsed = ParsedAnswer(dict(captions), outside=outside)
     taken = Answer(answer, "stop", parsed, sorted(captions), language, (prompt,), colours)
     warned = [
         finding.gate.code
@@ -92,8 +165,12 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
         image_sha256=row.image_sha256,
         width=row.width,
         height=row.height,
-        regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
+        regions=[_region(region, kept) for region in row.regions],
         dropped_boxes=row.dropped_boxes,
-        attempts=max(len(attempts.used) for attempts in all_attempts),
+        attempts=max(
+            len(attempts.used)
+            + max((len(kept.again[region].used) for region in attempts.captions if region in kept.again), default=0)
+            for attempts in all_attempts
+        ),
         checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
     )

@@ -12,6 +12,7 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.storage.readback import no_newer_than, unreadable
 from regioncap.storage.store import Store
+from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import MANIFEST, partition_path
 
 SCHEMA_VERSION = "1.1"
@@ -132,6 +133,10 @@ class Manifest(_Model):
         description="A hash of the rows, the images and everything else that shapes the build, but not of the model's "
         "answers: builds of the same have the same. Those of version 1.0 have none.",
         examples=[EXAMPLE_SHA256],
+    )
+    judged: Judged | None = Field(
+        default=None,
+        description="What is known of how many of its captions are wrong; null where nothing was to be judged.",
     )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
