@@ -60,7 +60,7 @@ class Sheet:
 
 def shuffle(seed_text: str, n: int) -> tuple[int, ...]:
     """The number 1 to n under which each of n regions is shown, by a hash of the text; never each its own."""
-    order = sorted(range(n), key=lambda place: _hash(f"{seed_text} {place}"))
+    order = sorted(range(n), key=lambda place: drawn_number(f"{seed_text} {place}"))
     if order == list(range(n)):
         order = order[1:] + order[:1]
     numbers = [0] * n
@@ -99,8 +99,10 @@ def drawn(image: str, region: int, share: float) -> bool:
 
 def chance(what: str, image: str, region: int) -> float:
     """A number in 0..1 that is always the same for a region, and says nothing of another `what`."""
-    return _hash(f"{what} {image} {region}") / 2**64
+    return drawn_number(f"{what} {image} {region}")
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
+def drawn_number(text: str) -> float:
+    """A number from 0 up to 1, below it, by the text's hash."""
+    # 53 bits, as many as a float holds: one more would be rounded, and could become 1.
+    return (int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]) >> 11) / 2**53

@@ -1,0 +1,218 @@
+"""Recordings for `bench.trust`: captions of scenes with known truth, and what listeners answer about them.
+
+All is asked of the demo model by vLLM as the pipeline asks it: the same marks, the same words, one token of an answer.
+"""
+
+import io
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from demo_model.drops import evaluation_rows
+from demo_model.evaluate import attributes_of
+from deploy.local.paths import VLLM_PYTHON
+from regioncap.captions.prompts import PROMPTS, crop_prompt, user_prompt, which_prompt
+from regioncap.marks.profiles import PROFILES
+from regioncap.marks.styles import STYLES
+from regioncap.marks.view import crop_view, encode, mark
+from regioncap.regions.boxes import Box
+from regioncap.trust.answers import Heard
+from regioncap.trust.planted import Captions, plant
+from regioncap.trust.questions import PLANTED, ROUNDS, Question, sheets
+from regioncap.vlm.server import environment, ServerConfig
+
+_PROFILE = PROFILES["demo"]
+_LINE = re.compile(r"^<region(\d+)>: (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How captions come about. `quality` is of the drop's JPEGs, `tag` a mark's height in pixels as the model sees it.
+
+    `mode` is the caption mode, `captioner` the folder of the weights.
+    """
+
+    name: str
+    captioner: Path
+    temperature: float = 0.0
+    quality: int | None = None
+    tag: int | None = None
+    mode: str = "joint"
+    scenes: int = 0
+    skip: int = 0
+
+
+@dataclass
+class Scene:
+    """A scene of a condition: its row's id is its path. `sure` is how likely each caption's least likely token was."""
+
+    image: str
+    boxes: dict[int, Box]
+    truth: dict[int, str]
+    captions: dict[int, str]
+    sure: dict[int, float]
+
+    def right(self, region: int, caption: str) -> bool:
+        """Whether a caption says what is in the region, and nothing that another region has as well."""
+        said = attributes_of(caption)
+        return said is not None and said == attributes_of(self.truth[region])
+
+
+class Recorder:
+    """Renders and asks; `seconds` are those of asking, by what it was for."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.seconds: dict[str, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def scenes(self, condition: Condition) -> list[tuple[str, Image.Image, dict[int, Box], dict[int, str]]]:
+        """Pictures, boxes and truth of a condition's scenes."""
+        found = []
+        for at, row in enumerate(evaluation_rows(self.seed, condition.skip + condition.scenes)):
+            if at < condition.skip:
+                continue
+            assert isinstance(row.line, dict) and row.truth is not None
+            picture = Image.open(io.BytesIO(next(iter(row.files.values())))).convert("RGB")
+            if condition.quality is not None:
+                out = io.BytesIO()
+                picture.save(out, "JPEG", quality=condition.quality)
+                picture = Image.open(io.BytesIO(out.getvalue())).convert("RGB")
+            boxes = {n: (x, y, x + w, y + h) for n, (x, y, w, h) in enumerate(row.line["bbox"], start=1)}
+            found.append((row.line["image"], picture, boxes, dict(enumerate(row.truth, start=1))))
+        return found
+
+    def captioned(self, conditions: Sequence[Condition]) -> dict[str, list[Scene]]:
+        """The scenes of conditions of one captioner, with its captions. An answer without a caption is an empty one."""
+        rows: list[dict[str, Any]] = []
+        of_row: list[tuple[Scene, str, int | None]] = []
+        done: dict[str, list[Scene]] = {}
+        for condition in conditions:
+            done[condition.name] = []
+            for image, picture, boxes, truth in self.scenes(condition):
+                scene = Scene(image, boxes, truth, {}, {})
+                done[condition.name].append(scene)
+                marked = self._drawn(condition, image, picture, boxes, "caption")
+                asked = user_prompt(PROMPTS["en"], len(boxes))
+                options = {"temperature": condition.temperature, "max_tokens": 400, "logprobs": 0, "seed": 42}
+                if condition.temperature:
+                    options |= {"top_p": 0.9, "top_k": 40}
+                if condition.mode == "joint":
+                    rows.append({"images": [marked], "texts": [asked], "options": options})
+                    of_row.append((scene, condition.name, None))
+                    continue
+                style = _style(condition)
+                for region, box in boxes.items():
+                    close, _ = crop_view(picture, picture.size, region, box, _PROFILE, style)
+                    path = self._written(condition, image, f"close-{region}", close)
+                    rows.append(
+                        {"images": [marked, path], "texts": [asked, crop_prompt(region, "en")], "options": options}
+                    )
+                    of_row.append((scene, condition.name, region))
+        for (scene, _, _), told in zip(of_row, self.ask(conditions[0].captioner, rows, "captions"), strict=True):
+            for match in _LINE.finditer(told["text"]):
+                region = int(match[1])
+                if region in scene.boxes:
+                    scene.captions.setdefault(region, match[2].strip())
+        for scenes in done.values():
+            for scene in scenes:
+                for region in scene.boxes:
+                    scene.captions.setdefault(region, "nothing")
+        return done
+
+    def heard(
+        self, judge: Path, asked: Mapping[str, tuple[Condition, Sequence[Scene], Sequence[Question]]]
+    ) -> dict[str, list[Heard]]:
+        """What the judge answers to the questions of each condition, in all rounds."""
+        rows: list[dict[str, Any]] = []
+        of_row: list[tuple[str, Question, int, int]] = []
+        for name, (condition, scenes, questions) in asked.items():
+            pictures = {image: picture for image, picture, _, _ in self.scenes(condition)}
+            by_image: dict[str, list[Question]] = {}
+            for question in questions:
+                by_image.setdefault(question.image, []).append(question)
+            for scene in scenes:
+                for round_ in range(ROUNDS):
+                    for number, sheet in enumerate(sheets(scene.image, scene.boxes, round_)):
+                        boxes = {
+                            shown: scene.boxes[region]
+                            for region, shown in sorted(sheet.shown, key=lambda pair: pair[1])
+                        }
+                        path = self._drawn(
+                            condition, scene.image, pictures[scene.image], boxes, f"listen-{round_}-{number}"
+                        )
+                        for question in by_image.get(scene.image, []):
+                            if question.region in sheet.regions:
+                                rows.append(
+                                    {
+                                        "images": [path],
+                                        "texts": [which_prompt(question.caption, "en")],
+                                        "options": {},
+                                        "choices": sheet.choices,
+                                    }
+                                )
+                                of_row.append((name, question, round_, sheet.number(question.region)))
+        told: dict[str, list[Heard]] = {name: [] for name in asked}
+        for (name, question, round_, shown), answer in zip(of_row, self.ask(judge, rows, "questions"), strict=True):
+            told[name].append(
+                Heard(
+                    question="", image=question.image, region=question.region, kind=question.kind,
+                    caption=question.caption, round=round_, shown=shown, probabilities=answer["probabilities"],
+                )
+            )  # fmt: skip
+        return told
+
+    def ask(self, weights: Path, rows: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+        """The answers of one set of weights, in the rows' order."""
+        asked, answered = self.folder / "rows.jsonl", self.folder / "answers.jsonl"
+        asked.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        config = ServerConfig(python=VLLM_PYTHON, model=str(weights), device="cpu", dtype="float32")
+        with (self.folder / "vllm.log").open("w") as log:
+            command = [str(VLLM_PYTHON), "-m", "bench.trust_answers", str(weights), str(asked), str(answered)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(config))
+        if done.returncode:
+            raise SystemExit((self.folder / "vllm.log").read_text()[-3000:])
+        told = next(line for line in done.stdout.splitlines() if line.startswith('{"seconds"'))
+        self.seconds[what] = self.seconds.get(what, 0.0) + json.loads(told)["seconds"]
+        print(f"{len(rows):,} {what} of {weights.name}: {json.loads(told)['seconds']:.0f} s", flush=True)
+        return [json.loads(line) for line in answered.read_text().splitlines()]
+
+    def _drawn(
+        self, condition: Condition, image: str, picture: Image.Image, boxes: Mapping[int, Box], what: str
+    ) -> str:
+        marked = mark(picture, picture.size, boxes, _PROFILE, _style(condition))
+        return self._written(condition, image, what, marked)
+
+    def _written(self, condition: Condition, image: str, what: str, picture: Image.Image) -> str:
+        path = self.folder / "pictures" / condition.name / f"{Path(image).stem}-{what}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(picture))
+        return str(path)
+
+
+def _style(condition: Condition) -> Any:
+    style = STYLES["box"]
+    return style if condition.tag is None else replace(style, least_tag=condition.tag)
+
+
+def questions(scenes: Iterable[Scene], kinds: Sequence[str] = ("own", *PLANTED)) -> list[Question]:
+    """Every caption, and one planted caption of each kind for each region, as far as they can be made."""
+    scenes = list(scenes)
+    others = Captions(caption for scene in scenes for caption in scene.captions.values())
+    made = []
+    for scene in scenes:
+        for region, caption in scene.captions.items():
+            for kind in kinds:
+                text = caption if kind == "own" else plant(kind, scene.image, region, scene.captions, others)
+                if text:
+                    made.append(Question(scene.image, region, text, kind))
+    return made
