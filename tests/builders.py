@@ -188,7 +188,7 @@ class Place:
             rows.append({"image": f"{index}.jpg", "bbox": [[10, 10, 40, 30], [60, 20, 50, 50]]})
         self.put_rows(*rows)
 
-    def plan(self, run_id: str = "run-1", model: str = "fake-model", **changes: Any) -> Plan:
+    def plan(self, run_id: str = "run-1", model: str = "fake-model", judge_model: str = "", **changes: Any) -> Plan:
         """Plan the drop."""
         return plan_build(
             date=self.date,
@@ -199,6 +199,7 @@ class Place:
             model=model,
             run_id=run_id,
             progress=lambda rows: None,
+            judge_model=judge_model,
         )
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:

@@ -68,7 +68,12 @@ def propose(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
 
 def jpeg_of(part: dict[str, Any]) -> Image.Image:
     """The image in a part of a request."""
-    return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
+    return Image.open(io.BytesIO(jpeg_bytes(part)))
+
+
+def jpeg_bytes(part: dict[str, Any]) -> bytes:
+    """The same as it is sent."""
+    return base64.b64decode(part["image_url"]["url"].partition(",")[2])
 
 
 def judge(

@@ -74,9 +74,9 @@ def judge_shard(
     rows, others = _captioned(rendered.rows, plan, load_completions(shard.shared, layout.ANSWERS))
     limit, limited = _time_limit(plan, load_counts(shard.own), least_seconds)
     listener = _Listener(work, shard, shard_id, plan, judge, progress)
-    asked = [
-        replace(each, questions=ask(each.row.id, each.captions, each.regions, others)) for each in rows if limit > 0
-    ]
+    asked = [replace(each, questions=ask(each.row.id, each.captions, each.regions, others)) for each in rows]
+    if limited is not None:
+        asked = []
     reason = listener.hear(asked, started + limit)
     if listener.late:
         limited = f"of a sample no more was asked after {limit:.0f} s: it may take a fifth of captioning's time"
