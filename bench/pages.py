@@ -26,8 +26,9 @@ from rich.table import Table
 from deploy.local import bucket
 from deploy.local.credentials import load_or_create
 from regioncap.pages.builds import SeenBuild, see_build
+from regioncap.pages.correcting import Seen
 from regioncap.pages.gallery import Place, Wanted, find
-from regioncap.pages.render import gallery_page
+from regioncap.pages.render import Writing, gallery_page
 from regioncap.storage.s3 import S3Store
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import BUILD_MANIFEST, MANIFEST, build_path, partition_path
@@ -86,7 +87,7 @@ def opened(warehouse: Store, wanted: Wanted, at: Place) -> tuple[SeenBuild, int]
     """Open the gallery as the api-server does; returns the build, and how many records are shown."""
     build = see_build(warehouse, DATE, BUILD_ID)
     found = find(build, wanted, at)
-    gallery_page("/regioncap", build, wanted, at, found, [])
+    gallery_page("/regioncap", build, wanted, at, found, [], Seen.of([], "en"), Writing("0" * 64))
     return build, len(found.records)
 
 

@@ -257,6 +257,7 @@ class PublishOperator(_LastStep):
             "unchanged": published.unchanged,
             **manifest.counts.model_dump(),
             "quality": report.quality.model_dump() if report else None,
+            "judged": manifest.judged.model_dump() if manifest.judged else None,
             "warnings": report.warnings if report else None,
         }
         if _names(self.asset, self.plan["warehouse_uri"]):

@@ -11,12 +11,13 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 - what a further answer says of marked regions beside those that it was asked about is left out; where it tells of
   others instead (its numbers may be counted otherwise than the marks), the next request is about all regions again,
   as the first was, and only what is missing is taken;
+- regions that a person has settled are never asked for again, and only where others are asked about with them;
 - each further attempt has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same request at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again by the same try of a task; each new one asks once more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from regioncap.ask.requests import RegionNumbers, caption_request
@@ -59,15 +60,19 @@ def follow_attempts(
     regions: RegionNumbers,
     plan: Plan,
     completions: Mapping[str, Completion],
+    settled: Collection[int] = (),
     *,
     alone: bool = False,
     after: int = 0,
 ) -> Attempts:
     """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys.
 
-    With `alone`, those that ask about the one region by itself, whatever the run does first; `after` so many others.
+    Of `settled` regions no caption is wanted: what is said of them in the same answers is neither good nor bad. With
+    `alone`, those that ask about the one region by itself, whatever the run does first; `after` so many others.
     """
     so_far = Attempts()
+    if set(regions) <= set(settled):
+        return so_far
     marked = tuple(region.region for region in row.regions)
     left, asked, token_multiplier = regions, regions, 1
     room: int | None = None
@@ -86,7 +91,9 @@ def follow_attempts(
         language = plan.settings.prompt_language
         sent, colours = _sent(request), mark_colours(row, plan)
         answer = Answer(completion.text, completion.finish_reason, parsed, left, language, sent, colours)
-        rejecting = [finding for finding in run_gates(answer) if finding.severity == "reject"]
+        rejecting = [
+            finding for finding in run_gates(answer) if finding.severity == "reject" and not _is_about(finding, settled)
+        ]
         failed = _failed_regions(rejecting)
         if failed is not None:
             good = [region for region in left if parsed.captions.get(region) and region not in failed]
@@ -98,7 +105,7 @@ def follow_attempts(
         so_far.error = filter_error(completion) or _full_context_error(completion) or failed_error
         cut_off = ending(completion.finish_reason) == "no_room"
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
-        left = tuple(region for region in regions if region not in so_far.captions)
+        left = tuple(region for region in regions if region not in so_far.captions and region not in settled)
         asked = left if understood else regions
         token_multiplier *= 2 if cut_off else 1
         if completion.context is not None:
@@ -158,6 +165,11 @@ def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:
 def _sent(request: ChatRequest) -> tuple[str, ...]:
     """The texts of a request."""
     return (request.system, *(part.value for part in request.parts if part.kind == "text"))
+
+
+def _is_about(finding: Finding, settled: Collection[int]) -> bool:
+    """Whether a finding is about settled regions alone."""
+    return finding.failure.regions is not None and set(finding.failure.regions) <= set(settled)
 
 
 def _failed_regions(findings: Sequence[Finding]) -> set[int] | None:

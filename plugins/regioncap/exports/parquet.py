@@ -33,12 +33,21 @@ SCHEMA = pa.schema(
         (
             "regions",
             pa.list_(
-                pa.struct([("region", pa.int64()), ("box_index", pa.int64()), ("bbox", _BOX), ("caption", pa.string())])
+                pa.struct(
+                    [
+                        ("region", pa.int64()),
+                        ("box_index", pa.int64()),
+                        ("bbox", _BOX),
+                        ("caption", pa.string()),
+                        ("corrected", pa.bool_()),
+                    ]
+                )
             ),
         ),
         ("dropped_boxes", pa.list_(pa.struct([("box_index", pa.int64()), ("code", pa.string())]))),
         ("attempts", pa.int64()),
         ("checks", pa.list_(pa.string())),
+        ("corrected", pa.bool_()),
     ]
 )
 

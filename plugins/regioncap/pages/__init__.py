@@ -4,6 +4,8 @@
 `gallery`    a build's records, a few at a time, and those that somebody looks for
 `rejects`    its rejected rows, likewise
 `comparing`  what differs between two builds
+`correcting` what a person corrects, as lines of the journal
+`originals`  the unmarked original of a record
 `render`     the pages
 
 Nothing here knows of Airflow: `airflow/pages.py` serves these to whom Airflow lets see the DAG.

@@ -83,12 +83,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """Records of one page; `after` is where the next page begins, None at the end.
+    """Records of one page, and where each stands; `after` is where the next page begins, None at the end.
 
     `looked` are the records that were looked at so far, from the first on. `unreadable` counts lines that are none.
     """
 
     records: Sequence[Record]
+    places: Sequence[Place]
     after: Place | None
     looked: int
     unreadable: int
@@ -99,6 +100,7 @@ def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, secon
     deadline = time.monotonic() + seconds
     files = build.manifest.captions
     records: list[Record] = []
+    places: list[Place] = []
     unreadable = 0
     place = start
     for number, lines in _read_on(build, files[start.file :], start.file):
@@ -106,18 +108,26 @@ def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, secon
         for at in range(begin, len(lines)):
             place = Place(number, at)
             if len(records) == size or (records and time.monotonic() > deadline):
-                return Found(records, place, _before(files, place), unreadable)
+                return Found(records, places, place, _before(files, place), unreadable)
             if not lines[at] or not wanted.may_match(lines[at]):
                 continue
             try:
                 if wanted.all or wanted.matches(json.loads(lines[at])):
                     records.append(Record.model_validate_json(lines[at]))
+                    places.append(place)
             except (ValidationError, ValueError, TypeError, AttributeError):
                 unreadable += 1
         place = Place(number + 1)
         if time.monotonic() > deadline and place.file < len(files):
-            return Found(records, place, _before(files, place), unreadable)
-    return Found(records, None, sum(entry.rows for entry in files), unreadable)
+            return Found(records, places, place, _before(files, place), unreadable)
+    return Found(records, places, None, sum(entry.rows for entry in files), unreadable)
+
+
+def line_at(build: SeenBuild, place: Place) -> bytes:
+    """The line of the record at a place; empty where there is none. Raises BuildGoneError."""
+    files = build.manifest.captions
+    lines = build.content.read(files[place.file]).split(b"\n") if place.file < len(files) else []
+    return lines[place.line] if place.line < len(lines) else b""
 
 
 def _read_on(build: SeenBuild, files: Sequence[FileEntry], first: int) -> Iterator[tuple[int, list[bytes]]]:

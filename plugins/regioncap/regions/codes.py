@@ -88,5 +88,8 @@ class Code(StrEnum):
     DOUBTED = "doubted", "by a caption, the listener does not find its region (`judge_again`: `reject`)"
     GATE_ERROR = "gate_error", "a warning: an installed gate raised an error instead of looking"
 
+    # a person (validate)
+    REJECTED_BY_PERSON = "rejected_by_person", "a person left it out"
+
     # any step
     INTERNAL_ERROR = "internal_error", "an error that nobody foresaw, at this row: please report it"

@@ -86,6 +86,8 @@ class RenderedRow(PlannedRow):
     dropped_boxes: list[DroppedBoxNote]
     warnings: list[Code]
     image_sha256: str
+    # Not known to work areas from before it was noted.
+    perceptual_hash: str | None = None
     width: int
     height: int
     marked: str
@@ -100,23 +102,23 @@ class RegionCaption(RegionBox):
 
     caption: str = Field(
         min_length=1,
-        description="What the model says of it.",
+        description="What the model says of it, or a person who has corrected that.",
         examples=["a large dotted purple triangle"],
     )
+    corrected: bool = Field(default=False, description="Whether a person wrote the caption.", examples=[False])
     trust: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="How far the caption can be trusted, by a listener who is to find the region by it; null where it "
-        "was not judged.",
-        examples=[0.982],
+        description="How likely a listener finds the region by its caption, 0..1; null where it was not judged.",
+        examples=[0.98],
     )
     confused_with: int | None = Field(
         default=None,
         ge=0,
-        description="Which region the listener found instead by the caption, 0 where none; null where it found this "
-        "one, or was not asked.",
-        examples=[3],
+        description="Where the caption is doubted, the region that the listener took it for, or 0 for none of them; "
+        "else null.",
+        examples=[None],
     )
 
 
@@ -158,9 +160,18 @@ class Record(_Row):
     id: str = Field(description="The row's stable id.", examples=["6e53a7886c8236d6"])
     image_uri: str = Field(description="The unmarked original.", examples=["s3://drops/2026-10-05/street/20.jpg"])
     image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.", examples=[EXAMPLE_SHA256])
+    perceptual_hash: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="How the image looks, as 256 bits in hex: of the same picture, saved in another way, few bits "
+        "differ, 15 or less. Null where there is next to nothing to be seen, and in builds from before it was noted.",
+        examples=["9d9d62e2c6325d6d338dc69a1cb2e36539cdc99233c64d3266cc9b6539cc9933"],
+    )
     width: int = Field(ge=1, description="The original's width as displayed, in pixels.", examples=[516])
     height: int = Field(ge=1, description="The original's height as displayed, in pixels.", examples=[355])
-    regions: list[RegionCaption] = Field(description="One entry per marked region, in the order of their numbers.")
+    regions: list[RegionCaption] = Field(
+        description="One entry per marked region, but for those that a person left out, in the order of their numbers."
+    )
     dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
     attempts: int = Field(
         ge=1,
@@ -171,6 +182,11 @@ class Record(_Row):
         description="Names of the gates that warned, `duplicate_box` where two regions are the same, and `one_colour` "
         "where the image is of one colour all over.",
         examples=[["duplicate_box"]],
+    )
+    corrected: bool = Field(
+        default=False,
+        description="Whether a person has corrected it: a caption, or which of the marked regions it has.",
+        examples=[False],
     )
 
 

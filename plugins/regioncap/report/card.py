@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from regioncap.regions.records import Record
+from regioncap.report import judged
 from regioncap.report.figures import Report
 from regioncap.report.licences import licence_of
 from regioncap.report.shown import legible
@@ -66,6 +67,7 @@ def render_card(report: Report) -> str:
         licence_note=Markup(licence_of(report.model).note),
         extras=json.dumps(extras) if (extras := report.settings.get("request_extras")) else "",
         code_block=code_block,
+        words=judged,
         Markup=Markup,
     )
 

@@ -78,7 +78,7 @@ def _round_widths() -> Any:
 
 def render_page(report: Report, samples: Samples, read_image: Callable[[str], bytes]) -> str:
     """The whole page. `read_image` reads a record's `image_with_bbox`, in several threads."""
-    shown = [*samples.warned, *samples.clean]
+    shown = [*samples.doubted, *samples.warned, *samples.clean]
     with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
         pictures = list(pool.map(lambda record: _thumbnail(record.image_with_bbox, read_image), shown))
     return _render(

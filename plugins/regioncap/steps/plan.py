@@ -23,6 +23,7 @@ from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
+from regioncap.warehouse.corrections import corrections_of, what_holds
 from regioncap.work import layout, shard
 from regioncap.work.earlier import Brought, bringing, earlier_plans
 from regioncap.work.identity import extensions, identity_of
@@ -67,8 +68,11 @@ def plan_build(
     settings.check_model(model)
     if about := settings.about_model(model):
         _log.warning("%s", about)
+    said = corrections_of(partition).lines()
+    corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
-    identity = identity_of(settings, model, judge_model)
+    # What people have corrected since makes it another build.
+    identity = identity_of(settings, model, corrections, judge_model)
     contents = drops.contents(drop, settings.input_format)
     if contents.hidden:
         _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
@@ -118,6 +122,7 @@ def plan_build(
             rejected_rows=written.rejected_rows.hexdigest(),
             versions=written.versions,
             warnings=written.warnings,
+            corrections=corrections,
             judge_share=_judge_share(settings, written),
             judge_model=judge_model,
         ).with_id()

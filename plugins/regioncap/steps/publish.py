@@ -4,10 +4,12 @@ import hashlib
 import json
 import secrets
 import tempfile
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -167,10 +169,19 @@ def stage_build(
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
         judged = _judged(plan, content)
-        unusual = drift(statistics.quality(), before)
+        drifted = drift(statistics.quality(judged), before)
         settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
         plan = plan.model_copy(update={"settings": settings})
-        report = make_report(plan, work, statistics, build_id=build_id, started=now, unusual=unusual)
+        report = make_report(
+            plan,
+            work,
+            statistics,
+            read=_reader(shards),
+            build_id=build_id,
+            started=now,
+            drifted=drifted,
+            judged=judged,
+        )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
         sent.write("report.html", page.encode())
@@ -448,7 +459,9 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
 
 def _check_rejected(statistics: Statistics, limit: float) -> None:
     counts = statistics.counts
-    if counts.rejected > limit * counts.rows:
+    # What a person left out says nothing of the drop or the model.
+    by_person = statistics.rejected_by_code[Code.REJECTED_BY_PERSON]
+    if counts.rejected - by_person > limit * counts.rows:
         leading = ", ".join(f"{code} ({rows})" for code, rows in statistics.rejected_by_code.most_common(5))
         raise TooManyRejectedError(
             f"{counts.rejected} of {counts.rows} rows are rejected, more than max_rejected_ratio = {limit} allows; "
@@ -569,6 +582,18 @@ def _upload(
 def _file_key(path: str, size: int) -> int:
     """Stands for a file of a build; a fraction of the memory that its path takes."""
     return hash((path, size))
+
+
+def _reader(shards: Sequence[ValidatedShard]) -> Callable[[int], Record]:
+    """What reads the record at a place of the build, from 0; for the few that the report names."""
+    ends = list(accumulate(shard.rows for shard in shards))
+
+    def read(place: int) -> Record:
+        number = bisect_right(ends, place)
+        shard = shards[number]
+        return Record.model_validate_json(shard.read().splitlines()[place - ends[number] + shard.rows])
+
+    return read
 
 
 def _write_file(build: Store, local: Path, path: str) -> None:

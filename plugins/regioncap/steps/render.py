@@ -316,6 +316,7 @@ def render_row(
         dropped_boxes=[DroppedBoxNote(box_index=index, code=code) for index, code in told["dropped"]],
         warnings=[code for code, there in warned.items() if there],
         image_sha256=hashlib.sha256(data).hexdigest(),
+        perceptual_hash=told["perceptual_hash"],
         width=told["width"],
         height=told["height"],
         marked=names[0],

@@ -15,10 +15,11 @@ from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
 from regioncap.gates import Answer, run_gates
 from regioncap.regions.codes import Code
-from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
+from regioncap.regions.records import DroppedBoxNote, Record, RegionBox, RegionCaption, Rejected, RenderedRow
 from regioncap.storage.store import Store
-from regioncap.trust.scores import DOUBTED, Scored
+from regioncap.trust.scores import Scored
 from regioncap.vlm.client import Completion
+from regioncap.warehouse.corrections import RowCorrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
@@ -35,6 +36,7 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rendered = shard.rendered()
+    corrections = shard.corrections()
     completions = load_completions(shard.shared, layout.ANSWERS)
     judged = shard.judged()
     scores: defaultdict[str, dict[int, Scored]] = defaultdict(dict)
@@ -47,15 +49,22 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     for row in rendered.rows:
         all_attempts: list[Attempts] = []
         try:
-            all_attempts += (follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan))
+            corrected = corrections.of_row(row, plan.settings.prompt_language)
+            if corrected.no_record is not None:
+                raise RowError(Code.REJECTED_BY_PERSON, corrected.no_record)
+            all_attempts += (
+                follow_attempts(row, regions, plan, completions, corrected.settled)
+                for regions in asked_together(row, plan)
+            )
             if any(attempts.request is not None for attempts in all_attempts):
                 raise StepMissingError(f"row {row.id} has no answer yet: {shard.clear('caption')}")
-            kept = _kept(row, all_attempts, plan, completions, scores.get(row.id, {}))
-            records.append(make_record(row, all_attempts, plan, kept))
+            kept = _kept(row, all_attempts, plan, completions, scores.get(row.id, {}), corrected)
+            records.append(make_record(row, all_attempts, plan, kept, corrected))
         except Exception as error:
             row_error = error if isinstance(error, RowError) else unforeseen(error, named(row))
             texts = "\n".join(completion.text for attempts in all_attempts for completion in attempts.used)
-            echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000]}
+            echoed = {"image": row.image, "bbox": row.bbox, "answer": texts[:2000], "image_sha256": row.image_sha256}
+            echoed["regions"] = [region.model_dump(include={"region", "bbox"}) for region in row.regions]
             rejected.append(reject(row, row_error, row.id, echoed))
             unforeseen_rows.note(rejected[-1])
     unforeseen_rows.check(len(records) + len(rejected))
@@ -68,9 +77,9 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
 
 @dataclass(frozen=True)
 class _Kept:
-    """A row's captions by region, and which of them came of asking `again`, with all requests that were about these.
+    """What the model said of a row's regions, and which of them came of asking `again`, with all that was asked for it.
 
-    `scores` are those of its captions that were judged, by region.
+    Of regions that a person settled nothing is here. `scores` are those of captions that were judged, by region.
     """
 
     captions: Mapping[int, str]
@@ -84,6 +93,7 @@ def _kept(
     plan: Plan,
     completions: Mapping[str, Completion],
     scores: Mapping[int, Scored],
+    corrected: RowCorrections,
 ) -> _Kept:
     """Which captions of a row are kept, of those that were asked for: where they were judged, what was judged last.
 
@@ -92,9 +102,12 @@ def _kept(
     for attempts in all_attempts:
         if attempts.error is not None:
             raise attempts.error
-    captions = {region: caption for attempts in all_attempts for region, caption in attempts.captions.items()}
+    said = {region: caption for attempts in all_attempts for region, caption in attempts.captions.items()}
+    captions = {region: caption for region, caption in said.items() if region not in corrected.settled}
     again: dict[int, Attempts] = {}
     for region, score in scores.items() if plan.settings.asks_again else ():
+        if region not in captions:
+            continue
         asked = follow_again(row, region, plan, completions, all_attempts)
         if asked.used:
             again[region] = asked
@@ -102,7 +115,7 @@ def _kept(
             captions[region] = score.caption
     # Of a caption that came since, nothing is known.
     known = {region: score for region, score in scores.items() if captions.get(region) == score.caption}
-    doubted = sorted(region for region, score in known.items() if score.trust < DOUBTED)
+    doubted = sorted(region for region, score in known.items() if score.doubted)
     if doubted and plan.settings.judge_again == "reject":
         raise RowError(Code.DOUBTED, _doubt(known[doubted[0]]))
     return _Kept(captions, again, known)
@@ -113,41 +126,40 @@ def _doubt(score: Scored) -> str:
     return f"by the caption of region {score.region}, the listener finds {instead}: {score.caption}"
 
 
-def _region(region: RegionBox, kept: _Kept) -> RegionCaption:
-    score = kept.scores.get(region.region)
-    return RegionCaption(
-        **region.model_dump(),
-        caption=kept.captions[region.region],
-        trust=round(score.trust, 3) if score else None,
-        confused_with=score.confused_with if score else None,
-    )
+def make_record(
+    row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan, kept: _Kept, corrected: RowCorrections
+) -> Record:
+    """The record of a row, of what came of asking about its regions, and of what people have corrected.
 
-
-def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan, kept: _Kept) -> Record:
-    """The record of a row and of what came of asking about its regions."""
+    Raises RowError where no region is left.
+    """
     settings = plan.settings
-    captions, first = kept.captions, [completion for attempts in all_attempts for completion in attempts.used]
-    texts = [without_thoughts(completion.text) for completion in first]
-    told_alike = all(
-        attempts.captions.get(region) == captions[region] for attempts in all_attempts for region in attempts.captions
+    said = dict(kept.captions)
+    captions = said | corrected.captions
+    if not captions:
+        raise RowError(Code.REJECTED_BY_PERSON, "a person left out each of its regions")
+    texts = [without_thoughts(completion.text) for attempts in all_attempts for completion in attempts.used]
+    joint = settings.answer_format == "free_text" and settings.caption_mode != "per_region"
+    as_first_said = not any(
+        said[region] != caption
+        for attempts in all_attempts
+        for region, caption in attempts.captions.items()
+        if region in said
     )
-    own_text = (
-        settings.answer_format == "free_text"
-        and settings.caption_mode != "per_region"
-        and len(texts) == 1
-        and told_alike
-    )
+    own_text = joint and len(texts) == 1 and not corrected.settled and as_first_said
     answer = texts[0] if own_text else answer_lines(captions)
     prompt = user_prompt(settings.prompt_template, len(row.regions))
     # About the captions together, whatever answers they came from. What rejects has seen each of these answers before;
     # but asked about one by one, regions tell only now that each talks of its own number.
     language, colours = settings.prompt_language, mark_colours(row, plan)
     outside = parse_answer(answer, settings.answer_format, sorted(captions)).outside if own_text else ""
-    parsed = ParsedAnswer(dict(captions), outside=outside)
-    taken = Answer(answer, "stop", parsed, sorted(captions), language, (prompt,), colours)
+    # What a person says is not looked at: it was when it was entered.
+    parsed = ParsedAnswer(said, outside=outside)
+    answer_of_model = answer_lines(said) if corrected.settled else answer
+    taken = Answer(answer_of_model, "stop", parsed, sorted(said), language, (prompt,), colours)
     warned = [
         finding.gate.code
-        for finding in run_gates(taken)
+        for finding in (run_gates(taken) if said else ())
         if finding.severity == "warn" or finding.gate.code == Code.MARK_TALK
     ]
     return Record(
@@ -163,14 +175,39 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan, 
         id=row.id,
         image_uri=f"{plan.drop_uri}/{row.image}",
         image_sha256=row.image_sha256,
+        perceptual_hash=row.perceptual_hash,
         width=row.width,
         height=row.height,
-        regions=[_region(region, kept) for region in row.regions],
-        dropped_boxes=row.dropped_boxes,
-        attempts=max(
-            len(attempts.used)
-            + max((len(kept.again[region].used) for region in attempts.captions if region in kept.again), default=0)
-            for attempts in all_attempts
-        ),
+        regions=[_region(region, captions, kept, corrected) for region in row.regions if region.region in captions],
+        dropped_boxes=_dropped(row, corrected),
+        attempts=max(1, *(_attempts(attempts, kept) for attempts in all_attempts)),
         checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
+        corrected=bool(corrected.settled),
     )
+
+
+def _region(region: RegionBox, captions: Mapping[int, str], kept: _Kept, corrected: RowCorrections) -> RegionCaption:
+    score = kept.scores.get(region.region)
+    return RegionCaption(
+        **region.model_dump(),
+        caption=captions[region.region],
+        corrected=region.region in corrected.captions,
+        trust=round(score.trust, 3) if score else None,
+        confused_with=score.confused_with if score else None,
+    )
+
+
+def _attempts(attempts: Attempts, kept: _Kept) -> int:
+    """How often the model was asked for some regions: about them together, and again about the one that took most."""
+    again = (len(kept.again[region].used) for region in attempts.captions if region in kept.again)
+    return len(attempts.used) + max(again, default=0)
+
+
+def _dropped(row: RenderedRow, corrected: RowCorrections) -> list[DroppedBoxNote]:
+    """The boxes that are no regions, those that a person left out too, in the order of the boxes."""
+    left_out = [
+        DroppedBoxNote(box_index=region.box_index, code=Code.REJECTED_BY_PERSON)
+        for region in row.regions
+        if region.region in corrected.rejected
+    ]
+    return sorted([*row.dropped_boxes, *left_out], key=lambda box: box.box_index) if left_out else row.dropped_boxes

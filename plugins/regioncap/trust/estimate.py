@@ -2,8 +2,8 @@
 
 Captions fall into cells, by how far they are trusted and by what they were taken for. How wrong ones fall is known from
 planted ones, by kind; how right ones fall, from those known to be right, as far as there are any. The build's own are a
-mixture of both, whose parts are drawn by Gibbs sampling: in each draw all that is not known is drawn too, so that it
-widens the interval. The draws begin with the same random numbers each time.
+mixture of both, whose parts are drawn by Gibbs sampling: in each draw all that is not known is drawn first, so that it
+widens the interval. The random numbers are the same each time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,15 @@ from regioncap.trust.scores import Scored
 
 # From how many judged captions on, and how many that were planted by questions of their own, a build can be judged.
 FEWEST_REGIONS, FEWEST_PLANTED = 60, 40
-# A listener is deaf that ranks a build's own caption above a planted one less often than this, by kind.
+# A listener is deaf that trusts less than this share of the planted captions of a kind less than half of the own ones.
 _HEARS: dict[str, float] = {"neighbour": 0.85, "foreign": 0.85, "attribute": 0.65}
 # Wider intervals say nothing.
 _WIDEST = 0.5
 
 # A cell: the trust up to which it goes; below what is doubted, those taken for another region and for none are apart.
 _EDGES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.85)
-_CELLS = 2 * 4 + 3
+_DOUBTED_STEPS = 4
+_CELLS = 2 * _DOUBTED_STEPS + 3
 # What is thought of right captions before anything is known of them: few fall into the low cells. As many captions.
 _RIGHT = np.array([*(0.25, 0.25, 0.4, 0.4, 0.7, 0.7, 1.0, 1.0), 2.0, 4.0, 12.0])
 _WRONG = 0.2
@@ -34,7 +35,8 @@ _MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
 # planted ones are: a Beta distribution's two parameters, for the captioner's own model and for another one.
 _SHARED = {True: (2.0, 6.0), False: (1.0, 9.0)}
 
-_CHAINS, _BURN, _DRAWS = 50, 40, 40
+# So many draws, each after so many steps of a chain of its own.
+_DRAWS, _STEPS = 400, 30
 _SEED = 95
 
 
@@ -135,25 +137,27 @@ def _too_few(own: list[Scored], planted: Mapping[str, list[Scored]], regions: in
 
 
 def _deaf(own: list[Scored], planted: Mapping[str, list[Scored]]) -> str | None:
-    """Why the listener is taken for one that does not hear: it ranks planted captions hardly below the build's own."""
+    """Why the listener is taken for one that does not hear: it trusts planted captions as it does the build's own."""
     for kind, least in _HEARS.items():
         if planted[kind]:
-            ranked = area(own, planted[kind])
-            if ranked < least:
+            below = told_apart(own, planted[kind])
+            if below < least:
                 return (
-                    f"the judge cannot tell planted captions from the build's own: of a pair with one of the kind "
-                    f"{kind!r}, it trusts that one less in {ranked:.0%}, and {least:.0%} are needed; ask another judge"
+                    f"the judge cannot tell planted captions from the build's own: of the kind {kind!r} it trusts "
+                    f"{below:.0%} less than half of the own ones, and {least:.0%} are needed. Ask another judge, "
+                    "unless most of the captions are wrong"
                 )
     return None
 
 
-def area(own: Iterable[Scored], planted: Iterable[Scored]) -> float:
-    """How often an own caption is trusted more than a planted one, of all pairs, ties counting half."""
-    these = np.array([score.trust for score in own])
-    those, weights = np.array([[score.trust, score.weight] for score in planted]).T
-    ordered = np.sort(these)
-    above = len(these) - (np.searchsorted(ordered, those, "left") + np.searchsorted(ordered, those, "right")) / 2
-    return float((above * weights).sum() / weights.sum() / len(these))
+def told_apart(own: Iterable[Scored], planted: Iterable[Scored]) -> float:
+    """The share of planted captions that are trusted less than the middle one of the own, as much counting half.
+
+    The middle one is right wherever most are: that some are wrong is no fault of the listener.
+    """
+    middle = float(np.median([score.trust for score in own]))
+    trusts, weights = np.array([[score.trust, score.weight] for score in planted]).T
+    return float((((trusts < middle) + (trusts == middle) / 2) * weights).sum() / weights.sum())
 
 
 def _counts(scores: Iterable[Scored]) -> np.ndarray:
@@ -162,7 +166,7 @@ def _counts(scores: Iterable[Scored]) -> np.ndarray:
     for score in scores:
         step = int(np.searchsorted(_EDGES, score.trust, "right"))
         doubted = score.confused_with is not None
-        counts[2 * step + (score.confused_with == 0) if doubted else max(8, step + 4)] += score.weight
+        counts[2 * step + (score.confused_with == 0) if doubted else step + _DOUBTED_STEPS] += score.weight
     return counts
 
 
@@ -183,34 +187,21 @@ def _drawn(
     kinds = np.array([_WRONG + _counts(scores) for scores in planted.values() if scores])
     found, missed = sum(score.doubted for score in told[False]), sum(not score.doubted for score in told[False])
     alpha, beta = _SHARED[same_model]
-    parts = 1 + len(kinds)
+    falls = _dirichlet(random, np.broadcast_to(np.vstack([right, kinds]), (_DRAWS, 1 + len(kinds), _CELLS)))
     prior = np.array([_MOSTLY_RIGHT + len(told[True]), *[_SOME_WRONG] * len(kinds)])
-    taken = np.zeros((_CHAINS, _CELLS, parts))
-    taken[:, :, 0] = unknown
-    shares, alarms = [], []
-    for step in range(_BURN + _DRAWS):
-        # What is heard of planted captions alone tells how wrong ones fall; right ones may be learnt from all.
-        falls = _dirichlet(
-            random,
-            np.concatenate([right + taken[:, None, :, 0], np.broadcast_to(kinds, (_CHAINS, *kinds.shape))], axis=1),
-        )
-        mix = _dirichlet(random, prior + taken.sum(axis=1))
+    mix = np.full((_DRAWS, len(prior)), 1 / len(prior))
+    for _ in range(_STEPS):
         likely = np.moveaxis(falls, 1, 2) * mix[:, None, :]
-        likely /= likely.sum(axis=2, keepdims=True)
-        taken = random.multinomial(unknown, likely).astype(float)
-        if step < _BURN:
-            continue
-        seen = taken[:, :, 1:].sum(axis=(1, 2)) + found
-        share = random.beta(alpha + missed, beta + found, size=_CHAINS)
-        unseen = random.poisson(random.gamma(seen + 0.3) * share / (1 - share))
-        wrong = np.minimum(len(own), seen + np.maximum(unseen, missed))
-        beyond = regions - len(own)
-        if beyond > 0:
-            rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
-            wrong = wrong + random.binomial(beyond, rate)
-        shares.append(wrong / max(regions, len(own)))
-        alarms.append(falls[:, 0, :8].sum(axis=1))
-    return np.concatenate(shares), np.concatenate(alarms)
+        taken = random.multinomial(unknown, likely / likely.sum(axis=2, keepdims=True))
+        mix = _dirichlet(random, prior + taken.sum(axis=1))
+    seen = taken[:, :, 1:].sum(axis=(1, 2)) + found
+    share = random.beta(alpha + missed, beta + found, size=_DRAWS)
+    unseen = random.poisson(random.gamma(seen + 0.3) * share / (1 - share))
+    wrong = np.minimum(len(own), seen + np.maximum(unseen, missed))
+    if regions > len(own):
+        rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
+        wrong = wrong + random.binomial(regions - len(own), rate)
+    return wrong / max(regions, len(own)), falls[:, 0, : 2 * _DOUBTED_STEPS].sum(axis=1)
 
 
 def _dirichlet(random: np.random.Generator, counts: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from regioncap.trust.questions import Kind, Question, chance, drawn_number
 _SHARES: tuple[tuple[float, tuple[Kind, ...]], ...] = (
     (0.4, ("attribute", "foreign", "merged")),
     (0.7, ("foreign", "attribute", "merged")),
-    (0.85, ("generic", "merged", "attribute")),
-    (1.0, ("merged", "generic", "attribute")),
+    (0.85, ("generic", "merged", "attribute", "foreign")),
+    (1.0, ("merged", "generic", "attribute", "foreign")),
 )
 # What is said of a thing stands before one of these, and another for it says nothing else of the thing.
 _LINKS = frozenset(
@@ -27,6 +27,8 @@ _LINKS = frozenset(
     }
 )
 _ENDS = ".,;:!?"
+# What has fewer words, as spaces set them apart, is too short to be changed, or of a language without spaces.
+_FEWEST_WORDS = 2
 # Captions that are tried before it is said that none can be had.
 _TRIES = 50
 
@@ -74,6 +76,8 @@ class Captions:
 def _places(caption: str) -> list[tuple[int, str, str, str]]:
     """A caption's words, each with its place and its neighbours, without the punctuation that ends them."""
     words = [word.strip(_ENDS) for word in caption.split()]
+    if len(words) < _FEWEST_WORDS:
+        return []
     framed = ["", *words, ""]
     return [(at, framed[at], word, framed[at + 2]) for at, word in enumerate(words) if word]
 
@@ -91,6 +95,8 @@ def plant(kind: Kind, image: str, region: int, captions: Mapping[int, str], othe
     None where there is none, and for kinds that no question is asked for.
     """
     here, own = list(captions.values()), captions[region]
+    if len(own.split()) < _FEWEST_WORDS and kind != "foreign":
+        return None
     beside = [text for number, text in sorted(captions.items()) if number != region and not fits_too(text, own)]
     make: dict[str, Callable[[], str | None]] = {
         "foreign": lambda: others.foreign(here, image, region),

@@ -15,7 +15,7 @@ from regioncap.storage.store import Store
 from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import MANIFEST, partition_path
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 _COMMIT_TRIES = 3
 
@@ -136,7 +136,8 @@ class Manifest(_Model):
     )
     judged: Judged | None = Field(
         default=None,
-        description="What is known of how many of its captions are wrong; null where nothing was to be judged.",
+        description="How many captions are wrong, by estimate. Null where `judge` is `none`, and in builds from before "
+        "there was one.",
     )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."

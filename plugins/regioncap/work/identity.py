@@ -29,16 +29,18 @@ DECIDING = (
 _PACKAGE = Path(str(regioncap.__file__)).parent
 
 
-def identity_of(settings: BuildSettings, model: str, judge_model: str = "") -> str:
-    """A hash over everything that shapes a build but the drop.
+def identity_of(settings: BuildSettings, model: str, corrections: str = "", judge_model: str = "") -> str:
+    """A hash over everything that shapes a build but the drop; `model` is the VLM's name.
 
-    `model` is the VLM's name, `judge_model` that of another one where captions are judged by it.
+    `corrections` is a hash of what people have corrected, empty where they have not; `judge_model` names another model
+    where captions are judged by one.
     """
     added = [
         [*registry.version(name), hash_of_sources(registry.source(name))] for registry, name in extensions(settings)
     ]
     models = [model, judge_model] if judge_model else model
-    return hashlib.sha256(canonical([settings.identity(), models, code_hash(), added])).hexdigest()
+    corrected = [corrections] if corrections else []
+    return hashlib.sha256(canonical([settings.identity(), models, code_hash(), added, *corrected])).hexdigest()
 
 
 @cache

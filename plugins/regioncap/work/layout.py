@@ -5,6 +5,7 @@
     plans/<plan>/plan.json          settings, counts, shards; <plan> is a hash of all that it says
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     plans/<plan>/lineage.parquet    which row is in which shard
+    corrections/<hash>.jsonl        what people have corrected, as plans read it
     plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
     plans/<plan>/shards/<shard>/    what this plan's steps made of a shard, and nobody else's
         earlier/                    what earlier plans left in folders of this name about this shard's images
@@ -29,6 +30,7 @@
         judged/*.jsonl              the listener's answers, likewise
 <warehouse_uri>/dt=<date>/
     _manifest.json                  the commit point
+    _corrections/*.jsonl            what people have corrected: never rewritten by a run
     build=<id>/manifest.json        what _manifest.json says of this build, for a roll-back
     build=<id>/...
 """
@@ -65,6 +67,11 @@ def plan_path(plan_id: str) -> str:
 def plan_rejected_path(plan_id: str) -> str:
     """Relative to the partition's work area."""
     return f"plans/{plan_id}/rejected.jsonl"
+
+
+def corrections_path(digest: str) -> str:
+    """Relative to the partition's work area."""
+    return f"corrections/{digest}.jsonl"
 
 
 def staged_path(plan_id: str) -> str:

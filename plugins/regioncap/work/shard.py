@@ -21,6 +21,7 @@ from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
 from regioncap.storage.readback import first_problem, unreadable
 from regioncap.storage.store import Store
 from regioncap.trust.scores import Scored
+from regioncap.warehouse.corrections import Corrections
 from regioncap.work import layout
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
@@ -94,6 +95,7 @@ class Shard:
             )
         self.shared = work.sub(layout.shard_path(shard_id))
         self.own = work.sub(layout.plan_shard_path(plan.plan_id, shard_id))
+        self._work = work
         self._plan = plan
         self._id = shard_id
 
@@ -117,6 +119,16 @@ class Shard:
         if sha256(data)[: len(digest)] != digest:
             raise StepMissingError(f"{self.shared.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
         return _VERSIONS.validate_json(data)
+
+    def corrections(self) -> Corrections:
+        """What people have corrected, as it was when the build was planned. Raises StepMissingError."""
+        if not self._plan.corrections:
+            return Corrections()
+        path = layout.corrections_path(self._plan.corrections)
+        data = read_bytes(self._work, path, _CLEAR_PLAN)
+        if sha256(data)[: len(self._plan.corrections)] != self._plan.corrections:
+            raise StepMissingError(f"{self._work.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
+        return Corrections.of_data(data)
 
     def proposed(self) -> Proposed:
         """What `propose` asked. Raises StepMissingError."""
@@ -314,6 +326,16 @@ def plan_rejected(work: Store, plan: Plan) -> bytes:
     if sha256(data) != plan.rejected_rows:
         raise StepMissingError(f"{work.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
     return data
+
+
+def write_corrections(work: Store, corrections: Corrections) -> str:
+    """Write what people have corrected for a plan's steps; returns the hash that names the file, empty for none."""
+    if not corrections:
+        return ""
+    data = corrections.data()
+    digest = sha256(data)[:32]
+    work.write(layout.corrections_path(digest), data)
+    return digest
 
 
 def readable_lines(data: bytes, model: type[Model], where: str) -> list[Model]:
