@@ -7,9 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regioncap.ask.listening import draw_sheet
 from regioncap.captions.prompts import NO_REGION
 from regioncap.marks.view import content_name
 from regioncap.regions.names import region_name
+from regioncap.regions.records import RenderedRow
+from regioncap.trust.questions import Sheet
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 from tests.builders import Place, encoded, picture
@@ -45,7 +48,8 @@ class Knowing:
     """How a `FakeVlm` behaves that knows what is in the regions of plans whose images are marked.
 
     It says `wrong` of a region where that has its row's id and number, but `alone`, asked about it by itself, the truth
-    unless that says something else. `asked` are the captions that it was asked about as a listener. Where it is `deaf`,
+    unless that says something else. `asked` are the captions that it was asked about as a listener, and
+    `sheets` the images that were drawn for it. Where it is `deaf`,
     it hears the first region always.
     """
 
@@ -53,6 +57,7 @@ class Knowing:
         self.wrong = dict(wrong or {})
         self.alone: dict[tuple[str, int], str] = {}
         self.asked: list[str] = []
+        self.sheets: list[Sheet] = []
         self.deaf = False
         self._images: dict[str, tuple[str, dict[int, int]]] = {}
 
@@ -61,8 +66,13 @@ class Knowing:
         for shard_id in plan.shards:
             for row in Shard(place.work, plan, shard_id).rendered().rows:
                 self._images.setdefault(row.marked, (row.id, {each.region: each.region for each in row.regions}))
-                for image in row.listening:
-                    self._images[image.marked] = row.id, dict(image.shown)
+
+    def draw_sheet(self, row: RenderedRow, sheet: Sheet, plan: Plan, unmarked: bytes) -> bytes:
+        """Takes the place of the product's, and remembers what is shown in it."""
+        jpeg = draw_sheet(row, sheet, plan, unmarked)
+        self._images[content_name(jpeg)] = row.id, dict(sheet.shown)
+        self.sheets.append(sheet)
+        return jpeg
 
     def __call__(self, number: int, body: dict[str, Any]) -> Reply:
         content = body["messages"][1]["content"]

@@ -5,13 +5,20 @@ caption is asked about on a listening image of the first round; what is doubted 
 more under another shuffle.
 """
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from PIL import Image
+
 from regioncap.ask.requests import first_system, request_of
 from regioncap.captions.prompts import which_prompt
+from regioncap.marks.styles import STYLES
+from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
-from regioncap.regions.records import ListeningImage, RenderedRow
+from regioncap.regions.jsonl import canonical
+from regioncap.regions.records import RenderedRow
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.questions import ROUNDS, Question, Sheet, drawn, sheets
@@ -30,32 +37,22 @@ _SMALL, _COVERED = 28, 0.5
 
 @dataclass(frozen=True)
 class Followed:
-    """What came of a question: what was `heard`, and the `request` to send next, if there is one.
+    """What came of a question: what was `heard`, and the `request` to send next, if there is one, about which `sheet`.
 
     `unbound` says that an answer came that names no region, nor none.
     """
 
     heard: list[Heard] = field(default_factory=list)
     request: ChatRequest | None = None
+    sheet: Sheet | None = None
     unbound: bool = False
-
-
-def listening_sheets(row_id: str, boxes: Mapping[int, Box], share: float) -> list[Sheet]:
-    """The listening images of a row, of all rounds: those with regions that are drawn. `boxes` are the regions'."""
-    return [
-        sheet
-        for number in range(ROUNDS)
-        for sheet in sheets(row_id, boxes, number)
-        if any(drawn(row_id, region, share) for region in sheet.regions)
-    ]
 
 
 def drawn_regions(row: RenderedRow, plan: Plan) -> list[int]:
     """The regions of a row that are judged."""
-    marked = {region for image in row.listening for region, _ in image.shown}
-    return [
-        each.region for each in row.regions if each.region in marked and drawn(row.id, each.region, plan.judge_share)
-    ]
+    if not row.unmarked:
+        return []
+    return [each.region for each in row.regions if drawn(row.id, each.region, plan.judge_share)]
 
 
 def follow_listening(
@@ -67,15 +64,15 @@ def follow_listening(
 ) -> Followed:
     """Follow a question about a row through the completions, which are known by their requests' keys.
 
-    `captions` are the row's, by region.
+    `captions` are the row's, by region, of all of its regions.
     """
     heard: list[Heard] = []
     for number in range(ROUNDS):
-        image, sheet = _shown(row, question.region, number)
-        request = which_request(row, plan, image, sheet, question.caption)
+        sheet = next(each for each in sheets_of(row, captions, number) if question.region in each.asked)
+        request = which_request(row, plan, sheet, question.caption)
         completion = completions.get(request.key)
         if completion is None:
-            return Followed(heard, request)
+            return Followed(heard, request, sheet)
         if completion.refused is not None:
             return Followed(heard)
         probabilities = by_choice(completion.probabilities or {}, sheet.choices)
@@ -103,11 +100,9 @@ def scores_of(row: RenderedRow, heard: list[Heard], captions: Mapping[int, str])
     rounds: list[list[Scored]] = []
     for number in range(ROUNDS):
         rounds.append([])
-        for image in row.listening:
-            if image.round == number:
-                sheet = _sheet(row, image)
-                told = [each for each in heard if each.round == number and each.region in sheet.regions]
-                rounds[-1] += scored(sheet, told, captions)
+        for sheet in sheets_of(row, captions, number):
+            told = [each for each in heard if each.round == number and each.region in sheet.asked]
+            rounds[-1] += scored(sheet, told, captions)
     return together(rounds)
 
 
@@ -157,12 +152,12 @@ def _covered(box: Sequence[float], other: Sequence[float]) -> float:
     return max(x, 0.0) * max(y, 0.0) / (box[2] * box[3])
 
 
-def which_request(row: RenderedRow, plan: Plan, image: ListeningImage, sheet: Sheet, caption: str) -> ChatRequest:
+def which_request(row: RenderedRow, plan: Plan, sheet: Sheet, caption: str) -> ChatRequest:
     """The request that asks which of the regions shown a caption describes."""
     settings = plan.settings
     # As captioning begins, and the image first: vLLM computes an equal beginning only once.
     system = first_system(plan, len(sheet.shown))
-    parts = (Part("image", image.marked), Part("text", which_prompt(caption, settings.prompt_language)))
+    parts = (Part("image", sheet_name(row, sheet)), Part("text", which_prompt(caption, settings.prompt_language)))
     options = {**settings.request_extras, **as_choice(sheet.choices), "model": plan.judge}
     return request_of(plan, system, parts, options, row.image)
 
@@ -180,12 +175,30 @@ def by_choice(tokens: Mapping[str, float], choices: list[str]) -> dict[str, floa
     return {choice: round(each / bound, 6) for choice, each in heard.items()} if bound >= _LEAST_BOUND else None
 
 
-def _shown(row: RenderedRow, region: int, number: int) -> tuple[ListeningImage, Sheet]:
-    for image in row.listening:
-        if image.round == number and region in dict(image.shown):
-            return image, _sheet(row, image)
-    raise AssertionError(f"region {region} of row {row.id} is drawn, and so it was marked")
+def sheets_of(row: RenderedRow, captions: Mapping[int, str], number: int) -> list[Sheet]:
+    """The listening images of a row in the round `number`, from 0; `captions` are the row's, by region."""
+    return sheets(row.id, boxes_of(row), captions, number)
 
 
-def _sheet(row: RenderedRow, image: ListeningImage) -> Sheet:
-    return Sheet(row.id, image.round, tuple(image.shown))
+def boxes_of(row: RenderedRow) -> dict[int, Box]:
+    """The regions' boxes by number, in pixels of the image as displayed."""
+    return {
+        each.region: (each.bbox[0], each.bbox[1], each.bbox[0] + each.bbox[2], each.bbox[1] + each.bbox[3])
+        for each in row.regions
+    }
+
+
+def sheet_name(row: RenderedRow, sheet: Sheet) -> str:
+    """What a listening image is called: by the images that it is made of, and where its numbers are.
+
+    It is drawn when it is sent, so that what has its answer need not be drawn.
+    """
+    return hashlib.sha256(canonical([row.marked, row.unmarked, sheet.shown])).hexdigest()[:32]
+
+
+def draw_sheet(row: RenderedRow, sheet: Sheet, plan: Plan, unmarked: bytes) -> bytes:
+    """The JPEG of a listening image, from that of the row's image without marks."""
+    settings, boxes = plan.settings, boxes_of(row)
+    image = Image.open(io.BytesIO(unmarked)).convert("RGB")
+    numbered = {number: boxes[region] for region, number in sheet.shown}
+    return encode(mark(image, (row.width, row.height), numbered, settings.profile, STYLES[settings.mark_style]))

@@ -3,7 +3,7 @@
 None takes settings as a whole, whose room would make a process slow to start.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from regioncap.drop.likeness import perceptual_hash
 from regioncap.errors import NoRegionError, RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.profiles import PROFILES, ModelProfile
+from regioncap.marks.resize import resize
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import covered_regions, crop_view, decoded_size, encode, fit, mark, seen_scale
 from regioncap.regions import boxes as region_boxes
-from regioncap.regions.boxes import Box, BoxFormat, DroppedBox
+from regioncap.regions.boxes import BoxFormat, DroppedBox
 from regioncap.regions.codes import Code
 from regioncap.regions.frames import BoxFrame, Canvas, Size, as_displayed
 
@@ -53,6 +54,8 @@ class Marking:
     max_boxes: int
     per_region: bool
     stated: Size | None
+    # Whether it is wanted without marks too, for the listener.
+    unmarked: bool = False
 
 
 def size(picture: Picture) -> Result:
@@ -89,7 +92,7 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
 
     Returns a mapping of `width`, `height`, `orientation`, `regions` (index of the given box, and the box in pixels of
     the image as displayed), `dropped` (index, code), `one_colour`, `region_covered` and `perceptual_hash`; and JPEGs
-    for the model, first the whole image's. Raises NoRegionError.
+    for the model, first the whole image's, last the one without marks. Raises NoRegionError.
     """
     displayed = (picture.width, picture.height)
     profile, style = how.view.model, STYLES[how.mark_style]
@@ -120,18 +123,10 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "region_covered": bool(covered_regions(displayed, boxes, profile, style)),
         "perceptual_hash": perceptual_hash(image),
     }
-    return told, [encode(view) for view in views]
-
-
-def marked_anew(picture: Picture, boxes: Sequence[Mapping[int, Box]], view: View, mark_style: str) -> Result:
-    """JPEGs of the image for the model, one for each of `boxes`: by the numbers that they are marked with.
-
-    Boxes are (x0, y0, x1, y1) in pixels of the image as displayed.
-    """
-    displayed, profile, style = (picture.width, picture.height), view.model, STYLES[mark_style]
-    with decoding():
-        image = picture.decode(at_least=decoded_size(displayed, profile, {}))
-    return None, [encode(mark(image, displayed, numbered, profile, style)) for numbered in boxes]
+    jpegs = [encode(view) for view in views]
+    if how.unmarked:
+        jpegs.append(encode(resize(image, profile.size(*displayed)), _QUALITY))
+    return told, jpegs
 
 
 def portable(picture: Picture) -> Result:

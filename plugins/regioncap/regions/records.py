@@ -62,22 +62,11 @@ class DroppedBoxNote(_Row):
     code: Code = Field(description="Why it is not used.", examples=["outside"])
 
 
-class ListeningImage(_Row):
-    """An image that is marked anew for the listener: `marked` names it.
-
-    `shown` has (region, the number that it is shown under) for each region in it, `round` counts the shuffles from 0.
-    """
-
-    round: int
-    shown: list[tuple[int, int]]
-    marked: str
-
-
 class RenderedRow(PlannedRow):
     """A row whose image is marked. `bbox` holds the boxes as given or as proposed.
 
-    `marked` names the marked image, `crops` the regions' crops where each region is asked about by itself, and
-    `listening` the images for the listener, where regions are drawn to be judged.
+    `marked` names the marked image, `crops` the regions' crops where each region may be asked about by itself, and
+    `unmarked` the image as the model sees it but without marks, where regions are drawn to be judged.
     """
 
     bbox: list[Any]
@@ -94,7 +83,7 @@ class RenderedRow(PlannedRow):
     # Called `close_ups` in what 0.1.0 left in its work areas.
     crops: list[str] = Field(validation_alias=AliasChoices("crops", "close_ups"))
     # Not known to work areas from before there was a listener.
-    listening: list[ListeningImage] = []
+    unmarked: str = ""
 
 
 class RegionCaption(RegionBox):

@@ -2,17 +2,28 @@
 
 import logging
 import math
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import Attempts, follow_again, follow_attempts
 from regioncap.ask.ceiling import Ceiling
-from regioncap.ask.listening import Followed, better, drawn_regions, follow_listening, regions_to_ask_again, scores_of
+from regioncap.ask.listening import (
+    Followed,
+    better,
+    draw_sheet,
+    drawn_regions,
+    follow_listening,
+    regions_to_ask_again,
+    scores_of,
+    sheet_name,
+)
 from regioncap.ask.requests import asked_together
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import CeilingError, RowError, VlmSetupError, VlmUnavailableError
@@ -20,11 +31,11 @@ from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
 from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask
-from regioncap.trust.questions import Question, chance
+from regioncap.trust.questions import Question, Sheet, chance
 from regioncap.trust.scores import DOUBTED, Scored
 from regioncap.vlm.client import Completion, Vlm
 from regioncap.vlm.flow import PreparedRequest
-from regioncap.vlm.requests import ChatRequest
+from regioncap.warehouse.corrections import Corrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
@@ -62,16 +73,17 @@ def judge_shard(
 
     `work` is rooted at the build's date; `judge` is what listens, `vlm` what makes captions, where the run has doubtful
     ones asked for again; `progress` is called at each flush. A sample may take `least_seconds` in any case.
-    Raises StepMissingError where rows, answers or listening images are not there. Where the listener is away, cannot
-    listen, or the run's ceiling is reached, the shard is noted as not judged; VlmUnavailableError, VlmSetupError or
-    CeilingError is raised instead where the run has it wait.
+    Raises StepMissingError where rows, answers or the images without marks are not there. Where the listener is away,
+    cannot listen, or the run's ceiling is reached, the shard is noted as not judged; VlmUnavailableError, VlmSetupError
+    or CeilingError is raised instead where the run has it wait.
     """
     if not plan.judge_share:
         return _NOTHING
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rendered = shard.rendered()
-    rows, others = _captioned(rendered.rows, plan, load_completions(shard.shared, layout.ANSWERS))
+    completions = load_completions(shard.shared, layout.ANSWERS)
+    rows, others = _captioned(rendered.rows, plan, completions, shard.corrections())
     limit, limited = _time_limit(plan, load_counts(shard.own), least_seconds)
     listener = _Listener(work, shard, shard_id, plan, judge, progress)
     asked = [replace(each, questions=ask(each.row.id, each.captions, each.regions, others)) for each in rows]
@@ -124,6 +136,36 @@ class _Row:
     questions: Sequence[Question] = ()
 
 
+class _Drawn:
+    """Listening images as they are drawn; questions about one follow each other, so each is drawn once."""
+
+    def __init__(self, shard: Shard, plan: Plan) -> None:
+        self._shard, self._plan = shard, plan
+        self._kept: OrderedDict[str, Future[bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def jpeg(self, row: RenderedRow, sheet: Sheet) -> bytes:
+        """The image of a sheet. Raises StepMissingError."""
+        name = sheet_name(row, sheet)
+        with self._lock:
+            made = self._kept.get(name)
+            if found := made is not None:
+                self._kept.move_to_end(name)
+            else:
+                made = self._kept[name] = Future()
+                while len(self._kept) > _IMAGES_KEPT:
+                    self._kept.popitem(last=False)
+        assert made is not None
+        if not found:
+            try:
+                made.set_result(
+                    draw_sheet(row, sheet, self._plan, read_marked(self._shard.shared, image_path(row.unmarked)))
+                )
+            except BaseException as error:
+                made.set_exception(error)
+        return made.result()
+
+
 @dataclass(frozen=True)
 class _Item:
     """What is heard by the same first request."""
@@ -133,22 +175,33 @@ class _Item:
 
 
 def _captioned(
-    rows: Iterable[RenderedRow], plan: Plan, completions: Mapping[str, Completion]
+    rows: Iterable[RenderedRow], plan: Plan, completions: Mapping[str, Completion], corrections: Corrections
 ) -> tuple[list[_Row], Captions]:
-    """The rows with regions that are judged, and all captions of the shard. A sample is in an order of its own."""
+    """The rows with regions that are judged, and all captions of the shard. A sample is in an order of its own.
+
+    About what a person has settled the listener has nothing to say.
+    """
     captioned: list[_Row] = []
     texts: list[str] = []
     for row in rows:
         try:
-            all_attempts = [follow_attempts(row, regions, plan, completions) for regions in asked_together(row, plan)]
+            corrected = corrections.of_row(row, plan.settings.prompt_language)
+            all_attempts = [
+                follow_attempts(row, regions, plan, completions, corrected.settled)
+                for regions in asked_together(row, plan)
+            ]
         except Exception as error:
             _leave(row, error)
             continue
-        if any(attempts.error is not None or attempts.request is not None for attempts in all_attempts):
+        if corrected.no_record is not None or any(
+            attempts.error is not None or attempts.request is not None for attempts in all_attempts
+        ):
             continue
-        captions = {region: caption for attempts in all_attempts for region, caption in attempts.captions.items()}
-        texts += captions.values()
-        if regions := drawn_regions(row, plan):
+        said = {region: caption for attempts in all_attempts for region, caption in attempts.captions.items()}
+        # Of one that a person has left out there is nothing to be said, but it is marked with the others.
+        captions = {each.region: said.get(each.region, "") for each in row.regions} | corrected.captions
+        texts += filter(None, captions.values())
+        if regions := [region for region in drawn_regions(row, plan) if region not in corrected.settled]:
             captioned.append(_Row(row, all_attempts, captions, regions))
     if plan.settings.judges == "sample":
         # Whatever ends it early leaves a fair choice.
@@ -224,9 +277,9 @@ class _Listener:
         assert request is not None, "nothing was heard"
         return request.key
 
-    def _next(self, item: _Item, completions: Mapping[str, Completion]) -> ChatRequest | None:
+    def _next(self, item: _Item, completions: Mapping[str, Completion]) -> Followed | None:
         steps = (self._follow(item.row, question, completions) for question in item.questions)
-        return next((step.request for step in steps if step.request is not None), None)
+        return next((step for step in steps if step.request is not None), None)
 
     def _ask(self, items: Sequence[_Item], until: float) -> None:
         shared = self._shard.shared
@@ -243,15 +296,16 @@ class _Listener:
         left = [item for item in items if self._next(item, known) is not None]
         kept = sum(self._next(item, own) is None for item in items)
 
-        @lru_cache(_IMAGES_KEPT)
-        def image(name: str) -> bytes | Path:
-            return _image(self._shard, name)
+        drawn = _Drawn(self._shard, self._plan)
 
         def prepare(item: _Item, completions: Mapping[str, Completion]) -> PreparedRequest | None:
-            request = self._next(item, {**known, **completions})
-            if request is None or (request.key in ended and ended[request.key].server == sink.server):
+            step = self._next(item, {**known, **completions})
+            if step is None or step.request is None or step.sheet is None:
                 return None
-            return PreparedRequest(request, {name: image(name) for name in request.images})
+            request = step.request
+            if request.key in ended and ended[request.key].server == sink.server:
+                return None
+            return PreparedRequest(request, {request.images[0]: drawn.jpeg(item.row.row, step.sheet)})
 
         def in_time() -> Iterator[_Item]:
             for item in left:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from PIL import Image
 
 from regioncap.ask.attempts import filter_error, refusal_error
-from regioncap.ask.listening import listening_sheets
 from regioncap.captions.grounding import grounded_boxes
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import decoding
@@ -35,7 +34,7 @@ from regioncap.regions.boxes import Box, Region
 from regioncap.regions.codes import Code
 from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, told, weigh
 from regioncap.regions.frames import Canvas
-from regioncap.regions.records import DroppedBoxNote, ListeningImage, PlannedRow, RegionBox, Rejected, RenderedRow
+from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
 from regioncap.trust.questions import drawn
 from regioncap.vlm.client import Completion
@@ -265,7 +264,7 @@ def render_row(
     find_boxes: FindBoxes,
     judge_share: float = 0.0,
 ) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
-    """Mark one image, given its bytes, and once more for the listener where regions of it are drawn to be judged.
+    """Mark one image, given its bytes.
 
     Returns the row, what its boxes may be drawn on, and the JPEGs for the model by name. Raises RowError.
     """
@@ -284,22 +283,17 @@ def render_row(
         max_boxes=settings.max_boxes,
         per_region=settings.caption_mode == "per_region" or (settings.asks_again and may_be_drawn),
         stated=row.stated,
+        unmarked=may_be_drawn,
     )
     told, jpegs = decoders.run(data, decoding.marked, given, how)
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
     images = dict(zip(names, jpegs, strict=True))
-    boxes = {number: region.box for number, region in enumerate(regions, start=1)}
-    listening: list[ListeningImage] = []
-    if _any_drawn(row, boxes, judge_share):
-        wanted = listening_sheets(row.id, boxes, judge_share)
-        numbered = [{number: boxes[region] for region, number in sheet.shown} for sheet in wanted]
-        _, anew = decoders.run(data, decoding.marked_anew, numbered, settings.view, settings.mark_style)
-        for sheet, jpeg in zip(wanted, anew, strict=True):
-            name = content_name(jpeg)
-            images[name] = jpeg
-            listening.append(ListeningImage(round=sheet.round, shown=list(sheet.shown), marked=name))
+    unmarked = names.pop() if may_be_drawn else ""
+    if unmarked and not _any_drawn(row, range(1, len(regions) + 1), judge_share):
+        del images[unmarked]
+        unmarked = ""
     warned = {
         Code.DUPLICATE_BOX: region_boxes.has_duplicates(regions),
         Code.ONE_COLOUR: told["one_colour"],
@@ -321,7 +315,7 @@ def render_row(
         height=told["height"],
         marked=names[0],
         crops=names[1:],
-        listening=listening,
+        unmarked=unmarked,
     )
     return rendered, Canvas(displayed, told["orientation"], row.stated), images
 

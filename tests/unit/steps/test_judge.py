@@ -19,14 +19,12 @@ WRONG = {("row-3", 2): "a tiny violet spoon", ("row-7", 1): truth("row-7", 3)}
 
 
 @pytest.fixture
-def knowing(vlm: FakeVlm) -> Knowing:
+def knowing(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> Knowing:
     """How the VLM behaves: two of its captions are wrong."""
-    return hearing(vlm, Knowing(WRONG))
-
-
-def hearing(vlm: FakeVlm, knowing: Knowing) -> Knowing:
+    knowing = Knowing(WRONG)
     vlm.behave = knowing
     vlm.greets_listening = lambda _: heard(["1"], 1)
+    monkeypatch.setattr("regioncap.steps.judge.draw_sheet", knowing.draw_sheet)
     return knowing
 
 
@@ -95,10 +93,10 @@ def test_regions_are_shown_under_other_numbers_than_they_were_captioned_by(
     place: Place, vlm: FakeVlm, knowing: Knowing
 ) -> None:
     rows(place, 6)
-    plan = captioned(place, vlm, knowing)
-    for row in Shard(place.work, plan, plan.shards[0]).rendered().rows:
-        assert all(any(region != number for region, number in image.shown) for image in row.listening)
-        assert {image.round for image in row.listening} == {0, 1}
+    judged_build(place, vlm, knowing)
+    assert len(knowing.sheets) > 6
+    for sheet in knowing.sheets:
+        assert len(sheet.shown) == 1 or any(region != number for region, number in sheet.shown)
 
 
 def test_an_image_with_many_regions_is_shown_in_parts_of_nine_at_most(
@@ -108,13 +106,11 @@ def test_an_image_with_many_regions_is_shown_in_parts_of_nine_at_most(
     boxes = [[8 * (number % 12), 20 * (number // 12), 8, 16] for number in range(24)]
     place.put_rows({"id": "row-0", "image": "0.jpg", "bbox": boxes})
     plan = captioned(place, vlm, knowing, max_boxes=24)
-    (row,) = Shard(place.work, plan, plan.shards[0]).rendered().rows
-    for number in (0, 1):
-        shown = [region for image in row.listening if image.round == number for region, _ in image.shown]
-        assert sorted(shown) == list(range(1, 25))
-    assert max(len(image.shown) for image in row.listening) <= 9
     judge(place, plan, vlm)
     finished(place, plan)
+    first = [region for sheet in knowing.sheets if sheet.round == 0 for region, _ in sheet.shown]
+    assert sorted(first) == list(range(1, 25))
+    assert max(len(sheet.shown) for sheet in knowing.sheets) <= 9
     assert all(region["trust"] is not None for region in regions(place).values())
 
 
@@ -128,10 +124,10 @@ def test_where_nothing_is_to_be_judged_nothing_is_drawn_nor_asked(place: Place, 
     assert published.manifest.judged is None
     assert all(region["trust"] is None for region in regions(place).values())
     (row, *_) = Shard(place.work, plan, plan.shards[0]).rendered().rows
-    assert row.listening == []
+    assert row.unmarked == ""
 
 
-def test_of_a_large_drop_a_sample_is_judged_and_only_its_images_are_marked_anew(
+def test_of_a_large_drop_a_sample_is_judged_and_only_its_images_are_kept_without_marks(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("regioncap.steps.plan.JUDGED_REGIONS", 30)
@@ -143,7 +139,7 @@ def test_of_a_large_drop_a_sample_is_judged_and_only_its_images_are_marked_anew(
     trusted = [key for key, region in regions(place).items() if region["trust"] is not None]
     assert 10 < len(trusted) < 60
     assert published.manifest.judged is not None and published.manifest.judged.how == "sample"
-    marked = [row for row in Shard(place.work, plan, plan.shards[0]).rendered().rows if row.listening]
+    marked = [row for row in Shard(place.work, plan, plan.shards[0]).rendered().rows if row.unmarked]
     assert {row.id for row in marked} == {row_id for row_id, _ in trusted}
 
 
