@@ -25,8 +25,8 @@
         rows.jsonl                  rows to do; <shard> is a hash of this file
         versions/<hash>.json        the versions of the rows' images, as a plan has listed them
         proposals/*.jsonl           raw answers to where things are, for rows without boxes
-        images/*.jpg                marked images and crops, and for the listener images without marks, named by their content's
-                                    hash
+        images/*.jpg                marked images and crops, images without marks for the listener; named by their
+                                    content's hash
         answers/*.jsonl             raw answers, in small parts, named by time and by a hash of what is in them
         judged/*.jsonl              the listener's answers, likewise
 <warehouse_uri>/dt=<date>/

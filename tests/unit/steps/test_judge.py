@@ -15,12 +15,17 @@ from tests.listening import Knowing, heard, rows, truth
 from tests.steps import caption, judge, publish, records, rejected, render, validate
 
 ROWS = 40
-WRONG = {("row-3", 2): "a tiny violet spoon", ("row-7", 1): truth("row-7", 3)}
+# One is of nothing in its image, two are each the other's.
+WRONG = {
+    ("row-3", 2): "a tiny violet spoon",
+    ("row-7", 1): truth("row-7", 3),
+    ("row-7", 3): truth("row-7", 1),
+}
 
 
 @pytest.fixture
 def knowing(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> Knowing:
-    """How the VLM behaves: two of its captions are wrong."""
+    """How the VLM behaves: three of its captions are wrong."""
     knowing = Knowing(WRONG)
     vlm.behave = knowing
     vlm.greets_listening = lambda _: heard(["1"], 1)
@@ -282,13 +287,13 @@ def test_doubtful_captions_are_asked_for_again_with_a_crop_and_the_trusted_one_i
     knowing.alone["row-7", 1] = "a flat grey plate"
     published = judged_build(place, vlm, knowing, judge_again="ask_again")
     found = regions(place)
-    # One is mended, the other not any better.
+    # Two are mended, the third is not any better.
     assert found["row-3", 2]["caption"] == truth("row-3", 2) and found["row-3", 2]["trust"] > 0.9
     assert found["row-7", 1]["caption"] == WRONG["row-7", 1] and found["row-7", 1]["trust"] < 0.5
     attempts = {record["id"]: record["attempts"] for record in records(place)}
     assert (attempts["row-3"], attempts["row-7"], attempts["row-0"]) == (2, 2, 1)
     judged = published.manifest.judged
-    assert judged is not None and (judged.asked_again, judged.mended) == (2, 1)
+    assert judged is not None and (judged.asked_again, judged.mended) == (3, 2)
     (record,) = [record for record in records(place) if record["id"] == "row-3"]
     assert truth("row-3", 2) in record["answer"]
 
@@ -337,6 +342,6 @@ def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
     alone = [
         text for body in vlm.requests if "close-up" in (text := body["messages"][1]["content"][-1].get("text", ""))
     ]
-    # The small one, the two that are wrong, and the one whose caption one of these has.
+    # The small one, and the three that are wrong.
     assert len(alone) == 4
     assert regions(place)["row-3", 2]["caption"] == truth("row-3", 2)
