@@ -5,7 +5,8 @@
 Layouts as for `bench.boxes`. For at most 10 and at most 50 regions an image, at the size that a model of the profile
 `generic` sees, as shares of all regions: *hidden*: half or more of it lies under tags; *stray*: another region's border
 is nearer to the tag's centre than its own; *overlapping*: its tag overlaps another one. Beside them the labels of
-supervision's annotator, with and without its smart positions, where that package is installed.
+supervision's annotator, with and without its smart positions, where that package is installed: it is a part of none of
+RegionCap's environments (`pip install supervision` into a copy of one).
 """
 
 import argparse
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.boxes import Layout, drawn, read_layouts
-from regioncap.marks.labels import Rect, hidden_shares, strays
+from regioncap.marks.labels import Rect, strays
 from regioncap.marks.pieces import tag_places
 from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES, layout
@@ -42,7 +43,7 @@ def ours(frame: tuple[int, int], boxes: dict[int, Box]) -> Sequence[Rect]:
 
 
 def supervisions(smart: bool) -> Placer | None:
-    """As supervision's label annotator does; None where it is not installed."""
+    """As supervision's label annotator does (0.31), with its own sizes; None where it is not installed."""
     try:
         import supervision as sv  # type: ignore[import-not-found] # not a part of any environment of RegionCap's
     except ImportError:
@@ -55,7 +56,7 @@ def supervisions(smart: bool) -> Placer | None:
         labels = [str(region) for region in boxes]
         properties = annotator._get_label_properties(found, labels)
         if smart:
-            properties = annotator._adjust_labels_in_frame((frame[1], frame[0], 3), labels, properties)
+            properties = annotator._adjust_labels_in_frame(frame, labels, properties)
         return [tuple(round(float(value)) for value in row[:4]) for row in properties]  # type: ignore[misc]
 
     return place
@@ -94,10 +95,18 @@ def measure(layouts: Sequence[Layout], most: int, place: Placer) -> Figures:
         seconds.append(time.perf_counter() - started)
         rects = [(math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)) for x0, y0, x1, y1 in boxes.values()]
         regions += len(rects)
-        hidden += sum(share >= 0.5 for share in hidden_shares(rects, tags))
+        hidden += sum(share >= 0.5 for share in covered_shares(frame, rects, tags))
         stray += len(strays(rects, tags))
         overlapping += sum(any(_overlap(tag, other) for other in tags if other is not tag) for tag in tags)
     return Figures(hidden / regions, stray / regions, overlapping / regions, 1000 * statistics.mean(seconds))
+
+
+def covered_shares(frame: tuple[int, int], rects: Sequence[Rect], tags: Sequence[Rect]) -> list[float]:
+    """How much of each region lies under tags, which may overlap and be partly outside of the frame."""
+    under = np.zeros(frame[::-1], dtype=bool)
+    for x0, y0, x1, y1 in tags:
+        under[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = True
+    return [float(under[y0:y1, x0:x1].mean()) for x0, y0, x1, y1 in rects]
 
 
 def _overlap(a: Rect, b: Rect) -> bool:
@@ -122,14 +131,15 @@ def main() -> None:
     }
     for name, place in placers.items():
         if place is None:
+            table.add_row(name, "", "not installed")
             continue
         for most in MOST:
             figures = measure(layouts, most, place)
             shares = (f"{share:.2%}" for share in (figures.hidden, figures.stray, figures.overlapping))
             table.add_row(name, str(most), *shares, f"{figures.milliseconds:.1f}")
-            if place is ours:
-                found |= {f"hidden_{most}": figures.hidden, f"stray_{most}": figures.stray}
-                found |= {f"overlapping_{most}": figures.overlapping}
+            start = "" if place is ours else f"{name.replace(', ', '_')}_"
+            found |= {f"{start}hidden_{most}": figures.hidden, f"{start}stray_{most}": figures.stray}
+            found |= {f"{start}overlapping_{most}": figures.overlapping}
     Console(width=120).print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2))

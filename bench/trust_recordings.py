@@ -25,8 +25,9 @@ from regioncap.marks.styles import STYLES
 from regioncap.marks.view import crop_view, encode, mark
 from regioncap.regions.boxes import Box
 from regioncap.trust.answers import Heard
-from regioncap.trust.planted import Captions, plant
-from regioncap.trust.questions import PLANTED, ROUNDS, Question, sheets
+from regioncap.trust.alike import same
+from regioncap.trust.planted import Captions, ask, plant
+from regioncap.trust.questions import PLANTED, ROUNDS, Question, chance, sheets
 from regioncap.vlm.server import environment, ServerConfig
 
 _PROFILE = PROFILES["demo"]
@@ -141,28 +142,38 @@ class Recorder:
             for question in questions:
                 by_image.setdefault(question.image, []).append(question)
             for scene in scenes:
+                drawn: dict[tuple[int, ...], str] = {}
                 for round_ in range(ROUNDS):
-                    for number, sheet in enumerate(sheets(scene.image, scene.boxes, round_)):
-                        boxes = {
-                            shown: scene.boxes[region]
-                            for region, shown in sorted(sheet.shown, key=lambda pair: pair[1])
-                        }
-                        path = self._drawn(
-                            condition, scene.image, pictures[scene.image], boxes, f"listen-{round_}-{number}"
+                    for question in by_image.get(scene.image, []):
+                        if round_ == 0 and question.kind == "neighbour":
+                            continue  # it was heard when the listener was asked about the neighbour
+                        # As the build has it that makes this claim.
+                        claimed = {**scene.captions, question.region: question.caption}
+                        sheet = next(
+                            sheet
+                            for sheet in sheets(scene.image, scene.boxes, claimed, round_)
+                            if question.region in sheet.asked
                         )
-                        for question in by_image.get(scene.image, []):
-                            if question.region in sheet.regions:
-                                rows.append(
-                                    {
-                                        "images": [path],
-                                        "texts": [which_prompt(question.caption, "en")],
-                                        "options": {},
-                                        "choices": sheet.choices,
-                                    }
-                                )
-                                of_row.append((name, question, round_, sheet.number(question.region)))
+                        order = tuple(region for region, _ in sorted(sheet.shown, key=lambda pair: pair[1]))
+                        if order not in drawn:
+                            boxes = {shown: scene.boxes[region] for shown, region in enumerate(order, start=1)}
+                            what = "listen-" + "-".join(map(str, order))
+                            drawn[order] = self._drawn(condition, scene.image, pictures[scene.image], boxes, what)
+                        rows.append(
+                            {
+                                "images": [drawn[order]],
+                                "texts": [which_prompt(question.caption, "en")],
+                                "options": {},
+                                "choices": sheet.choices,
+                            }
+                        )
+                        of_row.append((name, question, round_, sheet.number(question.region)))
+        # Questions about one picture follow each other.
+        ordered = sorted(range(len(rows)), key=lambda at: (rows[at]["images"], at))
         told: dict[str, list[Heard]] = {name: [] for name in asked}
-        for (name, question, round_, shown), answer in zip(of_row, self.ask(judge, rows, "questions"), strict=True):
+        answers = self.ask(judge, [rows[at] for at in ordered], "questions")
+        for at, answer in zip(ordered, answers, strict=True):
+            name, question, round_, shown = of_row[at]
             told[name].append(
                 Heard(
                     question="", image=question.image, region=question.region, kind=question.kind,
@@ -204,15 +215,32 @@ def _style(condition: Condition) -> Any:
     return style if condition.tag is None else replace(style, least_tag=condition.tag)
 
 
-def questions(scenes: Iterable[Scene], kinds: Sequence[str] = ("own", *PLANTED)) -> list[Question]:
-    """Every caption, and one planted caption of each kind for each region, as far as they can be made."""
+def questions(scenes: Iterable[Scene], each: bool) -> list[Question]:
+    """Every caption, and planted ones: with `each`, of all kinds for each region, else as a run plants them."""
     scenes = list(scenes)
     others = Captions(caption for scene in scenes for caption in scene.captions.values())
-    made = []
+    made: list[Question] = []
     for scene in scenes:
+        if not each:
+            made += ask(scene.image, scene.captions, scene.captions.keys(), others)
+            continue
         for region, caption in scene.captions.items():
-            for kind in kinds:
-                text = caption if kind == "own" else plant(kind, scene.image, region, scene.captions, others)
+            made.append(Question(scene.image, region, caption, "own"))
+            for kind in PLANTED:
+                text = _neighbours(scene, region) if kind == "neighbour" else plant(kind, scene.image, region, scene.captions, others)
                 if text:
                     made.append(Question(scene.image, region, text, kind))
     return made
+
+
+def _neighbours(scene: Scene, region: int) -> str | None:
+    """The right caption of another region of the scene's sheet, which is not what is in this one."""
+    (sheet,) = (sheet for sheet in sheets(scene.image, scene.boxes, scene.captions, 0) if region in sheet.asked)
+    others = [
+        scene.captions[other]
+        for other in sheet.regions
+        if scene.right(other, scene.captions[other])
+        and not same(scene.captions[other], scene.truth[region])
+        and not same(scene.captions[other], scene.captions[region])
+    ]
+    return others[int(chance("whose", scene.image, region) * len(others))] if others else None

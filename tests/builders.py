@@ -135,6 +135,13 @@ def broken_rows(place: "Place") -> Expected:
     return Expected(good, codes)
 
 
+def centres_of_boxes(place: "Place", rows: int) -> None:
+    """Fill a drop with rows of one box each, as [centre x, centre y, width, height], all over images of 200 x 100."""
+    place.put("a.jpg", encoded(picture(200, 100)))
+    centres = ((30 + 140 * (k * 7 % 12) / 11, 20 + 60 * (k * 5 % 12) / 11) for k in range(rows))
+    place.put_rows(*({"image": "a.jpg", "bbox": [[x, y, 60, 40]]} for x, y in centres))
+
+
 def settings(**changes: Any) -> BuildSettings:
     """Settings for a build in local folders."""
     return BuildSettings(

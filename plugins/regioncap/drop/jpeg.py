@@ -2,14 +2,20 @@
 
 A JPEG has no checksum, and its decoder goes on whatever it reads: after lost or overwritten bytes the rest of the
 picture is shifted, or of other colours. But then its data end before its last row does, or go on behind it. Pillow
-tells neither, so its decoder is fed in steps, and looked at between them.
+tells neither, so its decoder is fed in steps, and looked at between them. Of several scans, that would only tell the
+last; there it is OpenCV that is asked, since it does not keep what libjpeg warns of.
 """
 
 import io
+import os
+import re
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
@@ -27,6 +33,11 @@ _AHEAD = bytes(16)
 _ONE, _OTHER = bytes(4096), b"\x5a\x3c\x96" * 1365
 # So many bytes may be left over behind the last row: some cameras fill up.
 _LEFT_OVER = 64
+
+# What libjpeg says of damaged data (its jerror.h), on the error output; of bytes before a marker, how many.
+_COMPLAINT = re.compile(rb"Corrupt JPEG data: (?:(\d+) extraneous bytes before marker 0xd9|.*)")
+_ERROR_OUTPUT = 2
+_listening = threading.Lock()
 
 
 class DamagedError(ValueError):
@@ -115,6 +126,25 @@ def feed(image: ImageFile.ImageFile, data: bytes, layout: Layout) -> None:
         if not layout.complete or whole.endswith(_AHEAD) or one.tobytes() != other.tobytes():
             raise DamagedError("its data end before its last scan")
         image.fp = io.BytesIO(whole + _END)
+    elif _is_complained_of(data):
+        raise DamagedError("its data do not fit its scans")
+
+
+def _is_complained_of(data: bytes) -> bool:
+    """Whether libjpeg warns of the data. All of them are read, at an eighth of the picture's size."""
+    with _listening, os.fdopen(os.memfd_create("complaints"), "rb+", 0) as said:
+        before = os.dup(_ERROR_OUTPUT)
+        try:
+            os.dup2(said.fileno(), _ERROR_OUTPUT)
+            # Pillow says of each what it is that OpenCV does not read.
+            with suppress(cv2.error):
+                cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        finally:
+            os.dup2(before, _ERROR_OUTPUT)
+            os.close(before)
+        said.seek(0)
+        complaint = _COMPLAINT.search(said.read())
+    return complaint is not None and int(complaint[1] or _LEFT_OVER + 1) > _LEFT_OVER
 
 
 class _Steps(io.BytesIO):

@@ -16,7 +16,7 @@ _Rects = npt.NDArray[np.float64]
 # What a place costs. A tag hides a share of each region under it: the first tenth hardly matters, half of it makes
 # the region another thing. One whose centre is nearer to another region's border seems to belong there. The others are
 # small: they decide among places that are as good otherwise.
-_HIDDEN, _STRAY, _APART, _SMALLER, _PER_RANK = 1.0, 2.0, 0.5, 0.04, 0.0001
+_HIDDEN, _STRAY, _APART, _SMALLER, _PER_RANK = 1.0, 3.0, 0.5, 0.04, 0.0001
 # From this share on, hidden, a region costs as much as several strays.
 _TOO_MUCH, _MUCH = 0.4, 20.0
 # A place that costs no more is taken at once.

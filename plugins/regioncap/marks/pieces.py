@@ -101,8 +101,14 @@ def tags(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
         draw.text((round(x), round(y)), mark.label, fill=ink, font=font, stroke_width=stroke, stroke_fill=ink)
 
 
-def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> list[Rect]:
+def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> Sequence[Rect]:
     """Where `tags` puts each mark's tag in an image of size `frame`."""
+    return _tag_places(tuple(marks), scale, frame)
+
+
+# What an image's tags cover is asked right after they were drawn.
+@lru_cache(maxsize=8)
+def _tag_places(marks: tuple[Mark, ...], scale: Scale, frame: Size) -> Sequence[Rect]:
     sizes = [[_tag_size(mark.label, height, frame) for height in scale.tags] for mark in marks]
     return place_tags([mark.rect for mark in marks], sizes, frame)
 

@@ -16,6 +16,7 @@ import regioncap
 from regioncap.gates import all_gates
 from regioncap.parallel import in_order
 from regioncap.regions.codes import Code
+from regioncap.regions.formats import doubts, together, weigh
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.across import Across, AcrossBuild, unusual, with_examples
 from regioncap.report.judged import to_be_warned_of
@@ -382,6 +383,7 @@ def make_report(
     plan: Plan,
     work: Store,
     statistics: Statistics,
+    rendered: Sequence[RenderSummary],
     *,
     read: Callable[[int], Record],
     build_id: str,
@@ -395,10 +397,9 @@ def make_report(
     """
     found = statistics.across.found()
     across = with_examples(found, read)
-    stores = [work.sub(layout.plan_shard_path(plan.plan_id, shard_id)) for shard_id in plan.shards]
-    rendered = [item for item in in_order(_render_summary, stores, _READS_AT_ONCE) if item is not None]
+    stores = _shard_stores(plan, work)
     ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
-    boxes, box_warnings = told_by_boxes(rendered, plan.settings.box_format)
+    boxes, box_warnings = told_by_boxes(rendered)
     warnings = [*to_be_warned_of(judged), *plan.warnings, *box_warnings, *unusual(found, across), *drifted]
     if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
@@ -453,8 +454,17 @@ def held_back(counts: Sequence[AskCounts]) -> list[str]:
     return list(_leading(said))[:3]
 
 
-def _render_summary(store: Store) -> RenderSummary | None:
-    return informing(store, layout.RECEIPTS["render"], RenderSummary)
+def render_summaries(plan: Plan, work: Store) -> list[RenderSummary]:
+    """What `render` left of the plan's shards; `work` is rooted at the build's date."""
+
+    def summary(store: Store) -> RenderSummary | None:
+        return informing(store, layout.RECEIPTS["render"], RenderSummary)
+
+    return [item for item in in_order(summary, _shard_stores(plan, work), _READS_AT_ONCE) if item is not None]
+
+
+def _shard_stores(plan: Plan, work: Store) -> list[Store]:
+    return [work.sub(layout.plan_shard_path(plan.plan_id, shard_id)) for shard_id in plan.shards]
 
 
 def told_of_one_colour(images: int) -> list[str]:
@@ -467,23 +477,25 @@ def told_of_one_colour(images: int) -> list[str]:
     ]
 
 
-def told_by_boxes(rendered: Sequence[RenderSummary], declared: str) -> tuple[list[str], list[str]]:
+def told_by_boxes(rendered: Sequence[RenderSummary]) -> tuple[list[str], list[str]]:
     """What is to be told of the boxes' format, and what is to be warned of, of all shards."""
-    found = [item.boxes for item in rendered if item.boxes is not None]
-    boxes, alike = sum(item.boxes for item in found), Counter(name for item in found for name in item.alike)
-    if not boxes:
+    whole = together(item.evidence for item in rendered)
+    if whole is None:
         return [], []
-    told = [
-        f"{sum(item.fitting for item in found) / boxes:.1%} of {boxes:,} given boxes fit their images as {declared}."
-    ]
-    if likely := [name for name, shards in alike.most_common() if 2 * shards > len(found)]:
+    verdict = weigh(whole)
+    declared = verdict.declared
+    told = [f"{declared.fits:.1%} of {whole.boxes:,} given boxes fit their images as {declared.name}."]
+    if verdict.alike:
         told.append(
-            f"The boxes would fit as {' or '.join(likely)} as well, where they are other boxes: the numbers cannot "
-            "tell. Look at some of the marked images."
+            f"The boxes would fit as {' or '.join(item.name for item in verdict.alike)} as well, where they are other "
+            "boxes: the numbers cannot tell. Look at some of the marked images."
         )
-    warnings = Counter(warning for item in found for warning in item.warnings)
-    of_shards = f" ({{shards}} of {len(found)} shards)" if len(found) > 1 else ""
-    return told, [f"{warning}{of_shards.format(shards=shards)}" for warning, shards in warnings.most_common(3)]
+    if warnings := doubts(verdict):
+        return told, warnings
+    # Rows of one kind among many others.
+    parts = [item.evidence for item in rendered if item.evidence is not None]
+    of_shards = Counter(warning for part in parts for warning in doubts(weigh(part)))
+    return told, [f"{warning} ({shards} of {len(parts)} shards)" for warning, shards in of_shards.most_common(3)]
 
 
 def _leading(counts: Counter[str]) -> dict[str, int]:

@@ -15,10 +15,11 @@ from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import BoxFormatError, RegionCapError, RowError
 from regioncap.regions.boxes import Box
 from regioncap.regions.codes import Code
+from regioncap.regions.formats import together
 from regioncap.regions.records import PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.report.figures import told_by_boxes, told_of_one_colour
 from regioncap.steps.plan import plan_build
-from regioncap.steps.render import render_row, render_shard
+from regioncap.steps.render import check_boxes, render_row, render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import image_path
@@ -154,8 +155,9 @@ def _check(
         shard.shared.delete_folder()
         done += len(planned)
     checked.warnings += told_of_one_colour(of_one_colour)
-    told, warnings = told_by_boxes(found, settings.box_format)
+    told, warnings = told_by_boxes(found)
     checked.boxes = told[:1]
+    check_boxes(together(receipt.evidence for receipt in found))
     # That other boxes would fit as well is for whoever uploads the drop to look at.
     checked.warnings += [*told[1:], *warnings]
 

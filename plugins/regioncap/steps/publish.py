@@ -25,13 +25,15 @@ from regioncap.errors import (
 from regioncap.exports import write_exports
 from regioncap.parallel import in_order
 from regioncap.regions.codes import Code
+from regioncap.regions.formats import together
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.card import render_card
 from regioncap.report.drift import drift
-from regioncap.report.figures import Quality, Statistics, make_report
+from regioncap.report.figures import Quality, Statistics, make_report, render_summaries
 from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
+from regioncap.steps.render import check_boxes
 from regioncap.storage.store import Entry, Store, check_conditional_writes
 from regioncap.trust.estimate import Judged, estimate, not_judged
 from regioncap.trust.scores import Scored
@@ -119,8 +121,9 @@ def stage_build(
     `max_rejected_ratio` holds instead of the plan's own, so that it can be raised when all is done but this.
     Where nothing changed, nothing is written, and the build that is published is returned; so is `kept`, one that was
     staged before, where it has the same content, is whole, and can still become the current one.
-    Raises StepMissingError where a shard is not done, TooManyRejectedError, RunError where what somebody went back to
-    is not whole any more, StorageError where the warehouse has no conditional writes, and BuildIncompleteError.
+    Raises StepMissingError where a shard is not done, TooManyRejectedError, BoxFormatError where all shards' boxes say
+    what no shard alone could, RunError where what somebody went back to is not whole any more, StorageError where the
+    warehouse has no conditional writes, and BuildIncompleteError.
     """
     # Before the first file is written: `collect` relies on it.
     published, _ = current(partition)
@@ -138,6 +141,8 @@ def stage_build(
         content = _gather(plan, work, rejected_file, progress)
         statistics, shards, rejected = content.statistics, content.shards, content.rejected
         _check_rejected(statistics, max_rejected_ratio)
+        rendered = render_summaries(plan, work)
+        check_boxes(together(item.evidence for item in rendered))
         if published is not None:
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
@@ -176,6 +181,7 @@ def stage_build(
             plan,
             work,
             statistics,
+            rendered,
             read=_reader(shards),
             build_id=build_id,
             started=now,

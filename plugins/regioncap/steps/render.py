@@ -32,7 +32,7 @@ from regioncap.processes import cores
 from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import Box, Region
 from regioncap.regions.codes import Code
-from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, told, weigh
+from regioncap.regions.formats import Evidence, GivenRow, told, weigh
 from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
@@ -43,7 +43,7 @@ from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.made_from import MadeFrom
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import BoxFindings, StoredImage
+from regioncap.work.receipts import StoredImage
 from regioncap.work.shard import ProposedRow, Shard
 
 # From a row that gives no boxes, and its image file's bytes, to boxes in pixels of the image as displayed. Raises
@@ -105,21 +105,25 @@ def render_shard(
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
-    verdict = weigh(evidence)
-    if verdict.stop:
-        raise BoxFormatError(told(verdict))
+    check_boxes(evidence)
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
         marked,
         rejected,
         images=images,
-        boxes=_findings(evidence, verdict),
+        evidence=evidence,
         made_from=made_from.hexdigest(),
         inputs=proposed.inputs,
         seconds=seconds,
     )
     return len(marked), len(rejected)
+
+
+def check_boxes(evidence: Evidence | None) -> None:
+    """Whether boxes can be what they were declared to be. Raises BoxFormatError."""
+    if evidence is not None and (verdict := weigh(evidence)).stop:
+        raise BoxFormatError(told(verdict))
 
 
 def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
@@ -196,15 +200,6 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
             "(the connection's, or the worker's own) the rights to read it, or restore it, then clear this task "
             f"({refused[0].reason})"
         )
-
-
-def _findings(evidence: Evidence, verdict: Verdict) -> BoxFindings:
-    return BoxFindings(
-        boxes=evidence.boxes,
-        fitting=evidence.fits[evidence.declared],
-        alike=[item.name for item in verdict.alike],
-        warnings=doubts(verdict),
-    )
 
 
 def _outcome(

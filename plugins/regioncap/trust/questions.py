@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from regioncap.captions.prompts import NO_REGION
 from regioncap.regions.boxes import Box
+from regioncap.trust.alike import words_of
 
 # `own` is a region's caption as it is; the others are planted: captions that are known to be wrong for the region.
 Kind = Literal["own", "neighbour", "foreign", "attribute", "generic", "merged"]
@@ -35,13 +36,14 @@ class Question:
 class Sheet:
     """A listening image: some regions of a row's image, all where they are few, each under another number.
 
-    `shown` has (region, the number that it is shown under), in the order of the regions; `round` counts the shuffles
-    from 0.
+    `shown` has (region, the number that it is shown under), in the order of the regions; `asked` are those of them that
+    are asked about on this sheet. `round` counts the shuffles from 0.
     """
 
     image: str
     round: int
     shown: tuple[tuple[int, int], ...]
+    asked: tuple[int, ...]
 
     @property
     def regions(self) -> tuple[int, ...]:
@@ -69,15 +71,31 @@ def shuffle(seed_text: str, n: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def sheets(image: str, boxes: Mapping[int, Box], round_: int) -> list[Sheet]:
+def sheets(image: str, boxes: Mapping[int, Box], captions: Mapping[int, str], round_: int) -> list[Sheet]:
     """The listening images of a row in one round: one, or several of near regions where there are more than nine.
 
-    `boxes` are the regions' by number, (x0, y0, x1, y1) in whatever unit.
+    `boxes` are the regions' by number, (x0, y0, x1, y1) in whatever unit. After the first round, regions with the same
+    of the `captions` are on sheets of their own, with all others: of two alike things a listener finds either one; and
+    a thing that only has the other's caption is not found where the other is not marked.
     """
-    return [
-        Sheet(image, round_, tuple(zip(group, shuffle(f"{image} {group} {round_}", len(group)), strict=True)))
-        for group in _groups(sorted(boxes), boxes)
-    ]
+    made = []
+    for group in _groups(sorted(boxes), boxes):
+        for shown, asked in _apart(group, captions) if round_ else [(group, group)]:
+            numbers = shuffle(f"{image} {shown} {round_}", len(shown))
+            made.append(Sheet(image, round_, tuple(zip(shown, numbers, strict=True)), asked))
+    return made
+
+
+def _apart(group: Sequence[int], captions: Mapping[int, str]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The regions that are shown together, no two of one caption, and those of them that are asked about there."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for region in group:
+        alike.setdefault(words_of(captions[region]), []).append(region)
+    made = []
+    for place in range(max(map(len, alike.values()))):
+        shown = tuple(sorted(members[min(place, len(members) - 1)] for members in alike.values()))
+        made.append((shown, tuple(sorted(members[place] for members in alike.values() if place < len(members)))))
+    return made
 
 
 def _groups(regions: Sequence[int], boxes: Mapping[int, Box]) -> list[tuple[int, ...]]:

@@ -12,9 +12,6 @@ from regioncap.trust.questions import Kind, Sheet
 DOUBTED = 0.5
 # What is trusted so far under the first shuffle is not asked about under another.
 _SURE = 0.8
-# Alike things have alike captions, and a listener that finds one of them finds the other hardly less often. One that it
-# finds so much less often has the caption of the other.
-_AS_LIKELY = 0.1
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,9 @@ class Scored:
     """A caption that was judged, of a build or planted.
 
     `trust` is 0..1: how likely the listener finds the region by it. `confused_with` is the region that it found
-    instead, 0 where it found none, None where it found the region itself. `weight` is less than one where one answer
-    tells of several planted captions.
+    instead, 0 where it found none, None where it found the region itself. `shared`: another region that was shown has
+    the same caption, and may be meant as well. `weight` is less than one where one answer tells of several planted
+    captions.
     """
 
     image: str
@@ -32,6 +30,7 @@ class Scored:
     caption: str
     trust: float
     confused_with: int | None
+    shared: bool = False
     weight: float = 1.0
 
     @property
@@ -48,33 +47,24 @@ def scored(sheet: Sheet, heard: Iterable[Heard], captions: Mapping[int, str]) ->
     scores = []
     for answer in heard:
         found = {region: answer.probabilities.get(str(number), 0.0) for region, number in sheet.shown}
-        claimed = {region: captions[region] for region in sheet.regions} | {answer.region: answer.caption}
-        scores.append(_score(answer.image, answer.region, answer.kind, answer.caption, found, claimed))
-        if answer.kind != "own":
-            continue
-        # Had another region this caption, then that is what the listener would say.
-        wrong = [region for region in sheet.regions if not fits_too(captions[region], answer.caption)]
-        for region in wrong:
-            planted = captions | {region: answer.caption}
-            score = _score(answer.image, region, "neighbour", answer.caption, found, planted)
-            scores.append(replace(score, weight=1 / len(wrong)))
+        found[0] = max(0.0, 1.0 - sum(found.values()))
+        shared = any(same(captions[other], answer.caption) for other in sheet.regions if other != answer.region)
+        scores.append(_score(answer.image, answer.region, answer.kind, answer.caption, found, shared))
+        if answer.kind == "own":
+            # Had another region this caption too, then that is what the listener would say.
+            wrong = [region for region in sheet.regions if not fits_too(captions[region], answer.caption)]
+            scores += [
+                replace(_score(answer.image, region, "neighbour", answer.caption, found, True), weight=1 / len(wrong))
+                for region in wrong
+            ]
     return scores
 
 
-def _score(
-    image: str, region: int, kind: Kind, caption: str, found: Mapping[int, float], claimed: Mapping[int, str]
-) -> Scored:
-    """The trust in a claim. `found` is how likely the listener finds each region, `claimed` the regions' captions."""
-    alike = [other for other in found if other == region or same(claimed[other], caption)]
-    trust = found[region]
-    if trust >= _AS_LIKELY * max(found[other] for other in alike):
-        trust = min(1.0, sum(found[other] for other in alike))
-    none = max(0.0, 1.0 - sum(found.values()))
-    others = {other: likely for other, likely in found.items() if other not in alike} | {0: none}
-    first = max(others, key=lambda other: others[other])
-    if trust < _AS_LIKELY * max(found[other] for other in alike):
-        first = max(alike, key=lambda other: found[other])
-    return Scored(image, region, kind, caption, trust, first if trust < DOUBTED else None)
+def _score(image: str, region: int, kind: Kind, caption: str, found: Mapping[int, float], shared: bool) -> Scored:
+    """The trust in a claim. `found` is how likely the listener finds each region, and none of them (0)."""
+    trust = min(1.0, found[region])
+    first = max(found, key=lambda other: (found[other] if other != region else -1.0, other))
+    return Scored(image, region, kind, caption, trust, first if trust < DOUBTED else None, shared)
 
 
 def asked_again(scores: Iterable[Scored]) -> list[Scored]:
@@ -86,14 +76,18 @@ def asked_again(scores: Iterable[Scored]) -> list[Scored]:
 
 
 def together(rounds: Sequence[Iterable[Scored]]) -> list[Scored]:
-    """One score for each caption from one or more rounds: the mean of its trust, and what it was surest taken for."""
+    """One score for each caption from one or more rounds: the mean of its trust, and what it was surest taken for.
+
+    Where another region may have been meant as well, only the rounds count in which that was not shown.
+    """
     by_claim: dict[tuple[str, int, Kind, str], list[Scored]] = defaultdict(list)
     for scores in rounds:
         for score in scores:
             by_claim[score.image, score.region, score.kind, score.caption].append(score)
     merged = []
     for claim in by_claim.values():
-        trust = sum(score.trust for score in claim) / len(claim)
-        taken = min(claim, key=lambda score: score.trust).confused_with if trust < DOUBTED else None
-        merged.append(replace(claim[0], trust=trust, confused_with=taken))
+        counted = [score for score in claim if not score.shared] or claim
+        trust = sum(score.trust for score in counted) / len(counted)
+        taken = min(counted, key=lambda score: score.trust).confused_with if trust < DOUBTED else None
+        merged.append(replace(counted[0], trust=trust, confused_with=taken))
     return merged

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regioncap.errors import NotFoundError, StepMissingError
+from regioncap.regions.formats import Evidence
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Entry, Store
 from regioncap.work.counts import AskCounts
@@ -45,27 +46,13 @@ class StoredImage(BaseModel):
         return self.checksum is not None and (self.bytes, self.checksum) == (entry.size, entry.checksum)
 
 
-class BoxFindings(BaseModel):
-    """What the numbers of `boxes` given boxes say of their declared format: so many are `fitting` into their images.
-
-    `alike` are formats that the numbers cannot tell from it, `warnings` what a person is to be warned of.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    boxes: int
-    fitting: int
-    alike: list[str]
-    warnings: list[str]
-
-
 class RenderSummary(BaseModel):
-    """Of what `render` did, what the report tells."""
+    """Of what `render` did, what the report tells; `evidence` is what the given boxes say of their declared format."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     seconds: float
-    boxes: BoxFindings | None = None
+    evidence: Evidence | None = None
 
 
 class RenderReceipt(RenderSummary, Receipt):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from regioncap.errors import BuildIncompleteError, NotFoundError, StepMissingError
 from regioncap.marks.view import content_name
+from regioncap.regions.formats import Evidence
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
 from regioncap.storage.readback import first_problem, unreadable
@@ -27,7 +28,6 @@ from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import (
     AnyReceipt,
-    BoxFindings,
     JudgeReceipt,
     Receipt,
     RenderReceipt,
@@ -205,7 +205,7 @@ class Shard:
         rejected: Sequence[Rejected],
         *,
         images: Mapping[str, StoredImage],
-        boxes: BoxFindings | None = None,
+        evidence: Evidence | None = None,
         made_from: str | None = None,
         inputs: dict[str, str],
         seconds: float,
@@ -213,7 +213,7 @@ class Shard:
         """Write down what `render` did."""
         receipt = RenderReceipt(
             **self._named(), inputs=inputs, outputs={}, seconds=seconds, marked=len(marked), rejected=len(rejected),
-            images=dict(images), boxes=boxes, made_from=made_from,
+            images=dict(images), evidence=evidence, made_from=made_from,
         )  # fmt: skip
         files = {layout.RENDER_REJECTED: _lines(rejected), layout.RENDERED: _lines(marked)}
         write_all(self.own, layout.RECEIPTS["render"], receipt, files)

@@ -81,8 +81,8 @@ def test_a_sample_has_a_wider_interval_than_all() -> None:
 
 def test_a_listener_that_misses_more_has_a_wider_interval() -> None:
     widths = []
-    for miss in (0.05, 0.4):
-        scores, wrong = build(4, 400, 0.1, miss)
+    for miss in (0.02, 0.2):
+        scores, wrong = build(4, 400, 0.2, miss)
         told = judged(scores, known=agreed(scores, wrong))
         assert told.low is not None and told.high is not None
         widths.append(told.high - told.low)

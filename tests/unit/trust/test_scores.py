@@ -8,7 +8,7 @@ from regioncap.trust.answers import Heard
 from regioncap.trust.questions import Kind, Sheet
 from regioncap.trust.scores import Scored, asked_again, scored, together
 
-SHEET = Sheet("row", 0, ((1, 3), (2, 1), (3, 2)))
+SHEET = Sheet("row", 0, ((1, 3), (2, 1), (3, 2)), (1, 2, 3))
 CAPTIONS = {1: "a red star", 2: "a blue star", 3: "a green heart"}
 
 
@@ -40,19 +40,24 @@ def test_a_doubted_caption_says_which_region_was_found_instead_by_its_own_number
     }
 
 
-def test_alike_things_with_alike_captions_are_no_confusion() -> None:
+def test_of_alike_things_with_alike_captions_the_sheets_count_where_only_one_is_shown() -> None:
     captions = {1: "a red star", 2: "A red star.", 3: "a green heart"}
-    answers = [heard(1, {"1": 0.55, "2": 0.0, "3": 0.4, "none": 0.05}, caption="a red star")]
-    assert own(scored(SHEET, answers, captions))[1].trust == pytest.approx(0.95)
+    (first,) = own(scored(SHEET, [heard(1, {"1": 0.9, "3": 0.05, "none": 0.05})], captions)).values()
+    alone = Sheet("row", 1, ((1, 2), (3, 1)), (1, 3))
+    (second,) = own(scored(alone, [heard(1, {"1": 0.05, "2": 0.9, "none": 0.05})], captions)).values()
+    assert (first.shared, second.shared) == (True, False)
+    (score,) = together([[first], [second]])
+    assert (score.trust, score.confused_with) == (pytest.approx(0.9), None)
 
 
-def test_a_caption_that_is_the_other_region_s_is_doubted_though_both_have_it() -> None:
+def test_a_caption_that_is_only_the_other_region_s_stays_doubted() -> None:
     captions = {1: "a red star", 2: "a red star", 3: "a green heart"}
-    score = own(
-        scored(SHEET, [heard(1, {"1": 0.97, "2": 0.0, "3": 0.02, "none": 0.01}, caption="a red star")], captions)
-    )[1]
-    assert score.trust == pytest.approx(0.02)
-    assert score.confused_with == 2
+    (first,) = own(scored(SHEET, [heard(1, {"1": 0.97, "3": 0.02, "none": 0.01})], captions)).values()
+    alone = Sheet("row", 1, ((1, 2), (3, 1)), (1, 3))
+    (second,) = own(scored(alone, [heard(1, {"1": 0.05, "2": 0.05, "none": 0.9})], captions)).values()
+    (score,) = together([[first], [second]])
+    assert (score.trust, score.confused_with) == (pytest.approx(0.05), 0)
+    assert first.confused_with == 2
 
 
 def test_what_is_said_of_an_own_caption_tells_of_the_others_if_they_had_it() -> None:
