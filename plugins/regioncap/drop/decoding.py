@@ -91,7 +91,7 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
     """Mark the usable ones of the given boxes.
 
     Returns a mapping of `width`, `height`, `orientation`, `regions` (index of the given box, and the box in pixels of
-    the image as displayed), `dropped` (index, code), `one_colour`, `region_covered` and `perceptual_hash`; and JPEGs
+    the image as displayed), `dropped` (index, code), `one_colour`, `perceptual_hash` and `region_covered`; and JPEGs
     for the model, first the whole image's, last the one without marks. Raises NoRegionError.
     """
     displayed = (picture.width, picture.height)
@@ -120,8 +120,8 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "regions": [(region.box_index, region.box) for region in regions],
         "dropped": [(box.box_index, box.code) for box in dropped],
         "one_colour": is_one_colour(image),
-        "region_covered": bool(covered_regions(displayed, boxes, profile, style)),
         "perceptual_hash": perceptual_hash(image),
+        "region_covered": bool(covered_regions(displayed, boxes, profile, style)),
     }
     jpegs = [encode(view) for view in views]
     if how.unmarked:

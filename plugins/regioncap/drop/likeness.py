@@ -17,7 +17,7 @@ def perceptual_hash(image: Image.Image) -> str | None:
     It is a pHash, of the size of PDQ: the discrete cosine transform of the grey picture, each coefficient beside their
     median. What is turned, mirrored or cut has another one.
     """
-    small = image.resize((_SEEN, _SEEN), Image.Resampling.LANCZOS, reducing_gap=2.0).convert("L")
+    small = image.resize((_SEEN, _SEEN), Image.Resampling.LANCZOS, reducing_gap=3.0).convert("L")
     low, high = small.getextrema()
     if high - low < _LEAST_RANGE:  # type: ignore[operator]
         return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regioncap.trust.estimate import FEWEST_REGIONS, Judged
-from regioncap.warehouse.reviews import wilson
+from regioncap.warehouse.reviews import Estimate, wilson
 
 # A build is warned of where more than this share of its captions is wrong, whatever else is true.
 UNUSUAL_WRONG = 0.1
@@ -89,6 +89,15 @@ def heard(judged: Judged) -> Sequence[Heard]:
         for kind, recall in judged.found.items()
         if recall.planted
     ]
+
+
+def sample_told(estimate: Estimate) -> str:
+    """What a person's sample says of all captions."""
+    if estimate.share is None or estimate.low is None or estimate.high is None:
+        return "nothing is judged yet"
+    unsure = f", {estimate.unsure} that nobody can tell" if estimate.unsure else ""
+    interval = f"{percents(estimate.low, estimate.high)} of the captions (95 % interval)"
+    return f"{estimate.wrong} of {estimate.right + estimate.wrong} wrong{unsure}: {interval}"
 
 
 def to_be_warned_of(judged: Judged | None) -> list[str]:
