@@ -3,7 +3,6 @@
 python -m bench.trust [--seed 1] [--errors FILE] [--json FILE]
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +12,8 @@ from bench.trust_recordings import Scene
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.estimate import Judged, estimate
-from regioncap.trust.questions import PLANTED, ROUNDS, chance, drawn, sheets
 from regioncap.trust.planted import kinds_for
+from regioncap.trust.questions import ROUNDS, chance, drawn, sheets
 from regioncap.trust.scores import Scored, asked_again, scored, together
 
 REGIONS = 400

@@ -7,9 +7,7 @@ import io
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,11 @@ from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import crop_view, encode, mark
 from regioncap.regions.boxes import Box
-from regioncap.trust.answers import Heard
 from regioncap.trust.alike import same
+from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask, plant
 from regioncap.trust.questions import PLANTED, ROUNDS, Question, chance, sheets
-from regioncap.vlm.server import environment, ServerConfig
+from regioncap.vlm.server import ServerConfig, environment
 
 _PROFILE = PROFILES["demo"]
 _LINE = re.compile(r"^<region(\d+)>: (.+)$", re.MULTILINE)
@@ -227,7 +225,11 @@ def questions(scenes: Iterable[Scene], each: bool) -> list[Question]:
         for region, caption in scene.captions.items():
             made.append(Question(scene.image, region, caption, "own"))
             for kind in PLANTED:
-                text = _neighbours(scene, region) if kind == "neighbour" else plant(kind, scene.image, region, scene.captions, others)
+                text = (
+                    _neighbours(scene, region)
+                    if kind == "neighbour"
+                    else plant(kind, scene.image, region, scene.captions, others)
+                )
                 if text:
                     made.append(Question(scene.image, region, text, kind))
     return made

@@ -30,6 +30,7 @@ class TracingVlm:
     """`asked` are the bodies of all requests, images by their names; the number of a request is in its captions."""
 
     asked: list[dict[str, Any]] = field(default_factory=list)
+    _heard: set[str] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator["_Client"]:
@@ -40,10 +41,17 @@ class TracingVlm:
     def answer(self, body: dict[str, Any]) -> str:
         """What it says to a request."""
         self.asked.append(_with_names(body))
+        if "logprobs" in body:
+            self._heard.add(json.dumps(body["messages"][1]["content"][-1]["text"]))
+            return "1"
         schema = body["response_format"]["json_schema"]["schema"]
         if schema["type"] == "array":
             return PROPOSED
         return json.dumps({tag: f"a red door with the number {len(self.asked) - 1}" for tag in schema["required"]})
+
+    def has_heard(self, caption: str) -> bool:
+        """Whether it was asked whose the caption is."""
+        return any(json.dumps(caption)[1:-1] in text for text in self._heard)
 
     def question(self, caption: str) -> tuple[int, dict[str, Any]] | None:
         """The number and the body of the request that a caption came from."""
@@ -65,7 +73,11 @@ class _Client(VlmClient):
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         text = self._vlm.answer(json.loads(body))
-        return Completion(key=request.key, text=text, finish_reason="stop", prompt_tokens=10, completion_tokens=5)
+        likely = {"1": 0.9, "none": 0.1} if "logprobs" in request.options else None
+        return Completion(
+            key=request.key, text=text, finish_reason="stop", prompt_tokens=10, completion_tokens=5,
+            probabilities=likely,
+        )  # fmt: skip
 
 
 def _with_names(value: Any) -> Any:

@@ -61,10 +61,14 @@ def follow_attempts(
     plan: Plan,
     completions: Mapping[str, Completion],
     settled: Collection[int] = (),
+    *,
+    alone: bool = False,
+    after: int = 0,
 ) -> Attempts:
     """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys.
 
-    Of `settled` regions no caption is wanted: what is said of them in the same answers is neither good nor bad.
+    Of `settled` regions no caption is wanted: what is said of them in the same answers is neither good nor bad. With
+    `alone`, those that ask about the one region by itself, whatever the run does first; `after` so many others.
     """
     so_far = Attempts()
     if set(regions) <= set(settled):
@@ -72,8 +76,8 @@ def follow_attempts(
     marked = tuple(region.region for region in row.regions)
     left, asked, token_multiplier = regions, regions, 1
     room: int | None = None
-    for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room)
+    for attempt in range(after + 1, after + plan.settings.max_attempts + 1):
+        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room, alone=alone)
         completion = completions.get(request.key)
         if completion is None:
             so_far.request = request
@@ -107,6 +111,18 @@ def follow_attempts(
         if completion.context is not None:
             room = completion.context - completion.prompt_tokens - _MORE_WORDS
     return so_far
+
+
+def follow_again(
+    row: RenderedRow, region: int, plan: Plan, completions: Mapping[str, Completion], before: Sequence[Attempts]
+) -> Attempts:
+    """What came of asking for another caption of a region, by itself; `before` is what came of asking about the row.
+
+    Where it was asked about by itself before, it is with another seed.
+    """
+    asked = [attempts for attempts in before if region in attempts.captions]
+    after = len(asked[0].used) if asked and plan.settings.caption_mode == "per_region" else 0
+    return follow_attempts(row, (region,), plan, completions, alone=True, after=after)
 
 
 def refusal_error(completion: Completion) -> RowError:

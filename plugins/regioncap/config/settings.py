@@ -43,6 +43,9 @@ def _ways_without_boxes() -> list[str]:
 
 
 Approval = Literal["never", "on_warning", "always"]
+Judge = Literal["none", "sample", "all"]
+JudgeAgain = Literal["nothing", "ask_again", "reject"]
+JudgeAway = Literal["publish", "wait"]
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -200,7 +203,9 @@ class BuildSettings(BaseModel):
         "joint",
         title="Ask about",
         description="`joint`: all regions of an image in one request. `per_region`: each region in a request of its "
-        "own, with a close-up beside the marked image; better for small regions, and as many requests as regions.",
+        "own, with a close-up beside the marked image; better for small regions, and as many requests as regions. "
+        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, or "
+        "got the same caption as another; every caption is judged for that.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(
@@ -290,6 +295,32 @@ class BuildSettings(BaseModel):
         description="The same for tokens, those that are read and those that are written, as the server counts them.",
         ge=1,
         json_schema_extra=_group("Caption"),
+    )
+
+    judge: Judge = Field(
+        "sample",
+        title="Judge",
+        description="Whether captions are judged: the image is marked anew with other numbers, and the model is asked "
+        "which of the regions each caption describes. From that, and from captions that are known to be wrong, the "
+        "report says how many of a build's captions are wrong. `sample`: about 200 regions a build, in at most a fifth "
+        "of the time that captioning takes; nothing where the server gives less than one answer a second. `all`: every "
+        "region. `none`: nothing is judged.",
+        json_schema_extra=_group("Judge"),
+    )
+    judge_again: JudgeAgain = Field(
+        "nothing",
+        title="Doubtful captions",
+        description="What becomes of a judged caption by which the region is not found. `nothing`: the record says so. "
+        "`ask_again`: the region is asked about by itself, with a close-up, and the caption that is trusted more is "
+        "kept. `reject`: its row is rejected.",
+        json_schema_extra=_group("Judge"),
+    )
+    judge_away: JudgeAway = Field(
+        "publish",
+        title="If the judge is away",
+        description="`publish`: the build is published, and says that it is not judged. `wait`: the task is tried "
+        "again, and the run fails if the judge does not come back.",
+        json_schema_extra=_group("Judge"),
     )
 
     shard_size: int = Field(
@@ -482,6 +513,16 @@ class BuildSettings(BaseModel):
         return View(self.model_profile, self.max_pixels)
 
     @property
+    def judges(self) -> Judge:
+        """Which captions are judged: all where that decides what is asked again."""
+        return "all" if self.caption_mode == "auto" else self.judge
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether other captions are asked for, of regions about which the listener decides."""
+        return self.judges != "none" and (self.caption_mode == "auto" or self.judge_again == "ask_again")
+
+    @property
     def max_file_pixels(self) -> int:
         """How many pixels an image file may have."""
         return self.max_image_megapixels * 1_000_000
@@ -544,6 +585,7 @@ NOT_IDENTITY = frozenset(
         "max_requests",
         "max_tokens_total",
         "max_rejected_ratio",
+        "judge_away",
         "approval",
         "keep_builds",
         "force_rebuild",
@@ -552,7 +594,10 @@ NOT_IDENTITY = frozenset(
     }
 )
 # Settings that came after the first version: at their defaults they change nothing.
-_LATER = ("read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding")
+_LATER = (
+    "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding", "judge",
+    "judge_again",
+)  # fmt: skip
 
 
 def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:

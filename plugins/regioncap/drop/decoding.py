@@ -17,6 +17,7 @@ from regioncap.drop.likeness import perceptual_hash
 from regioncap.errors import NoRegionError, RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.profiles import PROFILES, ModelProfile
+from regioncap.marks.resize import resize
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import covered_regions, crop_view, decoded_size, encode, fit, mark, seen_scale
 from regioncap.regions import boxes as region_boxes
@@ -53,6 +54,8 @@ class Marking:
     max_boxes: int
     per_region: bool
     stated: Size | None
+    # Whether it is wanted without marks too, for the listener.
+    unmarked: bool = False
 
 
 def size(picture: Picture) -> Result:
@@ -89,7 +92,7 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
 
     Returns a mapping of `width`, `height`, `orientation`, `regions` (index of the given box, and the box in pixels of
     the image as displayed), `dropped` (index, code), `one_colour`, `perceptual_hash` and `region_covered`; and JPEGs
-    for the model, first the whole image's. Raises NoRegionError.
+    for the model, first the whole image's, last the one without marks. Raises NoRegionError.
     """
     displayed = (picture.width, picture.height)
     profile, style = how.view.model, STYLES[how.mark_style]
@@ -120,7 +123,10 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "perceptual_hash": perceptual_hash(image),
         "region_covered": bool(covered_regions(displayed, boxes, profile, style)),
     }
-    return told, [encode(view) for view in views]
+    jpegs = [encode(view) for view in views]
+    if how.unmarked:
+        jpegs.append(encode(resize(image, profile.size(*displayed)), _QUALITY))
+    return told, jpegs
 
 
 def portable(picture: Picture) -> Result:

@@ -85,6 +85,7 @@ class Code(StrEnum):
     MARK_TALK = "mark_talk", "a caption talks about the frame, the tag or its number"
     WHOLE_IMAGE = "whole_image", "a warning: a caption describes the whole image"
     SAME_TEXT = "same_text", "a warning: two regions have nearly the same caption"
+    DOUBTED = "doubted", "by a caption, the listener does not find its region (`judge_again`: `reject`)"
     GATE_ERROR = "gate_error", "a warning: an installed gate raised an error instead of looking"
 
     # a person (validate)

@@ -65,7 +65,8 @@ class DroppedBoxNote(_Row):
 class RenderedRow(PlannedRow):
     """A row whose image is marked. `bbox` holds the boxes as given or as proposed.
 
-    `marked` names the marked image, `crops` the regions' crops where each region is asked about by itself.
+    `marked` names the marked image, `crops` the regions' crops where each region may be asked about by itself, and
+    `unmarked` the image as the model sees it but without marks, where regions are drawn to be judged.
     """
 
     bbox: list[Any]
@@ -81,6 +82,8 @@ class RenderedRow(PlannedRow):
     marked: str
     # Called `close_ups` in what 0.1.0 left in its work areas.
     crops: list[str] = Field(validation_alias=AliasChoices("crops", "close_ups"))
+    # Not known to work areas from before there was a listener.
+    unmarked: str = ""
 
 
 class RegionCaption(RegionBox):

@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
 
+# So many regions of a build are judged where it is a sample.
+JUDGED_REGIONS = 200
+
 
 def plan_build(
     *,
@@ -46,11 +49,13 @@ def plan_build(
     model: str,
     run_id: str,
     progress: Callable[[int], None],
+    judge_model: str = "",
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
-    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
-    rows read so far. With nothing to change the plan has no shards and `unchanged` set.
+    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name, `judge_model` that of the one
+    that judges, where it is another; `progress` gets the number of rows read so far. With nothing to change the plan
+    has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
     ExtensionError where what a package adds cannot be used, ModelProfileError where the model counts in another way,
@@ -65,8 +70,9 @@ def plan_build(
         _log.warning("%s", about)
     said = corrections_of(partition).lines()
     corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
+    judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
-    identity = identity_of(settings, model, corrections)
+    identity = identity_of(settings, model, corrections, judge_model)
     contents = drops.contents(drop, settings.input_format)
     if contents.hidden:
         _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
@@ -81,7 +87,7 @@ def plan_build(
         and not (published.fingerprint == fingerprint and _is_to_be_mended(partition, published, contents))
     )
     asks = settings.when_no_boxes == "ask_model"
-    answers = (layout.PROPOSALS, layout.ANSWERS) if asks else (layout.ANSWERS,)
+    answers = (*((layout.PROPOSALS,) if asks else ()), layout.ANSWERS, layout.JUDGED)
     with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects, bringing(work) as brought:
         if unchanged:
             written = _Written()
@@ -117,6 +123,8 @@ def plan_build(
             versions=written.versions,
             warnings=written.warnings,
             corrections=corrections,
+            judge_share=_judge_share(settings, written),
+            judge_model=judge_model,
         ).with_id()
         # A plan is there last.
         if not unchanged:
@@ -143,6 +151,9 @@ class _Written:
 
     rows: int = 0
     rejected: int = 0
+    # Of `with_boxes` rows, as far as can be told before their images are opened.
+    regions: int = 0
+    with_boxes: int = 0
     shards: list[str] = field(default_factory=list)
     without_boxes: list[str] = field(default_factory=list)
     sources: dict[str, list[str]] = field(default_factory=dict)
@@ -150,6 +161,16 @@ class _Written:
     warnings: list[str] = field(default_factory=list)
     rejected_rows: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     index: RowIndexWriter = field(default_factory=RowIndexWriter)
+
+
+def _judge_share(settings: BuildSettings, written: _Written) -> float:
+    """Which share of the regions is drawn to be judged."""
+    if settings.judges != "sample":
+        return float(settings.judges == "all")
+    # Rows without boxes have about as many regions as others.
+    each = written.regions / written.with_boxes if written.with_boxes else 1.0
+    regions = each * (written.rows - written.rejected)
+    return round(min(1.0, JUDGED_REGIONS / max(regions, 1.0)), 6)
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
@@ -202,6 +223,9 @@ def _write_shards(
         written.versions[shard_id] = shard.write_versions(
             work.sub(layout.shard_path(shard_id)), [contents.files.version(row.image) for row in pending]
         )
+        given = [len(row.bbox) for row in pending if row.bbox is not None]
+        written.regions += sum(min(boxes, settings.max_boxes) for boxes in given)
+        written.with_boxes += len(given)
         if any(row.bbox is None for row in pending):
             written.without_boxes.append(shard_id)
         pending.clear()

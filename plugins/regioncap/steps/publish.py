@@ -5,11 +5,13 @@ import json
 import secrets
 import tempfile
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
+from typing import Literal, TypedDict
 
 from regioncap.errors import (
     BuildIncompleteError,
@@ -33,7 +35,8 @@ from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.steps.render import check_boxes
 from regioncap.storage.store import Entry, Store, check_conditional_writes
-from regioncap.trust.estimate import Judged
+from regioncap.trust.estimate import Judged, estimate, not_judged
+from regioncap.trust.scores import Scored
 from regioncap.warehouse.history import (
     GRACE,
     Begun,
@@ -50,6 +53,7 @@ from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout
 from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import JudgeReceipt
 from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
 
@@ -169,7 +173,7 @@ def stage_build(
         )
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
-        judged: Judged | None = None
+        judged = _judged(plan, content)
         drifted = drift(statistics.quality(judged), before)
         settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
         plan = plan.model_copy(update={"settings": settings})
@@ -262,6 +266,66 @@ class _Content:
     shards: list[ValidatedShard]
     rejected: FileEntry
     made_from: str | None
+    judged: "_Judgement"
+
+
+@dataclass
+class _Judgement:
+    """What `judge` did with all shards: receipts, and where captions were judged that are no record's.
+
+    `rejected` are the ids of rows that did not become records, `doubted` counts those that were rejected as doubted.
+    """
+
+    shards: list[Shard] = field(default_factory=list)
+    receipts: list[JudgeReceipt] = field(default_factory=list)
+    rejected: set[str] = field(default_factory=set)
+    doubted: int = 0
+
+    def scores(self) -> Iterator[Scored]:
+        """All scores of planted captions, and those of the records' own, read anew from shard to shard."""
+        for shard in self.shards:
+            judged = shard.judged()
+            for score in judged.scores if judged else ():
+                if score.kind != "own" or score.image not in self.rejected:
+                    yield score
+
+
+def _judged(plan: Plan, content: _Content) -> Judged | None:
+    """What is known of how many captions are wrong; None where nothing was to be judged."""
+    if not plan.judge_share:
+        return None
+    receipts = content.judged.receipts
+    common: _Common = {
+        "regions": content.statistics.counts.regions,
+        "how": "all" if plan.settings.judges == "all" or plan.judge_share == 1.0 else "sample",
+        "judge": plan.judge,
+        "same_model": plan.judge == plan.model,
+    }
+    heard = sum(receipt.heard for receipt in receipts)
+    reasons = Counter(receipt.reason for receipt in receipts if receipt.reason)
+    limited = Counter(receipt.limited for receipt in receipts if receipt.limited)
+    if reasons:
+        reason, shards = reasons.most_common(1)[0]
+        of = f" ({shards} of {len(receipts)} shards)" if len(receipts) > 1 else ""
+        judged = not_judged(f"{reason}{of}", **common)
+    elif limited and not heard:
+        judged = not_judged(limited.most_common(1)[0][0], **common)
+    else:
+        judged = estimate(content.judged.scores(), asked=heard, **common)
+    return judged.model_copy(
+        update={
+            "asked_again": sum(receipt.asked_again for receipt in receipts),
+            "mended": sum(receipt.mended for receipt in receipts),
+            "rejected": content.judged.doubted,
+        }
+    )
+
+
+class _Common(TypedDict):
+    regions: int
+    how: Literal["all", "sample"]
+    judge: str
+    same_model: bool
 
 
 def _known(
@@ -353,11 +417,15 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             return error
 
     missing: list[StepMissingError] = []
+    judgement = _Judgement()
     with rejected_file.open("wb") as rejects:
 
         def note(data: bytes, where: str) -> None:
             for row in parse_lines(data, Rejected, where, _CLEAR_ALL):
                 statistics.add_rejected(row)
+                judgement.doubted += row.code == Code.DOUBTED
+                if row.id is not None and plan.judge_share:
+                    judgement.rejected.add(row.id)
                 rejects.write(line(row))
 
         note(plan_rejected(work, plan), layout.plan_rejected_path(plan.plan_id))
@@ -370,6 +438,9 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             ):
                 statistics.add(record)
             shards.append(loaded.held)
+            if loaded.judged is not None:
+                judgement.shards.append(loaded.held.shard)
+                judgement.receipts.append(loaded.judged.receipt)
             made_of.append(loaded.made_from)
             for path, rejected in loaded.rejected.items():
                 note(rejected, path)
@@ -388,6 +459,7 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
         shards=[item for item in shards if item.rows],
         rejected=_entry(rejected_file, "rejected.jsonl", statistics.rejected),
         made_from=made_from(plan, made_of),
+        judged=judgement,
     )
 
 

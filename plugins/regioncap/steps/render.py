@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from PIL import Image
 
@@ -36,6 +36,7 @@ from regioncap.regions.formats import Evidence, GivenRow, told, weigh
 from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
+from regioncap.trust.questions import drawn
 from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
@@ -83,7 +84,7 @@ def render_shard(
     with Decoders(heic=settings.read_heic, max_pixels=settings.max_file_pixels) as decoders:
         find_boxes = _boxes_found(shard, plan, proposed.rows, decoders)
         outcomes = in_order(
-            lambda item: _outcome(drop, shard.shared, *item, settings, decoders, find_boxes),
+            lambda item: _outcome(drop, shard.shared, *item, plan, decoders, find_boxes),
             zip(rows, versions, strict=True),
             _THREADS * cores(),
             interrupt=decoders.interrupt,
@@ -206,7 +207,7 @@ def _outcome(
     shared: Store,
     row: PlannedRow,
     version: str | None,
-    settings: BuildSettings,
+    plan: Plan,
     decoders: Decoders,
     find_boxes: FindBoxes,
 ) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]:
@@ -223,10 +224,10 @@ def _outcome(
     except Exception as error:
         return _rejected(row, error, at)
     try:
-        rendered, canvas, jpegs = render_row(row, data, settings, decoders, find_boxes)
+        rendered, canvas, jpegs = render_row(row, data, plan.settings, decoders, find_boxes, plan.judge_share)
     except Exception as error:
         outcome, seen, written, decided_by = _rejected(row, error, at)
-        if row.bbox is None and settings.when_no_boxes == "ask_model":
+        if row.bbox is None and plan.settings.when_no_boxes == "ask_model":
             # It may be for the boxes that the model has proposed, and it may propose others.
             decided_by = hashlib.sha256(data).hexdigest()
         return outcome, seen, written, decided_by
@@ -251,7 +252,12 @@ def _rejected(row: PlannedRow, error: Exception, at: str) -> tuple[Rejected, Can
 
 
 def render_row(
-    row: PlannedRow, data: bytes, settings: BuildSettings, decoders: Decoders, find_boxes: FindBoxes
+    row: PlannedRow,
+    data: bytes,
+    settings: BuildSettings,
+    decoders: Decoders,
+    find_boxes: FindBoxes,
+    judge_share: float = 0.0,
 ) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
     """Mark one image, given its bytes.
 
@@ -263,19 +269,26 @@ def render_row(
         given, box_format, frame = [region_boxes.as_xywh(box) for box in find_boxes(row, data)], "xywh", "displayed"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
+    may_be_drawn = _any_drawn(row, range(1, min(len(given), settings.max_boxes) + 1), judge_share)
     how = Marking(
         view=settings.view,
         mark_style=settings.mark_style,
         box_format=box_format,
         box_frame=frame,
         max_boxes=settings.max_boxes,
-        per_region=settings.caption_mode == "per_region",
+        per_region=settings.caption_mode == "per_region" or (settings.asks_again and may_be_drawn),
         stated=row.stated,
+        unmarked=may_be_drawn,
     )
     told, jpegs = decoders.run(data, decoding.marked, given, how)
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
+    images = dict(zip(names, jpegs, strict=True))
+    unmarked = names.pop() if may_be_drawn else ""
+    if unmarked and not _any_drawn(row, range(1, len(regions) + 1), judge_share):
+        del images[unmarked]
+        unmarked = ""
     warned = {
         Code.DUPLICATE_BOX: region_boxes.has_duplicates(regions),
         Code.ONE_COLOUR: told["one_colour"],
@@ -297,5 +310,10 @@ def render_row(
         height=told["height"],
         marked=names[0],
         crops=names[1:],
+        unmarked=unmarked,
     )
-    return rendered, Canvas(displayed, told["orientation"], row.stated), dict(zip(names, jpegs, strict=True))
+    return rendered, Canvas(displayed, told["orientation"], row.stated), images
+
+
+def _any_drawn(row: PlannedRow, regions: Iterable[int], share: float) -> bool:
+    return any(drawn(row.id, region, share) for region in regions)

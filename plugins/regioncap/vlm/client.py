@@ -126,6 +126,7 @@ class VlmClient:
             context=self.context,
             about=request.about,
             seconds=round(time.monotonic() - tries.started, 3),
+            probabilities=choice.probabilities if choice else None,
         )
 
     async def _try(self, tries: Tries, body: bytes) -> ChatCompletion:

@@ -13,7 +13,8 @@ class Completion(BaseModel):
     itself as malformed (`refused`), failed at it each time (`failed`), ended the answer each time before it was whole
     (`unfinished`), or ended itself each time (`ended`); `server` says which one it was, as far as that can be told.
     `context` is how many tokens question and answer may have together, where the server tells; `about` is what the
-    request is about, as a hash of the image's path.
+    request is about, as a hash of the image's path. `probabilities` are those of the answer's first token, by token,
+    where these were asked for.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -28,3 +29,4 @@ class Completion(BaseModel):
     about: str = ""
     server: str = ""
     seconds: float = 0.0
+    probabilities: dict[str, float] | None = None

@@ -1,11 +1,12 @@
 """What is used of OpenAI's chat API: the bodies, and the calls (https://platform.openai.com/docs/api-reference/chat)."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
 
 from regioncap.captions.thoughts import as_thoughts
 
@@ -45,11 +46,50 @@ class Message(BaseModel):
         return self.reasoning_content or self.reasoning or _thoughts(self.content)
 
 
+class Likely(BaseModel):
+    """A token that the model may write, and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class Written(Likely):
+    """A token that the model wrote, and the likeliest ones in its place."""
+
+    top_logprobs: list[Likely] = []
+
+
+class Logprobs(BaseModel):
+    """How likely the answer's tokens are."""
+
+    content: list[Written] | None = None
+
+
 class Choice(BaseModel):
     """An answer of the model."""
 
     message: Message
     finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+    @field_validator("logprobs", mode="wrap")
+    @classmethod
+    def _of_this_form(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Logprobs | None:
+        """Of another form they say nothing here, and the answer is none the worse for it."""
+        try:
+            read: Logprobs | None = handler(value)
+            return read
+        except ValueError:
+            return None
+
+    @property
+    def probabilities(self) -> dict[str, float] | None:
+        """How likely each of the likeliest first tokens was; None where the server does not tell."""
+        if self.logprobs is None or not self.logprobs.content:
+            return None
+        first = self.logprobs.content[0]
+        told = {likely.token: _probability(likely.logprob) for likely in (first, *first.top_logprobs)}
+        return {token: probability for token, probability in told.items() if probability}
 
     @property
     def cut_off(self) -> bool:
@@ -108,6 +148,10 @@ def error_in(body: bytes | bytearray) -> str:
     text = bytes(body).decode("utf-8", "replace")
     streamed = "it answers in a stream of events, which it was not asked for" if text.startswith("data:") else ""
     return _in_a_line(_sentence(text) or streamed)
+
+
+def _probability(logprob: float) -> float:
+    return round(math.exp(min(logprob, 0.0)), 6) if logprob == logprob else 0.0
 
 
 def _sentence(text: str) -> str:
