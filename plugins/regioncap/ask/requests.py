@@ -4,8 +4,16 @@ import hashlib
 from typing import Any
 
 from regioncap.captions.grounding import grounding_prompt, grounding_schema
-from regioncap.captions.prompts import answer_schema, crop_prompt, only_prompt, system_message, user_prompt
+from regioncap.captions.prompts import (
+    answer_schema,
+    crop_prompt,
+    label_hint,
+    only_prompt,
+    system_message,
+    user_prompt,
+)
 from regioncap.config.settings import BuildSettings
+from regioncap.gates.special_tokens import input_token
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
@@ -53,6 +61,8 @@ def caption_request(
     # Images go before the text, and what requests have in common before what they have not: vLLM computes an equal
     # beginning only once.
     parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
+    if hint := hint_of(row, settings):
+        parts.append(Part("text", hint))
     if settings.caption_mode == "per_region":
         (region,) = regions
         parts += [Part("image", row.crops[region - 1]), Part("text", crop_prompt(region, language))]
@@ -65,6 +75,16 @@ def caption_request(
         tokens = token_multiplier * settings.max_tokens
         sampling["max_tokens"] = tokens if room is None else max(settings.max_tokens, min(tokens, room))
     return _request(plan, system, tuple(parts), answer_schema(left), sampling, row.image)
+
+
+def hint_of(row: RenderedRow, settings: BuildSettings) -> str | None:
+    """The labels of a row's regions in words, the same for all of its requests; None where none are to be told."""
+    if not settings.label_hint or row.labels is None:
+        return None
+    given = {region.region: row.labels[region.box_index] for region in row.regions}
+    # They may come from anybody: one that could crash the model's server is not told.
+    told = {number: label for number, label in given.items() if label and input_token(label) is None}
+    return label_hint(told, settings.prompt_language) if told else None
 
 
 def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:

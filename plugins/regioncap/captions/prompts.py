@@ -1,11 +1,11 @@
 """The words that go to the VLM, and the JSON schema its structured answer has to follow."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from regioncap.marks.styles import MarkStyle
-from regioncap.regions.names import region_name
+from regioncap.regions.names import region_label, region_name
 
 CaptionMode = Literal["joint", "per_region"]
 AnswerFormat = Literal["structured", "free_text"]
@@ -46,6 +46,11 @@ _CROP: dict[PromptLanguage, str] = {
 _ONLY: dict[PromptLanguage, str] = {
     "en": "Describe only these regions: {regions}.",
     "zh": "请只描述以下区域：{regions}。",
+}
+
+_LABELS: dict[PromptLanguage, tuple[str, str, str]] = {
+    "en": ("Labels that came with the image, some of which may be wrong: {labels}.", "region {n} is {label}", "; "),
+    "zh": ("图像附带的标签，其中一些可能有误：{labels}。", "区域 {n} 是 {label}", "；"),
 }
 
 
@@ -91,6 +96,16 @@ def crop_prompt(region: int, language: PromptLanguage) -> str:
 def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
     """What ends a further request: of which regions a description is still wanted."""
     return _ONLY[language].format(regions=", ".join(map(region_name, regions)))
+
+
+def label_hint(labels: Mapping[int, str], language: PromptLanguage) -> str:
+    """What follows the prompt where regions came with labels: region number -> label, as given but for its spaces."""
+    sentence, each, between = _LABELS[language]
+    words = {region: " ".join(label.split()) for region, label in labels.items()}
+    if language == "en":
+        words = {region: f"{'an' if word[:1].lower() in 'aeiou' else 'a'} {word}" for region, word in words.items()}
+    told = [each.format(n=region_label(region), label=word) for region, word in words.items()]
+    return sentence.format(labels=between.join(told))
 
 
 def answer_schema(regions: Iterable[int]) -> dict[str, Any]:

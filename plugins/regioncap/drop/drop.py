@@ -241,17 +241,26 @@ def local_copy(drop: Store, manifest: str, version: str | None = None) -> Iterat
 
 
 def read_rows(
-    manifest: Path, input_format: str, bbox_key: str, image_key: str = "image", name: str | None = None
+    manifest: Path,
+    input_format: str,
+    bbox_key: str,
+    image_key: str = "image",
+    name: str | None = None,
+    keep: tuple[str, ...] = (),
 ) -> Iterator[Row]:
     """The rows of one manifest as a stream; blank lines are not rows.
 
-    `input_format` is a name in `READERS`, `name` is what the drop calls the file.
+    `input_format` is a name in `READERS`, `name` is what the drop calls the file, and `keep` names the fields that are
+    carried along.
     Raises DropError where the file as a whole is not of its format, and UnforeseenError: where a reader has ended, its
     other rows are not known.
     """
     reader = READERS[input_format]
     try:
-        yield from reader.rows(manifest, image_key, bbox_key)
+        if keep and reader.keeping is not None:
+            yield from reader.keeping(manifest, image_key, bbox_key, keep)
+        else:
+            yield from reader.rows(manifest, image_key, bbox_key)
     except (ValueError, RecursionError, OverflowError, OSError) as error:
         # With a number, it is the disk's; Arrow raises OSError for a damaged file too.
         if isinstance(error, OSError) and error.errno is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from regioncap.drop.box_keys import BoxKeys
+from regioncap.drop.given import LABELS, given_labels, kept_fields
 from regioncap.drop.plain import is_utf8
 from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError
@@ -186,16 +187,19 @@ class ListedFiles(Protocol):
 class RowReader:
     """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
 
-    `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `nearly`
-    counts rows whose image is there under nearly the name that they give.
+    `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
+    the fields that are carried along (see `kept_fields`). `nearly` counts rows whose image is there under nearly the
+    name that they give, `unlabelled` those whose labels are none for their boxes.
     """
 
     image_key: str
     bbox_key: str
     files: ListedFiles
     path_bytes: int = MAX_PATH_BYTES
+    keep: tuple[str, ...] = ()
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
+    unlabelled: int = 0
     _ids: SeenIds = field(default_factory=SeenIds)
     _repeats: dict[str, int] = field(default_factory=dict)
 
@@ -217,6 +221,8 @@ class RowReader:
                 type="with_bbox" if self.bbox_key in row else "without_bbox",
                 bbox=clean(boxes),
                 stated=stated_size(row),
+                labels=self._labels(row, boxes),
+                source=kept_fields(row, self.keep, (self.image_key, self.bbox_key, "id", LABELS)),
             )
         except RowError as fault:
             return reject(source, fault, identity, row)
@@ -234,6 +240,14 @@ class RowReader:
         if not self._ids.add(identity):
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
         return identity
+
+    def _labels(self, row: dict[str, Any], boxes: list[Any] | None) -> list[str | None] | None:
+        try:
+            return given_labels(row, boxes) if boxes is not None else None
+        except ValueError:
+            # A field of this name may be about something else.
+            self.unlabelled += 1
+            return None
 
     def _found(self, image: str) -> str:
         """The path by which the store knows the image.

@@ -212,7 +212,13 @@ def _write_shards(
             for name in contents.manifests
         }
         shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
-        reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
+        reader = RowReader(
+            settings.image_key,
+            settings.bbox_key,
+            contents.files,
+            drops.path_bytes(drop),
+            keep=tuple(settings.keep_fields),
+        )
         for row, text in _checked_rows(copies, settings, reader):
             written.rows += 1
             if isinstance(row, Rejected):
@@ -239,6 +245,11 @@ def _write_shards(
                 f"the images of {reader.nearly:,} rows are in the drop under other names than the rows give, by "
                 "capital letters or by how accents are written: they were taken for them"
             )
+        if reader.unlabelled:
+            written.warnings.append(
+                f"the field labels of {reader.unlabelled:,} rows is no list with a label for each box: these rows are "
+                "taken without labels"
+            )
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
@@ -254,7 +265,8 @@ def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
 
 
 def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
-    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
+    keep = tuple(settings.keep_fields)
+    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name, keep)
 
 
 def _checked_rows(

@@ -92,8 +92,16 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
         image_sha256=row.image_sha256,
         width=row.width,
         height=row.height,
-        regions=[RegionCaption(**region.model_dump(), caption=captions[region.region]) for region in row.regions],
+        regions=[
+            RegionCaption(
+                **region.model_dump(),
+                caption=captions[region.region],
+                label=row.labels[region.box_index] if row.labels else None,
+            )
+            for region in row.regions
+        ],
         dropped_boxes=row.dropped_boxes,
         attempts=max(len(attempts.used) for attempts in all_attempts),
         checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
+        source=row.source,
     )

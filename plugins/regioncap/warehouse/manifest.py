@@ -14,7 +14,7 @@ from regioncap.storage.readback import no_newer_than, unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import MANIFEST, partition_path
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 _COMMIT_TRIES = 3
 
