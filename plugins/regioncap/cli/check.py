@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regioncap.cli.places import open_drop
+from regioncap.cli.places import open_drop, open_images
 from regioncap.cli.terminal import following, say, say_error, shown
 from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings, settings_of
@@ -63,7 +63,8 @@ def check(
     try:
         place = open_drop(drop)
         with following("rows") as progress:
-            checked = check_drop(place, settings, deployment.vlm_model, show=show, progress=progress)
+            images = open_images(place, settings)
+            checked = check_drop(place, settings, deployment.vlm_model, show=show, progress=progress, images=images)
         uri = place.uri
     except RegionCapError as error:  # that this is no place for a drop, a run would say too
         checked, uri = Checked(stops=str(error)), drop

@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.elsewhere import Images
 from regioncap.drop.plain import is_utf8
 from regioncap.errors import StorageError
 from regioncap.storage.local import LocalStore
@@ -46,6 +48,15 @@ def open_drop(place: str) -> Store:
         drop: Store = _airflow_places().open_drop(place, "")
         return drop
     return open_store(place, _client_by_environment, Deployment.from_environment().trusted_places)
+
+
+def open_images(drop: Store, settings: BuildSettings) -> Images:
+    """Where the images of a drop are. Whoever types the command may read what they name. Raises StorageError."""
+    roots = Deployment.from_environment().image_roots
+    if settings.images_uri is None:
+        return Images(drop, roots, lambda root: open_drop(root))
+    base = open_drop(settings.images_uri)
+    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else open_drop(root))
 
 
 def has_airflow(environment: Mapping[str, str]) -> bool:

@@ -119,6 +119,15 @@ class BuildSettings(BaseModel):
         json_schema_extra=_group("Drop"),
     )
 
+    images_uri: str | None = Field(
+        None,
+        title="Images",
+        description="Where the images are, if not in the drop: a folder or bucket prefix to which the paths in "
+        "manifests are relative. Rows may name images by whole URIs (`s3://...`, `file:///...`) too, below it or the "
+        "drop. It must be below a root that the deployment allows.",
+        min_length=1,
+        json_schema_extra=_group("Drop"),
+    )
     keep_fields: list[str] = Field(
         default_factory=list,
         title="Fields that are carried along",
@@ -582,7 +591,7 @@ NOT_IDENTITY = frozenset(
 # Settings that came after the first version: at their defaults they change nothing.
 _LATER = (
     "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding",
-    "label_hint", "keep_fields",
+    "label_hint", "keep_fields", "images_uri",
 )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from regioncap.drop.box_keys import BoxKeys
+from regioncap.drop.elsewhere import Images, is_uri
 from regioncap.drop.given import LABELS, given_labels, kept_fields
 from regioncap.drop.plain import is_utf8
 from regioncap.drop.seen import SeenIds
-from regioncap.errors import RowError
+from regioncap.errors import RowError, StorageError
 from regioncap.regions.boxes import box_error
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, clean
@@ -188,8 +189,9 @@ class RowReader:
     """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
 
     `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
-    the fields that are carried along (see `kept_fields`). `nearly` counts rows whose image is there under nearly the
-    name that they give, `unlabelled` those whose labels are none for their boxes.
+    the fields that are carried along (see `kept_fields`), and `images` says which URIs may be read. `nearly` counts
+    rows whose image is there under nearly the name that they give, `unlabelled` those whose labels are none for their
+    boxes.
     """
 
     image_key: str
@@ -197,6 +199,7 @@ class RowReader:
     files: ListedFiles
     path_bytes: int = MAX_PATH_BYTES
     keep: tuple[str, ...] = ()
+    images: Images | None = None
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
     unlabelled: int = 0
@@ -211,7 +214,7 @@ class RowReader:
                 raise _too_deep_fault()
             self.box_keys.note(row, self.bbox_key)
             identity = self._given_id(row)
-            image = self._found(image_path(_given(row, self.image_key)))
+            image = self._image(_given(row, self.image_key))
             boxes = given_boxes(row, self.bbox_key)
             return PlannedRow(
                 manifest=source.manifest,
@@ -240,6 +243,18 @@ class RowReader:
         if not self._ids.add(identity):
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
         return identity
+
+    def _image(self, given: Any) -> str:
+        """The path by which the image is read. Raises RowError."""
+        if self.images is None or not isinstance(given, str) or not is_uri(given):
+            return self._found(image_path(given))
+        if len(given) > _MAX_PATH:
+            raise RowError(Code.IMAGE_NOT_A_PATH, "the image's URI is too long")
+        try:
+            path = self.images.path_of(given)
+        except StorageError as error:
+            raise RowError(Code.IMAGE_IS_URL, f"the image is a URL that is not read: {error}") from None
+        return path if is_uri(path) else self._found(image_path(path))
 
     def _labels(self, row: dict[str, Any], boxes: list[Any] | None) -> list[str | None] | None:
         try:

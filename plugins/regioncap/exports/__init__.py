@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.exports.coco import coco
 from regioncap.exports.export import Export, Exporter, ExportPlan, ExportShard, carried_by
 from regioncap.exports.hf import hf
@@ -48,7 +49,7 @@ EXPORTERS: Registry[Exporter] = Registry(
 def write_exports(
     *,
     plan: ExportPlan,
-    drop: Store,
+    drop: ImageFiles,
     shards: Sequence[ExportShard],
     records: int,
     build: Store,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 from regioncap.drop.decoders import Decoders
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import BuildGoneError, NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, original_image
 from regioncap.parallel import in_order
@@ -111,7 +112,7 @@ class Export:
     name: str
     images: ExportImages
     plan: ExportPlan
-    drop: Store
+    drop: ImageFiles
     shards: Sequence[ExportShard]
     records: int
     build: Store

@@ -153,8 +153,8 @@ class Record(_Row):
     )
     source: dict[str, Any] | None = Field(
         None,
-        description="The row's other fields, as far as `keep_fields` asks for them: numbers, text and booleans as given, "
-        "all else as JSON text; null where none are asked for.",
+        description="The row's other fields, as far as `keep_fields` asks for them: numbers, text and booleans as "
+        "given, all else as JSON text; null where none are asked for.",
         examples=[{"camera": "front", "speed": 12.5}],
     )
 

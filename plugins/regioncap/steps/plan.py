@@ -12,6 +12,7 @@ from typing import IO
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
+from regioncap.drop.elsewhere import Images
 from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
@@ -45,11 +46,13 @@ def plan_build(
     model: str,
     run_id: str,
     progress: Callable[[int], None],
+    images: Images | None = None,
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
-    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
-    rows read so far. With nothing to change the plan has no shards and `unchanged` set.
+    `drop`, `work` and `partition` are rooted at this date, and `images` is where the images are, if not in the drop
+    alone; `model` is the VLM's name; `progress` gets the number of rows read so far. With nothing to change the plan
+    has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
     ExtensionError where what a package adds cannot be used, ModelProfileError where the model counts in another way,
@@ -63,7 +66,8 @@ def plan_build(
     if about := settings.about_model(model):
         _log.warning("%s", about)
     identity = identity_of(settings, model)
-    contents = drops.contents(drop, settings.input_format)
+    images = images or Images(drop)
+    contents = drops.contents(drop, settings.input_format, images)
     if contents.hidden:
         _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
@@ -87,7 +91,7 @@ def plan_build(
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
-            written = _write_shards(drop, contents, work, settings, earlier, brought, rejects, progress)
+            written = _write_shards(drop, images, contents, work, settings, earlier, brought, rejects, progress)
             found = {source for sources in written.sources.values() for source in sources}
             unnamed = brought.collect(found, answers)
             written.sources = {
@@ -97,6 +101,7 @@ def plan_build(
         plan = Plan(
             date=date,
             drop_uri=drop.uri,
+            images_uri=images.uri,
             settings=settings,
             model=model,
             fingerprint=fingerprint,
@@ -125,7 +130,7 @@ def plan_build(
 
 def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: drops.Contents) -> bool:
     """Whether the date is built anew though nothing has changed; the log says why."""
-    reason = why_anew(partition, published, contents.files.__contains__)
+    reason = why_anew(partition, published, contents.images.__contains__)
     if reason is not None:
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
     # The server may take today what it refused then.
@@ -173,6 +178,7 @@ def _published_ask_again(work: Store, published: manifest.Manifest | None) -> st
 
 def _write_shards(
     drop: Store,
+    images: Images,
     contents: drops.Contents,
     work: Store,
     settings: BuildSettings,
@@ -195,7 +201,7 @@ def _write_shards(
         sources = dict.fromkeys(source for index in earlier for source in index.shards_of(pending))
         written.sources[shard_id] = [source for source in sources if source != shard_id]
         written.versions[shard_id] = shard.write_versions(
-            work.sub(layout.shard_path(shard_id)), [contents.files.version(row.image) for row in pending]
+            work.sub(layout.shard_path(shard_id)), [contents.images.version(row.image) for row in pending]
         )
         if any(row.bbox is None for row in pending):
             written.without_boxes.append(shard_id)
@@ -215,9 +221,10 @@ def _write_shards(
         reader = RowReader(
             settings.image_key,
             settings.bbox_key,
-            contents.files,
-            drops.path_bytes(drop),
+            contents.images,
+            drops.path_bytes(images),
             keep=tuple(settings.keep_fields),
+            images=images,
         )
         for row, text in _checked_rows(copies, settings, reader):
             written.rows += 1

@@ -8,6 +8,7 @@ from regioncap.ask.requests import asked_together
 from regioncap.captions.answers import ParsedAnswer, answer_lines, parse_answer
 from regioncap.captions.prompts import user_prompt
 from regioncap.captions.thoughts import without_thoughts
+from regioncap.drop.elsewhere import image_uri
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
@@ -88,7 +89,7 @@ def make_record(row: RenderedRow, all_attempts: Sequence[Attempts], plan: Plan) 
         prompt=prompt,
         answer=answer,
         id=row.id,
-        image_uri=f"{plan.drop_uri}/{row.image}",
+        image_uri=image_uri(plan.images_uri or plan.drop_uri, row.image),
         image_sha256=row.image_sha256,
         width=row.width,
         height=row.height,

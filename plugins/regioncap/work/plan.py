@@ -26,7 +26,8 @@ class Plan(BaseModel):
     one. `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes.
     `rejected_rows` is a hash of the plan's rejected rows, `versions` names for each shard the file with the versions of
     its images, and `warnings` say what is unusual about the drop. `current_build` is the build that was published when
-    the plan was made. `sources` names for a shard those of earlier plans that hold its rows and have answers that do
+    the plan was made. `images_uri` is where
+    the images are. `sources` names for a shard those of earlier plans that hold its rows and have answers that do
     not say which image they are about: they are taken over from there (see `work/earlier.py`).
     """
 
@@ -52,6 +53,7 @@ class Plan(BaseModel):
     rejected_rows: str = ""
     versions: dict[str, str] = {}
     warnings: list[str] = []
+    images_uri: str = ""
 
     def with_id(self) -> "Plan":
         """The plan under the id that belongs to it."""

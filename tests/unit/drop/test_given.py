@@ -32,7 +32,7 @@ def test_a_label_is_short_text_that_can_be_seen(given: Any, labels: list[str | N
 
 @pytest.mark.parametrize("given", [["cat"], ["a", "b", "c"], "cat", {"1": "cat"}, 7, "[not JSON", [], True])
 def test_labels_that_are_not_one_for_each_box_are_none_of_its_labels(given: Any) -> None:
-    with pytest.raises(ValueError, match="JSON text|each box"):
+    with pytest.raises(ValueError, match=r"JSON text|each box"):
         given_labels({"labels": given}, TWO)
 
 

@@ -1,5 +1,4 @@
-"""Manifests in Parquet, of which only the columns are read that are used or carried along, and lists where boxes are
-missing."""
+"""Manifests in Parquet: only the columns that are used or carried along are read, and lists where boxes are missing."""
 
 from collections.abc import Iterator
 from pathlib import Path
