@@ -48,6 +48,13 @@ _ONLY: dict[PromptLanguage, str] = {
     "zh": "请只描述以下区域：{regions}。",
 }
 
+# A listener's answer that a caption describes no marked region.
+NO_REGION = "none"
+_WHICH: dict[PromptLanguage, str] = {
+    "en": 'Which marked region does this describe: "{caption}"? '
+    f"Answer with its number, or {NO_REGION} if it describes none of them.",
+    "zh": f"这句话描述的是哪个标记区域：“{{caption}}”？请只回答其编号；如果都不是，请回答 {NO_REGION}。",
+}
 _LABELS: dict[PromptLanguage, tuple[str, str, str]] = {
     "en": ("Labels that came with the image, some of which may be wrong: {labels}.", "region {n} is {label}", "; "),
     "zh": ("图像附带的标签，其中一些可能有误：{labels}。", "区域 {n} 是 {label}", "；"),
@@ -96,6 +103,11 @@ def crop_prompt(region: int, language: PromptLanguage) -> str:
 def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
     """What ends a further request: of which regions a description is still wanted."""
     return _ONLY[language].format(regions=", ".join(map(region_name, regions)))
+
+
+def which_prompt(caption: str, language: PromptLanguage) -> str:
+    """The listener's question about a marked image: which region's number a caption describes, or `NO_REGION`."""
+    return _WHICH[language].format(caption=caption)
 
 
 def label_hint(labels: Mapping[int, str], language: PromptLanguage) -> str:

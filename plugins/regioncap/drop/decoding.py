@@ -17,7 +17,7 @@ from regioncap.errors import NoRegionError, RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.profiles import PROFILES, ModelProfile
 from regioncap.marks.styles import STYLES
-from regioncap.marks.view import crop_view, decoded_size, encode, fit, mark, seen_scale
+from regioncap.marks.view import covered_regions, crop_view, decoded_size, encode, fit, mark, seen_scale
 from regioncap.regions import boxes as region_boxes
 from regioncap.regions.boxes import BoxFormat, DroppedBox
 from regioncap.regions.codes import Code
@@ -87,8 +87,8 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
     """Mark the usable ones of the given boxes.
 
     Returns a mapping of `width`, `height`, `orientation`, `regions` (index of the given box, and the box in pixels of
-    the image as displayed), `dropped` (index, code) and `one_colour`; and JPEGs for the model, first the whole image's.
-    Raises NoRegionError.
+    the image as displayed), `dropped` (index, code), `one_colour`
+    and `region_covered`; and JPEGs for the model, first the whole image's. Raises NoRegionError.
     """
     displayed = (picture.width, picture.height)
     profile, style = how.view.model, STYLES[how.mark_style]
@@ -116,6 +116,7 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "regions": [(region.box_index, region.box) for region in regions],
         "dropped": [(box.box_index, box.code) for box in dropped],
         "one_colour": is_one_colour(image),
+        "region_covered": bool(covered_regions(displayed, boxes, profile, style)),
     }
     return told, [encode(view) for view in views]
 

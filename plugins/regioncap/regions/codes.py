@@ -64,6 +64,7 @@ class Code(StrEnum):
     NO_BOXES = "no_boxes", "none given, none found"
     DUPLICATE_BOX = "duplicate_box", "a warning: two regions of the row are exactly the same"
     ONE_COLOUR = "one_colour", "a warning: the image is of one colour all over"
+    REGION_COVERED = "region_covered", "a warning: tags hide half or more of a region in the marked image"
 
     # the answer (caption and validate)
     REQUEST_REFUSED = "request_refused", "the VLM refused the request as malformed"

@@ -44,6 +44,7 @@ ADVICE: dict[Code, str] = {
     Code.NO_BOXES: "give the row boxes, or choose another way to find them, by the param `when_no_boxes`",
     Code.DUPLICATE_BOX: "leave one of the equal boxes out",
     Code.ONE_COLOUR: "look at the file: it may be damaged, or a placeholder",
+    Code.REGION_COVERED: "ask about each region by itself (`caption_mode`: `per_region`): a close-up has one tag",
     Code.REQUEST_REFUSED: "the reason has the server's words; the row is asked about once more by each run",
     Code.CUT_OFF: "raise the param `max_tokens`; of a model that thinks, switch thinking off",
     Code.CONTENT_FILTER: "the server's filter decides: look at the image, or serve the model yourself",

@@ -282,8 +282,11 @@ def render_row(
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
-    warnings = [Code.DUPLICATE_BOX] if region_boxes.has_duplicates(regions) else []
-    warnings += [Code.ONE_COLOUR] if told["one_colour"] else []
+    warned = {
+        Code.DUPLICATE_BOX: region_boxes.has_duplicates(regions),
+        Code.ONE_COLOUR: told["one_colour"],
+        Code.REGION_COVERED: told["region_covered"],
+    }
     rendered = RenderedRow(
         **row.model_dump(exclude={"bbox"}),
         bbox=given,
@@ -293,7 +296,7 @@ def render_row(
             for number, region in enumerate(regions, start=1)
         ],
         dropped_boxes=[DroppedBoxNote(box_index=index, code=code) for index, code in told["dropped"]],
-        warnings=warnings,
+        warnings=[code for code, there in warned.items() if there],
         image_sha256=hashlib.sha256(data).hexdigest(),
         width=told["width"],
         height=told["height"],
