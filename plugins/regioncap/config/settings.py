@@ -328,6 +328,15 @@ class BuildSettings(BaseModel):
         le=100_000,
         json_schema_extra=_group("Build"),
     )
+    sample_rows: int | None = Field(
+        None,
+        title="Try it on so many rows",
+        description="A preview: so many rows, evenly from all of the drop, are built as all of them would be, and "
+        "shown on a page below `_previews` in the warehouse. Nothing is published. Empty: a build.",
+        ge=1,
+        le=1000,
+        json_schema_extra=_group("Build"),
+    )
     max_rejected_ratio: float = Field(
         0.2,
         title="Rejected rows, at most",
@@ -591,7 +600,7 @@ NOT_IDENTITY = frozenset(
 # Settings that came after the first version: at their defaults they change nothing.
 _LATER = (
     "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding",
-    "label_hint", "keep_fields", "images_uri",
+    "label_hint", "keep_fields", "images_uri", "sample_rows",
 )  # fmt: skip
 
 

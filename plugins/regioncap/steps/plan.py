@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
@@ -31,6 +32,8 @@ from regioncap.work.plan import Plan
 from regioncap.work.row_index import RowIndex, RowIndexWriter, load_row_index
 
 _log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
@@ -87,7 +90,8 @@ def plan_build(
             written = _Written()
         else:
             # Before anything is paid for that could not be published.
-            check_conditional_writes(partition)
+            if settings.sample_rows is None:
+                check_conditional_writes(partition)
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
@@ -217,7 +221,8 @@ def _write_shards(
             )
             for name in contents.manifests
         }
-        shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
+        count = _count_rows(copies, settings)
+        shard_size = max(settings.shard_size, -(-count // MAX_SHARDS))
         reader = RowReader(
             settings.image_key,
             settings.bbox_key,
@@ -226,7 +231,7 @@ def _write_shards(
             keep=tuple(settings.keep_fields),
             images=images,
         )
-        for row, text in _checked_rows(copies, settings, reader):
+        for row, text in _sampled(_checked_rows(copies, settings, reader), settings.sample_rows, count):
             written.rows += 1
             if isinstance(row, Rejected):
                 unforeseen_rows.note(row)
@@ -291,6 +296,11 @@ def _checked_rows(
                 checked = reject(source, unforeseen(error, named(source)), None, None)
                 text = line(checked)
             yield checked, text
+
+
+def _sampled(rows: Iterator[Item], number: int | None, count: int) -> Iterator[Item]:
+    """So many of about `count` rows, evenly from all of them; all where no number is given."""
+    return rows if number is None else islice(islice(rows, 0, None, max(1, count // number)), number)
 
 
 def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:

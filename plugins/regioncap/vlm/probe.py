@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import Server, VlmClient
+from regioncap.vlm.client import Endpoint, Server, VlmClient, connect
 from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
 from regioncap.vlm.pace import silent_seconds
 from regioncap.vlm.protocol import ChatCompletion, Models
@@ -26,6 +26,22 @@ async def check(client: VlmClient) -> None:
     Raises VlmUnavailableError or VlmSetupError.
     """
     await client.patiently(lambda: _check_all(client))
+
+
+async def served_model(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with the model that its server serves, where that is just one.
+
+    Raises VlmUnavailableError and VlmSetupError.
+    """
+    async with connect(endpoint) as client:
+        models = await client.patiently(lambda: client.request(client.servers[0], "GET", "/models", Models))
+    served = [model.id for model in models.data]
+    if len(served) != 1:
+        raise VlmSetupError(
+            f"the server at {client.name} serves {_some(served, '') if served else 'no model that it names'}: "
+            "say which model is to be asked"
+        )
+    return replace(endpoint, model=served[0])
 
 
 async def identify(client: VlmClient) -> None:

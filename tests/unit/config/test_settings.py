@@ -25,7 +25,8 @@ OTHER = {
     "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100,
     "max_attempts": 1, "seed": 1, "label_hint": True, "keep_fields": ["camera"],
-    "images_uri": "/images", "request_extras": {"min_p": 0.1}, "max_requests": 7, "max_tokens_total": 7,
+    "images_uri": "/images", "sample_rows": 20, "request_extras": {"min_p": 0.1},
+    "max_requests": 7, "max_tokens_total": 7,
     "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
@@ -159,7 +160,7 @@ def test_the_budget_of_pixels_is_the_profiles() -> None:
 
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
     later = {"read_heic", "max_image_megapixels", "box_frame", "max_pixels", "request_extras", "manifest_encoding"}
-    later |= {"label_hint", "keep_fields", "images_uri"}
+    later |= {"label_hint", "keep_fields", "images_uri", "sample_rows"}
     dumped = settings().model_dump(exclude={*NOT_IDENTITY, *later})
     assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 
