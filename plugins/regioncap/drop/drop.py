@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.plain import is_utf8, plain, with_compressed
 from regioncap.drop.readers import READERS, Row
@@ -152,18 +153,19 @@ class Contents:
     """What lies in a drop.
 
     `manifests` are the manifests' names, sorted, `hidden` those that are left out since they are hidden; `files` are
-    all files. `fingerprint` is a hash over the paths and versions of everything but the marker: it changes when the
-    drop does.
+    all files, and `images` those where the images are, in the drop or elsewhere. `fingerprint` is a hash over the paths
+    and versions of everything but the marker: it changes when the drop or its images do.
     """
 
     manifests: list[str]
     hidden: list[str]
     files: Files
+    images: Files
     fingerprint: str
 
 
-def contents(drop: Store, input_format: str) -> Contents:
-    """List the drop, once: a large one takes thousands of requests.
+def contents(drop: Store, input_format: str, images: Images | None = None) -> Contents:
+    """List the drop, once: a large one takes thousands of requests. So are `images` listed where they lie elsewhere.
 
     Raises DropError where it has no manifest, or one whose name cannot be written down.
     """
@@ -173,10 +175,14 @@ def contents(drop: Store, input_format: str) -> Contents:
     hidden: list[str] = []
     digest = hashlib.sha256()
 
-    def noted() -> Iterator[Entry]:
-        for entry in drop.list():
+    def counted(entries: Iterator[Entry]) -> Iterator[Entry]:
+        for entry in entries:
             if entry.path != READY_MARKER:
                 digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
+            yield entry
+
+    def noted() -> Iterator[Entry]:
+        for entry in counted(drop.list()):
             if "/" not in entry.path and entry.path.endswith(endings):
                 (hidden if entry.path.startswith(_HIDDEN) else manifests).append(entry.path)
             yield entry
@@ -187,7 +193,8 @@ def contents(drop: Store, input_format: str) -> Contents:
             shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
     if manifests:
-        return Contents(manifests, hidden, files, digest.hexdigest())
+        elsewhere = files if images is None or images.uri == drop.uri else Files(counted(images.list()))
+        return Contents(manifests, hidden, files, elsewhere, digest.hexdigest())
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
     names = " or ".join(f"*{suffix}" for suffix in suffixes)
@@ -197,7 +204,7 @@ def contents(drop: Store, input_format: str) -> Contents:
     )
 
 
-def path_bytes(drop: Store) -> int:
+def path_bytes(drop: ImageFiles) -> int:
     """How many bytes a path in the drop can have: a bucket counts the drop's own path in it too."""
     folder = drop.uri.removeprefix("s3://").partition("/")[2] if drop.uri.startswith("s3://") else ""
     return MAX_PATH_BYTES - (len(folder.encode()) + 1 if folder else 0)
@@ -241,17 +248,26 @@ def local_copy(drop: Store, manifest: str, version: str | None = None) -> Iterat
 
 
 def read_rows(
-    manifest: Path, input_format: str, bbox_key: str, image_key: str = "image", name: str | None = None
+    manifest: Path,
+    input_format: str,
+    bbox_key: str,
+    image_key: str = "image",
+    name: str | None = None,
+    keep: tuple[str, ...] = (),
 ) -> Iterator[Row]:
     """The rows of one manifest as a stream; blank lines are not rows.
 
-    `input_format` is a name in `READERS`, `name` is what the drop calls the file.
+    `input_format` is a name in `READERS`, `name` is what the drop calls the file, and `keep` names the fields that are
+    carried along.
     Raises DropError where the file as a whole is not of its format, and UnforeseenError: where a reader has ended, its
     other rows are not known.
     """
     reader = READERS[input_format]
     try:
-        yield from reader.rows(manifest, image_key, bbox_key)
+        if keep and reader.keeping is not None:
+            yield from reader.keeping(manifest, image_key, bbox_key, keep)
+        else:
+            yield from reader.rows(manifest, image_key, bbox_key)
     except (ValueError, RecursionError, OverflowError, OSError) as error:
         # With a number, it is the disk's; Arrow raises OSError for a damaged file too.
         if isinstance(error, OSError) and error.errno is not None:
@@ -283,7 +299,7 @@ def changed(path: str, error: Exception) -> DropChangedError:
     )
 
 
-def others_can_be_read(drop: Store, refused: Collection[str], read: Iterable[str] = ()) -> bool:
+def others_can_be_read(drop: ImageFiles, refused: Collection[str], read: Iterable[str] = ()) -> bool:
     """Whether there are images in the drop that can be read now, beside those that were `refused`.
 
     Those that were `read` a moment ago are looked at first: the right to them may be gone meanwhile.
@@ -297,7 +313,7 @@ def _is_no_image(path: str) -> bool:
     return path == READY_MARKER or ("/" not in path and path.endswith(with_compressed(suffixes)))
 
 
-def _can_be_read(drop: Store, path: str) -> bool:
+def _can_be_read(drop: ImageFiles, path: str) -> bool:
     try:
         drop.open(path).close()
     except (NotFoundError, LinkError, ForbiddenError, ArchivedError):
@@ -305,7 +321,7 @@ def _can_be_read(drop: Store, path: str) -> bool:
     return True
 
 
-def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
+def read_image(drop: ImageFiles, path: str, version: str | None = None) -> bytes:
     """An image's bytes, in this version where one is given.
 
     Raises RowError (image_not_found, image_is_link, image_forbidden, image_archived, image_too_large), and
@@ -327,7 +343,8 @@ def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
     except ChangedError as error:
         raise changed(path, error) from error
     except NotFoundError:
-        raise RowError(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
+        where = "" if is_uri(path) else " in the drop"
+        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no such file{where}") from None
     except LinkError:
         raise RowError(Code.IMAGE_IS_LINK, "the path leads through a symbolic link; links are not followed") from None
     except ForbiddenError:
@@ -344,8 +361,8 @@ def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
     return data
 
 
-def read_listed(drop: Store, path: str, version: str | None) -> bytes:
-    """An image's bytes as they were when the drop was listed; `version` is None where it was not there.
+def read_listed(drop: ImageFiles, path: str, version: str | None) -> bytes:
+    """An image's bytes as they were when the drop was listed; `version` is None where it was not there, or not listed.
 
     Raises RowError as `read_image` does, and DropChangedError.
     """
@@ -355,7 +372,7 @@ def read_listed(drop: Store, path: str, version: str | None) -> bytes:
         if version is not None and error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
             raise changed(path, error) from error
         raise
-    if version is not None:
+    if version is not None or is_uri(path):
         return data
     if any(entry.path == path for entry in drop.list(path)):
         raise changed(path, NotFoundError("it was not there"))

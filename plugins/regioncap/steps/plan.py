@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
+from regioncap.drop.elsewhere import Images
 from regioncap.drop.readers import READERS, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
@@ -32,6 +34,8 @@ from regioncap.work.row_index import RowIndex, RowIndexWriter, load_row_index
 
 _log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
 
@@ -50,11 +54,13 @@ def plan_build(
     run_id: str,
     progress: Callable[[int], None],
     judge_model: str = "",
+    images: Images | None = None,
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
-    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name, `judge_model` that of the one
-    that judges, where it is another; `progress` gets the number of rows read so far. With nothing to change the plan
+    `drop`, `work` and `partition` are rooted at this date, and `images` is where the images are, if not in the drop
+    alone; `model` is the VLM's name, `judge_model` that of the one that judges, where it is another; `progress` gets
+    the number of rows read so far. With nothing to change the plan
     has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
@@ -73,7 +79,8 @@ def plan_build(
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
     identity = identity_of(settings, model, corrections, judge_model)
-    contents = drops.contents(drop, settings.input_format)
+    images = images or Images(drop)
+    contents = drops.contents(drop, settings.input_format, images)
     if contents.hidden:
         _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
@@ -93,11 +100,12 @@ def plan_build(
             written = _Written()
         else:
             # Before anything is paid for that could not be published.
-            check_conditional_writes(partition)
+            if settings.sample_rows is None:
+                check_conditional_writes(partition)
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
-            written = _write_shards(drop, contents, work, settings, earlier, brought, rejects, progress)
+            written = _write_shards(drop, images, contents, work, settings, earlier, brought, rejects, progress)
             found = {source for sources in written.sources.values() for source in sources}
             unnamed = brought.collect(found, answers)
             written.sources = {
@@ -107,6 +115,7 @@ def plan_build(
         plan = Plan(
             date=date,
             drop_uri=drop.uri,
+            images_uri=images.uri,
             settings=settings,
             model=model,
             fingerprint=fingerprint,
@@ -138,7 +147,7 @@ def plan_build(
 
 def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: drops.Contents) -> bool:
     """Whether the date is built anew though nothing has changed; the log says why."""
-    reason = why_anew(partition, published, contents.files.__contains__)
+    reason = why_anew(partition, published, contents.images.__contains__)
     if reason is not None:
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
     # The server may take today what it refused then.
@@ -199,6 +208,7 @@ def _published_ask_again(work: Store, published: manifest.Manifest | None) -> st
 
 def _write_shards(
     drop: Store,
+    images: Images,
     contents: drops.Contents,
     work: Store,
     settings: BuildSettings,
@@ -221,7 +231,7 @@ def _write_shards(
         sources = dict.fromkeys(source for index in earlier for source in index.shards_of(pending))
         written.sources[shard_id] = [source for source in sources if source != shard_id]
         written.versions[shard_id] = shard.write_versions(
-            work.sub(layout.shard_path(shard_id)), [contents.files.version(row.image) for row in pending]
+            work.sub(layout.shard_path(shard_id)), [contents.images.version(row.image) for row in pending]
         )
         given = [len(row.bbox) for row in pending if row.bbox is not None]
         written.regions += sum(min(boxes, settings.max_boxes) for boxes in given)
@@ -240,9 +250,17 @@ def _write_shards(
             )
             for name in contents.manifests
         }
-        shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
-        reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
-        for row, text in _checked_rows(copies, settings, reader):
+        count = _count_rows(copies, settings)
+        shard_size = max(settings.shard_size, -(-count // MAX_SHARDS))
+        reader = RowReader(
+            settings.image_key,
+            settings.bbox_key,
+            contents.images,
+            drops.path_bytes(images),
+            keep=tuple(settings.keep_fields),
+            images=images,
+        )
+        for row, text in _sampled(_checked_rows(copies, settings, reader), settings.sample_rows, count):
             written.rows += 1
             if isinstance(row, Rejected):
                 unforeseen_rows.note(row)
@@ -268,6 +286,11 @@ def _write_shards(
                 f"the images of {reader.nearly:,} rows are in the drop under other names than the rows give, by "
                 "capital letters or by how accents are written: they were taken for them"
             )
+        if reader.unlabelled:
+            written.warnings.append(
+                f"the field labels of {reader.unlabelled:,} rows is no list with a label for each box: these rows are "
+                "taken without labels"
+            )
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
@@ -283,7 +306,8 @@ def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
 
 
 def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
-    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
+    keep = tuple(settings.keep_fields)
+    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name, keep)
 
 
 def _checked_rows(
@@ -301,6 +325,11 @@ def _checked_rows(
                 checked = reject(source, unforeseen(error, named(source)), None, None)
                 text = line(checked)
             yield checked, text
+
+
+def _sampled(rows: Iterator[Item], number: int | None, count: int) -> Iterator[Item]:
+    """So many of about `count` rows, evenly from all of them; all where no number is given."""
+    return rows if number is None else islice(islice(rows, 0, None, max(1, count // number)), number)
 
 
 def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:

@@ -9,6 +9,7 @@ from regioncap.ask.requests import grounding_request
 from regioncap.drop import decoding
 from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_listed
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
 from regioncap.marks.view import content_name
@@ -26,7 +27,7 @@ from regioncap.work.shard import ProposedRow, Shard
 
 def propose_shard(
     *,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     shard_id: str,
     plan: Plan,

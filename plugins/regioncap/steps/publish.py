@@ -13,6 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import (
     BuildIncompleteError,
     ForbiddenError,
@@ -83,7 +84,7 @@ class Published:
 def publish_build(
     *,
     plan: Plan,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     partition: Store,
     progress: Callable[[str], None],
@@ -107,7 +108,7 @@ def publish_build(
 def stage_build(
     *,
     plan: Plan,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     partition: Store,
     before: Sequence[Quality],
@@ -333,7 +334,7 @@ def _known(
     content: _Content,
     published: Manifest,
     partition: Store,
-    drop: Store,
+    drop: ImageFiles,
     progress: Callable[[str], None],
 ) -> Published | None:
     """What is published where that is as it should be, though another drop or plan was built; None where it is not.
@@ -386,7 +387,7 @@ def _check_gone_back_to(partition: Store, published: Manifest) -> None:
         )
 
 
-def _is_there(drop: Store, image: str) -> bool:
+def _is_there(drop: ImageFiles, image: str) -> bool:
     try:
         drop.stat(image)
     except (NotFoundError, LinkError, ForbiddenError):

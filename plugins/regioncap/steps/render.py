@@ -14,6 +14,7 @@ from regioncap.drop.decoders import Decoders
 from regioncap.drop.decoding import Marking
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
@@ -58,7 +59,7 @@ _SAMPLED_ROWS = 200
 
 
 def render_shard(
-    *, drop: Store, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
+    *, drop: ImageFiles, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
@@ -189,7 +190,7 @@ def _grounded(displayed: tuple[int, int], completion: Completion, settings: Buil
     return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
 
-def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
+def _check_access(drop: ImageFiles, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
     """Whether what the store refuses are single files: what concerns all is no fault of a row."""
     refused = [row for row in rejected if row.code in (Code.IMAGE_FORBIDDEN, Code.IMAGE_ARCHIVED)]
     paths = {str(row.row["image"]) for row in refused if isinstance(row.row, dict)}
@@ -203,7 +204,7 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
 
 
 def _outcome(
-    drop: Store,
+    drop: ImageFiles,
     shared: Store,
     row: PlannedRow,
     version: str | None,

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import VlmClient
+from regioncap.vlm.client import VlmClient, connect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
 from regioncap.vlm.pace import silent_seconds
 from regioncap.vlm.protocol import MODELS
@@ -26,6 +27,22 @@ async def check(client: VlmClient) -> None:
     Raises VlmUnavailableError or VlmSetupError.
     """
     await client.patiently(lambda: _check_all(client))
+
+
+async def served_model(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with the model that its server serves, where that is just one.
+
+    Raises VlmUnavailableError and VlmSetupError.
+    """
+    async with connect(endpoint) as client:
+        models = await client.patiently(lambda: client.wire.look(client.replicas.servers[0], MODELS))
+    served = [model.id for model in models.data]
+    if len(served) != 1:
+        raise VlmSetupError(
+            f"the server at {client.name} serves {_some(served, '') if served else 'no model that it names'}: "
+            "say which model is to be asked"
+        )
+    return replace(endpoint, model=served[0])
 
 
 async def identify(client: VlmClient) -> None:

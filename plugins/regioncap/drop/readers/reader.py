@@ -26,10 +26,12 @@ class Reader:
     with `.gz` after it, say. `rows` is given the local path of one, unpacked, and the names of the fields with the
     image's path and with the boxes; it yields the rows as a stream, may be called several times, and raises ValueError
     where the file as a whole is not of the format. `count` says quickly how many rows a file has at least; without it
-    they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in.
+    they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in. `keeping` is
+    `rows` for a format of which else not all fields are read: it is given the names of those carried along, too.
     """
 
     suffixes: tuple[str, ...]
     rows: Callable[[Path, str, str], Iterator[Row]]
     count: Callable[[Path], int] | None = None
     is_text: bool = True
+    keeping: Callable[[Path, str, str, tuple[str, ...]], Iterator[Row]] | None = None
