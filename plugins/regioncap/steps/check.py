@@ -154,7 +154,7 @@ def _check(
         shard.shared.delete_folder()
         done += len(planned)
     checked.warnings += told_of_one_colour(of_one_colour)
-    told, warnings = told_by_boxes(found, settings.box_format)
+    told, warnings = told_by_boxes(found, plan.settings.box_format)
     checked.boxes = told[:1]
     # That other boxes would fit as well is for whoever uploads the drop to look at.
     checked.warnings += [*told[1:], *warnings]

@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
-from regioncap.drop.readers import READERS, Row
+from regioncap.drop.readers import READERS, DropReader, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError, StepMissingError
@@ -62,10 +61,15 @@ def plan_build(
     settings.check_model(model)
     if about := settings.about_model(model):
         _log.warning("%s", about)
-    identity = identity_of(settings, model)
     contents = drops.contents(drop, settings.input_format)
+    settings, told = _as_found(settings, contents)
+    for warning in told:
+        _log.warning("%s", warning)
+    identity = identity_of(settings, model)
     if contents.hidden:
-        _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
+        _log.warning(
+            "left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden[:10])
+        )
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
@@ -80,7 +84,7 @@ def plan_build(
     answers = (layout.PROPOSALS, layout.ANSWERS) if asks else (layout.ANSWERS,)
     with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects, bringing(work) as brought:
         if unchanged:
-            written = _Written()
+            written = _Written(warnings=told)
         else:
             # Before anything is paid for that could not be published.
             check_conditional_writes(partition)
@@ -88,6 +92,7 @@ def plan_build(
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
             written = _write_shards(drop, contents, work, settings, earlier, brought, rejects, progress)
+            written.warnings = [*told, *written.warnings]
             found = {source for sources in written.sources.values() for source in sources}
             unnamed = brought.collect(found, answers)
             written.sources = {
@@ -121,6 +126,24 @@ def plan_build(
             brought.write(plan.plan_id, answers)
         plan.save(work)
     return plan
+
+
+def _as_found(settings: BuildSettings, contents: drops.Contents) -> tuple[BuildSettings, list[str]]:
+    """The settings with the drop's own format of manifests and boxes, and what is to be said of that."""
+    reader, told = READERS[contents.input_format], []
+    changes: dict[str, str] = {}
+    if settings.input_format != contents.input_format:
+        more = f" and {len(contents.manifests) - 1:,} more" if len(contents.manifests) > 1 else ""
+        told.append(f"the drop's manifests are read as {contents.input_format} ({contents.manifests[0]}{more})")
+        changes["input_format"] = contents.input_format
+    if isinstance(reader, DropReader) and reader.box_format != settings.box_format:
+        if settings.box_format != BuildSettings.model_fields["box_format"].default:
+            told.append(
+                f"the param box_format is {settings.box_format}, which is not used: boxes of {contents.input_format} "
+                f"are read as {reader.box_format}, which they are by definition"
+            )
+        changes["box_format"] = reader.box_format
+    return settings.model_copy(update=changes), told
 
 
 def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: drops.Contents) -> bool:
@@ -203,17 +226,12 @@ def _write_shards(
         lines.clear()
 
     with ExitStack() as stack:
-        copies = {
-            name: stack.enter_context(
-                drops.manifest_copy(
-                    drop, name, contents.files.version(name), settings.input_format, settings.manifest_encoding
-                )
-            )
-            for name in contents.manifests
-        }
-        shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
+        manifests = drops.Manifests(
+            drop, contents, settings.image_key, settings.bbox_key, settings.manifest_encoding, stack
+        )
+        shard_size = max(settings.shard_size, -(-manifests.count() // MAX_SHARDS))
         reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
-        for row, text in _checked_rows(copies, settings, reader):
+        for row, text in _checked_rows(manifests, reader):
             written.rows += 1
             if isinstance(row, Rejected):
                 unforeseen_rows.note(row)
@@ -247,31 +265,18 @@ def _write_shards(
     return written
 
 
-def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
-    """At least the number of rows."""
-    count = READERS[settings.input_format].count
-    return sum(count(copy) if count else sum(1 for _ in _rows(name, copy, settings)) for name, copy in copies.items())
-
-
-def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
-    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
-
-
-def _checked_rows(
-    copies: dict[str, Path], settings: BuildSettings, reader: RowReader
-) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
+def _checked_rows(manifests: drops.Manifests, reader: RowReader) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
     """Each row as it is planned or rejected, with the line that is written of it."""
-    for name, copy in copies.items():
-        for row in _rows(name, copy, settings):
-            source = Source(manifest=name, line=row.line)
-            try:
-                checked = _checked(row, reader, source)
-                text = line(checked)
-            except Exception as error:
-                # Without the row itself, which may be what cannot be written down.
-                checked = reject(source, unforeseen(error, named(source)), None, None)
-                text = line(checked)
-            yield checked, text
+    for name, row in manifests.rows():
+        source = Source(manifest=name, line=row.line)
+        try:
+            checked = _checked(row, reader, source)
+            text = line(checked)
+        except Exception as error:
+            # Without the row itself, which may be what cannot be written down.
+            checked = reject(source, unforeseen(error, named(source)), None, None)
+            text = line(checked)
+        yield checked, text
 
 
 def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
