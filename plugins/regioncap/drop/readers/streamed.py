@@ -95,13 +95,15 @@ class _Text:
             except json.JSONDecodeError as error:
                 if len(self.text) - self.at > MAX_ITEM:
                     self._skip()
-                    raise RowError(Code.LINE_TOO_LONG, f"it has more than {MAX_ITEM:,} characters") from None
+                    raise _too_large() from None
                 if not self.more():
                     raise self.wrong(error.msg, error.pos) from None
             else:
                 # A number may go on.
                 if end < len(self.text) or not self.more():
-                    self.at = end
+                    size, self.at = end - self.at, end
+                    if size > MAX_ITEM:
+                        raise _too_large()
                     return value
 
     def _skip(self) -> None:
@@ -126,6 +128,10 @@ class _Text:
         return ValueError(
             f"it is not JSON at its character {self._before + (self.at if at is None else at) + 1:,}: {what}"
         )
+
+
+def _too_large() -> RowError:
+    return RowError(Code.LINE_TOO_LONG, f"it has more than {MAX_ITEM:,} characters")
 
 
 def items(path: Path) -> Iterator[Item]:
