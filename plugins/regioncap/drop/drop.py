@@ -38,6 +38,7 @@ from regioncap.errors import (
     UnforeseenError,
 )
 from regioncap.parallel import in_order
+from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.codes import Code
 from regioncap.storage.patience import persist
 from regioncap.storage.store import Entry, Store
@@ -234,7 +235,8 @@ def contents(drop: Store, input_format: str) -> Contents:
             "the param input_format to the format that it has"
         )
     names = " or ".join(f"*{suffix}" for suffix in wanted[input_format].suffixes)
-    where = " at its top level" if isinstance(wanted[input_format], Reader) else ""
+    reader = wanted[input_format]
+    where = "" if isinstance(reader, DropReader) and reader.nested else " at its top level"
     raise DropError(
         f"the drop at {drop.uri} has no manifest: put one or more {names} files{where}, "
         "or set the param input_format to the format they have"
@@ -375,6 +377,7 @@ class Manifests:
     contents: Contents
     image_key: str
     bbox_key: str
+    box_format: BoxFormat
     encoding: str
     stack: ExitStack
     _copies: dict[str, Path] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
@@ -131,12 +131,12 @@ def plan_build(
 def _as_found(settings: BuildSettings, contents: drops.Contents) -> tuple[BuildSettings, list[str]]:
     """The settings with the drop's own format of manifests and boxes, and what is to be said of that."""
     reader, told = READERS[contents.input_format], []
-    changes: dict[str, str] = {}
+    changes: dict[str, Any] = {}
     if settings.input_format != contents.input_format:
         more = f" and {len(contents.manifests) - 1:,} more" if len(contents.manifests) > 1 else ""
         told.append(f"the drop's manifests are read as {contents.input_format} ({contents.manifests[0]}{more})")
         changes["input_format"] = contents.input_format
-    if isinstance(reader, DropReader) and reader.box_format != settings.box_format:
+    if isinstance(reader, DropReader) and reader.box_format not in (None, settings.box_format):
         if settings.box_format != BuildSettings.model_fields["box_format"].default:
             told.append(
                 f"the param box_format is {settings.box_format}, which is not used: boxes of {contents.input_format} "
@@ -227,7 +227,13 @@ def _write_shards(
 
     with ExitStack() as stack:
         manifests = drops.Manifests(
-            drop, contents, settings.image_key, settings.bbox_key, settings.manifest_encoding, stack
+            drop,
+            contents,
+            image_key=settings.image_key,
+            bbox_key=settings.bbox_key,
+            box_format=settings.box_format,
+            encoding=settings.manifest_encoding,
+            stack=stack,
         )
         shard_size = max(settings.shard_size, -(-manifests.count() // MAX_SHARDS))
         reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))

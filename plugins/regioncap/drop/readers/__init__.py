@@ -1,14 +1,30 @@
 """Readers: from a drop's manifests to its rows, a file for each format.
 
-`reader` says what a reader is. Rows of RegionCap's own form: `jsonl`, `json`, `csv`, `parquet`; those of other tools:
-`coco`, `yolo`, `voc`, `label_studio`, `cvat`. `streamed`, `grouped` and `elements` are what they read with: large JSON,
-items that belong together, XML.
+`reader` says what a reader is. Rows of RegionCap's own form: `jsonl`, `json`, `csv`, `parquet`; with boxes in other
+forms: `jsonl_any`; files of other tools: `coco`, `yolo`, `voc`, `label_studio`, `cvat`, `labelme`, `kitti`,
+`open_images`, `visual_genome`. `streamed`, `grouped`, `loose` and `elements` are what they read with: large JSON, items
+that belong together, boxes in many forms, XML.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from regioncap.drop.readers import coco, csv, cvat, json, jsonl, label_studio, parquet, voc, yolo
+from regioncap.drop.readers import (
+    coco,
+    csv,
+    cvat,
+    json,
+    jsonl,
+    jsonl_any,
+    kitti,
+    label_studio,
+    labelme,
+    open_images,
+    parquet,
+    visual_genome,
+    voc,
+    yolo,
+)
 from regioncap.drop.readers.reader import DropReader, Given, Reader, Row
 from regioncap.extend import Registry
 
@@ -26,9 +42,10 @@ def _fault(name: str, reader: Any) -> str | None:
 _ROWS: Mapping[str, Reader | DropReader] = {
     "jsonl": jsonl.READER, "json": json.READER, "csv": csv.READER, "parquet": parquet.READER,
 }  # fmt: skip
-_OF_OTHER_TOOLS: Mapping[str, Reader | DropReader] = {
-    "coco": coco.READER, "yolo": yolo.READER, "voc": voc.READER, "label_studio": label_studio.READER,
-    "cvat": cvat.READER,
+_OTHERS: Mapping[str, Reader | DropReader] = {
+    "jsonl_any": jsonl_any.READER, "coco": coco.READER, "yolo": yolo.READER, "voc": voc.READER,
+    "label_studio": label_studio.READER, "cvat": cvat.READER, "labelme": labelme.READER, "kitti": kitti.READER,
+    "open_images": open_images.READER, "visual_genome": visual_genome.READER,
 }  # fmt: skip
 
-READERS = Registry("regioncap.readers", "reader", {**_ROWS, **_OF_OTHER_TOOLS}, _fault, later=_OF_OTHER_TOOLS)
+READERS = Registry("regioncap.readers", "reader", {**_ROWS, **_OTHERS}, _fault, later=_OTHERS)

@@ -37,10 +37,10 @@ class Grouped:
         self._file.execute("CREATE INDEX groups ON items (key)")
 
     def take(self, key: Any) -> list[Any]:
-        """The items of a group, in the order in which they were added."""
+        """The items of a group, in the order in which they were added; none where they were taken before."""
         text = _text(key)
-        self._file.execute("INSERT OR IGNORE INTO taken VALUES (?)", (text,))
-        return self._of(text)
+        new = self._file.execute("INSERT OR IGNORE INTO taken VALUES (?)", (text,)).rowcount
+        return self._of(text) if new else []
 
     def left(self) -> Iterator[tuple[Any, list[Any]]]:
         """Each key that was not taken, with its items, in the order of the groups' first items."""

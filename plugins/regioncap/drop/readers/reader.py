@@ -64,6 +64,10 @@ class Given(Protocol):
     def bbox_key(self) -> str:
         """Under which name a row has its boxes."""
 
+    @property
+    def box_format(self) -> BoxFormat:
+        """The run's param, for formats that do not say themselves what boxes are."""
+
     def __contains__(self, path: object) -> bool: ...
 
     def local(self, path: str) -> AbstractContextManager[Path]:
@@ -94,24 +98,27 @@ class Given(Protocol):
 class DropReader:
     """A format whose manifests are read together: a file for each image, say, or names of classes in a file.
 
-    Files anywhere in the drop that end in one of `suffixes` are manifests, but hidden ones; where `packed`, also those
-    that are compressed. `rows` is given the drop, yields the rows as a stream, with `labels` beside the boxes, and may
-    be called several times. Boxes are in `box_format`, whatever the run's param says. `recognises` says by the path of
-    a file and by how it begins (some 64 kB, unpacked) whether it is a manifest of this format: for `input_format` =
-    `auto`. `count` says quickly how many rows there are at most.
+    Files anywhere in the drop that end in one of `suffixes` are manifests, but hidden ones; where it is not `nested`,
+    those at its top level; where it is `packed`, also those that are compressed. `rows` is given the drop, yields the
+    rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in `box_format`,
+    whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file and by how it
+    begins (some 64 kB, unpacked) whether it is a manifest of this format: for `input_format` = `auto`. `count` says
+    quickly how many rows there are at most.
     """
 
     suffixes: tuple[str, ...]
     rows: Callable[[Given], Iterator[Row]]
-    box_format: BoxFormat
+    box_format: BoxFormat | None
     recognises: Callable[[str, bytes], bool]
     count: Callable[[Given], int]
     is_text: bool = True
     packed: bool = True
+    nested: bool = True
 
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
-        return path.endswith(with_compressed(self.suffixes) if self.packed else self.suffixes)
+        endings = with_compressed(self.suffixes) if self.packed else self.suffixes
+        return (self.nested or "/" not in path) and path.endswith(endings)
 
 
 def id_in(given: Given, manifest: str, identity: Any) -> Any:

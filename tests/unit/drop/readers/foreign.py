@@ -35,11 +35,11 @@ def unpack(name: str, place: Place) -> list[str]:
     return paths
 
 
-def rows_of(place: Place, input_format: str, *, encoding: str = "utf-8") -> list[tuple[str, Row]]:
+def rows_of(place: Place, input_format: str, box_format: BoxFormat = "xywh") -> list[tuple[str, Row]]:
     """The rows that a reader makes of the drop, each with its manifest."""
     with ExitStack() as stack:
         found = contents(place.drop, input_format)
-        manifests = Manifests(place.drop, found, "image", "bbox", encoding, stack)
+        manifests = Manifests(place.drop, found, "image", "bbox", box_format, "utf-8", stack)
         rows = list(manifests.rows())
         assert manifests.count() >= len([row for _, row in rows if row.value is not None])
         return rows
@@ -66,7 +66,7 @@ def faults_of(place: Place, input_format: str) -> list[tuple[str, int, str, str]
 def box_format_of(input_format: str) -> BoxFormat:
     """What boxes of a format are."""
     reader = READERS[input_format]
-    assert isinstance(reader, DropReader)
+    assert isinstance(reader, DropReader) and reader.box_format is not None
     return reader.box_format
 
 
