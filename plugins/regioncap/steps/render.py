@@ -14,6 +14,7 @@ from regioncap.drop.decoders import Decoders
 from regioncap.drop.decoding import Marking
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
+from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
@@ -106,7 +107,7 @@ def render_shard(
     _check_access(drop, marked, rejected)
     verdict = weigh(evidence)
     if verdict.stop:
-        raise BoxFormatError(told(verdict))
+        raise BoxFormatError(told(verdict) + _of_other_tools(settings))
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
@@ -119,6 +120,17 @@ def render_shard(
         seconds=seconds,
     )
     return len(marked), len(rejected)
+
+
+def _of_other_tools(settings: BuildSettings) -> str:
+    """What is to be added where the format of the manifests says what boxes are, and the param does not."""
+    reader = READERS[settings.input_format]
+    if not isinstance(reader, DropReader) or reader.box_format is None:
+        return ""
+    return (
+        f". By definition boxes of {settings.input_format} are {reader.box_format}, so the param is not used for them: "
+        "correct the files, or write the rows as JSON lines"
+    )
 
 
 def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:

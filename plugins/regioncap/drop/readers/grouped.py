@@ -8,6 +8,9 @@ from typing import Any
 # So many are written at once.
 _BATCH = 10_000
 
+# Made once: making one takes longer than writing a key.
+_KEY = json.JSONEncoder(sort_keys=True)
+
 
 class Grouped:
     """Items by the key of their group, in a temporary file: memory does not grow with their number.
@@ -64,4 +67,4 @@ class Grouped:
 
 
 def _text(key: Any) -> str:
-    return json.dumps(key, sort_keys=True)
+    return str(key) if type(key) is int else _KEY.encode(key)

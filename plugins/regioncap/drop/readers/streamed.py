@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regioncap.drop.rows import too_deep
+from regioncap.drop.rows import MAX_DEPTH, too_deep
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -91,7 +91,7 @@ class _Text:
                 value, end = _decode(self.text, self.at)
             except RecursionError:
                 self._skip()
-                raise RowError(Code.TOO_DEEP, "lists and objects are nested too deep in it") from None
+                raise _too_deep() from None
             except json.JSONDecodeError as error:
                 if len(self.text) - self.at > MAX_ITEM:
                     self._skip()
@@ -101,9 +101,13 @@ class _Text:
             else:
                 # A number may go on.
                 if end < len(self.text) or not self.more():
-                    size, self.at = end - self.at, end
-                    if size > MAX_ITEM:
+                    start, self.at = self.at, end
+                    if end - start > MAX_ITEM:
                         raise _too_large()
+                    # Most have so few brackets that they cannot be deep.
+                    brackets = self.text.count("[", start, end) + self.text.count("{", start, end)
+                    if brackets > MAX_DEPTH and too_deep(value):
+                        raise _too_deep()
                     return value
 
     def _skip(self) -> None:
@@ -128,6 +132,10 @@ class _Text:
         return ValueError(
             f"it is not JSON at its character {self._before + (self.at if at is None else at) + 1:,}: {what}"
         )
+
+
+def _too_deep() -> RowError:
+    return RowError(Code.TOO_DEEP, f"lists and objects in it are nested more than {MAX_DEPTH} levels deep")
 
 
 def _too_large() -> RowError:
@@ -181,9 +189,6 @@ def _array(text: _Text, key: str) -> Iterator[Item]:
 
 def _item(text: _Text, key: str, number: int) -> Item:
     try:
-        value = text.value()
-        if too_deep(value):
-            raise RowError(Code.TOO_DEEP, "lists and objects are nested too deep in it")
+        return Item(key, number, text.value())
     except RowError as fault:
         return Item(key, number, None, fault)
-    return Item(key, number, value)
