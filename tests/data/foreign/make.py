@@ -12,7 +12,6 @@ import json
 import random
 import tarfile
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

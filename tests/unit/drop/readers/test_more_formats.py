@@ -1,4 +1,4 @@
-"""LabelMe, KITTI, Open Images and Visual Genome, and what is wrong in their files."""
+"""LabelMe, KITTI, Open Images, Visual Genome and image folders, and what is wrong in their files."""
 
 import json
 from typing import Any
@@ -132,3 +132,21 @@ def test_visual_genomes_objects_and_regions_are_read(place: Place) -> None:
     place.put("region_descriptions.json", json.dumps([{"id": 1, "regions": regions}]))
     (row,) = values_of(place, "visual_genome")
     assert row["bbox"] == [[1, 2, 30, 40]] and row["labels"] == [None]
+
+
+def test_image_folders_are_read_with_what_lies_beside_their_metadata(place: Place) -> None:
+    for part in ("train", "test"):
+        put_images(place, part, ["a.jpg"])
+    objects = {"bbox": [[1, 2, 30, 40]], "categories": ["dog"]}
+    lines = [{"file_name": "a.jpg", "objects": objects, "text": "a dog"}, {"file_name": "none.jpg"}, {"text": "x"}]
+    place.put("train/metadata.jsonl", "\n".join([*map(json.dumps, lines), "broken"]))
+    place.put("test/metadata.jsonl", json.dumps({"file_name": "a.jpg", "objects": {"bbox": [], "categories": []}}))
+    assert [row.value for _, row in rows_of(place, "image_folder")] == [
+        {"image": "test/a.jpg"},
+        {"image": "train/a.jpg", "text": "a dog", "bbox": [[1, 2, 30, 40]], "labels": ["dog"]},
+        {"image": "none.jpg"},
+        {"image": "", "text": "x"},
+        None,
+    ]
+    assert [fault[:3] for fault in faults_of(place, "image_folder")] == [("train/metadata.jsonl", 4, "not_json")]
+    assert place.plan(input_format="auto").settings.input_format == "image_folder"
