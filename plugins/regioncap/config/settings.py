@@ -26,7 +26,7 @@ from regioncap.drop.drop import Readiness
 from regioncap.drop.given import ALL_FIELDS
 from regioncap.drop.images import MAX_FILE_PIXELS
 from regioncap.drop.plain import is_text_encoding
-from regioncap.drop.readers import READERS
+from regioncap.drop.readers import AUTO, READERS
 from regioncap.errors import ExtensionError, ModelProfileError, ParamsError
 from regioncap.exports import EXPORTERS
 from regioncap.exports.export import ExportImages, carried_by
@@ -92,8 +92,10 @@ class BuildSettings(BaseModel):
         "jsonl",
         title="Manifest format",
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
-        "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
-        json_schema_extra=_group("Drop", enum=list(READERS)),
+        "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read. The "
+        "others are formats of other tools: their files may be in folders, and say themselves what boxes are. `auto` "
+        "looks at the drop, says what it found, and stops where there are several formats.",
+        json_schema_extra=_group("Drop", enum=[AUTO, *READERS]),
     )
     manifest_encoding: str = Field(
         "utf-8",
@@ -467,7 +469,7 @@ class BuildSettings(BaseModel):
     @field_validator("input_format")
     @classmethod
     def _known_format(cls, value: str) -> str:
-        return _known(value, "input_format", READERS)
+        return _known(value, "input_format", [AUTO, *READERS])
 
     @field_validator("manifest_encoding")
     @classmethod

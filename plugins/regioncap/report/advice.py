@@ -13,6 +13,7 @@ ADVICE: dict[Code, str] = {
     Code.NOT_JSON: "correct the line: one JSON object in each; if all lines have it, set the param `input_format`",
     Code.NOT_AN_OBJECT: 'write the line as an object, `{"image": ..., "bbox": ...}`',
     Code.NOT_CSV: "put cells with commas in them, such as boxes, into quotes, one at each end",
+    Code.NOT_XML: "export the file anew from the tool that wrote it, or leave it out",
     Code.LINE_TOO_LONG: "give the image's boxes in several rows, or leave out fields that RegionCap does not read",
     Code.TOO_DEEP: "leave out fields that RegionCap does not read",
     Code.ID_INVALID: "give the row an id that is a string or a whole number, or none: it gets one then",

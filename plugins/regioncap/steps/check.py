@@ -161,7 +161,7 @@ def _check(
     checked.warnings += told_of_one_colour(of_one_colour)
     told, warnings = told_by_boxes(found)
     checked.boxes = told[:1]
-    check_boxes(together(receipt.evidence for receipt in found))
+    check_boxes(together(receipt.evidence for receipt in found), plan.settings)
     # That other boxes would fit as well is for whoever uploads the drop to look at.
     checked.warnings += [*told[1:], *warnings]
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.elsewhere import Images
-from regioncap.drop.readers import READERS, Row
+from regioncap.drop.readers import READERS, DropReader, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError, StepMissingError
@@ -74,15 +73,20 @@ def plan_build(
     settings.check_model(model)
     if about := settings.about_model(model):
         _log.warning("%s", about)
+    images = images or Images(drop)
+    contents = drops.contents(drop, settings.input_format, images)
+    settings, told = _as_found(settings, contents)
+    for warning in told:
+        _log.warning("%s", warning)
     said = corrections_of(partition).lines()
     corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
     identity = identity_of(settings, model, corrections, judge_model)
-    images = images or Images(drop)
-    contents = drops.contents(drop, settings.input_format, images)
     if contents.hidden:
-        _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
+        _log.warning(
+            "left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden[:10])
+        )
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
@@ -97,7 +101,7 @@ def plan_build(
     answers = (*((layout.PROPOSALS,) if asks else ()), layout.ANSWERS, layout.JUDGED)
     with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects, bringing(work) as brought:
         if unchanged:
-            written = _Written()
+            written = _Written(warnings=told)
         else:
             # Before anything is paid for that could not be published.
             if settings.sample_rows is None:
@@ -106,6 +110,7 @@ def plan_build(
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
             written = _write_shards(drop, images, contents, work, settings, earlier, brought, rejects, progress)
+            written.warnings = [*told, *written.warnings]
             found = {source for sources in written.sources.values() for source in sources}
             unnamed = brought.collect(found, answers)
             written.sources = {
@@ -143,6 +148,24 @@ def plan_build(
             brought.write(plan.plan_id, answers)
         plan.save(work)
     return plan
+
+
+def _as_found(settings: BuildSettings, contents: drops.Contents) -> tuple[BuildSettings, list[str]]:
+    """The settings with the drop's own format of manifests and boxes, and what is to be said of that."""
+    reader, told = READERS[contents.input_format], []
+    changes: dict[str, Any] = {}
+    if settings.input_format != contents.input_format:
+        more = f" and {len(contents.manifests) - 1:,} more" if len(contents.manifests) > 1 else ""
+        told.append(f"the drop's manifests are read as {contents.input_format} ({contents.manifests[0]}{more})")
+        changes["input_format"] = contents.input_format
+    if isinstance(reader, DropReader) and reader.box_format not in (None, settings.box_format):
+        if settings.box_format != BuildSettings.model_fields["box_format"].default:
+            told.append(
+                f"the param box_format is {settings.box_format}, which is not used: boxes of {contents.input_format} "
+                f"are read as {reader.box_format}, which they are by definition"
+            )
+        changes["box_format"] = reader.box_format
+    return settings.model_copy(update=changes), told
 
 
 def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: drops.Contents) -> bool:
@@ -242,15 +265,17 @@ def _write_shards(
         lines.clear()
 
     with ExitStack() as stack:
-        copies = {
-            name: stack.enter_context(
-                drops.manifest_copy(
-                    drop, name, contents.files.version(name), settings.input_format, settings.manifest_encoding
-                )
-            )
-            for name in contents.manifests
-        }
-        count = _count_rows(copies, settings)
+        manifests = drops.Manifests(
+            drop,
+            contents,
+            image_key=settings.image_key,
+            bbox_key=settings.bbox_key,
+            box_format=settings.box_format,
+            encoding=settings.manifest_encoding,
+            stack=stack,
+            keep=tuple(settings.keep_fields),
+        )
+        count = manifests.count()
         shard_size = max(settings.shard_size, -(-count // MAX_SHARDS))
         reader = RowReader(
             settings.image_key,
@@ -260,7 +285,7 @@ def _write_shards(
             keep=tuple(settings.keep_fields),
             images=images,
         )
-        for row, text in _sampled(_checked_rows(copies, settings, reader), settings.sample_rows, count):
+        for row, text in _sampled(_checked_rows(manifests, reader), settings.sample_rows, count):
             written.rows += 1
             if isinstance(row, Rejected):
                 unforeseen_rows.note(row)
@@ -299,32 +324,18 @@ def _write_shards(
     return written
 
 
-def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
-    """At least the number of rows."""
-    count = READERS[settings.input_format].count
-    return sum(count(copy) if count else sum(1 for _ in _rows(name, copy, settings)) for name, copy in copies.items())
-
-
-def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
-    keep = tuple(settings.keep_fields)
-    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name, keep)
-
-
-def _checked_rows(
-    copies: dict[str, Path], settings: BuildSettings, reader: RowReader
-) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
+def _checked_rows(manifests: drops.Manifests, reader: RowReader) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
     """Each row as it is planned or rejected, with the line that is written of it."""
-    for name, copy in copies.items():
-        for row in _rows(name, copy, settings):
-            source = Source(manifest=name, line=row.line)
-            try:
-                checked = _checked(row, reader, source)
-                text = line(checked)
-            except Exception as error:
-                # Without the row itself, which may be what cannot be written down.
-                checked = reject(source, unforeseen(error, named(source)), None, None)
-                text = line(checked)
-            yield checked, text
+    for name, row in manifests.rows():
+        source = Source(manifest=name, line=row.line)
+        try:
+            checked = _checked(row, reader, source)
+            text = line(checked)
+        except Exception as error:
+            # Without the row itself, which may be what cannot be written down.
+            checked = reject(source, unforeseen(error, named(source)), None, None)
+            text = line(checked)
+        yield checked, text
 
 
 def _sampled(rows: Iterator[Item], number: int | None, count: int) -> Iterator[Item]:

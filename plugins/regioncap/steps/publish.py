@@ -143,7 +143,7 @@ def stage_build(
         statistics, shards, rejected = content.statistics, content.shards, content.rejected
         _check_rejected(statistics, max_rejected_ratio)
         rendered = render_summaries(plan, work)
-        check_boxes(together(item.evidence for item in rendered))
+        check_boxes(together(item.evidence for item in rendered), plan.settings)
         if published is not None:
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:

@@ -15,6 +15,7 @@ from regioncap.drop.decoding import Marking
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
 from regioncap.drop.elsewhere import ImageFiles
+from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
@@ -106,7 +107,7 @@ def render_shard(
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
-    check_boxes(evidence)
+    check_boxes(evidence, settings)
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
@@ -121,10 +122,21 @@ def render_shard(
     return len(marked), len(rejected)
 
 
-def check_boxes(evidence: Evidence | None) -> None:
+def check_boxes(evidence: Evidence | None, settings: BuildSettings) -> None:
     """Whether boxes can be what they were declared to be. Raises BoxFormatError."""
     if evidence is not None and (verdict := weigh(evidence)).stop:
-        raise BoxFormatError(told(verdict))
+        raise BoxFormatError(told(verdict) + _of_other_tools(settings))
+
+
+def _of_other_tools(settings: BuildSettings) -> str:
+    """What is to be added where the format of the manifests says what boxes are, and the param does not."""
+    reader = READERS[settings.input_format]
+    if not isinstance(reader, DropReader) or reader.box_format is None:
+        return ""
+    return (
+        f". By definition boxes of {settings.input_format} are {reader.box_format}, so the param is not used for them: "
+        "correct the files, or write the rows as JSON lines"
+    )
 
 
 def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
