@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -164,6 +164,9 @@ bench-scale: setup ## What a manifest of a million rows takes to plan, and what 
 
 bench-safety: .venv/installed ## What anything can do to builds, in any order, and a line that fails: make bench-safety [ARGS="--steps N --seed N --json FILE"]
 	@$(PY) -m bench.safety $(ARGS)
+
+bench-trust: setup ## How well wrong captions are told and found: make bench-trust [ARGS="--seed N --errors FILE --json FILE"]
+	@$(PY) -m bench.trust $(ARGS)
 
 builds: .venv/installed ## Published builds of the stack that is up: make builds ARGS="list" or "rollback --date YYYY-MM-DD"
 	@$(PY) -m deploy.local.builds builds $(ARGS)
