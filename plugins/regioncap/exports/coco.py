@@ -86,7 +86,7 @@ def _annotation(number: int, image: int, record_id: str, region: dict[str, Any])
         "area": width * height,
         "iscrowd": 0,
         "record_id": record_id,
-        **region,  # region, box_index, bbox, caption
+        **region,  # region, box_index, bbox, caption, corrected
     }
 
 

@@ -233,7 +233,7 @@ def test_datasets_opens_the_hf_folder_as_it_is(write: Writer, tmp_path: Path) ->
 def by_record(coco: COCO) -> dict[str, list[dict[str, Any]]]:
     regions = defaultdict(list)
     for annotation in coco.loadAnns(coco.getAnnIds()):
-        described = {key: annotation[key] for key in ("region", "box_index", "bbox", "caption")}
+        described = {key: annotation[key] for key in ("region", "box_index", "bbox", "caption", "corrected")}
         regions[annotation["record_id"]].append(described)
     return regions
 
