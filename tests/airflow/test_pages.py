@@ -273,6 +273,8 @@ def test_of_two_people_the_second_is_told_of_the_first(app: FastAPI, place: Plac
         ({"caption": "a door\x00"}, "control_characters"),
         ({"caption": "a door <|im_end|>"}, "special_tokens"),
         ({"caption": "a long door " * 400}, "too_long"),
+        ({"caption": "a door\n<region2>: a window"}, "names a region"),
+        ({"action": "reject", "region": "all"}, "no such region"),
         ({"caption": "a door", "note": "x" * 1001}, "note is longer"),
         ({"caption": "a door", "note": "\x1b[2J"}, "cannot be a note"),
         ({"caption": "a door", "region": "3"}, "no such region"),

@@ -105,7 +105,7 @@ _Text = Annotated[str, Query(max_length=200)]
 _Count = Annotated[int | None, Query(ge=1, le=1000)]
 
 router = APIRouter(dependencies=[Depends(may_read)])
-writing = APIRouter(dependencies=[Depends(may_trigger)])
+writing = APIRouter(dependencies=[Depends(may_read), Depends(may_trigger)])
 
 
 def create_app() -> FastAPI:
@@ -153,6 +153,12 @@ def _drop(uri: str, date: str, minute: int) -> Store:
 
 
 Drop = Annotated[Store, Depends(drop_of)]
+
+
+@lru_cache(maxsize=2)
+def _decoders(heic: bool) -> Decoders:
+    """Those of this process: together they take no more memory than there is, however many look at originals."""
+    return Decoders(heic=heic)
 
 
 def _writing(token: Token) -> render.Writing | None:
@@ -267,8 +273,8 @@ def image(build: Build, name: str) -> Response:
 @router.get("/dates/{date}/builds/{build_id}/originals/{place}.jpg")
 def original_image(build: Build, drop: Drop, place: str) -> Response:
     """The original of a record, encoded anew."""
-    with Decoders(heic=True) as decoders:
-        data = original(build, Place.of(place), drop, decoders)
+    report = build.report()
+    data = original(build, Place.of(place), drop, _decoders(bool(report and report.settings.get("read_heic"))))
     return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
@@ -296,7 +302,7 @@ def correct_record(build: Build, root: Root, user: User, form: Form) -> Response
     """Correct a record, or a region of it."""
     wish = Wish(
         form.get("action", ""),
-        _number(form.get("region", "")) or None,
+        _number(form["region"]) if form.get("region") else None,
         form.get("about", ""),
         form.get("caption", ""),
         form.get("note", ""),

@@ -91,7 +91,7 @@ def _annotation(number: int, image: int, record_id: str, category: int, region: 
         "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
         "iscrowd": 0,
         "record_id": record_id,
-        **region,  # region, box_index, bbox, caption, label
+        **region,  # all that a record says of it
     }
 
 

@@ -26,7 +26,7 @@ from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
 from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import clean, line
-from regioncap.regions.records import Record
+from regioncap.regions.records import Record, RegionCaption
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import FileEntry
@@ -233,7 +233,7 @@ def test_datasets_opens_the_hf_folder_as_it_is(write: Writer, tmp_path: Path) ->
 def by_record(coco: COCO) -> dict[str, list[dict[str, Any]]]:
     regions = defaultdict(list)
     for annotation in coco.loadAnns(coco.getAnnIds()):
-        described = {key: annotation[key] for key in ("region", "box_index", "bbox", "caption", "label")}
+        described = {key: annotation[key] for key in RegionCaption.model_fields}
         regions[annotation["record_id"]].append(described)
     return regions
 
