@@ -90,7 +90,9 @@ class VlmClient:
                     task.cancel()
 
     async def read_figures(self) -> DoctorFigures | None:
-        """What the servers have counted since they were started; None where one does not tell, or not soon."""
+        """What the servers have counted since they were started; None where one does not tell, not soon, or is away."""
+        if any(server.away for server in self.replicas.servers):
+            return None
         read = await asyncio.gather(*map(self.wire.figures, self.replicas.servers))
         told = [figures for figures in read if figures is not None]
         return reduce(DoctorFigures.and_of, told) if len(told) == len(read) else None

@@ -47,10 +47,14 @@ async def served_model(endpoint: Endpoint) -> Endpoint:
 
 async def identify(client: VlmClient) -> None:
     """Note which servers these are, as far as that can be told: by their hosts, versions and contexts."""
-    versions = await asyncio.gather(*map(client.wire.version, client.replicas.servers))
+    servers = client.replicas.servers
+    # One that is away would be waited for.
+    there = [server for server in servers if not server.away]
+    versions = dict(
+        zip([server.url for server in there], await asyncio.gather(*map(client.wire.version, there)), strict=True)
+    )
     # A managed server has another port each time.
-    hosts = (urlsplit(server.url).hostname or "" for server in client.replicas.servers)
-    named = sorted(f"{host} {version}".strip() for host, version in zip(hosts, versions, strict=True))
+    named = sorted(f"{urlsplit(server.url).hostname} {versions.get(server.url, '')}".strip() for server in servers)
     client.identity = ", ".join([*named, f"context {client.context}"])
 
 
