@@ -1,5 +1,4 @@
-"""The docs' pictures of Airflow's UI: a run that ended green, its build,
-gallery and sample, the form of *Trigger*, a backfill.
+"""The docs' pictures of Airflow's UI: a run that ended green, its pages, the form of *Trigger*, a backfill.
 
 python docs/ui_pictures.py FOLDER
 """
