@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ bench-answers: .venv/installed ## How well answers are taken apart: make bench-a
 bench-boxes: .venv/installed ## How surely boxes in another format than declared are noticed: make bench-boxes [ARGS="--layouts FILE --json FILE"]
 	@$(PY) -m bench.boxes $(ARGS)
 
+bench-marks: .venv/installed ## How much tags hide, and whose they are taken for: make bench-marks [ARGS="--layouts FILE --json FILE"]
+	@$(PY) -m bench.marks $(ARGS)
+
 bench-pages: .venv/installed ## How soon a page of a large build is there: make bench-pages [ARGS="--json FILE"]
 	@$(PY) -m bench.pages $(ARGS)
 
@@ -162,13 +165,16 @@ bench-scale: setup ## What a manifest of a million rows takes to plan, and what 
 bench-safety: .venv/installed ## What anything can do to builds, in any order, and a line that fails: make bench-safety [ARGS="--steps N --seed N --json FILE"]
 	@$(PY) -m bench.safety $(ARGS)
 
+bench-trust: setup ## How well wrong captions are told and found: make bench-trust [ARGS="--seed N --errors FILE --json FILE"]
+	@$(PY) -m bench.trust $(ARGS)
+
 builds: .venv/installed ## Published builds of the stack that is up: make builds ARGS="list" or "rollback --date YYYY-MM-DD"
 	@$(PY) -m deploy.local.builds builds $(ARGS)
 
 verify: .venv/installed ## Is what the stack that is up has published whole, byte for byte: make verify ARGS="YYYY-MM-DD" or "--all"
 	@$(PY) -m deploy.local.builds verify $(ARGS)
 
-gallery: .venv/installed ## Draw the pictures of docs/marks.md anew
+gallery: .venv/installed ## Draw the docs' pictures of marks anew
 	@$(PY) docs/gallery.py docs/images
 
 screenshots: setup ## Take the docs' pictures of a report and of Airflow's UI anew (needs Chromium)

@@ -7,15 +7,19 @@ import argparse
 import io
 import multiprocessing
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES, Thing, generator, make_scene
+from regioncap.marks.palette import contrast
+from regioncap.marks.pieces import Mark, Piece, Scale, tags
 from regioncap.marks.profiles import PROFILES
-from regioncap.marks.styles import MarkStyle
+from regioncap.marks.styles import STYLES, MarkStyle
 from regioncap.marks.view import JPEG_QUALITY, crop_view, encode, mark, seen_scale
 from regioncap.regions.boxes import Box
 
@@ -23,6 +27,8 @@ CHUNK = 500
 
 _PROFILE = PROFILES["demo"]
 _DEFAULT = MarkStyle()
+# The share of images whose regions are marked by their own outlines.
+_CONTOURED = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,21 @@ def attributes(thing: Thing) -> list[int]:
 
 
 def make_sample(seed: int, index: int) -> Sample:
-    """Sample number `index`: most have the default marks, the others vary their sizes and the JPEG quality."""
+    """Sample number `index`: most have the default marks, the others vary these and the JPEG quality."""
     rng = generator("train", seed, index)
     few = rng.random() < 0.55
     regions = int(rng.integers(1, 7)) if few else int(rng.integers(7, MAX_REGIONS + 1))
     scene = make_scene(rng, regions)
     image = _as_uploaded(scene.image, rng)
     varied = rng.random() < 0.3
-    style = MarkStyle(tag_scale=rng.uniform(0.065, 0.11), line_scale=rng.uniform(0.004, 0.013)) if varied else _DEFAULT
+    style = _varied_style(rng) if varied else _DEFAULT
     boxes = {region: (x, y, x + w, y + h) for region, (x, y, w, h) in enumerate(scene.boxes, start=1)}
+    if rng.random() < _CONTOURED:
+        shapes = {
+            region: (outline - (x, y)) / (w, h)
+            for region, (outline, (x, y, w, h)) in enumerate(zip(scene.outlines, scene.boxes, strict=True), start=1)
+        }
+        style = replace(style, pieces=(contours(shapes), tags))
     asked = int(rng.integers(1, len(boxes) + 1))
     marked = mark(image, image.size, boxes, _PROFILE, style)
     close, close_box = crop_view(image, image.size, asked, boxes[asked], _PROFILE, style)
@@ -77,6 +89,35 @@ def make_sample(seed: int, index: int) -> Sample:
         crop=encode(close, quality),
         close_up_box=close_box,
     )
+
+
+def _varied_style(rng: np.random.Generator) -> MarkStyle:
+    """Mostly frames, some of the other marks; tags and lines of other sizes than the default ones."""
+    style = STYLES[str(rng.choice(["box", "corners", "spotlight"], p=[0.8, 0.1, 0.1]))]
+    tag, line = rng.uniform(0.065, 0.11), rng.uniform(0.004, 0.013)
+    return replace(style, tag_scale=tag, least_tag=12, line_scale=line)
+
+
+def contours(shapes: Mapping[int, np.ndarray]) -> Piece:
+    """A piece that draws each region's own outline, in its colour and with halos, instead of a frame.
+
+    `shapes` maps region numbers to outlines, (n, 2) points as shares of the region's box.
+    """
+
+    def draw(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
+        pixels = np.array(image)
+        for each in marks:
+            x0, y0, x1, y1 = each.rect
+            points = np.rint(shapes[each.region] * (x1 - x0, y1 - y0) + (x0, y0)).astype(np.int32)
+            thing = cv2.fillPoly(np.zeros(pixels.shape[:2], np.uint8), [points], 1)
+            ink = contrast(each.colour)
+            grown = scale.line + scale.halo
+            for by, colour in ((grown + scale.halo, ink), (grown, each.colour), (scale.halo, ink)):
+                disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
+                pixels[(cv2.dilate(thing, disc) > 0) & (thing == 0)] = colour
+        image.paste(Image.fromarray(pixels))
+
+    return draw
 
 
 def _as_uploaded(image: Image.Image, rng: np.random.Generator) -> Image.Image:

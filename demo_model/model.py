@@ -19,8 +19,8 @@ from transformers import (
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
-from regioncap.captions.prompts import PROMPTS, crop_prompt
-from regioncap.regions.names import region_name
+from regioncap.captions.prompts import NO_REGION, PROMPTS, crop_prompt, which_prompt
+from regioncap.regions.names import region_label, region_name
 
 SIDE, PATCH, SHUFFLE = 256, 16, 2
 GRID = SIDE // PATCH
@@ -45,14 +45,31 @@ CHAT_TEMPLATE = (
 )
 
 
-def prompt(regions: int, crop: int | None = None) -> str:
-    """The text that the chat template makes of RegionCap's request, image tokens included.
+_SHOWN = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
+# How every request begins.
+PICTURE = f"User:{_SHOWN}"
+# Words of the listener's question and of label hints, and its answers, that have tokens of their own beside the merges.
+# An answer is one token, so that a server says how likely each is.
+_WORDS = (
+    *(region_label(MAX_REGIONS), NO_REGION, f" {NO_REGION}"),
+    *("Which", " which", " does", " this", " describe", " describes", " Answer"),
+    *(" with", " its", " number", " or", " if", " it", " them", "Labels", " that", " came", " some", " may", " be"),
+    *(" wrong", " is"),
+)
 
-    With `crop`, it is the request about that region alone.
+
+def prompt(regions: int, crop: int | None = None, hint: str = "") -> str:
+    """The text that the chat template makes of RegionCap's request, behind the image.
+
+    With `crop`, it is the request about that region alone; `hint` stands after the question about the image.
     """
-    image = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
-    alone = image + crop_prompt(crop, "en") if crop is not None else ""
-    return f"User:{image}{PROMPTS['en'].format(n=regions)}{alone}{END}\nAssistant:"
+    alone = _SHOWN + crop_prompt(crop, "en") if crop is not None else ""
+    return f"{PROMPTS['en'].format(n=regions)}{hint}{alone}{END}\nAssistant:"
+
+
+def which(caption: str) -> str:
+    """The same of the listener's question."""
+    return f"{which_prompt(caption, 'en')}{END}\nAssistant:"
 
 
 def free_text(captions: Mapping[int, str]) -> str:
@@ -95,6 +112,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens(special)
     tokenizer.add_tokens(regions)
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in _WORDS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -104,6 +122,17 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         model_max_length=MAX_LENGTH,
         clean_up_tokenization_spaces=False,
     )
+
+
+@torch.no_grad()
+def go_on(model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, start: Path) -> None:
+    """Take over the weights in a folder. A word that had no token there begins as the mean of what it was cut into."""
+    model.load_state_dict(Idefics3ForConditionalGeneration.from_pretrained(start).float().state_dict())
+    before = PreTrainedTokenizerFast.from_pretrained(start)
+    embeddings = model.get_input_embeddings().weight
+    for word in range(len(before), len(tokenizer)):
+        pieces = before(tokenizer.convert_ids_to_tokens(word), add_special_tokens=False)["input_ids"]
+        embeddings[word] = embeddings[pieces].mean(dim=0)
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:

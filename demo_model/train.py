@@ -5,7 +5,8 @@
 1. *See*: the vision part alone, with a throw-away head that says of every patch which region it belongs to and what is
    in it. Binding a number to what is in its box is the hard part; this teaches it directly.
 2. *Tell*: all parts together, with the answers' text. Loss on the answer only. Most questions are about all regions of
-   an image, the others about one, with its close-up.
+   an image, the others about one, with its close-up; some give labels. Of each image it is also asked, as a listener,
+   which region a caption describes.
 
 With `--start FOLDER` only the second phase is run, from the weights in FOLDER: enough where marks have changed a
 little. The run can be stopped and started again: it goes on from its last checkpoint.
@@ -29,22 +30,32 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import rotate_half
 
 from demo_model.data import CHUNK, Sample, make_sample
 from demo_model.model import (
     GRID,
+    HEAD,
     IMAGE,
+    IMAGE_TOKENS,
     PATCH,
+    PICTURE,
+    SHUFFLE,
     VISION_WIDTH,
     free_text,
+    go_on,
     make_model,
     make_tokenizer,
     prompt,
     save,
     structured,
+    which,
 )
+from demo_model.questions import hint, listen, nearest
 from demo_model.world import COLOURS, MAX_REGIONS, SHAPES, SIZES, TEXTURES
+from regioncap.captions.prompts import NO_REGION
 from regioncap.regions.boxes import Box
 
 BATCH = 32
@@ -56,6 +67,12 @@ _LOG_SEED = 2
 _LOG_SAMPLES = 256
 # The share of questions that are about one region, with its close-up.
 _ASKED_ALONE = 3 / 8
+# Labels are given with half of the questions of these batches: sentences of one batch should be of one length.
+_WITH_LABELS = 0.3
+# How many captions a listener is asked of for each image. They share what is seen of it, and their answers are short.
+_HEARD = 3
+# The layer of whose first head it is taught directly where a listener looks: binding is hard here as well.
+_LOOKS = 1
 
 
 @dataclass(frozen=True)
@@ -63,17 +80,24 @@ class Batch:
     """B samples, the first C of which are asked about one region, with its close-up.
 
     `pixels` (B + C, 3, 256, 256) in -1..1 holds the marked images, then the close-ups; `patches` (B + C, 256, 5) says
-    of each of their patches: region (0 for none), then the four attributes.
+    of each of their patches: region (0 for none), then the four attributes. `hints` are what stands after each sample's
+    question; `heard` are captions about each and whose they are, equally many for each sample.
     """
 
     samples: list[Sample]
     pixels: Tensor
     patches: Tensor
+    hints: list[str]
+    heard: list[list[tuple[str, str]]]
 
     @property
     def crops(self) -> int:
         """C."""
         return len(self.pixels) - len(self.samples)
+
+    def pictures(self, sample: int) -> list[int]:
+        """Which of the pixels show a sample, in the order in which they are shown."""
+        return [sample, len(self.samples) + sample] if sample < self.crops else [sample]
 
 
 class Seer(nn.Module):
@@ -111,14 +135,17 @@ def close_up_labels(sample: Sample) -> np.ndarray:
     return patch_labels([(sample.asked, sample.close_up_box, kinds)])
 
 
-def make_batch(samples: list[Sample]) -> Batch:
-    """Decode and label."""
+def make_batch(samples: list[Sample], rng: np.random.Generator) -> Batch:
+    """Decode and label, and draw what is asked."""
+    with_labels = rng.random() < _WITH_LABELS
+    hints = [hint(sample.attributes, rng) if with_labels and rng.random() < 0.5 else "" for sample in samples]
+    heard = [[listen(sample.attributes, rng) for _ in range(_HEARD)] for sample in samples]
     asked_alone = samples[: round(_ASKED_ALONE * len(samples))]
     jpegs = [sample.jpeg for sample in samples] + [sample.crop for sample in asked_alone]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs])
     scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
     patches = [labels_of(sample) for sample in samples] + [close_up_labels(sample) for sample in asked_alone]
-    return Batch(samples, scaled, torch.from_numpy(np.stack(patches)))
+    return Batch(samples, scaled, torch.from_numpy(np.stack(patches)), hints, heard)
 
 
 def batches(folder: Path, first_step: int) -> Iterator[Batch]:
@@ -134,7 +161,7 @@ def batches(folder: Path, first_step: int) -> Iterator[Batch]:
             pool = [sample for number in picked for sample in pickle.loads(paths[number].read_bytes())]
             order = rng.permutation(len(pool))
             for start in range(0, len(order) - BATCH + 1, BATCH):
-                ahead.put(make_batch([pool[at] for at in order[start : start + BATCH]]))
+                ahead.put(make_batch([pool[at] for at in order[start : start + BATCH]], rng))
 
     threading.Thread(target=fill, daemon=True).start()
     while True:
@@ -164,40 +191,140 @@ def seeing_loss(seer: Seer, features: Tensor, patches: Tensor) -> tuple[Tensor, 
     return loss, right
 
 
-def tell(
+@dataclass(frozen=True)
+class Read:
+    """What was read off a batch: of each of N tokens of answers, the logits (N, V), which it is, and of which question.
+
+    The first B questions are for captions, one for each image; the others a listener's, and `looked` (Q, 64) is how
+    much of its attention each of these had on each place of its image.
+    """
+
+    logits: Tensor
+    tokens: Tensor
+    questions: Tensor
+    images: int
+    looked: Tensor
+
+    def loss(self, *, heard: bool) -> Tensor:
+        """Cross entropy, the mean of the questions for captions or of a listener's; of each, that of its tokens."""
+        picked = (self.questions >= self.images) == heard
+        cost = functional.cross_entropy(self.logits[picked].float(), self.tokens[picked], reduction="none")
+        # By question: an answer about one region is as much worth as a long one about ten.
+        _, question, tokens = self.questions[picked].unique(return_inverse=True, return_counts=True)
+        return (cost / tokens[question]).sum() / len(tokens)
+
+    def right(self) -> Tensor:
+        """Which answers are right in every token, as 0 or 1, in the order of their questions."""
+        wrong = (self.logits.argmax(-1) != self.tokens).float()
+        return (torch.zeros(int(self.questions.max()) + 1).index_add(0, self.questions, wrong) == 0).float()
+
+
+def read(
     model: Idefics3ForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     features: Tensor,
     batch: Batch,
     as_json: list[bool],
-) -> tuple[Tensor, Tensor]:
-    """Read the answers' tokens off the features; returns logits (B, T, V) and labels (B, T), both shifted to match."""
-    texts, prompts, pictures = [], [], []
-    for at, (sample, json_answer) in enumerate(zip(batch.samples, as_json, strict=True)):
-        captions = dict(enumerate(sample.captions, start=1))
-        question = prompt(len(captions))
-        pictures.append(at)
-        if at < batch.crops:
-            question = prompt(len(captions), sample.asked)
-            captions = {sample.asked: captions[sample.asked]}
-            pictures.append(len(batch.samples) + at)
-        answer = structured(captions) if json_answer else free_text(captions)
-        prompts.append(len(tokenizer(question)["input_ids"]))
-        texts.append(question + answer + tokenizer.eos_token)
-    encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
-    ids = encoded["input_ids"]
-    labels = ids.clone()
-    labels[encoded["attention_mask"] == 0] = _UNLABELLED
-    for row, (length, json_answer) in enumerate(zip(prompts, as_json, strict=True)):
-        # A JSON answer is begun by the server's grammar, not by the model: its first token is nothing to learn, and
-        # would only contradict free text.
-        labels[row, : length + (1 if json_answer else 0)] = _UNLABELLED
-    embedded = model.model.text_model.get_input_embeddings()(ids)
-    seen = model.model.connector(features)[pictures]
-    places = (ids == tokenizer.convert_tokens_to_ids(IMAGE))[..., None]
-    embedded = embedded.masked_scatter(places, seen.to(embedded.dtype))
-    hidden = model.model.text_model(inputs_embeds=embedded, attention_mask=encoded["attention_mask"]).last_hidden_state
-    return model.lm_head(hidden[:, :-1]), labels[:, 1:]
+) -> Read:
+    """Read all answers off the features.
+
+    The questions about an image stand one after another behind it; each sees the image and itself, at the places that
+    it would have if it stood alone. So the image is read once.
+    """
+    begin, end = tokenizer(PICTURE)["input_ids"], tokenizer.eos_token
+    image = tokenizer.convert_tokens_to_ids(IMAGE)
+    ids: list[Tensor] = []
+    parts: list[Tensor] = []
+    places: list[Tensor] = []
+    labels: list[Tensor] = []
+    for sample in range(len(batch.samples)):
+        line, part, steps, label = list(begin), [-1] * len(begin), list(range(len(begin))), [-1] * len(begin)
+        for number, question, answer, begun in questions(batch, sample, as_json[sample]):
+            asked, said = tokenizer(question)["input_ids"], tokenizer(answer + end)["input_ids"]
+            line += asked + said
+            part += [number] * (len(asked) + len(said))
+            steps += range(len(begin), len(begin) + len(asked) + len(said))
+            # What the server's grammar begins, not the model, is nothing to learn.
+            label += [-1] * (len(asked) + begun) + [number] * (len(said) - begun)
+        for rows, row in ((ids, line), (parts, part), (places, steps), (labels, label)):
+            rows.append(torch.tensor(row))
+    padded = [pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id)]
+    padded += [pad_sequence(rows, batch_first=True, padding_value=-1) for rows in (parts, labels)]
+    tokens, part, label = padded
+    place = pad_sequence(places, batch_first=True)
+    seen = ((part[:, None] == part[:, :, None]) | (part[:, None] == -1)).tril()
+    order = [picture for at in range(len(batch.samples)) for picture in batch.pictures(at)]
+    embedded = model.model.text_model.get_input_embeddings()(tokens)
+    pictured = (tokens == image)[..., None]
+    embedded = embedded.masked_scatter(pictured, model.model.connector(features)[order].to(embedded.dtype))
+    hidden = model.model.text_model(
+        inputs_embeds=embedded,
+        attention_mask=seen[:, None],
+        position_ids=place,
+        output_hidden_states=True,
+    )
+    answered = label[:, 1:] >= 0
+    logits = model.lm_head(hidden.last_hidden_state[:, :-1][answered])
+    of = label[:, 1:][answered]
+    # Where a listener's answers begin: their first tokens.
+    begun = torch.cat([torch.tensor([True]), of[1:] != of[:-1]]) & (of >= len(batch.samples))
+    rows, columns = (where[begun] for where in answered.nonzero(as_tuple=True))
+    looked = _looked(model, hidden.hidden_states[_LOOKS], place, seen, (rows, columns), begin.index(image))
+    return Read(logits, tokens[:, 1:][answered], of, len(batch.samples), looked)
+
+
+def _looked(
+    model: Idefics3ForConditionalGeneration,
+    hidden: Tensor,
+    place: Tensor,
+    seen: Tensor,
+    asking: tuple[Tensor, Tensor],
+    first: int,
+) -> Tensor:
+    """How much some tokens, at these rows and columns, look at each place of their image: (Q, 64).
+
+    It is what a head of the layer has that `hidden` goes into; the image's places begin at column `first`.
+    """
+    text = model.model.text_model
+    layer = text.layers[_LOOKS]
+    shown = layer.input_layernorm(hidden)
+    cos, sin = text.rotary_emb(hidden, place)
+    keys = _turned(functional.linear(shown, layer.self_attn.k_proj.weight[:HEAD]), cos, sin)
+    queries = _turned(functional.linear(shown[asking], layer.self_attn.q_proj.weight[:HEAD]), cos[asking], sin[asking])
+    scores = torch.einsum("qd,qtd->qt", queries, keys[asking[0]]) / math.sqrt(HEAD)
+    attention = scores.masked_fill(~seen[asking], -torch.inf).softmax(dim=-1)
+    return attention[:, first : first + IMAGE_TOKENS]
+
+
+def _turned(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys turned by their places."""
+    vectors = vectors.float()
+    return vectors * cos + rotate_half(vectors) * sin
+
+
+def looking_loss(looked: Tensor, batch: Batch) -> Tensor:
+    """What it costs that a listener does not look at the regions that its caption fits best."""
+    patches = batch.patches[: len(batch.samples), :, 0].view(-1, GRID // SHUFFLE, SHUFFLE, GRID // SHUFFLE, SHUFFLE)
+    regions = patches.permute(0, 1, 3, 2, 4).reshape(len(batch.samples), IMAGE_TOKENS, -1)
+    right = []
+    for sample, region, questions in zip(batch.samples, regions, batch.heard, strict=True):
+        for caption, _ in questions:
+            best = torch.tensor(nearest(sample.attributes, caption))
+            right.append(torch.isin(region, best).any(dim=-1))
+    return -(looked * torch.stack(right)).sum(dim=-1).clamp_min(1e-6).log().mean()
+
+
+def questions(batch: Batch, at: int, as_json: bool) -> Iterator[tuple[int, str, str, int]]:
+    """What sample number `at` is asked: (number, text behind the image, answer, how many of its tokens are given)."""
+    sample, alone = batch.samples[at], at < batch.crops
+    captions = dict(enumerate(sample.captions, start=1))
+    question = prompt(len(captions), sample.asked if alone else None, batch.hints[at])
+    if alone:
+        captions = {sample.asked: captions[sample.asked]}
+    # A JSON answer is begun by the grammar: its first token would only contradict free text.
+    yield at, question, structured(captions) if as_json else free_text(captions), int(as_json)
+    for number, (caption, said) in enumerate(batch.heard[at]):
+        yield len(batch.samples) + at * len(batch.heard[at]) + number, which(caption), said, 0
 
 
 def half_precision() -> torch.autocast:
@@ -223,13 +350,15 @@ def held_out(
     model.eval()
     features = see(model, batch.pixels)
     _, right = seeing_loss(seer, features, batch.patches)
-    logits, labels = tell(model, tokenizer, features, batch, [True] * len(batch.samples))
-    good = ((logits.argmax(-1) == labels) | (labels == _UNLABELLED)).all(-1).float()
+    good = read(model, tokenizer, features, batch, [True] * len(batch.samples)).right()
+    heard = good[len(batch.samples) :]
+    own = torch.tensor([said != NO_REGION for questions in batch.heard for _, said in questions])
     model.train()
-    alone, joint = good[: batch.crops].mean().item(), good[batch.crops :].mean().item()
+    alone, joint = good[: batch.crops].mean().item(), good[batch.crops : len(batch.samples)].mean().item()
     return (
         f"held out: region {right[0]:.3f} size {right[1]:.3f} texture {right[2]:.3f} colour {right[3]:.3f} "
-        f"shape {right[4]:.3f} | whole answers, joint {joint:.3f}, per region {alone:.3f}"
+        f"shape {right[4]:.3f} | whole answers, joint {joint:.3f}, per region {alone:.3f} | "
+        f"heard, a region's {heard[own].mean().item():.3f}, none's {heard[~own].mean().item():.3f}"
     )
 
 
@@ -239,7 +368,7 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
     tokenizer = make_tokenizer()
     model, seer = make_model(tokenizer), Seer()
     if start is not None:
-        model.load_state_dict(Idefics3ForConditionalGeneration.from_pretrained(start).float().state_dict())
+        go_on(model, tokenizer, start)
         see_steps = 0
     # What is known already is lost at the full rate.
     caution = 1.0 if start is None else 0.5
@@ -256,7 +385,8 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         seer.load_state_dict(state["seer"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
-    log_batch = make_batch([make_sample(_LOG_SEED, index) for index in range(_LOG_SAMPLES)])
+    log_samples = [make_sample(_LOG_SEED, index) for index in range(_LOG_SAMPLES)]
+    log_batch = make_batch(log_samples, np.random.default_rng(_LOG_SEED))
     coin = np.random.default_rng([11, step])
     started, first = time.monotonic(), step
     model.train()
@@ -273,15 +403,16 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
             features = see(model, batch.pixels)
             if telling:
                 as_json = list(coin.random(len(batch.samples)) < 0.6)
-                logits, labels = tell(model, tokenizer, features, batch, as_json)
-        loss, right = seeing_loss(seer, features.float(), batch.patches)
-        told = 0.0
+                answers = read(model, tokenizer, features, batch, as_json)
+        # A fresh head has nothing to teach to weights that know already.
+        taught = features.float() if start is None or step >= 200 else features.float().detach()
+        loss, right = seeing_loss(seer, taught, batch.patches)
+        told = heard = looked = 0.0
         if telling:
-            logits = logits.float()
-            answer = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=_UNLABELLED)
-            told = answer.item()
+            caption_loss, number_loss = answers.loss(heard=False), answers.loss(heard=True)
+            told, heard, looked = caption_loss.item(), number_loss.item(), looking_loss(answers.looked, batch).item()
             # Once the text part reads well, what counts is the answer.
-            loss = 0.3 * loss + 2.0 * answer
+            loss = 0.3 * loss + 2.0 * caption_loss + 1.0 * number_loss + 0.5 * looking_loss(answers.looked, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -290,16 +421,19 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         if step % 50 == 0:
             speed = (step - first) * BATCH / (time.monotonic() - started)
             print(
-                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} region {right[0]:.3f} texture {right[2]:.3f} "
-                f"colour {right[3]:.3f} shape {right[4]:.3f} | {speed:.1f} images/s",
+                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} looks {looked:.4f} "
+                f"region {right[0]:.3f} texture {right[2]:.3f} colour {right[3]:.3f} shape {right[4]:.3f} | "
+                f"{speed:.1f} images/s",
                 flush=True,
             )
-        if step % 500 == 0 or step == see_steps + tell_steps:
+        last = step >= see_steps + tell_steps
+        if step % 250 == 0 or last:
             print(held_out(model, seer, tokenizer, log_batch), flush=True)
+        if step % 50 == 0 or last:
             state = {"model": model.state_dict(), "seer": seer.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save({**state, "step": step}, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").rename(checkpoint)
-        if step >= see_steps + tell_steps:
+        if last:
             break
     save(model, tokenizer, out)
     print(f"saved to {out}")

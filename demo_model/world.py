@@ -56,11 +56,15 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, its described things in the order of their regions, and a box [x, y, w, h] in pixels for each."""
+    """A picture, its described things in the order of their regions, and a box [x, y, w, h] in pixels for each.
+
+    `outlines` are the things' own, (n, 2) points in pixels of the picture.
+    """
 
     image: Image.Image
     things: list[Thing]
     boxes: list[list[int]]
+    outlines: list[np.ndarray]
 
 
 def generator(purpose: str, seed: int, index: int) -> np.random.Generator:
@@ -80,6 +84,7 @@ def make_scene(rng: np.random.Generator, regions: int, *, plain: bool = False) -
     distractors = 0 if plain else int(rng.integers(0, 4)) if regions <= 6 else int(rng.integers(0, 2))
     rects: list[tuple[float, float, float, float]] = []
     things: list[Thing] = []
+    outlines: list[np.ndarray] = []
     for number in range(regions + distractors):
         # In a crowd most things have to be small to fit.
         large = plain or rng.random() < (0.5 if regions <= 4 else 0.3 if regions <= 6 else 0.15)
@@ -87,11 +92,12 @@ def make_scene(rng: np.random.Generator, regions: int, *, plain: bool = False) -
         if thing is None:
             continue
         rects.append(thing.rect)
-        _draw(image, thing, rng)
+        outline = _draw(image, thing, rng)
         if number < regions:
             things.append(thing)
+            outlines.append(outline)
     boxes = [_box(rng, thing.rect, width, height) for thing in things]
-    return Scene(image, things, boxes)
+    return Scene(image, things, boxes, outlines)
 
 
 def _canvas(rng: np.random.Generator) -> tuple[int, int]:
@@ -152,8 +158,8 @@ def _box(rng: np.random.Generator, rect: tuple[float, float, float, float], widt
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def _draw(image: Image.Image, thing: Thing, rng: np.random.Generator) -> None:
-    """Draw a thing, smoothly: masks are drawn larger and scaled down."""
+def _draw(image: Image.Image, thing: Thing, rng: np.random.Generator) -> np.ndarray:
+    """Draw a thing, smoothly: masks are drawn larger and scaled down. Returns its outline in pixels, (n, 2)."""
     x, y, side, _ = thing.rect
     base = np.clip(np.array(COLOURS[thing.colour]) + rng.integers(-10, 11, size=3), 0, 255)
     x0, y0 = math.floor(x), math.floor(y)
@@ -175,6 +181,7 @@ def _draw(image: Image.Image, thing: Thing, rng: np.random.Generator) -> None:
         fill.paste(light, mask=both)
     size = (pixels, pixels)
     image.paste(fill.resize(size, Image.Resampling.BOX), (x0, y0), mask.resize(size, Image.Resampling.BOX))
+    return np.array(outline) * side + (x, y)
 
 
 def _pattern_colour(base: np.ndarray) -> tuple[int, int, int]:

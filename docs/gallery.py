@@ -1,19 +1,25 @@
-"""The pictures of docs/marks.md: every style on layouts that are hard to label, and close-ups.
+"""The pictures of marks in the docs: every style on layouts that are hard to label, close-ups, a photo, and a scene.
 
 python docs/gallery.py FOLDER
 """
 
+import json
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from regioncap.marks.palette import colour_of, contrast
 from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES, draw_marks
 from regioncap.marks.view import crop_view, mark
 from regioncap.regions.boxes import Box
 
-_PHOTO = Path(__file__).resolve().parents[1] / "include" / "drops" / "2026-10-07" / "china.jpg"
+_DROPS = Path(__file__).resolve().parents[1] / "include" / "drops"
+_PHOTO = _DROPS / "2026-10-07" / "china.jpg"
 _SIZE = (420, 280)
 _GAP, _HEAD = 12, 34
 
@@ -75,9 +81,42 @@ def crops() -> Image.Image:
     return sheet
 
 
+def marked(drop: str, image: str, profile: str) -> Image.Image:
+    """An image of a sample drop as a model of a profile sees it."""
+    lines = (_DROPS / drop / "manifest.jsonl").read_text().splitlines()
+    boxes = next(row["bbox"] for row in _rows(lines) if row["image"] == image)
+    corners = {region: (x, y, x + w, y + h) for region, (x, y, w, h) in enumerate(boxes, start=1)}
+    with Image.open(_DROPS / drop / image) as opened:
+        return mark(opened.convert("RGB"), opened.size, corners, PROFILES[profile], STYLES["box"])
+
+
+def _rows(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """The lines that are objects: sample drops have broken ones too."""
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
+
+
+def described(drop: str, image: str) -> Image.Image:
+    """A scene's marked image, and beside it what is in each of its regions."""
+    scene = marked(drop, image, "demo").resize((512, 512))
+    captions = json.loads((_DROPS / "truth" / f"{drop}.json").read_text())[image]
+    sheet = Image.new("RGB", (1032, 512), "white")
+    sheet.paste(scene)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(21)
+    for region, caption in enumerate(captions, start=1):
+        y = 257 - 23 * len(captions) + 46 * (region - 1)
+        draw.rounded_rectangle((536, y, 572, y + 34), 6, fill=colour_of(region))
+        draw.text((554, y + 17), str(region), font=font, fill=contrast(colour_of(region)), anchor="mm")
+        draw.text((588, y + 17), caption, font=font, fill="#111111", anchor="lm")
+    return sheet
+
+
 def main() -> None:
-    """Draw both pictures."""
+    """Draw the pictures."""
     folder = Path(sys.argv[1])
+    marked("2026-10-07", "astronaut.jpg", "generic").save(folder / "marked-photo.jpg", quality=88)
+    described("2026-10-05", "17.jpg").save(folder / "example.png", optimize=True)
     styles().quantize(200).save(folder / "marks.png", optimize=True)
     crops().save(folder / "close-ups.jpg", quality=85)
 

@@ -25,7 +25,7 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout
@@ -135,10 +135,24 @@ def broken_rows(place: "Place") -> Expected:
     return Expected(good, codes)
 
 
+def centres_of_boxes(place: "Place", rows: int) -> None:
+    """Fill a drop with rows of one box each, as [centre x, centre y, width, height], all over images of 200 x 100."""
+    place.put("a.jpg", encoded(picture(200, 100)))
+    centres = ((30 + 140 * (k * 7 % 12) / 11, 20 + 60 * (k * 5 % 12) / 11) for k in range(rows))
+    place.put_rows(*({"image": "a.jpg", "bbox": [[x, y, 60, 40]]} for x, y in centres))
+
+
 def settings(**changes: Any) -> BuildSettings:
     """Settings for a build in local folders."""
     return BuildSettings(
-        **{"drops_uri": "/drops", "warehouse_uri": "/warehouse", "model_profile": "demo", "temperature": 0, **changes}
+        **{
+            "drops_uri": "/drops",
+            "warehouse_uri": "/warehouse",
+            "model_profile": "demo",
+            "temperature": 0,
+            "judge": "none",
+            **changes,
+        }
     )
 
 
@@ -181,7 +195,7 @@ class Place:
             rows.append({"image": f"{index}.jpg", "bbox": [[10, 10, 40, 30], [60, 20, 50, 50]]})
         self.put_rows(*rows)
 
-    def plan(self, run_id: str = "run-1", model: str = "fake-model", **changes: Any) -> Plan:
+    def plan(self, run_id: str = "run-1", model: str = "fake-model", judge_model: str = "", **changes: Any) -> Plan:
         """Plan the drop."""
         return plan_build(
             date=self.date,
@@ -192,6 +206,7 @@ class Place:
             model=model,
             run_id=run_id,
             progress=lambda rows: None,
+            judge_model=judge_model,
         )
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:

@@ -8,7 +8,7 @@ from PIL import Image
 
 @cache
 def slow_jpeg(scans: int = 200_000) -> bytes:
-    """A progressive JPEG of 2000 x 1500 pixels with so many scans: each takes a millisecond or more, and hardly any bytes.
+    """A progressive JPEG of 2000 x 1500 pixels with so many scans: each takes a millisecond or more, and few bytes.
 
     Their time is far beyond what a picture of this size gets, on a fast machine too.
     """

@@ -195,12 +195,9 @@ def _root(request: Request) -> str:
 Root = Annotated[str, Depends(_root)]
 
 
-def _wanted(text: _Text = "", check: _Text = "", least: str = "", most: str = "") -> Wanted:
-    return Wanted(
-        text.strip(),
-        check,
-        *(int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most)),
-    )
+def _wanted(text: _Text = "", check: _Text = "", least: str = "", most: str = "", doubted: _Text = "") -> Wanted:
+    fewest, highest = (int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most))
+    return Wanted(text.strip(), check, fewest, highest, doubted=bool(doubted))
 
 
 @router.get("/")
@@ -227,7 +224,8 @@ def date_page(place: Warehouse, root: Root, date: str) -> Response:
 @router.get("/dates/{date}/builds/{build_id}")
 def build_page(build: Build, root: Root, run: Run) -> Response:
     """One build."""
-    found = find(build, Wanted(), Place(), _FIRST)
+    doubted = find(build, Wanted(doubted=True), Place(), _FIRST) if build.manifest.judged else None
+    found = doubted if doubted and doubted.records else find(build, Wanted(), Place(), _FIRST)
     return _page(render.build_page(root, build, build.report(), found, _estimate(build), run))
 
 

@@ -20,16 +20,17 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regioncap.ask.requests import RegionNumbers, caption_request
+from regioncap.ask.requests import RegionNumbers, caption_request, hint_of
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.endings import ending
+from regioncap.captions.prompts import label_hint
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
 from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.client import ENDED, Completion
+from regioncap.vlm.completion import ENDED, Completion
 from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
@@ -61,10 +62,14 @@ def follow_attempts(
     plan: Plan,
     completions: Mapping[str, Completion],
     settled: Collection[int] = (),
+    *,
+    alone: bool = False,
+    after: int = 0,
 ) -> Attempts:
     """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys.
 
-    Of `settled` regions no caption is wanted: what is said of them in the same answers is neither good nor bad.
+    Of `settled` regions no caption is wanted: what is said of them in the same answers is neither good nor bad. With
+    `alone`, those that ask about the one region by itself, whatever the run does first; `after` so many others.
     """
     so_far = Attempts()
     if set(regions) <= set(settled):
@@ -72,8 +77,8 @@ def follow_attempts(
     marked = tuple(region.region for region in row.regions)
     left, asked, token_multiplier = regions, regions, 1
     room: int | None = None
-    for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room)
+    for attempt in range(after + 1, after + plan.settings.max_attempts + 1):
+        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room, alone=alone)
         completion = completions.get(request.key)
         if completion is None:
             so_far.request = request
@@ -85,7 +90,7 @@ def follow_attempts(
         so_far.used.append(completion)
         parsed = parse_answer(completion.text, plan.settings.answer_format, left, marked)
         language = plan.settings.prompt_language
-        sent, colours = _sent(request), mark_colours(row, plan)
+        sent, colours = _sent(request, row, plan), mark_colours(row, plan)
         answer = Answer(completion.text, completion.finish_reason, parsed, left, language, sent, colours)
         rejecting = [
             finding for finding in run_gates(answer) if finding.severity == "reject" and not _is_about(finding, settled)
@@ -107,6 +112,18 @@ def follow_attempts(
         if completion.context is not None:
             room = completion.context - completion.prompt_tokens - _MORE_WORDS
     return so_far
+
+
+def follow_again(
+    row: RenderedRow, region: int, plan: Plan, completions: Mapping[str, Completion], before: Sequence[Attempts]
+) -> Attempts:
+    """What came of asking for another caption of a region, by itself; `before` is what came of asking about the row.
+
+    Where it was asked about by itself before, it is with another seed.
+    """
+    asked = [attempts for attempts in before if region in attempts.captions]
+    after = len(asked[0].used) if asked and plan.settings.caption_mode == "per_region" else 0
+    return follow_attempts(row, (region,), plan, completions, alone=True, after=after)
 
 
 def refusal_error(completion: Completion) -> RowError:
@@ -146,9 +163,11 @@ def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:
     return {region.region: colour_name(region.region) for region in row.regions} if own else {}
 
 
-def _sent(request: ChatRequest) -> tuple[str, ...]:
-    """The texts of a request."""
-    return (request.system, *(part.value for part in request.parts if part.kind == "text"))
+def _sent(request: ChatRequest, row: RenderedRow, plan: Plan) -> tuple[str, ...]:
+    """The texts of a request, but for labels: a caption may have words in common with these."""
+    hint, without = hint_of(row, plan.settings), label_hint({}, plan.settings.prompt_language)
+    texts = (part.value for part in request.parts if part.kind == "text")
+    return (request.system, *(without if text == hint else text for text in texts))
 
 
 def _is_about(finding: Finding, settled: Collection[int]) -> bool:

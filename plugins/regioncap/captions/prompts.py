@@ -1,13 +1,16 @@
 """The words that go to the VLM, and the JSON schema its structured answer has to follow."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from regioncap.marks.styles import MarkStyle
-from regioncap.regions.names import region_name
+from regioncap.regions.names import region_label, region_name
 
-CaptionMode = Literal["joint", "per_region"]
+# What a request is about: all regions of an image, or one of them.
+RequestMode = Literal["joint", "per_region"]
+# What a run asks about: with `auto` it is all regions first, and then some by themselves.
+CaptionMode = Literal["joint", "per_region", "auto"]
 AnswerFormat = Literal["structured", "free_text"]
 PromptLanguage = Literal["en", "zh"]
 
@@ -17,7 +20,7 @@ PROMPTS: dict[PromptLanguage, str] = {
     "zh": "描述图像中每个标记区域的内容。共有 {n} 个区域：<region1> 到 <region{n}>。",
 }
 
-_FORMS: dict[tuple[CaptionMode, AnswerFormat], dict[PromptLanguage, str]] = {
+_FORMS: dict[tuple[RequestMode, AnswerFormat], dict[PromptLanguage, str]] = {
     ("joint", "structured"): {
         "en": 'Answer with one JSON object that has one key for each region, "<region1>" to "<region{n}>", '
         "and its description in English as the value.",
@@ -48,6 +51,18 @@ _ONLY: dict[PromptLanguage, str] = {
     "zh": "请只描述以下区域：{regions}。",
 }
 
+# A listener's answer that a caption describes no marked region.
+NO_REGION = "none"
+_WHICH: dict[PromptLanguage, str] = {
+    "en": 'Which marked region does this describe: "{caption}"? '
+    f"Answer with its number, or {NO_REGION} if it describes none of them.",
+    "zh": f"这句话描述的是哪个标记区域：“{{caption}}”？请只回答其编号；如果都不是，请回答 {NO_REGION}。",
+}
+_LABELS: dict[PromptLanguage, tuple[str, str, str]] = {
+    "en": ("Labels that came with the image, some of which may be wrong: {labels}.", "region {n} is {label}", "; "),
+    "zh": ("图像附带的标签，其中一些可能有误：{labels}。", "区域 {n} 是 {label}", "；"),
+}
+
 
 def user_prompt(template: str, regions: int) -> str:
     """Fill `{n}`, the number of regions, into a prompt template.
@@ -73,7 +88,7 @@ def check_prompt(template: str) -> None:
 def system_message(
     system_prompt: str,
     style: MarkStyle,
-    mode: CaptionMode,
+    mode: RequestMode,
     answer_format: AnswerFormat,
     regions: int,
     language: PromptLanguage,
@@ -91,6 +106,21 @@ def crop_prompt(region: int, language: PromptLanguage) -> str:
 def only_prompt(regions: Iterable[int], language: PromptLanguage) -> str:
     """What ends a further request: of which regions a description is still wanted."""
     return _ONLY[language].format(regions=", ".join(map(region_name, regions)))
+
+
+def which_prompt(caption: str, language: PromptLanguage) -> str:
+    """The listener's question about a marked image: which region's number a caption describes, or `NO_REGION`."""
+    return _WHICH[language].format(caption=caption)
+
+
+def label_hint(labels: Mapping[int, str], language: PromptLanguage) -> str:
+    """What follows the prompt where regions came with labels: region number -> label, as given but for its spaces."""
+    sentence, each, between = _LABELS[language]
+    words = {region: " ".join(label.split()) for region, label in labels.items()}
+    if language == "en":
+        words = {region: f"{'an' if word[:1].lower() in 'aeiou' else 'a'} {word}" for region, word in words.items()}
+    told = [each.format(n=region_label(region), label=word) for region, word in words.items()]
+    return sentence.format(labels=between.join(told))
 
 
 def answer_schema(regions: Iterable[int]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The pieces that mark styles are made of. A piece draws one thing for all regions of an image."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
-from regioncap.marks.labels import Rect, Size, place_labels
+from regioncap.marks.labels import Rect, Size, gap, hidden_shares, place_tags
 from regioncap.marks.palette import RGB, contrast
 
 
@@ -23,11 +24,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes in pixels of the image that is drawn on."""
+    """Sizes in pixels of the image that is drawn on. `tags` are the heights that a tag may have, the best first."""
 
     line: int
     halo: int
-    tag: int
+    tags: tuple[int, ...]
 
 
 class Piece(Protocol):
@@ -38,11 +39,14 @@ class Piece(Protocol):
 
 
 def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
-    """A frame just around each region, with a halo of the contrasting colour on both sides."""
+    """A frame just around each region, with a halo of the contrasting colour on both sides.
+
+    Of regions that are exactly the same, each further one has its frame inside of the one before.
+    """
     draw = ImageDraw.Draw(image)
-    for mark in marks:
+    for mark, inset in zip(marks, _insets(marks, scale), strict=True):
         grown = scale.line + scale.halo
-        outer = _inside(_grow(mark.rect, grown + scale.halo), image.size)
+        outer = _grow(_inside(_grow(mark.rect, grown + scale.halo), image.size), -inset)
         draw.rectangle(_inclusive(outer), outline=contrast(mark.colour), width=grown + scale.halo)
         draw.rectangle(
             _inclusive(_grow(outer, -scale.halo)),
@@ -52,10 +56,10 @@ def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
 
 
 def corner_ticks(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
-    """An L at each of a region's corners: hides less than a full frame."""
+    """An L at each of a region's corners: hides less than a full frame. Of the same regions as `outline` has them."""
     draw = ImageDraw.Draw(image)
-    for mark in marks:
-        x0, y0, x1, y1 = _inside(_grow(mark.rect, scale.line), image.size)
+    for mark, inset in zip(marks, _insets(marks, scale), strict=True):
+        x0, y0, x1, y1 = _grow(_inside(_grow(mark.rect, scale.line), image.size), -inset)
         reach_x, reach_y = max(scale.line * 2, (x1 - x0) // 4), max(scale.line * 2, (y1 - y0) // 4)
         arms = []
         for x, inward_x in ((x0, 1), (x1 - 1, -1)):
@@ -68,6 +72,14 @@ def corner_ticks(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> Non
             draw.rectangle(_inclusive(arm), fill=mark.colour)
 
 
+def _insets(marks: Sequence[Mark], scale: Scale) -> Iterator[int]:
+    """How far inside of its usual place each region's line is, so that regions that are the same all show theirs."""
+    drawn: Counter[Rect] = Counter()
+    for mark in marks:
+        yield min(drawn[mark.rect] * (scale.line + 2 * scale.halo), min(_sides(mark.rect)) // 3)
+        drawn[mark.rect] += 1
+
+
 def dim_outside(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
     """Darken everything that lies in no region to 55 %."""
     dimmed = image.point([round(value * 0.55) for value in range(256)] * len(image.getbands()))
@@ -77,28 +89,54 @@ def dim_outside(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None
 
 
 def tags(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
-    """A filled tag with each region's label."""
+    """A filled tag with each region's label, and a line to its region where they are apart."""
     draw = ImageDraw.Draw(image)
     places = tag_places(marks, scale, image.size)
-    font, stroke = _font(scale.tag), _stroke(scale.tag)
+    for mark, place in zip(marks, places, strict=True):
+        if gap(place, mark.rect) > scale.line + 2 * scale.halo:
+            _leader(draw, place, mark, scale)
     for mark, place in zip(marks, places, strict=True):
         ink = contrast(mark.colour)
         draw.rectangle(_inclusive(place), fill=mark.colour, outline=ink)
+        height = place[3] - place[1]
+        font, stroke = _font(height), _stroke(height)
         left, top, right, bottom = font.getbbox(mark.label, stroke_width=stroke)
         x = place[0] + (place[2] - place[0] - (right - left)) / 2 - left
         y = place[1] + (place[3] - place[1] - (bottom - top)) / 2 - top
         draw.text((round(x), round(y)), mark.label, fill=ink, font=font, stroke_width=stroke, stroke_fill=ink)
 
 
-def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> list[Rect]:
+def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> Sequence[Rect]:
     """Where `tags` puts each mark's tag in an image of size `frame`."""
-    sizes = [_tag_size(mark.label, scale.tag, frame) for mark in marks]
-    return place_labels([mark.rect for mark in marks], sizes, frame)
+    return _tag_places(tuple(marks), scale, frame)
+
+
+# What an image's tags cover is asked right after they were drawn.
+@lru_cache(maxsize=8)
+def _tag_places(marks: tuple[Mark, ...], scale: Scale, frame: Size) -> Sequence[Rect]:
+    sizes = [[_tag_size(mark.label, height, frame) for height in scale.tags] for mark in marks]
+    return place_tags([mark.rect for mark in marks], sizes, frame)
+
+
+def covered(marks: Sequence[Mark], scale: Scale, frame: Size) -> list[int]:
+    """The numbers of the regions of which tags hide half or more."""
+    shares = hidden_shares([mark.rect for mark in marks], tag_places(marks, scale, frame))
+    return [mark.region for mark, share in zip(marks, shares, strict=True) if share >= 0.5]
+
+
+def _leader(draw: ImageDraw.ImageDraw, tag: Rect, mark: Mark, scale: Scale) -> None:
+    """A line from the middle of a tag to the nearest place of its region."""
+    x, y = (tag[0] + tag[2]) // 2, (tag[1] + tag[3]) // 2
+    x0, y0, x1, y1 = mark.rect
+    end = (min(max(x, x0), x1 - 1), min(max(y, y0), y1 - 1))
+    draw.line(((x, y), end), fill=contrast(mark.colour), width=scale.line + 2 * scale.halo)
+    draw.line(((x, y), end), fill=mark.colour, width=scale.line)
 
 
 def _tag_size(label: str, height: int, frame: Size) -> Size:
     left, _, right, _ = _font(height).getbbox(label, stroke_width=_stroke(height))
-    width = max(height, round(right - left) + max(4, height // 3))
+    # Even, so that a tag's centre can lie on a border.
+    width = max(height, 2 * round((right - left + max(4, height // 3)) / 2))
     return min(width, frame[0]), min(height, frame[1])
 
 
@@ -114,6 +152,10 @@ def _font(tag_height: int) -> ImageFont.FreeTypeFont:
 def _stroke(tag_height: int) -> float:
     """Aileron is a regular weight; this outline makes it bold."""
     return tag_height / 28
+
+
+def _sides(rect: Rect) -> Size:
+    return rect[2] - rect[0], rect[3] - rect[1]
 
 
 def _grow(rect: Rect, by: int) -> Rect:

@@ -10,7 +10,7 @@ from PIL import Image
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.profiles import ModelProfile
 from regioncap.marks.resize import resize
-from regioncap.marks.styles import MarkStyle, draw_marks
+from regioncap.marks.styles import MarkStyle, draw_marks, hidden_by_tags
 from regioncap.regions.boxes import Box
 
 JPEG_QUALITY = 90
@@ -51,11 +51,24 @@ def mark(
     `boxes` maps region numbers to boxes in pixels of the image as displayed, whose (width, height) is `displayed`;
     `image` may have been decoded at a reduced size.
     """
-    size = profile.size(*displayed)
-    fitted = fit(image, size, profile)
-    scale_x, scale_y = size[0] / displayed[0], size[1] / displayed[1]
-    draw_marks(fitted, {region: _scaled(box, scale_x, scale_y) for region, box in boxes.items()}, style)
+    fitted = fit(image, profile.size(*displayed), profile)
+    draw_marks(fitted, _as_seen(displayed, boxes, profile), style)
     return fitted
+
+
+def covered_regions(
+    displayed: tuple[int, int], boxes: Mapping[int, Box], profile: ModelProfile, style: MarkStyle
+) -> list[int]:
+    """The numbers of the regions of which `mark` hides half or more under tags; `displayed` and `boxes` as for it."""
+    # On the canvas, as `mark` draws: tags may lie on the padding.
+    return hidden_by_tags(profile.canvas or profile.size(*displayed), _as_seen(displayed, boxes, profile), style)
+
+
+def _as_seen(displayed: tuple[int, int], boxes: Mapping[int, Box], profile: ModelProfile) -> dict[int, Box]:
+    """Boxes in pixels of the image as the model sees it."""
+    width, height = profile.size(*displayed)
+    scale_x, scale_y = width / displayed[0], height / displayed[1]
+    return {region: _scaled(box, scale_x, scale_y) for region, box in boxes.items()}
 
 
 def crop_view(

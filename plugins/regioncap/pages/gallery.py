@@ -1,6 +1,7 @@
 """A build's records, a few at a time: never all of them in memory, however many there are."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ PAGE = 24
 _SECONDS = 2.0
 # Record files that are read ahead; each is a shard's.
 _FILES_AHEAD = 4
+# As a record's line says it: in a caption the quotation marks would be escaped.
+_DOUBTED = re.compile(rb'"confused_with":\s*[0-9]')
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,14 @@ class Wanted:
     """Which records are looked for: those of which all holds that is given.
 
     `text` is in a caption, the id or the image's path, in whatever letter case; `check` is a gate that warned;
-    `least` and `most` bound the number of regions.
+    `least` and `most` bound the number of regions; `doubted` ones have a caption that the judge doubts.
     """
 
     text: str = ""
     check: str = ""
     least: int | None = None
     most: int | None = None
+    doubted: bool = False
 
     @property
     def all(self) -> bool:
@@ -42,6 +46,8 @@ class Wanted:
     def may_match(self, line: bytes) -> bool:
         """Whether a record's line can be wanted, as far as its bytes tell: to read JSON costs more."""
         if self.check and f'"{self.check}"'.encode() not in line:
+            return False
+        if self.doubted and not _DOUBTED.search(line):
             return False
         text = self.text.casefold()
         # In JSON these are themselves, unless somebody writes them as numbers; other letters may be told as them.
@@ -54,6 +60,8 @@ class Wanted:
         if self.check and self.check not in (record.get("checks") or []):
             return False
         if not (self.least or 0) <= len(regions) <= (len(regions) if self.most is None else self.most):
+            return False
+        if self.doubted and all(region.get("confused_with") is None for region in regions):
             return False
         captions = [str(region.get("caption", "")) for region in regions]
         texts = [str(record.get("id", "")), str(record.get("image", "")), *captions]

@@ -21,6 +21,7 @@ from regioncap.pages.rejects import FoundRows
 from regioncap.regions.records import Record, RegionCaption, Rejected
 from regioncap.report.figures import Report
 from regioncap.report.html import templates
+from regioncap.report.judged import sample_told
 from regioncap.warehouse.compare import KINDS, Difference
 from regioncap.warehouse.corrections import Correction, Holding
 from regioncap.warehouse.layout import content_of
@@ -139,7 +140,7 @@ def build_page(
         seen=None,
         back="",
         estimate=estimate,
-        told=_estimate_told(estimate),
+        told=sample_told(estimate),
         run=run,
         standing=_STANDINGS[build.standing],
         builds=list(_builds(build)),
@@ -160,7 +161,7 @@ def gallery_page(
 
     Nobody corrects a build whose language cannot be told: it has no `seen`.
     """
-    asked = {name: value for name, value in asdict(wanted).items() if value not in ("", None)}
+    asked = {name: value for name, value in asdict(wanted).items() if value not in ("", None, False)}
     here = urlencode(asked | ({} if start == Place() else {"at": str(start)}))
     return _render(
         "gallery.html",
@@ -268,7 +269,7 @@ def sample_page(
         image=content_of(region.record.image_with_bbox) or _NO_IMAGE if region else _NO_IMAGE,
         drawn=drawn,
         estimate=estimate,
-        told=_estimate_told(estimate),
+        told=sample_told(estimate),
         writing=writing,
     )
 
@@ -302,14 +303,6 @@ def _said_of(row: Rejected, seen: Seen | None) -> Said | None:
         return None
     regions = (seen.region(known.image_sha256, box) for box in known.regions.values())
     return next(filter(None, [seen.record(known.image_sha256, known.boxes), *regions]), None)
-
-
-def _estimate_told(estimate: Estimate) -> str:
-    """An estimate in words."""
-    if estimate.share is None or estimate.low is None or estimate.high is None:
-        return "nothing is judged yet"
-    told = f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} % of the captions (95 % interval)"
-    return f"{estimate.wrong} of {estimate.right + estimate.wrong} wrong: {told}"
 
 
 def _text_of(row: Any) -> str:

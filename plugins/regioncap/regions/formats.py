@@ -8,8 +8,8 @@ one row says alone decides nothing. Where another reading puts the boxes at the 
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import Any
 
@@ -103,20 +103,25 @@ class Verdict:
     shrunk: float | None
 
 
+@dataclass
 class Evidence:
-    """What the rows of a drop say of their boxes, which are declared to be of a format, in pixels of a frame."""
+    """What the rows of a drop, or of a part of it, say of their boxes, which are declared to be of a format in a frame.
 
-    def __init__(self, declared: BoxFormat, frame: BoxFrame = "displayed") -> None:
-        self.declared = declared
-        self.frame = frame
-        self.rows = 0
-        self.boxes = 0
-        # How much likelier the first is than the second.
-        self.nats = dict.fromkeys(permutations(BOX_FORMATS, 2), 0.0)
-        self.fits = dict.fromkeys(BOX_FORMATS, 0)
-        self.moved = dict.fromkeys(BOX_FORMATS, 0)
-        self.reach = dict.fromkeys(BOX_FORMATS, (0.0, 0.0))
-        self.frames: dict[BoxFrame, FrameReading] = {}
+    By format: `nats[one][two]` says how much likelier the first is than the second, `fits` and `moved` count boxes, and
+    `reach` is as for `Reading`. It can be written down as JSON.
+    """
+
+    declared: BoxFormat
+    frame: BoxFrame = "displayed"
+    rows: int = 0
+    boxes: int = 0
+    nats: dict[BoxFormat, dict[BoxFormat, float]] = field(
+        default_factory=lambda: {one: dict.fromkeys(BOX_FORMATS, 0.0) for one in BOX_FORMATS}
+    )
+    fits: dict[BoxFormat, int] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, 0))
+    moved: dict[BoxFormat, int] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, 0))
+    reach: dict[BoxFormat, tuple[float, float]] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, (0.0, 0.0)))
+    frames: dict[BoxFrame, FrameReading] = field(default_factory=dict)
 
     def add(self, row: GivenRow) -> None:
         """Take a row's well-formed boxes into account."""
@@ -137,8 +142,8 @@ class Evidence:
             across = max((box[2] / size[0] for box in fitting), default=0.0)
             down = max((box[3] / size[1] for box in fitting), default=0.0)
             self.reach[name] = (max(self.reach[name][0], across), max(self.reach[name][1], down))
-        for one, two in self.nats:
-            self.nats[one, two] += _limited(likelihoods[one] - likelihoods[two])
+        for one, two in permutations(BOX_FORMATS, 2):
+            self.nats[one][two] += _limited(likelihoods[one] - likelihoods[two])
         for frame in row.canvas.frames():
             if frame != self.frame:
                 self._add_frame(frame, row.canvas, boxes, known)
@@ -150,21 +155,57 @@ class Evidence:
         size = canvas.displayed
         ours, theirs = (_sides(self.declared, canvas.size(name)) for name in (self.frame, frame))
         nats = _limited(_log_likelihood(boxes, read, size, theirs) - _log_likelihood(boxes, known, size, ours))
-        before = self.frames.get(frame) or FrameReading(frame, _STATED if canvas.states(frame) else 0.0, 0, canvas)
-        self.frames[frame] = FrameReading(frame, before.nats + nats, before.rows + 1, before.example)
+        self._add_reading(FrameReading(frame, nats, 1, canvas))
+
+    def _add_reading(self, item: FrameReading) -> None:
+        before = self.frames.get(item.name)
+        if before is not None:
+            item = replace(before, nats=before.nats + item.nats, rows=before.rows + item.rows)
+        self.frames[item.name] = item
+
+    def add_part(self, other: "Evidence") -> None:
+        """Take into account what another part's rows say, of which the same was declared."""
+        self.rows += other.rows
+        self.boxes += other.boxes
+        for one in BOX_FORMATS:
+            self.fits[one] += other.fits[one]
+            self.moved[one] += other.moved[one]
+            self.reach[one] = (
+                max(self.reach[one][0], other.reach[one][0]),
+                max(self.reach[one][1], other.reach[one][1]),
+            )
+            for two in BOX_FORMATS:
+                self.nats[one][two] += other.nats[one][two]
+        for item in other.frames.values():
+            self._add_reading(item)
 
     def reading(self, name: BoxFormat) -> Reading:
         """What the boxes look like in a format."""
         count = max(1, self.boxes)
-        nats = self.nats.get((name, self.declared), 0.0)
-        return Reading(name, nats, self.fits[name] / count, self.moved[name] / count, self.reach[name])
+        return Reading(
+            name, self.nats[name][self.declared], self.fits[name] / count, self.moved[name] / count, self.reach[name]
+        )
+
+
+def together(parts: Iterable[Evidence | None]) -> Evidence | None:
+    """What all parts of a drop say; None where none says anything."""
+    whole: Evidence | None = None
+    for part in parts:
+        if part is None or not part.boxes:
+            continue
+        whole = whole or Evidence(part.declared, part.frame)
+        whole.add_part(part)
+    return whole
 
 
 def weigh(evidence: Evidence) -> Verdict:
     """What is to be thought of the declared format and frame."""
     declared = evidence.reading(evidence.declared)
     others = [item for item in map(evidence.reading, BOX_FORMATS) if item.moved >= _MOVED]
-    frames = sorted((item for item in evidence.frames.values() if item.nats > 0), key=lambda item: -item.nats)
+    stated = [
+        replace(item, nats=item.nats + _STATED * item.example.states(item.name)) for item in evidence.frames.values()
+    ]
+    frames = sorted((item for item in stated if item.nats > 0), key=lambda item: -item.nats)
     heard = max((item.nats for item in frames), default=0.0)
     # Boxes of another frame look like many a format: where the rows or the boxes speak for a frame, that comes first.
     rivals = [item for item in others if item.nats > max(WARN, heard) and _believable(item, declared)]
@@ -245,12 +286,12 @@ def _ordered(rivals: Sequence[Reading], evidence: Evidence) -> tuple[Reading, ..
 
     def margin(item: Reading) -> float:
         # Rounded, so that of readings that are equally likely the first of BOX_FORMATS comes first.
-        against = [evidence.nats[item.name, other.name] for other in rivals if other is not item]
+        against = [evidence.nats[item.name][other.name] for other in rivals if other is not item]
         return round(min(against, default=0.0), 6)
 
     ordered = sorted(rivals, key=margin, reverse=True)
     best = ordered[:1]
-    near = [item for item in ordered[1:] if evidence.nats[best[0].name, item.name] < WARN]
+    near = [item for item in ordered[1:] if evidence.nats[best[0].name][item.name] < WARN]
     return tuple(item for item in (*best, *near) if item.fits >= _BELIEVED)
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from regioncap.gates import all_gates
 from regioncap.marks.palette import PALETTE, RGB, contrast
 from regioncap.regions.codes import Code
+from regioncap.report import judged
 from regioncap.report.advice import ADVICE
 from regioncap.report.shown import excerpt, legible
 
@@ -63,6 +64,7 @@ def templates(package: str) -> Callable[..., str]:
             advice=advice,
             prose=prose,
             percent=percent,
+            words=judged,
             cut=lambda text, length=_CAPTION_LENGTH: excerpt(text, length),
             **values,
         )

@@ -11,8 +11,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regioncap.errors import NotFoundError, StepMissingError
+from regioncap.regions.formats import Evidence
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Entry, Store
+from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
 
@@ -44,27 +46,13 @@ class StoredImage(BaseModel):
         return self.checksum is not None and (self.bytes, self.checksum) == (entry.size, entry.checksum)
 
 
-class BoxFindings(BaseModel):
-    """What the numbers of `boxes` given boxes say of their declared format: so many are `fitting` into their images.
-
-    `alike` are formats that the numbers cannot tell from it, `warnings` what a person is to be warned of.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    boxes: int
-    fitting: int
-    alike: list[str]
-    warnings: list[str]
-
-
 class RenderSummary(BaseModel):
-    """Of what `render` did, what the report tells."""
+    """Of what `render` did, what the report tells; `evidence` is what the given boxes say of their declared format."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     seconds: float
-    boxes: BoxFindings | None = None
+    evidence: Evidence | None = None
 
 
 class RenderReceipt(RenderSummary, Receipt):
@@ -78,6 +66,21 @@ class RenderReceipt(RenderSummary, Receipt):
     images: dict[str, StoredImage]
     # Not known to work areas from before it was noted.
     made_from: str | None = None
+
+
+class JudgeReceipt(Receipt):
+    """What `judge` did: how many questions were `heard`, and what asking took.
+
+    `asked_again` captions were asked for again, of which `mended` got one that is trusted. `reason` is why the shard is
+    not judged, and `limited` why fewer questions were asked than were drawn, where it is so.
+    """
+
+    heard: int
+    counts: AskCounts
+    asked_again: int = 0
+    mended: int = 0
+    reason: str | None = None
+    limited: str | None = None
 
 
 class ValidateReceipt(Receipt):

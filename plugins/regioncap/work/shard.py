@@ -16,16 +16,19 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from regioncap.errors import BuildIncompleteError, NotFoundError, StepMissingError
 from regioncap.marks.view import content_name
+from regioncap.regions.formats import Evidence
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
 from regioncap.storage.readback import first_problem, unreadable
 from regioncap.storage.store import Store
+from regioncap.trust.scores import Scored
 from regioncap.warehouse.corrections import Corrections
 from regioncap.work import layout
+from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import (
     AnyReceipt,
-    BoxFindings,
+    JudgeReceipt,
     Receipt,
     RenderReceipt,
     StoredImage,
@@ -41,6 +44,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _CLEAR_PLAN = "clear the run's plan task, so that it is written anew"
 _VERSIONS = TypeAdapter(list[str | None])
+_SCORES = TypeAdapter(list[Scored])
 
 
 class ProposedRow(BaseModel):
@@ -63,6 +67,17 @@ class Rendered(NamedTuple):
     """The marked rows, each made when it is asked for (as text they are small), and the hash of their file."""
 
     rows: Iterator[RenderedRow]
+    inputs: dict[str, str]
+
+
+class JudgedShard(NamedTuple):
+    """The scores of a shard's captions and of planted ones, the receipt of `judge`, and the hash of the scores' file.
+
+    Of a region's captions, the own one among the scores is the one that is kept.
+    """
+
+    scores: list[Scored]
+    receipt: JudgeReceipt
     inputs: dict[str, str]
 
 
@@ -133,12 +148,26 @@ class Shard:
             _noted(receipt, layout.RENDERED),
         )
 
+    def judged(self) -> "JudgedShard | None":
+        """What `judge` made of the listener's answers; None where nothing is judged. Raises StepMissingError."""
+        if not self._plan.judge_share:
+            return None
+        receipt = self._receipt("judge", JudgeReceipt)
+        if receipt.inputs != _noted(self.render_receipt(), layout.RENDERED):
+            raise StepMissingError(
+                f"{self.own.uri}: judge has read other rows than render wrote: {self.clear('judge')}"
+            )
+        scores = _SCORES.validate_json(self._checked(receipt, layout.SCORED, "judge"))
+        return JudgedShard(scores, receipt, _noted(receipt, layout.SCORED))
+
     def validated(self) -> "Validated":
         """What `publish` reads. Raises StepMissingError where any of it is not this plan's, or not whole."""
         rendered, validated = self.render_receipt(), self._receipt("validate", ValidateReceipt)
-        if validated.inputs != _noted(rendered, layout.RENDERED):
+        judged = self.judged()
+        if validated.inputs != _noted(rendered, layout.RENDERED) | (judged.inputs if judged else {}):
             raise StepMissingError(
-                f"{self.own.uri}: validate has read other rows than render wrote: {self.clear('validate')}"
+                f"{self.own.uri}: validate has read something else than render and judge wrote: "
+                f"{self.clear('validate')}"
             )
         records = self._checked(validated, layout.RECORDS, "validate")
         rejected = {
@@ -149,7 +178,7 @@ class Shard:
             )
         }
         held = ValidatedShard(self, records.count(b"\n"), len(records), sha256(records))
-        return Validated(held, records, rejected, rendered.made_from)
+        return Validated(held, records, rejected, rendered.made_from, judged)
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -176,7 +205,7 @@ class Shard:
         rejected: Sequence[Rejected],
         *,
         images: Mapping[str, StoredImage],
-        boxes: BoxFindings | None = None,
+        evidence: Evidence | None = None,
         made_from: str | None = None,
         inputs: dict[str, str],
         seconds: float,
@@ -184,10 +213,30 @@ class Shard:
         """Write down what `render` did."""
         receipt = RenderReceipt(
             **self._named(), inputs=inputs, outputs={}, seconds=seconds, marked=len(marked), rejected=len(rejected),
-            images=dict(images), boxes=boxes, made_from=made_from,
+            images=dict(images), evidence=evidence, made_from=made_from,
         )  # fmt: skip
         files = {layout.RENDER_REJECTED: _lines(rejected), layout.RENDERED: _lines(marked)}
         write_all(self.own, layout.RECEIPTS["render"], receipt, files)
+
+    def write_judged(
+        self,
+        scores: Sequence[Scored],
+        *,
+        heard: int,
+        counts: AskCounts,
+        asked_again: int,
+        mended: int,
+        reason: str | None,
+        limited: str | None,
+        inputs: dict[str, str],
+        seconds: float,
+    ) -> None:
+        """Write down what `judge` did."""
+        receipt = JudgeReceipt(
+            **self._named(), inputs=inputs, outputs={}, seconds=seconds, heard=heard, counts=counts,
+            asked_again=asked_again, mended=mended, reason=reason, limited=limited,
+        )  # fmt: skip
+        write_all(self.own, layout.RECEIPTS["judge"], receipt, {layout.SCORED: _SCORES.dump_json(list(scores))})
 
     def write_validated(
         self, records: Sequence[Record], rejected: Sequence[Rejected], *, inputs: dict[str, str], seconds: float
@@ -251,13 +300,14 @@ class ValidatedShard:
 class Validated(NamedTuple):
     """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file.
 
-    `made_from` is what `render` noted of its rows and images, if it did.
+    `made_from` is what `render` noted of its rows and images, if it did; `judged` what `judge` did, where it was to.
     """
 
     held: ValidatedShard
     records: bytes
     rejected: dict[str, bytes]
     made_from: str | None
+    judged: JudgedShard | None
 
 
 def read_marked(shared: Store, path: str) -> bytes:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from regioncap.captions.prompts import PromptLanguage, system_message
-from regioncap.marks.styles import STYLES, MarkStyle
+from regioncap.captions.prompts import NO_REGION, PromptLanguage, label_hint, system_message, which_prompt
+from regioncap.marks.styles import STYLES
 
-# The demo model has learned these words: with others it has to be trained anew.
 SYSTEM: dict[PromptLanguage, str] = {
     "en": """You are a helpful assistant.
 In the image each region is framed, and a tag on the frame shows its number: tag 1 is <region1>. \
@@ -21,12 +20,24 @@ and its description in English as the value.""",
 
 
 @pytest.mark.parametrize("language", SYSTEM)
-@pytest.mark.parametrize("style", STYLES.own.values(), ids=lambda style: style.name)
-def test_every_style_is_explained_in_the_words_that_the_demo_model_has_learned(
-    style: MarkStyle, language: PromptLanguage
-) -> None:
-    message = system_message("You are a helpful assistant.", style, "joint", "structured", 3, language)
+def test_marks_are_explained_between_the_users_words_and_the_form_of_the_answer(language: PromptLanguage) -> None:
+    message = system_message("You are a helpful assistant.", STYLES["box"], "joint", "structured", 3, language)
     assert message == SYSTEM[language]
+
+
+@pytest.mark.parametrize(
+    ("style", "seen", "unseen"),
+    [
+        ("box", ["framed", "边框"], ["corner", "dark", "角", "暗"]),
+        ("corners", ["corners", "四角"], ["frame", "dark", "边框", "暗"]),
+        ("spotlight", ["framed", "darkened", "边框", "变暗"], ["corner", "角"]),
+    ],
+)
+def test_what_is_said_of_marks_is_what_their_style_draws(style: str, seen: list[str], unseen: list[str]) -> None:
+    words = STYLES[style].words["en"] + STYLES[style].words["zh"]
+    assert all(word in words for word in seen) and not any(word in words for word in unseen)
+    # Each says what ties a number in the picture to a region's name.
+    assert all("<region1>" in said for said in STYLES[style].words.values())
 
 
 def test_a_style_of_ones_own_is_explained_in_its_own_words(extend: Callable[..., None]) -> None:
@@ -36,3 +47,30 @@ def test_a_style_of_ones_own_is_explained_in_its_own_words(extend: Callable[...,
     )
     message = system_message("", STYLES["circle"], "joint", "free_text", 1, "en")
     assert message.startswith("Each region is circled.\nAnswer in English")
+
+
+# The demo model has learned these words: with others it has to be trained anew.
+def test_labels_are_said_region_by_region_and_may_be_wrong() -> None:
+    assert label_hint({2: "star", 5: "ring"}, "en") == (
+        "Labels that came with the image, some of which may be wrong: region 2 is a star; region 5 is a ring."
+    )
+    assert label_hint({2: "star", 5: "圆环"}, "zh") == (
+        "图像附带的标签，其中一些可能有误：区域 2 是 star；区域 5 是 圆环。"
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [("apple", "an apple"), ("Umbrella", "an Umbrella"), ("hot\n dog ", "a hot dog"), ("{n} {label}", "a {n} {label}")],
+)
+def test_a_label_is_said_as_it_is_given_but_for_its_spaces(label: str, said: str) -> None:
+    assert label_hint({1: label}, "en").endswith(f"wrong: region 1 is {said}.")
+
+
+@pytest.mark.parametrize("caption", ["a small striped blue star", 'a sign that says "{n}" and {caption}'])
+def test_a_listener_is_asked_for_a_number_or_none(caption: str) -> None:
+    assert which_prompt(caption, "en") == (
+        f'Which marked region does this describe: "{caption}"? '
+        "Answer with its number, or none if it describes none of them."
+    )
+    assert caption in which_prompt(caption, "zh") and NO_REGION in which_prompt(caption, "zh")

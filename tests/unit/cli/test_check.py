@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner, Result
 
 from regioncap.cli.app import app
-from tests.builders import ROOT, Place, broken_rows, encoded, picture
+from tests.builders import ROOT, Place, broken_rows, centres_of_boxes, encoded, picture
 from tests.hostile import HOSTILE
 
 BOX = [300, 40, 120, 120]
@@ -345,6 +345,12 @@ def test_boxes_that_may_be_others_are_never_without_a_word(place: Place) -> None
     place.put_rows({"image": "a.jpg", "bbox": [[10, 60, 40, 20]]})
     assert [text for text in checked(place)["warnings"] if "xywh_percent" in text and "cannot tell" in text]
     assert "warning: The boxes would fit as" in check(place).stdout
+
+
+def test_boxes_are_weighed_over_all_shards(place: Place) -> None:
+    centres_of_boxes(place, 12)
+    assert "as xywh, but 100% do as cxcywh: set the param box_format" in stopped(place, shard_size=1)
+    assert checked(place, shard_size=1, box_format="cxcywh")["warnings"] == []
 
 
 def test_y_before_x_stops_and_is_not_called_something_else(place: Place) -> None:

@@ -600,6 +600,10 @@ DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
 NOTICED: dict[str, dict[str, Any]] = {
     "JPEG": {},
     "JPEG optimised": {"optimize": True},
+    "JPEG progressive": {"progressive": True},
+    "JPEG progressive, CMYK": {"progressive": True},
+    "JPEG progressive, grey": {"progressive": True},
+    "JPEG restarts": {"restart_marker_rows": 2},
     "JPEG CMYK": {},
     "JPEG grey": {},
     "PNG": {},
@@ -617,13 +621,15 @@ def test_damage_is_noticed_wherever_it_is_in_the_pixels(kind: str, damage: str) 
     form, mode = kind.split()[0], "CMYK" if "CMYK" in kind else "L" if "grey" in kind else "RGB"
     whole = encoded(rough().convert(mode), form, **NOTICED[kind])
     good = np.asarray(open_image(whole).decode(), int)
+    # The last scan of a progressive one only refines: what is damaged there is hardly seen, and not always noticed.
+    seen_from = 0.02 if "progressive" in kind else 0.01
     accepted = 0
     for at in range(len(whole) // 3, len(whole) - 600, len(whole) // 40):
         try:
             seen = np.asarray(open_image(DAMAGES[damage](whole, at)).decode(), int)
         except RowError:
             continue
-        accepted += bool((np.abs(seen - good).max(-1) > 24).mean() > 0.01)
+        accepted += bool((np.abs(seen - good).max(-1) > 24).mean() > seen_from)
     # Two in a hundred bytes FF may be followed by what makes sense of them; a checksum of 32 bits is never right.
     assert accepted <= (1 if damage == "a hole of ones" and form in ("JPEG", "TIFF", "AVIF") else 0)
 

@@ -12,11 +12,11 @@ from PIL import Image
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import open_image
 from regioncap.errors import ExtensionError
-from regioncap.marks.labels import Rect, place_labels
+from regioncap.marks.labels import Rect, gap, place_tags
 from regioncap.marks.palette import BLACK, PALETTE, WHITE, colour_of, contrast
 from regioncap.marks.pieces import tag_places
 from regioncap.marks.profiles import PROFILES, ModelProfile, profile_of
-from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, layout
+from regioncap.marks.styles import STYLES, MarkStyle, draw_marks, hidden_by_tags, layout
 from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
 from regioncap.regions.names import region_name
@@ -53,8 +53,8 @@ CROWDED = [
 def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
     frame, rects = case
     size = (18, 12)
-    labels = place_labels(rects, [size] * len(rects), frame)
-    assert labels == place_labels(rects, [size] * len(rects), frame)
+    labels = place_tags(rects, [[size]] * len(rects), frame)
+    assert labels == place_tags(rects, [[size]] * len(rects), frame)
     for number, label in enumerate(labels):
         assert label[0] >= 0 and label[1] >= 0 and label[2] <= frame[0] and label[3] <= frame[1]
         assert (label[2] - label[0], label[3] - label[1]) == size
@@ -97,7 +97,7 @@ def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_say
 def test_a_label_covers_no_other_region_where_it_need_not() -> None:
     # Room on the left of the first box only.
     rects = [(100, 100, 160, 160), (160, 60, 260, 200), (60, 160, 160, 260), (80, 40, 160, 100)]
-    (label, *_) = place_labels(rects, [(18, 12)] * 4, (300, 300))
+    (label, *_) = place_tags(rects, [[(18, 12)]] * 4, (300, 300))
     assert not any(overlap(label, rect) for rect in rects)
 
 
@@ -112,7 +112,7 @@ def test_labels_of_boxes_that_share_a_corner_do_not_overprint() -> None:
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_a_tag_is_high_enough_to_read_at_the_size_the_model_sees(profile: ModelProfile) -> None:
     _, scale = layout(profile.size(4000, 3000), {1: (0, 0, 50, 50)}, STYLES["box"])
-    assert scale.tag >= 12
+    assert scale.tags[0] >= 22
 
 
 def test_region_k_has_colour_k_and_its_label_says_k() -> None:
@@ -365,3 +365,54 @@ def test_a_model_of_an_installed_profiles_family_is_told_by_its_name(extend: Cal
     extend("regioncap.profiles", "llava", code.format("llava", "llava")[:-1] + ", others=('bakllava',))")
     assert profile_of("acme/LLaVA-7b") == profile_of("acme/BakLLaVA-1") == "llava"
     assert profile_of("acme/Qwen3-VL-8B") == "qwen3-vl"
+
+
+def test_of_boxes_that_are_the_same_both_frames_show() -> None:
+    image = Image.new("RGB", (300, 300), (127, 127, 127))
+    draw_marks(
+        image, {1: (0, 0, 300, 300), 2: (0, 0, 300, 300), 3: (60, 60, 200, 200), 4: (60, 60, 200, 200)}, STYLES["box"]
+    )
+    middle = [image.getpixel((x, 150)) for x in range(300)]
+    assert {colour_of(region) for region in (1, 2, 3, 4)} <= set(middle)
+
+
+def test_a_tag_that_cannot_touch_its_region_has_a_line_to_it() -> None:
+    # So many tags that most are away from the region.
+    boxes = dict.fromkeys(range(1, 30), (140.0, 140.0, 150.0, 150.0))
+    image = Image.new("RGB", (300, 300), (127, 127, 127))
+    marks, scale = layout(image.size, boxes, STYLES["box"])
+    places = tag_places(marks, scale, image.size)
+    far = max(zip(places, marks, strict=True), key=lambda pair: gap(pair[0], pair[1].rect))
+    draw_marks(image, boxes, STYLES["box"])
+    # All the way from the tag to the nearest place of the region.
+    x, y = (far[0][0] + far[0][2]) / 2, (far[0][1] + far[0][3]) / 2
+    across, down = min(max(x, 140), 149) - x, min(max(y, 140), 149) - y
+    way = [image.getpixel((round(x + step / 100 * across), round(y + step / 100 * down))) for step in range(100)]
+    assert gap(far[0], far[1].rect) > 20
+    assert (127, 127, 127) not in way
+
+
+def test_regions_under_tags_are_named() -> None:
+    tiny = {
+        1: (0.0, 0.0, 300.0, 300.0),
+        2: (0.0, 0.0, 300.0, 10.0),
+        3: (0.0, 0.0, 10.0, 300.0),
+        4: (2.0, 2.0, 7.0, 7.0),
+    }
+    assert hidden_by_tags((300, 300), tiny, STYLES["box"]) == []
+    crowd = {region: (5.0 * region, 0.0, 5.0 * region + 4, 4.0) for region in range(1, 51)}
+    assert hidden_by_tags((256, 30), crowd, STYLES["box"]) != []
+
+
+@pytest.mark.parametrize("name", STYLES)
+@pytest.mark.parametrize("times", [2, 3])
+def test_of_regions_that_are_the_same_each_shows_its_mark(name: str, times: int) -> None:
+    image = Image.new("RGB", (400, 300), (127, 127, 127))
+    boxes: dict[int, Box] = dict.fromkeys(range(1, times + 1), (120.0, 80.0, 260.0, 200.0))
+    draw_marks(image, boxes, STYLES[name])
+    marks, scale = layout(image.size, boxes, STYLES[name])
+    # Their tags show their colours anyway.
+    for x0, y0, x1, y1 in tag_places(marks, scale, image.size):
+        image.paste((127, 127, 127), (x0 - 1, y0 - 1, x1 + 1, y1 + 1))
+    seen = {colour for _, colour in image.getcolors(1 << 16)}
+    assert {colour_of(region) for region in boxes} <= seen

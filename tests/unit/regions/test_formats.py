@@ -6,10 +6,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from bench.boxes import Layout, drawn, evidence_of, one_size, rows_of, square, written
 from regioncap.regions.boxes import BOX_FORMATS, BoxFormat
-from regioncap.regions.formats import Evidence, GivenRow, Verdict, weigh
+from regioncap.regions.formats import Evidence, GivenRow, Verdict, doubts, together, weigh
 from regioncap.regions.frames import BoxFrame, Canvas
 
 LAYOUTS = ("xywh", "xyxy", "cxcywh", "yxyx")
@@ -71,6 +72,43 @@ def test_shares_with_y_first_cannot_be_told_from_shares_with_x_first(unit: str) 
         found = verdict(drop(30), true + unit, declared + unit)  # type: ignore[arg-type]
         assert not found.doubt
         assert [item.name for item in found.alike] == [true + unit]
+
+
+@pytest.mark.parametrize("true", BOX_FORMATS)
+def test_what_parts_of_a_drop_say_adds_up_to_what_the_whole_says(true: BoxFormat) -> None:
+    rows = rows_of(drop(30), true)
+    parts = [evidence_of([row], "xywh") for row in rows]
+    kept = TypeAdapter(Evidence)
+    whole = together([kept.validate_json(kept.dump_json(part)) for part in parts])
+    assert whole is not None
+    expected, found = weigh(evidence_of(rows, "xywh")), weigh(whole)
+    assert (found.stop, found.doubt, doubts(found)) == (expected.stop, expected.doubt, doubts(expected))
+    assert [item.name for item in found.likely] == [item.name for item in expected.likely]
+    assert [item.name for item in found.alike] == [item.name for item in expected.alike]
+
+
+def test_parts_add_up_for_frames_too() -> None:
+    layouts = drop(12)
+
+    def on_smaller_copies(item: Layout) -> Evidence:
+        evidence = Evidence("xywh")
+        size = (item.size[0] * 3, item.size[1] * 3)
+        evidence.add(GivenRow(item.boxes, Canvas(size, stated=item.size)))
+        return evidence
+
+    found = together([on_smaller_copies(item) for item in layouts])
+    assert found is not None
+    assert weigh(found).stop
+    assert [(item.name, item.rows) for item in weigh(found).frames] == [("row_size", 12)]
+    # That the rows give a size of their own counts once, as in one part.
+    one = Evidence("xywh")
+    for item in layouts:
+        one.add(GivenRow(item.boxes, Canvas((item.size[0] * 3, item.size[1] * 3), stated=item.size)))
+    assert weigh(found).frames[0].nats == pytest.approx(weigh(one).frames[0].nats)
+
+
+def test_no_part_says_nothing() -> None:
+    assert together([]) is None
 
 
 def test_one_row_alone_decides_nothing() -> None:

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from regioncap.errors import (
+    BoxFormatError,
     CommitRefusedError,
     StepMissingError,
     TooManyRejectedError,
 )
 from regioncap.steps.validate import validate_shard
 from regioncap.warehouse.manifest import Manifest, commit, current
-from tests.builders import Place, encoded, picture
+from tests.builders import Place, centres_of_boxes, encoded, picture
 from tests.fake_vlm import FakeVlm, completion
 from tests.steps import BOXES, build, caption, publish, records, render, validate
 
@@ -73,6 +74,14 @@ def test_too_many_rejected_rows_publish_nothing_and_say_what_to_do(place: Place,
     with pytest.raises(TooManyRejectedError, match=r"2 of 3 rows.*max_rejected_ratio = 0.5.*not_json \(1\)"):
         build(place, vlm, max_rejected_ratio=0.5)
     assert current(place.partition) == (None, None)
+
+
+def test_boxes_whose_format_no_shard_alone_can_doubt_are_not_published(place: Place, vlm: FakeVlm) -> None:
+    centres_of_boxes(place, 12)
+    with pytest.raises(BoxFormatError, match="as xywh, but 100% do as cxcywh: set the param box_format"):
+        build(place, vlm, shard_size=1)
+    assert current(place.partition) == (None, None)
+    assert build(place, vlm, run_id="run-2", shard_size=1, box_format="cxcywh").manifest.counts.captioned == 12
 
 
 def test_a_drop_of_bad_rows_only_can_be_published_too(place: Place, vlm: FakeVlm) -> None:

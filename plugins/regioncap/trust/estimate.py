@@ -1,0 +1,218 @@
+"""How many of a build's captions are wrong, from what a listener made of them and of planted ones.
+
+Captions fall into cells, by how far they are trusted and by what they were taken for. How wrong ones fall is known from
+planted ones, by kind; how right ones fall, from those known to be right, as far as there are any. The build's own are a
+mixture of both, whose parts are drawn by Gibbs sampling: in each draw all that is not known is drawn first, so that it
+widens the interval. The random numbers are the same each time.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from regioncap.trust.questions import PLANTED
+from regioncap.trust.scores import Scored
+
+# From how many judged captions on, and how many that were planted by questions of their own, a build can be judged.
+FEWEST_REGIONS, FEWEST_PLANTED = 60, 40
+# A listener is deaf that trusts less than this share of the planted captions of a kind less than half of the own ones.
+_HEARS: dict[str, float] = {"neighbour": 0.85, "foreign": 0.85, "attribute": 0.65}
+# Wider intervals say nothing.
+_WIDEST = 0.5
+
+# A cell: the trust up to which it goes; below what is doubted, those taken for another region and for none are apart.
+_EDGES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.85)
+_DOUBTED_STEPS = 4
+_CELLS = 2 * _DOUBTED_STEPS + 3
+# What is thought of right captions before anything is known of them: few fall into the low cells. As many captions.
+_RIGHT = np.array([*(0.25, 0.25, 0.4, 0.4, 0.7, 0.7, 1.0, 1.0), 2.0, 4.0, 12.0])
+_WRONG = 0.2
+# Of the shares of right captions and of each kind of wrong ones, likewise.
+_MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
+# The share of wrong captions that a listener takes for right as its captioner does, beyond those that are missed as
+# planted ones are: a Beta distribution's two parameters, for the captioner's own model and for another one.
+_SHARED = {True: (2.0, 9.0), False: (1.0, 14.0)}
+
+# So many draws, each after so many steps of a chain of its own.
+_DRAWS, _STEPS = 400, 20
+_SEED = 95
+
+
+class Recall(BaseModel):
+    """How many planted captions of a kind were judged, and how many of them were found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    planted: int = Field(ge=0, description="How many planted captions of the kind were judged.", examples=[120])
+    found: int = Field(ge=0, description="How many of them were doubted.", examples=[117])
+
+
+class Judged(BaseModel):
+    """What is known of how many of a build's captions are wrong. `share`, `low` and `high` are all there, or none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    share: float | None = Field(
+        description="The estimated share of wrong captions; null where the build is not judged.", examples=[0.021]
+    )
+    low: float | None = Field(description="The lower end of the share's 95 % interval.", examples=[0.009])
+    high: float | None = Field(description="Its upper end.", examples=[0.044])
+    regions: int = Field(ge=0, description="How many captions the build has.", examples=[400])
+    judged: int = Field(ge=0, description="How many of them were judged.", examples=[400])
+    asked: int = Field(ge=0, description="How many questions the listener answered.", examples=[1064])
+    planted: int = Field(ge=0, description="How many planted captions were judged.", examples=[2310])
+    found: dict[str, Recall] = Field(
+        description="By kind of planted caption, how many were judged and found.",
+        examples=[{"attribute": {"planted": 120, "found": 112}}],
+    )
+    false_alarm: float | None = Field(
+        description="The share of right captions that are doubted, at most as far as is known.", examples=[0.01]
+    )
+    how: Literal["all", "sample"] = Field(description="Whether all captions were judged.", examples=["all"])
+    judge: str = Field(description="The model that judged.", examples=["regioncap-demo"])
+    same_model: bool = Field(description="Whether it is the model that made the captions.", examples=[True])
+    asked_again: int = Field(default=0, ge=0, description="How many captions were asked for again.", examples=[11])
+    mended: int = Field(default=0, ge=0, description="How many of these got a caption that is trusted.", examples=[8])
+    rejected: int = Field(default=0, ge=0, description="How many were rejected as doubted.", examples=[0])
+    reason: str | None = Field(default=None, description="Why the build is not judged, in words.", examples=[None])
+
+
+def estimate(
+    scores: Iterable[Scored],
+    *,
+    regions: int,
+    asked: int,
+    how: Literal["all", "sample"],
+    judge: str,
+    same_model: bool,
+    known: Mapping[tuple[str, int], bool] | None = None,
+) -> Judged:
+    """Judge a build of so many `regions` by the scores of its captions, all or a sample of them, and of planted ones.
+
+    `asked` counts the questions. `known` says of single captions, by row id and region, that they are known to be right
+    or wrong: from a person, a class label, or a second asking that says the same. Fails closed: where the listener
+    cannot be told from one that guesses, or was asked too little, `share` is None and `reason` says why.
+    """
+    known = known or {}
+    by_kind: dict[str, list[Scored]] = {kind: [] for kind in ("own", *PLANTED)}
+    for score in scores:
+        by_kind[score.kind].append(score)
+    own = by_kind.pop("own")
+    found = {kind: _recall(planted) for kind, planted in by_kind.items() if planted}
+    judged = Judged(
+        share=None, low=None, high=None, regions=regions, judged=len(own), asked=asked,
+        planted=sum(recall.planted for recall in found.values()), found=found, false_alarm=None, how=how, judge=judge,
+        same_model=same_model,
+    )  # fmt: skip
+    reason = _too_few(own, by_kind, regions) or _deaf(own, by_kind)
+    if reason:
+        return judged.model_copy(update={"reason": reason})
+    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known)
+    low, share, high = (float(value) for value in np.quantile(wrong, (0.025, 0.5, 0.975)))
+    if high - low > _WIDEST:
+        told = f"the share of wrong captions can be anything from {low:.0%} to {high:.0%}"
+        return judged.model_copy(update={"reason": f"{told}: have more captions judged, or by a better judge"})
+    alarm = float(np.quantile(false_alarms, 0.975))
+    return judged.model_copy(update={"share": share, "low": low, "high": high, "false_alarm": alarm})
+
+
+def _recall(planted: list[Scored]) -> Recall:
+    return Recall(planted=len(planted), found=sum(score.doubted for score in planted))
+
+
+def _too_few(own: list[Scored], planted: Mapping[str, list[Scored]], regions: int) -> str | None:
+    """Why there is too little to tell anything from."""
+    if len(own) < FEWEST_REGIONS:
+        of = f" of {regions}" if regions != len(own) else ""
+        return f"{len(own)}{of} captions were judged: from {FEWEST_REGIONS} on there is a figure"
+    made = sum(len(scores) for kind, scores in planted.items() if kind != "neighbour")
+    if made < FEWEST_PLANTED:
+        return (
+            f"{made} captions could be planted that are known to be wrong: from {FEWEST_PLANTED} on it can be told "
+            "whether the judge finds such"
+        )
+    return None
+
+
+def _deaf(own: list[Scored], planted: Mapping[str, list[Scored]]) -> str | None:
+    """Why the listener is taken for one that does not hear: it trusts planted captions as it does the build's own."""
+    for kind, least in _HEARS.items():
+        if planted[kind]:
+            below = told_apart(own, planted[kind])
+            if below < least:
+                return (
+                    f"the judge cannot tell planted captions from the build's own: of the kind {kind!r} it trusts "
+                    f"{below:.0%} less than half of the own ones, and {least:.0%} are needed. Ask another judge, "
+                    "unless most of the captions are wrong"
+                )
+    return None
+
+
+def told_apart(own: Iterable[Scored], planted: Iterable[Scored]) -> float:
+    """The share of planted captions that are trusted less than the middle one of the own, as much counting half.
+
+    The middle one is right wherever most are: that some are wrong is no fault of the listener.
+    """
+    middle = float(np.median([score.trust for score in own]))
+    trusts, weights = np.array([[score.trust, score.weight] for score in planted]).T
+    return float((((trusts < middle) + (trusts == middle) / 2) * weights).sum() / weights.sum())
+
+
+def _counts(scores: Iterable[Scored]) -> np.ndarray:
+    """How many captions fall into each cell, by weight: (_CELLS,)."""
+    counts = np.zeros(_CELLS)
+    for score in scores:
+        step = int(np.searchsorted(_EDGES, score.trust, "right"))
+        doubted = score.confused_with is not None
+        counts[2 * step + (score.confused_with == 0) if doubted else step + _DOUBTED_STEPS] += score.weight
+    return counts
+
+
+def _drawn(
+    own: list[Scored],
+    planted: Mapping[str, list[Scored]],
+    regions: int,
+    same_model: bool,
+    known: Mapping[tuple[str, int], bool],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted."""
+    random = np.random.default_rng(_SEED)
+    told = {
+        value: [score for score in own if known.get((score.image, score.region)) is value] for value in (True, False)
+    }
+    unknown = _counts(score for score in own if (score.image, score.region) not in known).astype(np.int64)
+    right = _RIGHT + _counts(told[True])
+    kinds = np.array([_WRONG + _counts(scores) for scores in planted.values() if scores])
+    found, missed = sum(score.doubted for score in told[False]), sum(not score.doubted for score in told[False])
+    alpha, beta = _SHARED[same_model]
+    falls = _dirichlet(random, np.broadcast_to(np.vstack([right, kinds]), (_DRAWS, 1 + len(kinds), _CELLS)))
+    prior = np.array([_MOSTLY_RIGHT + len(told[True]), *[_SOME_WRONG] * len(kinds)])
+    mix = np.full((_DRAWS, len(prior)), 1 / len(prior))
+    for _ in range(_STEPS):
+        likely = np.moveaxis(falls, 1, 2) * mix[:, None, :]
+        taken = random.multinomial(unknown, likely / likely.sum(axis=2, keepdims=True))
+        mix = _dirichlet(random, prior + taken.sum(axis=1))
+    seen = taken[:, :, 1:].sum(axis=(1, 2)) + found
+    share = random.beta(alpha + missed, beta + found, size=_DRAWS)
+    unseen = random.poisson(random.gamma(seen + 0.3) * share / (1 - share))
+    wrong = np.minimum(len(own), seen + np.maximum(unseen, missed))
+    if regions > len(own):
+        rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
+        wrong = wrong + random.binomial(regions - len(own), rate)
+    return wrong / max(regions, len(own)), falls[:, 0, : 2 * _DOUBTED_STEPS].sum(axis=1)
+
+
+def _dirichlet(random: np.random.Generator, counts: np.ndarray) -> np.ndarray:
+    """A draw for each row of counts along the last axis."""
+    drawn = np.maximum(random.standard_gamma(counts), 1e-12)
+    return np.asarray(drawn / drawn.sum(axis=-1, keepdims=True))
+
+
+def not_judged(reason: str, *, regions: int, how: Literal["all", "sample"], judge: str, same_model: bool) -> Judged:
+    """A build that could not be judged, e.g. since the judge was away."""
+    return Judged(
+        share=None, low=None, high=None, regions=regions, judged=0, asked=0, planted=0, found={}, false_alarm=None,
+        how=how, judge=judge, same_model=same_model, reason=reason,
+    )  # fmt: skip
