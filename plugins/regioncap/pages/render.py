@@ -175,7 +175,7 @@ def gallery_page(
         cards=list(_cards(found, seen)),
         seen=seen,
         writing=writing if seen else None,
-        back=f"gallery?{here}",
+        back=f"gallery?{here}" if here else "gallery",
         at_start=start == Place(),
         query=urlencode(asked),
     )
