@@ -32,6 +32,9 @@ MEANT = (
     "Questions that an earlier try", "Questions that the build published before",
     '"question" if timings.kept', '"questions" }} had an answer before', "a question to the reader",
     "inject faults",
+    # What a listener is asked is a question: which region is meant.
+    "Among the questions", "Among its questions", "number of questions", "How many questions the listener answered",
+    "From how many questions",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@
 `builds`      published builds: listed, rolled back, collected
 `check`       a drop, before it is uploaded: what would become of it?
 `compare`     two builds of a date: what differs between them?
+`review`      drawn regions of a build: does a person call their captions right?
 `verify`      published builds: are they whole, byte for byte?
 `partitions`  what commands about published dates have in common
 `places`      how a command reaches a place: with Airflow's connections, or by the environment

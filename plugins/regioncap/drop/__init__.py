@@ -9,6 +9,7 @@
 `images`      from an image file to the picture that a person sees
 `png`, `jpeg`, `tiff`, `webp`, `heif`  what Pillow leaves out of these formats: damage, blemishes, depths, crops
 `colours`     from a decoder's pixels to sRGB over white, by ICC profiles; `coding`: by numbers, HDR too
+`likeness`    how an image looks, in 256 bits
 `decoders`    processes that do this, and can be killed; `decoder` is the life of one, `decoding` what it is asked for
 `detectors`   regions for rows that give no boxes
 `unforeseen`  errors that nobody foresaw: one costs its row, many stop the step

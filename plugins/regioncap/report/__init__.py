@@ -1,6 +1,8 @@
 """What a person is told of a build.
 
 `figures`   report.json: what became of every row, what the gates found
+`across`    what is seen only when all rows lie side by side; `look_alikes` finds images that look alike
+`judged`    how many captions are wrong, in words: no figure without its interval
 `page`      report.html, a page that needs no server, and check.html, which is about a drop before it is built
 `advice`    what to do about each code
 `html`      what all pages have in common
