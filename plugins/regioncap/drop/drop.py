@@ -62,8 +62,8 @@ _IMAGE_ENDINGS = (
 _WAY_UP = re.compile(r"^(?:\.\./)+")
 # Of images with the same name in other folders, so many are looked at.
 _NAMESAKES = 1_000
-# Small manifests are read so many at a time: each is a request.
-_AT_ONCE = 16
+# Small manifests are read so many at a time: each is a request. Twice as many as are read wait to be used.
+_AT_ONCE, _UNDER_WAY_BYTES = 16, 128 << 20
 # So many files of each ending are looked at to find out what they are, and so much of each.
 _LOOKED_INTO, _START_BYTES = 8, 1 << 16
 
@@ -420,9 +420,10 @@ class Manifests:
         """See `Given`."""
         return self._opened(path)
 
-    def small(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | RowError]]:
+    def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
         """See `Given`."""
-        return in_order(lambda path: (path, self._small(path)), paths, _AT_ONCE)
+        threads = max(1, min(_AT_ONCE, _UNDER_WAY_BYTES // most))
+        return in_order(lambda path: (path, self._small(path, most)), paths, threads)
 
     def ending_in(self, ending: str) -> Sequence[str]:
         """See `Given`."""
@@ -475,13 +476,13 @@ class Manifests:
             )
         return self._copies[path]
 
-    def _small(self, path: str) -> bytes | RowError:
+    def _small(self, path: str, most: int) -> bytes | RowError:
         try:
-            data = _bytes_of(self.drop, path, self.contents.files.version(path), MAX_LINE_BYTES)
+            data = _bytes_of(self.drop, path, self.contents.files.version(path), most)
         except (ChangedError, NotFoundError) as error:
             raise changed(path, error) from error
-        if len(data) > MAX_LINE_BYTES:
-            return RowError(Code.LINE_TOO_LONG, f"the file has more than {MAX_LINE_BYTES:,} bytes")
+        if len(data) > most:
+            return RowError(Code.LINE_TOO_LONG, f"the file has more than {most:,} bytes")
         return in_utf8(data, self.encoding) if READERS[self._format].is_text else data
 
 
