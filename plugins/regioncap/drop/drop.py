@@ -390,14 +390,20 @@ class Manifests:
     def __contains__(self, path: object) -> bool:
         return path in self.contents.files
 
-    def count(self) -> int:
-        """At least the number of rows."""
-        reader = READERS[self._format]
-        if isinstance(reader, DropReader):
-            return reader.count(self)
-        if reader.count is None:
-            return sum(1 for _ in self.rows())
-        return sum(reader.count(self._copy(name)) for name in self.manifests)
+    def __post_init__(self) -> None:
+        # What is copied is one state of the drop.
+        if isinstance(READERS[self._format], Reader):
+            for name in self.manifests:
+                self.copy(name)
+
+    def copy(self, path: str) -> Path:
+        """A manifest as its reader gets it: a local file. Raises DropChangedError and DropError."""
+        if path not in self._copies:
+            version = self.contents.files.version(path)
+            self._copies[path] = self.stack.enter_context(
+                manifest_copy(self.drop, path, version, self._format, self.encoding)
+            )
+        return self._copies[path]
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Each row, with the path of its manifest. Raises DropError, DropChangedError and UnforeseenError."""
@@ -408,13 +414,13 @@ class Manifests:
                     yield row.manifest or self.manifests[0], row
             return
         for name in self.manifests:
-            for row in read_rows(self._copy(name), self._format, self.bbox_key, self.image_key, name):
+            for row in read_rows(self.copy(name), self._format, self.bbox_key, self.image_key, name):
                 yield name, row
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[Path]:
         with _told_of(path, self._format):
-            yield self._copy(path)
+            yield self.copy(path)
 
     def local(self, path: str) -> AbstractContextManager[Path]:
         """See `Given`."""
@@ -467,14 +473,6 @@ class Manifests:
 
     def _namesakes(self, stem: str) -> list[str]:
         return list(islice(self.contents.files.images_called(stem), _NAMESAKES))
-
-    def _copy(self, path: str) -> Path:
-        if path not in self._copies:
-            version = self.contents.files.version(path)
-            self._copies[path] = self.stack.enter_context(
-                manifest_copy(self.drop, path, version, self._format, self.encoding)
-            )
-        return self._copies[path]
 
     def _small(self, path: str, most: int) -> bytes | RowError:
         try:

@@ -235,7 +235,7 @@ def _write_shards(
             encoding=settings.manifest_encoding,
             stack=stack,
         )
-        shard_size = max(settings.shard_size, -(-manifests.count() // MAX_SHARDS))
+        shard_size = max(settings.shard_size, -(-_count_rows(manifests) // MAX_SHARDS))
         reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
         for row, text in _checked_rows(manifests, reader):
             written.rows += 1
@@ -269,6 +269,16 @@ def _write_shards(
                 "upload manifests with rows"
             )
     return written
+
+
+def _count_rows(manifests: drops.Manifests) -> int:
+    """At least the number of rows."""
+    reader = READERS[manifests.contents.input_format]
+    if isinstance(reader, DropReader):
+        return reader.count(manifests)
+    if reader.count is None:
+        return sum(1 for _ in manifests.rows())
+    return sum(reader.count(manifests.copy(name)) for name in manifests.manifests)
 
 
 def _checked_rows(manifests: drops.Manifests, reader: RowReader) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
