@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-readers bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -161,6 +161,9 @@ bench-soak: setup ## What 30 nightly runs, one after the other, leave behind: ma
 
 bench-scale: setup ## What a manifest of a million rows takes to plan, and what Airflow adds to a build: make bench-scale [ARGS="--json FILE"]
 	@$(PY) -m bench.scale $(ARGS)
+
+bench-readers: setup ## What a million boxes take to plan, by the format of their file: make bench-readers [ARGS="--json FILE"]
+	@$(PY) -m bench.readers $(ARGS)
 
 bench-safety: .venv/installed ## What anything can do to builds, in any order, and a line that fails: make bench-safety [ARGS="--steps N --seed N --json FILE"]
 	@$(PY) -m bench.safety $(ARGS)

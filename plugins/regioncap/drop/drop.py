@@ -63,8 +63,8 @@ _IMAGE_ENDINGS = (
 _WAY_UP = re.compile(r"^(?:\.\./)+")
 # Of images with the same name in other folders, so many are looked at.
 _NAMESAKES = 1_000
-# Small manifests are read so many at a time: each is a request.
-_AT_ONCE = 16
+# Small manifests are read so many at a time: each is a request. Twice as many as are read wait to be used.
+_AT_ONCE, _UNDER_WAY_BYTES = 16, 128 << 20
 # So many files of each ending are looked at to find out what they are, and so much of each.
 _LOOKED_INTO, _START_BYTES = 8, 1 << 16
 
@@ -410,16 +410,22 @@ class Manifests:
         return self.contents.manifests
 
     def __contains__(self, path: object) -> bool:
-        return path in self.contents.files
+        return path in self.contents.images
 
-    def count(self) -> int:
-        """At least the number of rows."""
-        reader = READERS[self._format]
-        if isinstance(reader, DropReader):
-            return reader.count(self)
-        if reader.count is None:
-            return sum(1 for _ in self.rows())
-        return sum(reader.count(self._copy(name)) for name in self.manifests)
+    def __post_init__(self) -> None:
+        # What is copied is one state of the drop.
+        if isinstance(READERS[self._format], Reader):
+            for name in self.manifests:
+                self.copy(name)
+
+    def copy(self, path: str) -> Path:
+        """A manifest as its reader gets it: a local file. Raises DropChangedError and DropError."""
+        if path not in self._copies:
+            version = self.contents.files.version(path)
+            self._copies[path] = self.stack.enter_context(
+                manifest_copy(self.drop, path, version, self._format, self.encoding)
+            )
+        return self._copies[path]
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Each row, with the path of its manifest. Raises DropError, DropChangedError and UnforeseenError."""
@@ -430,21 +436,22 @@ class Manifests:
                     yield row.manifest or self.manifests[0], row
             return
         for name in self.manifests:
-            for row in read_rows(self._copy(name), self._format, self.bbox_key, self.image_key, name, self.keep):
+            for row in read_rows(self.copy(name), self._format, self.bbox_key, self.image_key, name, self.keep):
                 yield name, row
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[Path]:
         with _told_of(path, self._format):
-            yield self._copy(path)
+            yield self.copy(path)
 
     def local(self, path: str) -> AbstractContextManager[Path]:
         """See `Given`."""
         return self._opened(path)
 
-    def small(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | RowError]]:
+    def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
         """See `Given`."""
-        return in_order(lambda path: (path, self._small(path)), paths, _AT_ONCE)
+        threads = max(1, min(_AT_ONCE, _UNDER_WAY_BYTES // most))
+        return in_order(lambda path: (path, self._small(path, most)), paths, threads)
 
     def ending_in(self, ending: str) -> Sequence[str]:
         """See `Given`."""
@@ -458,7 +465,7 @@ class Manifests:
         joined = posixpath.normpath(posixpath.join(posixpath.dirname(beside), plain_name))
         # Where a manifest was moved, its way to the images is another one.
         tail = _WAY_UP.sub("", plain_name)
-        files = self.contents.files
+        files = self.contents.images
         for path in (joined, name, plain_name, tail):
             if path in files:
                 return path
@@ -487,23 +494,15 @@ class Manifests:
         return self.contents.input_format
 
     def _namesakes(self, stem: str) -> list[str]:
-        return list(islice(self.contents.files.images_called(stem), _NAMESAKES))
+        return list(islice(self.contents.images.images_called(stem), _NAMESAKES))
 
-    def _copy(self, path: str) -> Path:
-        if path not in self._copies:
-            version = self.contents.files.version(path)
-            self._copies[path] = self.stack.enter_context(
-                manifest_copy(self.drop, path, version, self._format, self.encoding)
-            )
-        return self._copies[path]
-
-    def _small(self, path: str) -> bytes | RowError:
+    def _small(self, path: str, most: int) -> bytes | RowError:
         try:
-            data = _bytes_of(self.drop, path, self.contents.files.version(path), MAX_LINE_BYTES)
+            data = _bytes_of(self.drop, path, self.contents.files.version(path), most)
         except (ChangedError, NotFoundError) as error:
             raise changed(path, error) from error
-        if len(data) > MAX_LINE_BYTES:
-            return RowError(Code.LINE_TOO_LONG, f"the file has more than {MAX_LINE_BYTES:,} bytes")
+        if len(data) > most:
+            return RowError(Code.LINE_TOO_LONG, f"the file has more than {most:,} bytes")
         return in_utf8(data, self.encoding) if READERS[self._format].is_text else data
 
 

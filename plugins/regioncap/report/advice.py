@@ -33,8 +33,9 @@ ADVICE: dict[Code, str] = {
     Code.IMAGE_TOO_SLOW: "save the image anew with an ordinary program; one that is slow on purpose is best left out",
     Code.IMAGE_CRASHED: "save the image anew with an ordinary program; the file may have been made to crash decoders",
     Code.IMAGE_TOO_THIN: "cut the image into parts, each with its boxes",
-    Code.BBOX_NOT_A_LIST: "write the boxes as a list of lists, `[[x, y, w, h]]`; the reason says what is there instead",
-    Code.NOT_A_BOX: "write each box as a list of four numbers",
+    Code.BBOX_NOT_A_LIST: "write the boxes as a list of lists, `[[x, y, w, h]]`: the reason tells what is there. "
+    "Or set the param `input_format` to jsonl_any, which reads other forms too",
+    Code.NOT_A_BOX: "write each box as a list of four numbers, or set the param `input_format` to jsonl_any",
     Code.WRONG_LENGTH: "write each box as four numbers; of a polygon, the box around it",
     Code.NOT_A_NUMBER: "write coordinates as numbers, not as text",
     Code.NOT_FINITE: "leave out boxes that have no place",

@@ -275,7 +275,7 @@ def _write_shards(
             stack=stack,
             keep=tuple(settings.keep_fields),
         )
-        count = manifests.count()
+        count = _count_rows(manifests)
         shard_size = max(settings.shard_size, -(-count // MAX_SHARDS))
         reader = RowReader(
             settings.image_key,
@@ -322,6 +322,16 @@ def _write_shards(
                 "upload manifests with rows"
             )
     return written
+
+
+def _count_rows(manifests: drops.Manifests) -> int:
+    """At least the number of rows."""
+    reader = READERS[manifests.contents.input_format]
+    if isinstance(reader, DropReader):
+        return reader.count(manifests)
+    if reader.count is None:
+        return sum(1 for _ in manifests.rows())
+    return sum(reader.count(manifests.copy(name)) for name in manifests.manifests)
 
 
 def _checked_rows(manifests: drops.Manifests, reader: RowReader) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:

@@ -149,7 +149,7 @@ def _image(given: Given, manifest: str, said: Any) -> Any:
         path = given.image(tried, manifest) if tried else ""
         if path in given:
             return path
-    return said
+    return last if said.startswith("/") else said
 
 
 def _recognises(path: str, start: bytes) -> bool:

@@ -1,20 +1,23 @@
 """LabelMe: a JSON file for each image, beside it."""
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 from regioncap.drop.readers.reader import DropReader, Given, Row, around
-from regioncap.drop.rows import parse_line
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 # Of these shapes, the box around them is read; a circle is given by its centre and a point on it.
 _SHAPES = ("rectangle", "polygon", "circle")
 
+# The image can be in it too, as text.
+_MOST = 32 << 20
+
 
 def _rows(given: Given) -> Iterator[Row]:
-    for manifest, data in given.small(given.manifests):
+    for manifest, data in given.small(given.manifests, _MOST):
         try:
             if isinstance(data, RowError):
                 raise data
@@ -24,8 +27,11 @@ def _rows(given: Given) -> Iterator[Row]:
 
 
 def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
-    found = parse_line(data)
-    shapes = found.get("shapes")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RowError(Code.NOT_JSON, f"it cannot be read as labelme: it is not JSON: {error}") from error
+    shapes = found.get("shapes") if isinstance(found, dict) else None
     if not isinstance(shapes, list):
         raise RowError(Code.NOT_AN_OBJECT, "it cannot be read as labelme: it has no list of shapes")
     value: dict[str, Any] = {"width": found.get("imageWidth"), "height": found.get("imageHeight")}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regioncap.drop.plain import with_compressed
+from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
 
@@ -75,8 +76,8 @@ class Given(Protocol):
     def local(self, path: str) -> AbstractContextManager[Path]:
         """A file as a local one, unpacked. A ValueError within becomes the fault of that file as a whole."""
 
-    def small(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | RowError]]:
-        """Small files, several read at a time, in the order of `paths`; a RowError for one that is too large."""
+    def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
+        """Small files, several read at a time, in the order of `paths`; a RowError where one has over `most` bytes."""
 
     def ending_in(self, ending: str) -> Sequence[str]:
         """The paths of the few files whose paths end so, such as the names of classes, sorted."""

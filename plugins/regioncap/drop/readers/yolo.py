@@ -14,6 +14,8 @@ _NO_LABELS = {
     "classes", "license", "notes", "obj", "predefined_classes", "readme", "requirements", "test", "train", "val",
     "valid", "autosplit_train", "autosplit_val", "autosplit_test",
 }  # fmt: skip
+# Room for some ten thousand classes.
+_MOST_YAML = 1 << 19
 # Files with the names of classes, one a line.
 _LISTS = ("classes.txt", ".names")
 
@@ -36,7 +38,7 @@ class _Classes:
 
     def _of_yaml(self, path: str, data: bytes) -> dict[int, str]:
         try:
-            found = yaml.safe_load(data)
+            found = _loaded(data)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ValueError(f"the file {path} is not YAML: {error}") from error
         if not isinstance(found, dict):
@@ -44,7 +46,7 @@ class _Classes:
         self.keypoints |= "kpt_shape" in found
         names = found.get("names")
         items = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
-        return {place: str(name) for place, name in items if isinstance(place, int)}
+        return {int(place): str(name) for place, name in items if str(place).isdecimal() and not _is_nested(name)}
 
     def _add(self, path: str, names: dict[int, str]) -> None:
         folder = posixpath.dirname(path)
@@ -60,6 +62,19 @@ class _Classes:
                 return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
             folder = posixpath.dirname(folder)
         return self._by_folder[folder]
+
+
+def _loaded(data: bytes) -> Any:
+    """What YAML says, as data. Raises ValueError where it is large, or refers to parts of itself, which can grow it."""
+    if len(data) > _MOST_YAML:
+        raise ValueError(f"it has more than {_MOST_YAML:,} bytes")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
+        raise ValueError("it refers to parts of itself (*name), which is not read")
+    return yaml.safe_load(data)
+
+
+def _is_nested(name: Any) -> bool:
+    return isinstance(name, dict | list)
 
 
 def _rows(given: Given) -> Iterator[Row]:

@@ -1,15 +1,16 @@
 """What other tools write: one set of scenes in every format, by the formats' own libraries."""
 
+import json
 from typing import Any
 
 import pytest
 
 from regioncap.drop.drop import contents
-from regioncap.errors import DropError
+from regioncap.errors import BoxFormatError, DropError
 from regioncap.regions.boxes import to_pixels
 from tests.builders import ORIGINAL_FIELDS, Place, encoded, picture
 from tests.fake_vlm import FakeVlm
-from tests.steps import build, records
+from tests.steps import build, records, render
 from tests.unit.drop.readers.foreign import box_format_of, put_images, scenes, unpack, values_of
 
 # The file, its format, where its images are, and by how many pixels its boxes are off: the format's own precision.
@@ -129,3 +130,15 @@ def test_hidden_manifests_are_left_out_in_folders_too(place: Place, hidden: str)
     place.put(hidden, "\x00\x05\x16\x07")
     found = contents(place.drop, "coco")
     assert found.hidden == [hidden] and found.manifests == ["annotations/instances_train.json"]
+
+
+def test_boxes_that_are_not_what_their_format_says_stop_the_run_and_no_param_is_advised(place: Place) -> None:
+    images, annotations = [], []
+    for number, scene in enumerate(scenes()[:8]):
+        place.put(scene["image"], encoded(picture(scene["width"], scene["height"])))
+        images.append({"id": number, "file_name": scene["image"]})
+        annotations += [{"image_id": number, "bbox": [x, y, x + w, y + h]} for x, y, w, h in scene["bbox"]]
+    place.put("a.json", json.dumps({"images": images, "annotations": annotations}))
+    plan = place.plan(input_format="coco", box_format="xyxy")
+    with pytest.raises(BoxFormatError, match="By definition boxes of coco are xywh, so the param is not used for them"):
+        render(place, plan)

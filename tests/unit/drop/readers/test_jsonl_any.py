@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from regioncap.regions.boxes import BoxFormat
-from tests.builders import Place
+from tests.builders import Place, encoded, picture
+from tests.unit.cli.test_check import checked
 from tests.unit.drop.readers.foreign import faults_of, put_images, rows_of, values_of
 
 
@@ -111,6 +112,19 @@ def test_the_params_own_keys_are_used(place: Place) -> None:
     place.put("m.jsonl", json.dumps({"file": "a.jpg", "boxes": [SIDES]}) + "\n")
     plan = place.plan(input_format="jsonl_any", image_key="file", bbox_key="boxes")
     assert (plan.rows, plan.rejected) == (1, 0)
+
+
+def test_one_drop_with_every_form_is_read_and_its_boxes_fit(place: Place) -> None:
+    place.put("a.jpg", encoded(picture(640, 480)))
+    place.put_rows(
+        {"id": "vg", "image": "a.jpg", "bbox": [{"x": 330, "y": 40, "width": 120, "height": 120}]},
+        {"id": "flat", "image": "a.jpg", "bbox": [330, 40, 120, 120]},
+        {"id": "text", "image": "a.jpg", "bbox": "[[330, 40, 120, 120]]"},
+    )
+    found = checked(place, input_format="auto")
+    assert (found["rows"], found["usable"], found["rejected"]) == (3, 3, [])
+    assert [image["regions"][0]["bbox"] for image in found["images"]] == [[330, 40, 120, 120]] * 3
+    assert found["warnings"][0] == "the drop's manifests are read as jsonl_any (manifest.jsonl)"
 
 
 def test_the_default_reads_what_it_always_did(place: Place) -> None:

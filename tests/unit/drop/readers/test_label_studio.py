@@ -50,6 +50,7 @@ def test_boxes_stay_in_percent_and_other_fields_of_the_data_are_kept(place: Plac
         ("s3://bucket/some/media/a.jpg", "media/a.jpg"),
         ("https://host/x/a.jpg?token=1", "media/a.jpg"),
         ("https://host/x/none.jpg", "https://host/x/none.jpg"),
+        ("/data/upload/3/none.jpg", "none.jpg"),
         (None, None),
     ],
 )

@@ -37,6 +37,13 @@ def test_labelmes_shapes_are_the_boxes_around_them(place: Place) -> None:
     assert place.plan(input_format="auto").settings.input_format == "labelme"
 
 
+def test_a_labelme_file_with_its_image_in_it_is_read(place: Place) -> None:
+    put_images(place, "", ["a.jpg"])
+    text = labelme("a.jpg", shape("rectangle", [1, 2], [3, 4]))
+    place.put("a.json", text.replace('"imageData": null', '"imageData": "' + "A" * 5_000_000 + '"'))
+    assert values_of(place, "labelme")[0]["bbox"] == [[1, 2, 2, 2]]
+
+
 @pytest.mark.parametrize("said", ["../images/a.jpg", "..\\images\\a.jpg", "C:\\somewhere\\a.jpg", "images/a.jpg", ""])
 def test_labelmes_images_are_found_where_they_lie(place: Place, said: str) -> None:
     put_images(place, "images", ["a.jpg"])

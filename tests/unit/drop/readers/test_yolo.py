@@ -8,7 +8,7 @@ from tests.unit.drop.readers.foreign import faults_of, put_images, rows_of, valu
 
 
 def test_labels_and_images_lie_in_folders_of_the_same_shape(place: Place) -> None:
-    place.put("data.yaml", "names:\n  0: dog\n  2: traffic light\n")
+    place.put("data.yaml", "names:\n  0: dog\n  '2': traffic light\n  x: y\n  3: [a]\n")
     for part in ("train", "val"):
         put_images(place, f"images/{part}", ["a.jpg", "b.v2.PNG"])
         place.put(f"labels/{part}/a.txt", "2 0.5 0.5 0.2 0.1\r\n0 0.25 0.25 0.5 0.5 0.91\r\n\r\n")
@@ -73,7 +73,15 @@ def test_text_files_of_other_things_are_no_labels_unless_an_image_is_called_so(p
 
 @pytest.mark.parametrize(
     "text",
-    ["!!python/object/apply:os.system ['touch /tmp/pwned']", "names: [a\n", "a: &a [x, x]\nb: *c\n", "\x00: 1"],
+    [
+        "!!python/object/apply:os.system ['touch /tmp/pwned']",
+        "names: [a\n",
+        "a: &a [x, x]\nb: *c\n",
+        "\x00: 1",
+        "a: &a [x, x]\nb: &b [*a, *a, *a]\nnames: [*b, *b]\n",
+        "a: &a {x: 1}\nb: {<<: [*a, *a]}\n",
+        "x: " + "a" * 600_000,
+    ],
 )
 def test_yaml_is_data_and_nothing_else(place: Place, text: str) -> None:
     put_images(place, "", ["a.jpg"])
