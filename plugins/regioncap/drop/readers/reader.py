@@ -52,7 +52,7 @@ class Reader:
 class Given(Protocol):
     """A drop as a `DropReader` is given it. All paths are relative to the drop.
 
-    A path is in it where there is such a file.
+    A path is in it where there is such an image.
     """
 
     @property
