@@ -54,7 +54,7 @@ def client(app: FastAPI, role: str | None = "viewer") -> TestClient:
 
 def paths(app: FastAPI, build_id: str) -> list[str]:
     """A URL of every route."""
-    values = {"{date}": DATE, "{build_id}": build_id, "{name}": "0" * 32, "{other_id}": build_id}
+    values = {"{date}": DATE, "{build_id}": build_id, "{name}": "0" * 32, "{other_id}": build_id, "{plan_id}": "0" * 32}
     found = [route.path for route in app.routes if isinstance(route, APIRoute)]
     for name, value in values.items():
         found = [path.replace(name, value) for path in found]

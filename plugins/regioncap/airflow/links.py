@@ -21,11 +21,20 @@ def run_page(dag_id: str, run_id: str) -> str:
 
 def build_page(warehouse_uri: str, date: str, build_id: str) -> str | None:
     """The page of a build; None of one in another warehouse than the deployment's, which has no pages."""
+    return _page(warehouse_uri, f"/dates/{date}/builds/{build_id}")
+
+
+def preview_page(warehouse_uri: str, date: str, plan_id: str) -> str | None:
+    """The page of a preview; None of one in another warehouse."""
+    return _page(warehouse_uri, f"/previews/{date}/{plan_id}/")
+
+
+def _page(warehouse_uri: str, path: str) -> str | None:
     try:
         shown = parse_uri(warehouse_uri) == parse_uri(Deployment.from_environment().warehouse_uri)
     except StorageError:
         return None
-    return f"{_airflow()}{ROOT}/dates/{date}/builds/{build_id}" if shown else None
+    return f"{_airflow()}{ROOT}{path}" if shown else None
 
 
 class BuildLink(BaseOperatorLink):

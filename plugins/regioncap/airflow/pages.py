@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from regioncap.airflow.links import ROOT
@@ -25,6 +25,7 @@ from regioncap.pages.rejects import find_rejected
 from regioncap.regions.codes import Code
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
+from regioncap.warehouse.layout import image_path, preview_path
 
 # Whoever may read this DAG may see what it has published.
 DAG_ID = "region_captions"
@@ -56,6 +57,8 @@ _ICON = (
 )
 
 _Text = Annotated[str, Query(max_length=200)]
+_Date = Annotated[str, Path(pattern=r"^\d{4}-\d\d-\d\d$")]
+_Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 _Count = Annotated[int | None, Query(ge=1, le=1000)]
 
 router = APIRouter(dependencies=[Depends(requires_access_dag("GET", param_dag_id=DAG_ID))])
@@ -172,6 +175,19 @@ def report(build: Build) -> Response:
 def image(build: Build, name: str) -> Response:
     """A marked image."""
     return Response(marked_image(build, name), media_type="image/jpeg", headers=_HEADERS | _ALONE | _FOR_EVER)
+
+
+@router.get("/previews/{date}/{plan_id}/")
+def preview(place: Warehouse, date: _Date, plan_id: _Hash) -> Response:
+    """What a run that was to try some rows has made of them."""
+    return HTMLResponse(place.read(f"{preview_path(date, plan_id)}/try.html"), headers=_HEADERS | _ALONE)
+
+
+@router.get("/previews/{date}/{plan_id}/images/{name}.jpg")
+def preview_image(place: Warehouse, date: _Date, plan_id: _Hash, name: _Hash) -> Response:
+    """A marked image of it."""
+    data = place.read(f"{preview_path(date, plan_id)}/{image_path(name)}")
+    return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
 @router.get("/api/dates")

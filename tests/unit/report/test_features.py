@@ -17,7 +17,7 @@ BOXES = [[10, 10, 40, 30], [60, 20, 50, 50]]
 
 @pytest.fixture
 def build(place: Place) -> Path:
-    """Three record files: lists that are empty in the first have something in them in the last, numbers get decimals."""
+    """Three record files: lists that are empty in the first are not in the last, and numbers get decimals."""
     place.put("a.jpg", encoded(picture()))
     plain: list[dict[str, Any]] = [{"id": f"r{number}", "image": "a.jpg", "bbox": BOXES} for number in range(4)]
     odd = [
