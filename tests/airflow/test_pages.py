@@ -70,6 +70,7 @@ def paths(app: FastAPI, build_id: str, method: str = "GET") -> list[str]:
         "{other_id}": build_id,
         "{place}": "0.0",
         "{line}": "0",
+        "{plan_id}": "0" * 32,
     }
     found = [route.path for route in app.routes if isinstance(route, APIRoute) and method in route.methods]
     for name, value in values.items():

@@ -353,3 +353,14 @@ def test_a_higher_share_of_rejected_rows_counts_for_a_task_that_runs_again(tmp_p
         run.publish()
     run.params["max_rejected_ratio"] = 0.5
     assert run.publish()["build_id"] == run.current()
+
+
+def test_a_preview_publishes_nothing_asks_nobody_and_tells_nobody_of_data(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    plan = run.plan("a", sample_rows=1)
+    assert run.count() == []
+    told = run.publish()
+    assert told["preview"] and told["uri"].endswith(f"_previews/dt={DATE}/{plan.plan_id}")
+    assert (tmp_path / "warehouse/_previews" / f"dt={DATE}" / plan.plan_id / "try.html").is_file()
+    assert (run.current(), run.outlets, run.events) == (None, [], [])
+    assert who_holds(run.place.work) is None

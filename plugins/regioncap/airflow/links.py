@@ -21,12 +21,21 @@ def run_page(dag_id: str, run_id: str) -> str:
 
 def date_page(warehouse_uri: str, date: str) -> str | None:
     """The page of a date's current build; None of one in another warehouse than the deployment's, as below."""
-    return f"{_airflow()}{ROOT}/dates/{date}" if _is_shown(warehouse_uri) else None
+    return _page(warehouse_uri, f"/dates/{date}")
 
 
 def build_page(warehouse_uri: str, date: str, build_id: str) -> str | None:
     """The page of a build; None of one in another warehouse than the deployment's, which has no pages."""
-    return f"{_airflow()}{ROOT}/dates/{date}/builds/{build_id}" if _is_shown(warehouse_uri) else None
+    return _page(warehouse_uri, f"/dates/{date}/builds/{build_id}")
+
+
+def preview_page(warehouse_uri: str, date: str, plan_id: str) -> str | None:
+    """The page of a preview; None of one in another warehouse."""
+    return _page(warehouse_uri, f"/previews/{date}/{plan_id}/")
+
+
+def _page(warehouse_uri: str, path: str) -> str | None:
+    return f"{_airflow()}{ROOT}{path}" if _is_shown(warehouse_uri) else None
 
 
 class BuildLink(BaseOperatorLink):

@@ -14,7 +14,7 @@ from typing import Annotated, get_args
 
 from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import select
@@ -53,6 +53,7 @@ from regioncap.report.figures import Report
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
 from regioncap.warehouse.corrections import Correction, correct, corrections_of
+from regioncap.warehouse.layout import image_path, preview_path
 from regioncap.warehouse.manifest import in_utc
 from regioncap.warehouse.reviews import (
     DrawnRegion,
@@ -102,6 +103,8 @@ _ICON = (
 )
 
 _Text = Annotated[str, Query(max_length=200)]
+_Date = Annotated[str, Path(pattern=r"^\d{4}-\d\d-\d\d$")]
+_Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 _Count = Annotated[int | None, Query(ge=1, le=1000)]
 
 router = APIRouter(dependencies=[Depends(may_read)])
@@ -394,6 +397,19 @@ def api_sample(build: Build) -> Response:
          "low": told.low, "high": told.high},
         headers=_HEADERS,
     )  # fmt: skip
+
+
+@router.get("/previews/{date}/{plan_id}/")
+def preview(place: Warehouse, date: _Date, plan_id: _Hash) -> Response:
+    """What a run that was to try some rows has made of them."""
+    return HTMLResponse(place.read(f"{preview_path(date, plan_id)}/try.html"), headers=_HEADERS | _ALONE)
+
+
+@router.get("/previews/{date}/{plan_id}/images/{name}.jpg")
+def preview_image(place: Warehouse, date: _Date, plan_id: _Hash, name: _Hash) -> Response:
+    """A marked image of it."""
+    data = place.read(f"{preview_path(date, plan_id)}/{image_path(name)}")
+    return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
 @router.get("/api/dates")

@@ -10,7 +10,7 @@ from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_for_approval, may_ask
 from regioncap.airflow.build import PlanHandle, claim_of
-from regioncap.airflow.links import BuildLink, build_page
+from regioncap.airflow.links import BuildLink, build_page, preview_page
 from regioncap.airflow.openlineage import lineage
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
@@ -24,6 +24,7 @@ from regioncap.config.settings import settings_of
 from regioncap.errors import BuildRejectedError, StepMissingError, StorageError
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
+from regioncap.steps.preview import write_preview
 from regioncap.steps.publish import Published, commit_build, stage_build
 from regioncap.storage.store import Store
 from regioncap.storage.uri import parse_uri
@@ -59,7 +60,8 @@ class ApprovalsOperator(BaseOperator):
     def execute(self, context: Context) -> list[bool]:
         handle: PlanHandle = self.plan
         work = open_work(handle["work_uri"], handle["date"], self.warehouse_conn_id)
-        if not may_ask(Plan.load(work, handle["plan_id"]).settings.approval, handle["unchanged"]):
+        settings = Plan.load(work, handle["plan_id"]).settings
+        if settings.sample_rows is not None or not may_ask(settings.approval, handle["unchanged"]):
             return []
         # It goes up with every try, and Airflow never sets it back.
         tries = context["ti"].try_number
@@ -209,6 +211,8 @@ class PublishOperator(_LastStep):
 
     def execute(self, context: Context) -> dict[str, Any]:
         claim, plan = self._begin(context)
+        if plan.settings.sample_rows is not None:
+            return self._preview(plan, claim)
         if may_ask(plan.settings.approval, plan.unchanged):
             result = self._what_may_be_published(plan)
         else:
@@ -225,6 +229,20 @@ class PublishOperator(_LastStep):
                 check=claim.check,
             )
         return self._published(context, result, claim)
+
+    def _preview(self, plan: Plan, claim: Claim) -> dict[str, Any]:
+        """Write a page about some of the rows; nothing is published, and nobody is told of data."""
+        # Airflow emits an event for every outlet that a task has when it ends.
+        self.outlets = []
+        work, _ = self._places()
+        warehouse_uri = self.plan["warehouse_uri"]
+        uri, counts = write_preview(
+            plan=plan, work=work, warehouse=open_warehouse(warehouse_uri, self.warehouse_conn_id)
+        )
+        self.page = preview_page(warehouse_uri, plan.date, plan.plan_id)
+        self.log.info("a preview of %s rows, %s: %s", plan.rows, counts, self.page or uri)
+        claim.release()
+        return {"uri": uri, "preview": True, **counts}
 
     def _what_may_be_published(self, plan: Plan) -> Staged | Published:
         """The build that `approve` has let pass; another one is never published. Raises StepMissingError."""

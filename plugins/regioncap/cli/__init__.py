@@ -3,6 +3,7 @@
 `app`         all commands, and what `regioncap --help` says
 `builds`      published builds: listed, rolled back, collected
 `check`       a drop, before it is uploaded: what would become of it?
+`trial`       `regioncap try`: what becomes of some rows under these params, and under those?
 `compare`     two builds of a date: what differs between them?
 `review`      drawn regions of a build: does a person call their captions right?
 `verify`      published builds: are they whole, byte for byte?

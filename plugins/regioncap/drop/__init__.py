@@ -5,6 +5,8 @@
 `dates`       the drop's date, from a partition key, a param or a logical date
 `plain`       a manifest as its reader gets it: unpacked, in UTF-8
 `rows`        is one row's text in order
+`given`       labels of boxes, and other fields that are carried along
+`elsewhere`   images that lie elsewhere than the drop, and which URIs are read
 `box_keys`    boxes under another key than the declared one
 `images`      from an image file to the picture that a person sees
 `png`, `jpeg`, `tiff`, `webp`, `heif`  what Pillow leaves out of these formats: damage, blemishes, depths, crops

@@ -4,6 +4,8 @@
 `across`    what is seen only when all rows lie side by side; `look_alikes` finds images that look alike
 `judged`    how many captions are wrong, in words: no figure without its interval
 `page`      report.html, a page that needs no server, and check.html, which is about a drop before it is built
+`trial`     try.html, some rows under several sets of settings
+`features`  the types of a record's fields, for the card
 `advice`    what to do about each code
 `html`      what all pages have in common
 `card`      README.md, the dataset card; `licences` knows models' licences

@@ -8,5 +8,7 @@
 `publish`   writes a whole build, then swaps it in
 
 `check`     what `plan` and `render` would do with a drop, before it is uploaded
+`trial`     some rows under several sets of settings; `reading`: how well the model reads marks
+`preview`   a run's page about some rows, which publishes nothing
 `anew`      why a date is built anew though nothing has changed
 """

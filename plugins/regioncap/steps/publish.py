@@ -126,6 +126,8 @@ def stage_build(
     what no shard alone could, RunError where what somebody went back to is not whole any more, StorageError where the
     warehouse has no conditional writes, and BuildIncompleteError.
     """
+    if plan.settings.sample_rows is not None:
+        raise RunError("the plan has some of the drop's rows only (sample_rows): it is never published")
     # Before the first file is written: `collect` relies on it.
     published, _ = current(partition)
     if plan.unchanged:

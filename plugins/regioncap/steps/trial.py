@@ -8,8 +8,8 @@ from regioncap.ask.requests import asked_together
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.elsewhere import Images
 from regioncap.errors import BoxFormatError, DropError
-from regioncap.regions.records import Record, Rejected, RenderedRow
-from regioncap.report.trial import MarksRead, Tried, TriedRow
+from regioncap.regions.records import Record, Rejected
+from regioncap.report.trial import MarksRead, Place, Tried, TriedRow
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.plan import plan_build
 from regioncap.steps.propose import propose_shard
@@ -21,8 +21,9 @@ from regioncap.vlm.endpoint import Vlm
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
+from regioncap.work.counts import load_counts
 from regioncap.work.plan import Plan
-from regioncap.work.shard import Shard, parse_lines, plan_rejected
+from regioncap.work.shard import Shard, parse_lines, plan_rejected, read_marked
 
 # A plan is about a date, and the folder need not have the name of one.
 _DATE = "1970-01-01"
@@ -57,63 +58,79 @@ def try_settings(
                 date=_DATE, drop=drop, work=work.sub("work"), partition=work.sub("partition"), settings=settings,
                 model=vlm.model, run_id="try", progress=lambda rows: None, images=images,
             )  # fmt: skip
-            rendered = _build(images, work.sub("work"), plan, vlm, one, progress)
+            tried[-1] = one = _build(images, work.sub("work"), plan, vlm, name, progress)
         except (BoxFormatError, DropError) as error:
             one.stops = str(error)
             continue
         if not marks:
-            marks, guessed = read_marks(images, work.sub("marks"), plan, rendered, one.records, vlm)
+            rows = [row for shard_id in plan.shards for row in Shard(work.sub("work"), plan, shard_id).rendered().rows]
+            marks, guessed = read_marks(images, work.sub("marks"), plan, rows, one.records, vlm)
     return tried, marks, guessed
 
 
 def _build(
-    images: Images, work: Store, plan: Plan, vlm: Vlm, one: Tried, progress: Callable[[int, int | None], None]
-) -> list[RenderedRow]:
-    """Build the rows of a plan; returns those that were marked."""
-    one.warnings += plan.warnings
-    for row in _rejected(plan_rejected(work, plan)):
-        one.rows[row.manifest, row.line] = TriedRow(row)
-    marked: list[RenderedRow] = []
+    images: Images, work: Store, plan: Plan, vlm: Vlm, name: str, progress: Callable[[int, int | None], None]
+) -> Tried:
+    """Build the rows of a plan."""
+    seconds = 0.0
     for shard_id in plan.shards:
         started = time.monotonic()
         if shard_id in plan.shards_to_propose:
             propose_shard(drop=images, work=work, shard_id=shard_id, plan=plan, vlm=vlm, progress=lambda asking: None)
         render_shard(drop=images, work=work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
-        counts = caption_shard(
-            work=work, shard_id=shard_id, plan=plan, vlm=vlm,
+        caption_shard(
+            work=work,
+            shard_id=shard_id,
+            plan=plan,
+            vlm=vlm,
             progress=lambda asking: progress(asking.done, asking.questions),
-        )  # fmt: skip
+        )
         validate_shard(work=work, shard_id=shard_id, plan=plan)
-        if counts.schema_ignored:
-            one.warnings.append("the server ignores JSON schemas: answers were taken apart as free text")
-        one.seconds += time.monotonic() - started
-        rows = list(Shard(work, plan, shard_id).rendered().rows)
-        _note(Shard(work, plan, shard_id), plan, rows, one)
-        marked += rows
-    one.rows = dict(sorted(one.rows.items()))
-    return marked
+        seconds += time.monotonic() - started
+    tried = gather(work, plan, name)
+    tried.seconds = seconds
+    return tried
 
 
-def _note(shard: Shard, plan: Plan, rows: list[RenderedRow], one: Tried) -> None:
-    """Write down what became of a shard's rows."""
+def gather(work: Store, plan: Plan, name: str) -> Tried:
+    """What became of a plan's rows, of which there are few, under this name. `work` is rooted at the build's date.
+
+    Raises StepMissingError where a shard is not done.
+    """
+    tried = Tried(name, plan.settings.model_dump(mode="json"), warnings=list(plan.warnings))
+    rejected = _rejected(plan_rejected(work, plan))
+    rows = {(row.manifest, row.line): TriedRow(row) for row in rejected}
+    for shard_id in plan.shards:
+        shard = Shard(work, plan, shard_id)
+        counts = load_counts(shard.own)
+        tried.seconds += counts.seconds if counts else 0.0
+        if counts and counts.schema_ignored:
+            tried.warnings.append("the server ignores JSON schemas: answers were taken apart as free text")
+        rows |= _rows(shard, plan)
+    tried.rows = dict(sorted(rows.items()))
+    return tried
+
+
+def _rows(shard: Shard, plan: Plan) -> dict[Place, TriedRow]:
+    """What became of a shard's rows."""
     validated = shard.validated()
     records = {record.id: record for record in parse_lines(validated.records, Record, "records", "")}
     rejected = {row.id: row for data in validated.rejected.values() for row in _rejected(data)}
     completions = load_completions(shard.shared, layout.ANSWERS)
-    for row in rows:
+    rows: dict[Place, TriedRow] = {}
+    for row in shard.rendered().rows:
         used = [
             completion
             for regions in asked_together(row, plan)
             for completion in follow_attempts(row, regions, plan, completions).used
         ]
-        one.rows[row.manifest, row.line] = TriedRow(
+        rows[row.manifest, row.line] = TriedRow(
             records[row.id] if row.id in records else rejected.pop(row.id),
-            shard.shared.read(image_path(row.marked)),
+            read_marked(shard.shared, image_path(row.marked)),
             (sum(each.prompt_tokens for each in used), sum(each.completion_tokens for each in used)),
             sum(each.seconds for each in used),
         )
-    for left in rejected.values():
-        one.rows[left.manifest, left.line] = TriedRow(left)
+    return rows | {(row.manifest, row.line): TriedRow(row) for row in rejected.values()}
 
 
 def _rejected(data: bytes) -> list[Rejected]:

@@ -30,6 +30,11 @@ def partition_path(date: str) -> str:
     return f"dt={date}"
 
 
+def preview_path(date: str, plan_id: str) -> str:
+    """The preview of a plan; relative to the warehouse. No partition: its name begins with an underscore."""
+    return f"_previews/{partition_path(date)}/{plan_id}"
+
+
 def image_path(marked: str) -> str:
     """A marked image, relative to its shard's or its build's folder."""
     return f"{IMAGES}{marked}.jpg"

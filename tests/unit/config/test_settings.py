@@ -182,7 +182,11 @@ def test_exports_are_a_set() -> None:
 @pytest.mark.parametrize(
     ("formats", "images", "said"),
     [
-        ([], "original", "none of the export_formats carries images; add one of coco, hf, webdataset"),
+        (
+            [],
+            "original",
+            "none of the export_formats carries images; add one of coco, hf, llava, llava_pixels, webdataset",
+        ),
         (["csv", "parquet"], "marked", "none of the export_formats carries images; add one of hf, webdataset,"),
         (["coco", "hf"], "marked", "coco carries original images only; set export_images to original or none"),
     ],
