@@ -222,7 +222,7 @@ def compare_page(root: str, other: SeenBuild, build: SeenBuild, compared: Compar
         build=build,
         other=other,
         compared=compared,
-        words=KINDS,
+        kinds=KINDS,
         rows=[(item, _picture(root, other, build, item)) for item in compared.differences],
     )
 
