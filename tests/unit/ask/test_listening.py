@@ -25,17 +25,16 @@ from tests.builders import encoded, marked_row, picture, planned
 CAPTIONS = {1: "a red door", 2: "a grey cat", 3: "two old chairs"}
 
 
-def row(regions: int = 3, **changes: Any) -> RenderedRow:
-    return marked_row(0, regions).model_copy(update={"unmarked": "unmarked-0", **changes})
+def row(**changes: Any) -> RenderedRow:
+    return marked_row(0, 3).model_copy(update={"unmarked": "unmarked-0", **changes})
 
 
 def plan(**changes: Any) -> Plan:
     return planned(judge="all", **changes).model_copy(update={"judge_share": 1.0})
 
 
-def heard(request_key: str, **probabilities: float) -> Completion:
-    likely = {name.removeprefix("n"): value for name, value in probabilities.items()}
-    return Completion(key=request_key, text="1", finish_reason="length", probabilities={"none": 0.0, **likely})
+def heard(key: str, probabilities: dict[str, float]) -> dict[str, Completion]:
+    return {key: Completion(key=key, text="1", finish_reason="length", probabilities=probabilities)}
 
 
 def scored(region: int, trust: float, caption: str = "", kind: Any = "own") -> Scored:
@@ -75,10 +74,10 @@ def test_a_question_asks_for_one_token_with_its_probabilities_after_the_captions
 
 
 def test_extras_are_sent_but_change_nothing_of_how_an_answer_is_bound() -> None:
-    extras = {"chat_template_kwargs": {"enable_thinking": False}, "top_logprobs": 1, "temperature": 2}
+    extras = {"chat_template_kwargs": {"enable_thinking": False}, "logprobs": False}
     request = which_request(row(), plan(request_extras=extras), sheets_of(row(), CAPTIONS, 0)[0], "a red door")
     assert request.options["chat_template_kwargs"] == {"enable_thinking": False}
-    assert (request.options["top_logprobs"], request.options["temperature"]) == (20, 0)
+    assert request.options["logprobs"] is True
 
 
 def test_another_judge_another_caption_and_other_marks_make_other_questions() -> None:
@@ -99,10 +98,10 @@ def test_what_is_found_at_once_is_asked_once_and_what_is_doubtful_under_another_
     first = follow_listening(row(), question, plan(), CAPTIONS, {})
     assert first.request is not None and first.sheet is not None and not first.heard
     number = str(first.sheet.number(1))
-    sure = {first.request.key: heard(first.request.key, **{f"n{number}": 0.95})}
+    sure = heard(first.request.key, {number: 0.95, "none": 0.05})
     done = follow_listening(row(), question, plan(), CAPTIONS, sure)
     assert done.request is None and [each.round for each in done.heard] == [0]
-    doubtful = {first.request.key: heard(first.request.key, **{f"n{number}": 0.3, "none": 0.7})}
+    doubtful = heard(first.request.key, {number: 0.3, "none": 0.7})
     asked = follow_listening(row(), question, plan(), CAPTIONS, doubtful)
     assert asked.sheet is not None and asked.sheet.round == 1 and len(asked.heard) == 1
 
