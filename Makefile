@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,7 +110,14 @@ test-compose: setup ## docker-compose.yaml as processes, and a build on it while
 prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
 
-test-ui: setup ## The report and Airflow's UI in a real browser (needs Chromium)
+# What looks for faults that keep people from using a page: one file, known by its hash.
+.local/axe.min.js:
+	@mkdir -p $(@D)
+	npm pack --silent --pack-destination $(@D) axe-core@4.10.3
+	echo "0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292  $(@D)/axe-core-4.10.3.tgz" | sha256sum --check --quiet
+	tar -xzOf $(@D)/axe-core-4.10.3.tgz package/axe.min.js > $@
+
+test-ui: setup .local/axe.min.js ## The report and Airflow's UI in a real browser (needs Chromium and npm)
 	@$(PY) -m tests.ui.browser
 	$(PY) -m pytest tests/ui
 
@@ -157,6 +164,9 @@ bench-scale: setup ## What a manifest of a million rows takes to plan, and what 
 
 bench-safety: .venv/installed ## What anything can do to builds, in any order, and a line that fails: make bench-safety [ARGS="--steps N --seed N --json FILE"]
 	@$(PY) -m bench.safety $(ARGS)
+
+bench-trust: setup ## How well wrong captions are told and found: make bench-trust [ARGS="--seed N --errors FILE --json FILE"]
+	@$(PY) -m bench.trust $(ARGS)
 
 builds: .venv/installed ## Published builds of the stack that is up: make builds ARGS="list" or "rollback --date YYYY-MM-DD"
 	@$(PY) -m deploy.local.builds builds $(ARGS)

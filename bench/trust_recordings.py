@@ -7,9 +7,7 @@ import io
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,11 @@ from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import crop_view, encode, mark
 from regioncap.regions.boxes import Box
-from regioncap.trust.answers import Heard
 from regioncap.trust.alike import same
+from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask, plant
 from regioncap.trust.questions import PLANTED, ROUNDS, Question, chance, sheets
-from regioncap.vlm.server import environment, ServerConfig
+from regioncap.vlm.server import ServerConfig, environment
 
 _PROFILE = PROFILES["demo"]
 _LINE = re.compile(r"^<region(\d+)>: (.+)$", re.MULTILINE)
@@ -38,7 +36,7 @@ _LINE = re.compile(r"^<region(\d+)>: (.+)$", re.MULTILINE)
 class Condition:
     """How captions come about. `quality` is of the drop's JPEGs, `tag` a mark's height in pixels as the model sees it.
 
-    `mode` is the caption mode, `captioner` the folder of the weights.
+    `mode` is the caption mode, `captioner` the folder of the weights. One by one, `share` of the regions are asked about.
     """
 
     name: str
@@ -47,6 +45,7 @@ class Condition:
     quality: int | None = None
     tag: int | None = None
     mode: str = "joint"
+    share: float = 1.0
     scenes: int = 0
     skip: int = 0
 
@@ -68,13 +67,17 @@ class Scene:
 
 
 class Recorder:
-    """Renders and asks; `seconds` are those of asking, by what it was for."""
+    """Renders and asks; `spent` has the answers and the server's seconds, by what it was asked for."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.seed = seed
-        self.seconds: dict[str, float] = {}
+        self.spent: dict[str, tuple[int, float]] = {}
         folder.mkdir(parents=True, exist_ok=True)
+
+    def each(self) -> dict[str, float]:
+        """The server's seconds of one answer, by what it was asked for."""
+        return {what: seconds / answers for what, (answers, seconds) in self.spent.items()}
 
     def scenes(self, condition: Condition) -> list[tuple[str, Image.Image, dict[int, Box], dict[int, str]]]:
         """Pictures, boxes and truth of a condition's scenes."""
@@ -92,7 +95,7 @@ class Recorder:
             found.append((row.line["image"], picture, boxes, dict(enumerate(row.truth, start=1))))
         return found
 
-    def captioned(self, conditions: Sequence[Condition]) -> dict[str, list[Scene]]:
+    def captioned(self, conditions: Sequence[Condition], what: str) -> dict[str, list[Scene]]:
         """The scenes of conditions of one captioner, with its captions. An answer without a caption is an empty one."""
         rows: list[dict[str, Any]] = []
         of_row: list[tuple[Scene, str, int | None]] = []
@@ -113,13 +116,15 @@ class Recorder:
                     continue
                 style = _style(condition)
                 for region, box in boxes.items():
+                    if chance("second", image, region) >= condition.share:
+                        continue
                     close, _ = crop_view(picture, picture.size, region, box, _PROFILE, style)
                     path = self._written(condition, image, f"close-{region}", close)
                     rows.append(
                         {"images": [marked, path], "texts": [asked, crop_prompt(region, "en")], "options": options}
                     )
                     of_row.append((scene, condition.name, region))
-        for (scene, _, _), told in zip(of_row, self.ask(conditions[0].captioner, rows, "captions"), strict=True):
+        for (scene, _, _), told in zip(of_row, self.ask(conditions[0].captioner, rows, what), strict=True):
             for match in _LINE.finditer(told["text"]):
                 region = int(match[1])
                 if region in scene.boxes:
@@ -132,8 +137,8 @@ class Recorder:
 
     def heard(
         self, judge: Path, asked: Mapping[str, tuple[Condition, Sequence[Scene], Sequence[Question]]]
-    ) -> dict[str, list[Heard]]:
-        """What the judge answers to the questions of each condition, in all rounds."""
+    ) -> dict[str, dict[tuple[str, int, str, int], Heard]]:
+        """What the judge answers to the questions of each condition, by image, region, kind and round."""
         rows: list[dict[str, Any]] = []
         of_row: list[tuple[str, Question, int, int]] = []
         for name, (condition, scenes, questions) in asked.items():
@@ -170,15 +175,14 @@ class Recorder:
                         of_row.append((name, question, round_, sheet.number(question.region)))
         # Questions about one picture follow each other.
         ordered = sorted(range(len(rows)), key=lambda at: (rows[at]["images"], at))
-        told: dict[str, list[Heard]] = {name: [] for name in asked}
-        answers = self.ask(judge, [rows[at] for at in ordered], "questions")
+        answers = self.ask(judge, [rows[at] for at in ordered], "heard")
+        told: dict[str, dict[tuple[str, int, str, int], Heard]] = {name: {} for name in asked}
         for at, answer in zip(ordered, answers, strict=True):
             name, question, round_, shown = of_row[at]
-            told[name].append(
-                Heard(
-                    question="", image=question.image, region=question.region, kind=question.kind,
-                    caption=question.caption, round=round_, shown=shown, probabilities=answer["probabilities"],
-                )
+            told[name][question.image, question.region, question.kind, round_] = Heard(
+                question="", image=question.image, region=question.region,
+                kind=question.kind if question.kind in PLANTED else "own", caption=question.caption, round=round_,
+                shown=shown, probabilities=answer["probabilities"],
             )  # fmt: skip
         return told
 
@@ -193,8 +197,10 @@ class Recorder:
         if done.returncode:
             raise SystemExit((self.folder / "vllm.log").read_text()[-3000:])
         told = next(line for line in done.stdout.splitlines() if line.startswith('{"seconds"'))
-        self.seconds[what] = self.seconds.get(what, 0.0) + json.loads(told)["seconds"]
-        print(f"{len(rows):,} {what} of {weights.name}: {json.loads(told)['seconds']:.0f} s", flush=True)
+        seconds = json.loads(told)["seconds"]
+        answers, before = self.spent.get(what, (0, 0.0))
+        self.spent[what] = answers + len(rows), before + seconds
+        print(f"{weights.name}, {what}: {len(rows):,} answers in {seconds:.0f} s", flush=True)
         return [json.loads(line) for line in answered.read_text().splitlines()]
 
     def _drawn(
@@ -208,6 +214,13 @@ class Recorder:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(picture))
         return str(path)
+
+
+def weaker(weights: Path, folder: Path, seed: int, noise: float) -> Path:
+    """A folder with weights that are weaker on purpose."""
+    command = [str(VLLM_PYTHON), "-m", "bench.trust_weights", str(weights), str(folder), str(seed), str(noise)]
+    subprocess.run(command, check=True)
+    return folder
 
 
 def _style(condition: Condition) -> Any:
@@ -227,7 +240,11 @@ def questions(scenes: Iterable[Scene], each: bool) -> list[Question]:
         for region, caption in scene.captions.items():
             made.append(Question(scene.image, region, caption, "own"))
             for kind in PLANTED:
-                text = _neighbours(scene, region) if kind == "neighbour" else plant(kind, scene.image, region, scene.captions, others)
+                text = (
+                    _neighbours(scene, region)
+                    if kind == "neighbour"
+                    else plant(kind, scene.image, region, scene.captions, others)
+                )
                 if text:
                     made.append(Question(scene.image, region, text, kind))
     return made

@@ -22,6 +22,7 @@ from regioncap.report.judged import to_be_warned_of
 from regioncap.report.page import render_page
 from regioncap.storage.local import LocalStore
 from regioncap.trust.estimate import estimate
+from regioncap.trust.questions import Kind
 from regioncap.trust.scores import Scored
 from regioncap.warehouse.reader import Build
 from tests.builders import DATE, ROOT, Place
@@ -32,7 +33,7 @@ _SPOILT = {"07.jpg": "cut short", "11.jpg": "one left out"}
 _TWICE = "01.jpg"
 # Images whose first two regions got each other's captions.
 _MIXED_UP = ("13.jpg", "36.jpg")
-_KINDS = {"neighbour": 3, "foreign": 3, "attribute": 3, "generic": 2, "merged": 2}
+_KINDS: dict[Kind, int] = {"neighbour": 3, "foreign": 3, "attribute": 3, "generic": 2, "merged": 2}
 
 
 class _Drop(LocalStore):
@@ -102,7 +103,8 @@ def _heard(record: Record) -> tuple[Record, list[Scored]]:
         for number, (kind, one_in) in enumerate(_KINDS.items()):
             if (region.region + number) % one_in == 0:
                 missed = kind in ("attribute", "generic") and region.region % 5 == 0
-                found = (0.9, None) if missed else (0.02, 0)
+                taken_for = 1 + region.region % len(record.regions) if kind == "neighbour" else 0
+                found = (0.9, None) if missed else (0.02, taken_for)
                 scores.append(Scored(record.id, region.region, kind, region.caption, *found))
     return record.model_copy(update={"regions": regions}), scores
 

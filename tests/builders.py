@@ -25,7 +25,7 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout

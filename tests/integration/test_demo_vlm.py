@@ -16,8 +16,9 @@ from regioncap.steps.caption import caption_shard
 from regioncap.steps.judge import judge_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.vlm.client import Endpoint, connect
+from regioncap.vlm.client import connect
 from regioncap.vlm.dialects import find_dialect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.counts import AskCounts

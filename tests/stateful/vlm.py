@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+
 from regioncap.marks.view import content_name
-from regioncap.vlm.client import Completion, Endpoint
-from regioncap.vlm.dialects import Dialect
-from regioncap.vlm.pace import ConcurrencyLimit, PaceFigures
+from regioncap.vlm.client import VlmClient
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.requests import ChatRequest
 from tests.fake_vlm import MODEL
 
@@ -33,7 +35,8 @@ class TracingVlm:
     @contextlib.asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator["_Client"]:
         """Takes the place of `regioncap.vlm.client.connect`."""
-        yield _Client(self, endpoint)
+        async with aiohttp.ClientSession() as http:
+            yield _Client(self, endpoint, http)
 
     def answer(self, body: dict[str, Any]) -> str:
         """What it says to a request."""
@@ -56,17 +59,9 @@ class TracingVlm:
         return (int(number[1]), self.asked[int(number[1])]) if number else None
 
 
-class _Client:
-    name = "http://vlm.invalid/v1"
-    in_flight = 0
-    dialect = Dialect()
-    context = None
-    identity = ""
-    figures = PaceFigures(1, 0, None, None, 1.0, None, 0.0)
-
-    def __init__(self, vlm: TracingVlm, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.slots = ConcurrencyLimit(1)
+class _Client(VlmClient):
+    def __init__(self, vlm: TracingVlm, endpoint: Endpoint, http: aiohttp.ClientSession) -> None:
+        super().__init__(endpoint, http)
         self._vlm = vlm
 
     async def read_figures(self) -> None:

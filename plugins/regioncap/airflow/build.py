@@ -20,6 +20,7 @@ from regioncap.airflow.places import (
     WAREHOUSE_CONNECTION,
     check_places,
     open_drop,
+    open_images,
     open_partition,
     open_work,
 )
@@ -35,7 +36,7 @@ from regioncap.steps.propose import propose_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Vlm
+from regioncap.vlm.endpoint import Vlm
 from regioncap.work.claim import Claim, release_of_run
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
@@ -114,6 +115,7 @@ class PlanOperator(BaseOperator):
         plan = plan_build(
             date=date,
             drop=open_drop(settings.drops_uri, date, self.drops_conn_id),
+            images=open_images(settings, date, self.drops_conn_id),
             work=work,
             partition=open_partition(settings.warehouse_uri, date, self.warehouse_conn_id),
             settings=settings,
@@ -200,11 +202,12 @@ class RenderOperator(_ShardOperator):
             if say() or done == rows:
                 self.log.info("%s of %s images marked", f"{done:,}", f"{rows:,}")
 
+        plan = Plan.load(work, handle["plan_id"])
         marked, rejected = render_shard(
-            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
+            drop=open_images(plan.settings, handle["date"], self.drops_conn_id),
             work=work,
             shard_id=self.shard,
-            plan=Plan.load(work, handle["plan_id"]),
+            plan=plan,
             progress=progress,
         )
         return {"marked": marked, "rejected": rejected}
@@ -260,7 +263,7 @@ class ProposeOperator(_AskOperator):
         self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
     ) -> AskCounts:
         return propose_shard(
-            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
+            drop=open_images(plan.settings, handle["date"], self.drops_conn_id),
             work=work,
             shard_id=self.shard,
             plan=plan,

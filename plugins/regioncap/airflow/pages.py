@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, get_args
 
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import select
 
-from regioncap.airflow.links import ROOT
-from regioncap.airflow.page_rights import Form, JsonBody, Token, User, may_read, may_trigger
+from regioncap.airflow.links import ROOT, run_page
+from regioncap.airflow.page_rights import DAG_ID, Form, JsonBody, Token, User, may_read, may_trigger
 from regioncap.airflow.places import open_drop, open_warehouse
 from regioncap.config.deployment import Deployment
 from regioncap.drop.decoders import Decoders
@@ -50,6 +53,7 @@ from regioncap.report.figures import Report
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
 from regioncap.warehouse.corrections import Correction, correct, corrections_of
+from regioncap.warehouse.manifest import in_utc
 from regioncap.warehouse.reviews import (
     DrawnRegion,
     Estimate,
@@ -70,6 +74,8 @@ _CONNECTION_SECONDS = 60
 _DATES = 100
 # Of a build's own page.
 _FIRST = 6
+# So many events since a build was made are looked through for the run that published it.
+_EVENTS = 500
 # Lines of one page of corrections.
 _LINES = 200
 # Samples that are drawn are kept in memory: a build never changes, and to draw one, all of it is read.
@@ -99,7 +105,7 @@ _Text = Annotated[str, Query(max_length=200)]
 _Count = Annotated[int | None, Query(ge=1, le=1000)]
 
 router = APIRouter(dependencies=[Depends(may_read)])
-writing = APIRouter(dependencies=[Depends(may_trigger)])
+writing = APIRouter(dependencies=[Depends(may_read), Depends(may_trigger)])
 
 
 def create_app() -> FastAPI:
@@ -149,11 +155,36 @@ def _drop(uri: str, date: str, minute: int) -> Store:
 Drop = Annotated[Store, Depends(drop_of)]
 
 
+@lru_cache(maxsize=2)
+def _decoders(heic: bool) -> Decoders:
+    """Those of this process: together they take no more memory than there is, however many look at originals."""
+    return Decoders(heic=heic)
+
+
 def _writing(token: Token) -> render.Writing | None:
     return render.Writing(token) if token is not None else None
 
 
 MayWrite = Annotated[render.Writing | None, Depends(_writing)]
+
+
+def run_of(build: Build) -> str | None:
+    """The page of the run that published a build; None where Airflow does not know it any more, or it waits."""
+    try:
+        made = in_utc(build.manifest.created_at)
+    except ValueError:  # where it was written by hand
+        return None
+    published = select(AssetEvent.source_run_id, AssetEvent.extra).where(
+        AssetEvent.source_dag_id == DAG_ID, AssetEvent.timestamp >= made
+    )
+    with create_session() as session:
+        events = session.execute(published.order_by(AssetEvent.timestamp).limit(_EVENTS)).all()
+    runs = (run_id for run_id, extra in events if extra.get("build_id") == build.manifest.build_id)
+    run_id = next(filter(None, runs), None)
+    return run_page(DAG_ID, run_id) if run_id else None
+
+
+Run = Annotated[str | None, Depends(run_of)]
 
 
 def _root(request: Request) -> str:
@@ -191,11 +222,11 @@ def date_page(place: Warehouse, root: Root, date: str) -> Response:
 
 
 @router.get("/dates/{date}/builds/{build_id}")
-def build_page(build: Build, root: Root) -> Response:
+def build_page(build: Build, root: Root, run: Run) -> Response:
     """One build."""
     doubted = find(build, Wanted(doubted=True), Place(), _FIRST) if build.manifest.judged else None
     found = doubted if doubted and doubted.records else find(build, Wanted(), Place(), _FIRST)
-    return _page(render.build_page(root, build, build.report(), found, _estimate(build)))
+    return _page(render.build_page(root, build, build.report(), found, _estimate(build), run))
 
 
 @router.get("/dates/{date}/builds/{build_id}/gallery")
@@ -242,8 +273,8 @@ def image(build: Build, name: str) -> Response:
 @router.get("/dates/{date}/builds/{build_id}/originals/{place}.jpg")
 def original_image(build: Build, drop: Drop, place: str) -> Response:
     """The original of a record, encoded anew."""
-    with Decoders(heic=True) as decoders:
-        data = original(build, Place.of(place), drop, decoders)
+    report = build.report()
+    data = original(build, Place.of(place), drop, _decoders(bool(report and report.settings.get("read_heic"))))
     return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
@@ -271,7 +302,7 @@ def correct_record(build: Build, root: Root, user: User, form: Form) -> Response
     """Correct a record, or a region of it."""
     wish = Wish(
         form.get("action", ""),
-        _number(form.get("region", "")) or None,
+        _number(form["region"]) if form.get("region") else None,
         form.get("about", ""),
         form.get("caption", ""),
         form.get("note", ""),

@@ -22,7 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import VlmSetupError, VlmUnavailableError
-from regioncap.vlm.client import Endpoint, Vlm, connect
+from regioncap.vlm.client import connect
+from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.managed import IDLE_SECONDS, ManagedServer
 from regioncap.vlm.probe import check
 from regioncap.vlm.server import ServerConfig

@@ -15,9 +15,11 @@ from regioncap.ask.requests import sampling_options
 from regioncap.config.settings import BuildSettings
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
-from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
+from regioncap.vlm.client import VlmClient, connect
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.dialects import Dialect, find_dialect, find_listening_dialect
 from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
+from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
 from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.probe import check, identify, room_for
@@ -128,8 +130,8 @@ async def _ask(
         await identify(client)
         sink.server = client.identity
         await _look_for_room(client, measure)
-        client.dialect = await find(client, settings, sink)
-        sink.in_flight = lambda: client.in_flight
+        client.wire.dialect = await find(client, settings, sink)
+        sink.in_flight = lambda: client.replicas.in_flight
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
@@ -139,7 +141,7 @@ async def _ask(
                 raise refuses_all(sink.refusal, client.name)
             after = await client.read_figures()
             counted = after.since(before) if after else None
-            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.figures)
+            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.replicas.figures)
         except* Exception as errors:
             raise first_of(errors) from None
         finally:
@@ -250,7 +252,7 @@ class CompletionSink:
     def tell_what_held_back(self, bound: int, server: DoctorFigures | None, pace: PaceFigures) -> None:
         """Find out what held asking back, and say so; `server` is what the servers counted meanwhile."""
         answers = self._asked - len(self._refusals)
-        diagnosis = diagnose(
+        self._held_back = diagnose(
             Seen(
                 answers=answers,
                 seconds_per_answer=self._seconds / answers if answers else 0.0,
@@ -261,9 +263,8 @@ class CompletionSink:
                 client_share=pace.client_seconds_share,
             )
         )
-        if diagnosis is not None:
-            self._held_back = diagnosis.sentence
-            _log.info("%s", diagnosis.sentence)
+        if self._held_back:
+            _log.info("%s", self._held_back)
 
     def finish(self, asked: int) -> None:
         """Note that one of the questions has its answer, for which `asked` requests were sent."""

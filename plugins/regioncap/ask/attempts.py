@@ -20,16 +20,17 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regioncap.ask.requests import RegionNumbers, caption_request
+from regioncap.ask.requests import RegionNumbers, caption_request, hint_of
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.endings import ending
+from regioncap.captions.prompts import label_hint
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
 from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.client import ENDED, Completion
+from regioncap.vlm.completion import ENDED, Completion
 from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
@@ -89,7 +90,7 @@ def follow_attempts(
         so_far.used.append(completion)
         parsed = parse_answer(completion.text, plan.settings.answer_format, left, marked)
         language = plan.settings.prompt_language
-        sent, colours = _sent(request), mark_colours(row, plan)
+        sent, colours = _sent(request, row, plan), mark_colours(row, plan)
         answer = Answer(completion.text, completion.finish_reason, parsed, left, language, sent, colours)
         rejecting = [
             finding for finding in run_gates(answer) if finding.severity == "reject" and not _is_about(finding, settled)
@@ -162,9 +163,11 @@ def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:
     return {region.region: colour_name(region.region) for region in row.regions} if own else {}
 
 
-def _sent(request: ChatRequest) -> tuple[str, ...]:
-    """The texts of a request."""
-    return (request.system, *(part.value for part in request.parts if part.kind == "text"))
+def _sent(request: ChatRequest, row: RenderedRow, plan: Plan) -> tuple[str, ...]:
+    """The texts of a request, but for labels: a caption may have words in common with these."""
+    hint, without = hint_of(row, plan.settings), label_hint({}, plan.settings.prompt_language)
+    texts = (part.value for part in request.parts if part.kind == "text")
+    return (request.system, *(without if text == hint else text for text in texts))
 
 
 def _is_about(finding: Finding, settled: Collection[int]) -> bool:

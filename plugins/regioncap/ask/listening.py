@@ -23,7 +23,7 @@ from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.questions import ROUNDS, Question, Sheet, drawn, sheets
 from regioncap.trust.scores import DOUBTED, Scored, asked_again, scored, together
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.requests import ChatRequest, Part, as_choice
 from regioncap.work.plan import Plan
 

@@ -4,8 +4,17 @@ import hashlib
 from typing import Any
 
 from regioncap.captions.grounding import grounding_prompt, grounding_schema
-from regioncap.captions.prompts import RequestMode, answer_schema, crop_prompt, only_prompt, system_message, user_prompt
+from regioncap.captions.prompts import (
+    RequestMode,
+    answer_schema,
+    crop_prompt,
+    label_hint,
+    only_prompt,
+    system_message,
+    user_prompt,
+)
 from regioncap.config.settings import BuildSettings
+from regioncap.gates.special_tokens import input_token
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
@@ -22,7 +31,7 @@ RETRY_TEMPERATURE = 0.3
 def asked_together(row: RenderedRow, plan: Plan) -> list[RegionNumbers]:
     """Which of a row's regions are asked about together: all, or each by itself."""
     regions = tuple(region.region for region in row.regions)
-    return [regions] if _first_mode(plan) == "joint" else [(region,) for region in regions]
+    return [regions] if first_mode(plan) == "joint" else [(region,) for region in regions]
 
 
 def first_requests(row: RenderedRow, plan: Plan) -> list[ChatRequest]:
@@ -49,11 +58,13 @@ def caption_request(
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
-    mode: RequestMode = "per_region" if alone else _first_mode(plan)
+    mode: RequestMode = "per_region" if alone else first_mode(plan)
     system = _system(plan, mode, marked)
     # Images go before the text, and what requests have in common before what they have not: vLLM computes an equal
     # beginning only once.
     parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
+    if hint := hint_of(row, settings):
+        parts.append(Part("text", hint))
     if mode == "per_region":
         (region,) = regions
         parts += [Part("image", row.crops[region - 1]), Part("text", crop_prompt(region, language))]
@@ -71,10 +82,11 @@ def caption_request(
 
 def first_system(plan: Plan, regions: int) -> str:
     """The system message of what is asked first about so many marked regions."""
-    return _system(plan, _first_mode(plan), regions)
+    return _system(plan, first_mode(plan), regions)
 
 
-def _first_mode(plan: Plan) -> RequestMode:
+def first_mode(plan: Plan) -> RequestMode:
+    """How regions are asked about at first: all of an image together, or each by itself."""
     return "per_region" if plan.settings.caption_mode == "per_region" else "joint"
 
 
@@ -84,6 +96,16 @@ def _system(plan: Plan, mode: RequestMode, regions: int) -> str:
     return system_message(
         settings.system_prompt, style, mode, settings.answer_format, regions, settings.prompt_language
     )
+
+
+def hint_of(row: RenderedRow, settings: BuildSettings) -> str | None:
+    """The labels of a row's regions in words, the same for all of its requests; None where none are to be told."""
+    if not settings.label_hint or row.labels is None:
+        return None
+    given = {region.region: row.labels[region.box_index] for region in row.regions}
+    # They may come from anybody: one that could crash the model's server is not told.
+    told = {number: label for number, label in given.items() if label and input_token(label) is None}
+    return label_hint(told, settings.prompt_language) if told else None
 
 
 def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:

@@ -30,6 +30,7 @@ from regioncap.warehouse.corrections import (
 )
 
 # Of these a caption may have none, whoever wrote it; what it means is the person's own affair.
+_NAMING = re.compile(r"<\s*/?\s*region\s*\d", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FORM = (control_characters.GATE, special_tokens.GATE, too_long.GATE)
 
@@ -185,6 +186,8 @@ def fault_of(caption: str, language: str) -> str | None:
     """What is wrong with the form of a caption; None where nothing is."""
     if not caption:
         return "the caption is empty: to leave the region out, reject it"
+    if _NAMING.search(caption):
+        return "it names a region as answers do, and would be read as another's"
     answer = Answer(caption, "stop", ParsedAnswer({1: caption}), [1], "zh" if language == "zh" else "en")
     findings = (finding for finding in run_gates(answer, _FORM) if finding.severity == "reject")
     return next((f"{finding.gate.code}: {finding.failure.reason}" for finding in findings), None)

@@ -121,8 +121,13 @@ def datasets_page(root: str, warehouse: str, total: int, rows: Sequence[Publishe
     )
 
 
-def build_page(root: str, build: SeenBuild, report: Report | None, found: Found, estimate: Estimate) -> str:
-    """One build: its figures, its first records, its files, and the other builds of its date."""
+def build_page(
+    root: str, build: SeenBuild, report: Report | None, found: Found, estimate: Estimate, run: str | None
+) -> str:
+    """One build: its figures, its first records, its files, and the other builds of its date.
+
+    `run` is the URL of the run that published it, as far as it is known.
+    """
     return _render(
         "build.html",
         root=root,
@@ -136,6 +141,7 @@ def build_page(root: str, build: SeenBuild, report: Report | None, found: Found,
         back="",
         estimate=estimate,
         told=sample_told(estimate),
+        run=run,
         standing=_STANDINGS[build.standing],
         builds=list(_builds(build)),
     )

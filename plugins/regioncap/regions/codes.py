@@ -24,6 +24,7 @@ class Code(StrEnum):
     NOT_JSON = "not_json", "the line is not JSON"
     NOT_AN_OBJECT = "not_an_object", "the line is JSON, but not an object"
     NOT_CSV = "not_csv", "the line has not the columns of the header, or a quote in it does not close"
+    NOT_XML = "not_xml", "the file is not XML, or not of its format"
     LINE_TOO_LONG = "line_too_long", "the line is longer than a manifest line may be"
     TOO_DEEP = "too_deep", "lists and objects in the row are nested deeper than a row may be"
     ID_INVALID = "id_invalid", "`id` is neither a non-empty string nor an integer"

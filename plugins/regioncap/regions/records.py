@@ -31,7 +31,7 @@ class PlannedRow(Source):
     """A row whose text is in order. `bbox` is None where the row gives no boxes.
 
     `image` is the path by which the drop's store knows the image, and `stated` the (width, height) in pixels that the
-    row gives.
+    row gives. `labels` has a label, or None, for each of the boxes, and `source` what is carried along of the row.
     """
 
     id: str
@@ -40,6 +40,9 @@ class PlannedRow(Source):
     bbox: list[Any] | None
     # Not known to work areas from before it was noted.
     stated: tuple[int, int] | None = None
+    # Left out where there are none, so that such a row is written as it was before there were any.
+    labels: list[str | None] | None = Field(None, exclude_if=lambda value: value is None)
+    source: dict[str, Any] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class RegionBox(_Row):
@@ -109,6 +112,11 @@ class RegionCaption(RegionBox):
         "else null.",
         examples=[None],
     )
+    label: str | None = Field(
+        None,
+        description="The label that the row gives for its box, at most 100 characters; null where it gives none.",
+        examples=["triangle"],
+    )
 
 
 class Record(_Row):
@@ -176,6 +184,12 @@ class Record(_Row):
         default=False,
         description="Whether a person has corrected it: a caption, or which of the marked regions it has.",
         examples=[False],
+    )
+    source: dict[str, Any] | None = Field(
+        None,
+        description="The row's other fields, as far as `keep_fields` asks for them: numbers, text and booleans as "
+        "given, all else as JSON text; null where none are asked for.",
+        examples=[{"camera": "front", "speed": 12.5}],
     )
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from regioncap.regions.records import Record
 from regioncap.report import judged
+from regioncap.report.features import features
 from regioncap.report.figures import Report
 from regioncap.report.licences import licence_of
 from regioncap.report.shown import legible
@@ -86,5 +87,6 @@ def _metadata(report: Report) -> str:
         "tags": ["region-captions", "dense-captioning", "synthetic-captions", "regioncap"],
         # Without this a hub takes every file of the folder for data.
         "configs": [{"config_name": "default", "data_files": f"{report.settings['file_name_prefix']}-*.jsonl"}],
+        "dataset_info": {"config_name": "default", "features": features()},
     }
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in metadata.items())

@@ -125,7 +125,7 @@ def render_sheet(
         stops=stops,
         notes=notes,
         warnings=warnings,
-        cards=[(item.row, item.picture, _embedded(item.picture, item.jpeg)) for item in rows],
+        cards=[(item.row, item.picture, embedded(item.picture, item.jpeg)) for item in rows],
         rejected=sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0])),
         listed=_LISTED_PER_CODE,
     )
@@ -167,10 +167,10 @@ def _answer_of(row: Any) -> str:
 
 
 def _thumbnail(path: str, read_image: Callable[[str], bytes]) -> str:
-    return _embedded(path, read_image(path))
+    return embedded(path, read_image(path))
 
 
-def _embedded(path: str, jpeg: bytes) -> str:
+def embedded(path: str, jpeg: bytes) -> str:
     """A small copy of a marked image, as a URL that holds it."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:

@@ -13,7 +13,8 @@ from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion, Vlm
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.vlm.requests import ChatRequest
 from regioncap.warehouse.corrections import Corrections

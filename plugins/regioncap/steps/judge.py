@@ -33,7 +33,8 @@ from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask
 from regioncap.trust.questions import Question, Sheet, chance
 from regioncap.trust.scores import DOUBTED, Scored
-from regioncap.vlm.client import Completion, Vlm
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.warehouse.corrections import Corrections
 from regioncap.warehouse.layout import image_path

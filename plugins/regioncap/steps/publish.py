@@ -13,6 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import (
     BuildIncompleteError,
     ForbiddenError,
@@ -84,7 +85,7 @@ class Published:
 def publish_build(
     *,
     plan: Plan,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     partition: Store,
     progress: Callable[[str], None],
@@ -108,7 +109,7 @@ def publish_build(
 def stage_build(
     *,
     plan: Plan,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     partition: Store,
     before: Sequence[Quality],
@@ -143,7 +144,7 @@ def stage_build(
         statistics, shards, rejected = content.statistics, content.shards, content.rejected
         _check_rejected(statistics, max_rejected_ratio)
         rendered = render_summaries(plan, work)
-        check_boxes(together(item.evidence for item in rendered))
+        check_boxes(together(item.evidence for item in rendered), plan.settings)
         if published is not None:
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
@@ -334,7 +335,7 @@ def _known(
     content: _Content,
     published: Manifest,
     partition: Store,
-    drop: Store,
+    drop: ImageFiles,
     progress: Callable[[str], None],
 ) -> Published | None:
     """What is published where that is as it should be, though another drop or plan was built; None where it is not.
@@ -389,7 +390,7 @@ def _check_gone_back_to(partition: Store, published: Manifest) -> None:
         )
 
 
-def _is_there(drop: Store, image: str) -> bool:
+def _is_there(drop: ImageFiles, image: str) -> bool:
     try:
         drop.stat(image)
     except (NotFoundError, LinkError, ForbiddenError):

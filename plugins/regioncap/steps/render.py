@@ -14,6 +14,8 @@ from regioncap.drop.decoders import Decoders
 from regioncap.drop.decoding import Marking
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
+from regioncap.drop.elsewhere import ImageFiles
+from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
@@ -37,7 +39,7 @@ from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
 from regioncap.trust.questions import drawn
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
@@ -58,7 +60,7 @@ _SAMPLED_ROWS = 200
 
 
 def render_shard(
-    *, drop: Store, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
+    *, drop: ImageFiles, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
@@ -105,7 +107,7 @@ def render_shard(
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
-    check_boxes(evidence)
+    check_boxes(evidence, settings)
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
@@ -120,10 +122,21 @@ def render_shard(
     return len(marked), len(rejected)
 
 
-def check_boxes(evidence: Evidence | None) -> None:
+def check_boxes(evidence: Evidence | None, settings: BuildSettings) -> None:
     """Whether boxes can be what they were declared to be. Raises BoxFormatError."""
     if evidence is not None and (verdict := weigh(evidence)).stop:
-        raise BoxFormatError(told(verdict))
+        raise BoxFormatError(told(verdict) + _of_other_tools(settings))
+
+
+def _of_other_tools(settings: BuildSettings) -> str:
+    """What is to be added where the format of the manifests says what boxes are, and the param does not."""
+    reader = READERS[settings.input_format]
+    if not isinstance(reader, DropReader) or reader.box_format is None:
+        return ""
+    return (
+        f". By definition boxes of {settings.input_format} are {reader.box_format}, so the param is not used for them: "
+        "correct the files, or write the rows as JSON lines"
+    )
 
 
 def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
@@ -189,7 +202,7 @@ def _grounded(displayed: tuple[int, int], completion: Completion, settings: Buil
     return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
 
-def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
+def _check_access(drop: ImageFiles, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
     """Whether what the store refuses are single files: what concerns all is no fault of a row."""
     refused = [row for row in rejected if row.code in (Code.IMAGE_FORBIDDEN, Code.IMAGE_ARCHIVED)]
     paths = {str(row.row["image"]) for row in refused if isinstance(row.row, dict)}
@@ -203,7 +216,7 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
 
 
 def _outcome(
-    drop: Store,
+    drop: ImageFiles,
     shared: Store,
     row: PlannedRow,
     version: str | None,

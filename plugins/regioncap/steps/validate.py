@@ -10,6 +10,7 @@ from regioncap.ask.requests import asked_together
 from regioncap.captions.answers import ParsedAnswer, answer_lines, parse_answer
 from regioncap.captions.prompts import user_prompt
 from regioncap.captions.thoughts import without_thoughts
+from regioncap.drop.elsewhere import image_uri
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import RowError, StepMissingError
@@ -18,7 +19,7 @@ from regioncap.regions.codes import Code
 from regioncap.regions.records import DroppedBoxNote, Record, RegionBox, RegionCaption, Rejected, RenderedRow
 from regioncap.storage.store import Store
 from regioncap.trust.scores import Scored
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.corrections import RowCorrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
@@ -173,20 +174,25 @@ def make_record(
         prompt=prompt,
         answer=answer,
         id=row.id,
-        image_uri=f"{plan.drop_uri}/{row.image}",
+        image_uri=image_uri(plan.images_uri or plan.drop_uri, row.image),
         image_sha256=row.image_sha256,
         perceptual_hash=row.perceptual_hash,
         width=row.width,
         height=row.height,
-        regions=[_region(region, captions, kept, corrected) for region in row.regions if region.region in captions],
+        regions=[
+            _region(region, row, captions, kept, corrected) for region in row.regions if region.region in captions
+        ],
         dropped_boxes=_dropped(row, corrected),
         attempts=max(1, *(_attempts(attempts, kept) for attempts in all_attempts)),
         checks=[str(code) for code in dict.fromkeys([*row.warnings, *warned])],
         corrected=bool(corrected.settled),
+        source=row.source,
     )
 
 
-def _region(region: RegionBox, captions: Mapping[int, str], kept: _Kept, corrected: RowCorrections) -> RegionCaption:
+def _region(
+    region: RegionBox, row: RenderedRow, captions: Mapping[int, str], kept: _Kept, corrected: RowCorrections
+) -> RegionCaption:
     score = kept.scores.get(region.region)
     return RegionCaption(
         **region.model_dump(),
@@ -194,6 +200,7 @@ def _region(region: RegionBox, captions: Mapping[int, str], kept: _Kept, correct
         corrected=region.region in corrected.captions,
         trust=round(score.trust, 3) if score else None,
         confused_with=score.confused_with if score else None,
+        label=row.labels[region.box_index] if row.labels else None,
     )
 
 

@@ -33,10 +33,10 @@ _WRONG = 0.2
 _MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
 # The share of wrong captions that a listener takes for right as its captioner does, beyond those that are missed as
 # planted ones are: a Beta distribution's two parameters, for the captioner's own model and for another one.
-_SHARED = {True: (2.0, 6.0), False: (1.0, 9.0)}
+_SHARED = {True: (2.0, 9.0), False: (1.0, 14.0)}
 
 # So many draws, each after so many steps of a chain of its own.
-_DRAWS, _STEPS = 400, 30
+_DRAWS, _STEPS = 400, 20
 _SEED = 95
 
 

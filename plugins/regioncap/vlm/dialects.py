@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from regioncap.captions.thoughts import SWITCH_OFF, only_thoughts, without_thoughts
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.faults import PASSING, BusyError, FailureError, RefusedError
-from regioncap.vlm.protocol import ChatCompletion, Choice, Message
+from regioncap.vlm.protocol import ChatCompletion, Choice, Message, chat
 from regioncap.vlm.requests import CHOICE, GREETING, as_choice, as_schema
 
 if TYPE_CHECKING:
@@ -292,9 +292,7 @@ class _Search:
         return True
 
     async def _post(self, body: Body) -> ChatCompletion:
-        return await self._client.request(
-            self._client.least_busy(), "POST", "/chat/completions", ChatCompletion, json.dumps(body).encode()
-        )
+        return await self._client.wire.look(self._client.replicas.least_busy(), chat(json.dumps(body).encode()))
 
 
 def _is(choice: Choice, expected: str) -> bool:

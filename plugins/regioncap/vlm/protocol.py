@@ -1,9 +1,10 @@
-"""What is used of the bodies of OpenAI's chat API (https://platform.openai.com/docs/api-reference/chat)."""
+"""What is used of OpenAI's chat API: the bodies, and the calls (https://platform.openai.com/docs/api-reference/chat)."""
 
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
 
@@ -13,6 +14,8 @@ from regioncap.captions.thoughts import as_thoughts
 _LONGEST, _MOST_FAULTS = 500, 10
 # The fields that hold the sentence, or what holds it.
 _SAYING = ("message", "error", "errors", "detail")
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -197,3 +200,29 @@ def _thoughts(content: str | list[Part] | None) -> str:
     if not isinstance(content, list):
         return ""
     return "".join(_texts(part.thinking) for part in content)
+
+
+def any_answer(answer: Any) -> Any:
+    """Whatever it says."""
+    return answer
+
+
+@dataclass(frozen=True)
+class Call(Generic[Body]):
+    """What is sent to a path, None where it is only read, and the form of its answer.
+
+    What does not pass `check` is no answer.
+    """
+
+    path: str
+    form: type[Body]
+    body: bytes | None = None
+    check: Callable[[Body], Body] = any_answer
+
+
+MODELS = Call("/models", Models)
+
+
+def chat(body: bytes, check: Callable[[ChatCompletion], ChatCompletion] = any_answer) -> Call[ChatCompletion]:
+    """A request as it is sent."""
+    return Call("/chat/completions", ChatCompletion, body, check)

@@ -13,7 +13,7 @@ from regioncap.ask.ceiling import Ceiling
 from regioncap.errors import CeilingError, RunError, StorageError, VlmSetupError, VlmUnavailableError
 from regioncap.steps.caption import caption_shard
 from regioncap.storage.local import LocalStore
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.work.plan import Plan
 from regioncap.work.spent import Ledger, Spent
 from tests.builders import Place, planned

@@ -18,7 +18,7 @@ from regioncap.ask.requests import first_requests
 from regioncap.regions.records import RenderedRow
 from regioncap.trust.questions import Question
 from regioncap.trust.scores import Scored
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.work.plan import Plan
 from tests.builders import encoded, marked_row, picture, planned
 

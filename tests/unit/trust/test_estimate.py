@@ -102,15 +102,15 @@ def test_what_a_person_calls_wrong_is_counted_as_wrong() -> None:
 
 
 def test_the_figures_say_what_was_planted_and_found() -> None:
-    scores, _ = build(7, 400, 0.0)
-    told = judged(scores)
+    scores, wrong = build(7, 400, 0.0)
+    told = judged(scores, known=agreed(scores, wrong))
     assert set(told.found) == set(PLANTED)
     assert told.planted == 800
     assert told.found["foreign"].planted == 100
     assert 80 <= told.found["foreign"].found <= 100
     assert (told.regions, told.judged, told.asked) == (400, 400, len(scores))
     assert told.false_alarm is not None and told.reason is None
-    assert 0.0 < told.false_alarm < 0.1
+    assert 0.0 < told.false_alarm < 0.25
 
 
 def test_too_few_captions_are_not_judged_and_it_is_said_from_how_many_on() -> None:
