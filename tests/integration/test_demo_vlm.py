@@ -13,11 +13,14 @@ from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import Score, score
 from regioncap.errors import VlmSetupError
 from regioncap.steps.caption import caption_shard
+from regioncap.steps.judge import judge_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import connect
 from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.endpoint import Endpoint
+from regioncap.work import layout
+from regioncap.work.completions import load_completions
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
@@ -125,3 +128,28 @@ def test_the_shipped_model_is_small_and_says_what_it_is() -> None:
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["Idefics3ForConditionalGeneration"]
     assert "regions" in (folder / "README.md").read_text()
+
+
+def test_a_real_vllm_says_how_likely_each_region_is_and_that_none_is(
+    scenes: tuple[Place, dict[str, list[str]]], demo_vlm: Endpoint
+) -> None:
+    place, _ = scenes
+    plan = place.plan(model=demo_vlm.model, judge="all")
+    (shard_id,) = plan.shards
+    asked = {"work": place.work, "shard_id": shard_id, "plan": plan}
+    render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+    caption_shard(**asked, vlm=demo_vlm, progress=lambda at: None)
+    counts = judge_shard(**asked, vlm=demo_vlm, judge=demo_vlm, progress=lambda at: None)
+    judged = Shard(place.work, plan, shard_id).judged()
+    assert judged is not None and judged.receipt.reason is None
+    assert counts.asked >= counts.questions and judged.receipt.heard >= counts.questions
+    assert judge_shard(**asked, vlm=demo_vlm, judge=demo_vlm, progress=lambda at: None).asked == 0
+    validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+    regions = [region for record in records(Shard(place.work, plan, shard_id)) for region in record.regions]
+    assert all(region.trust is not None for region in regions)
+    own = {(score.image, score.region) for score in judged.scores if score.kind == "own"}
+    assert len(own) == len(regions)
+    answers = load_completions(Shard(place.work, plan, shard_id).shared, layout.JUDGED).values()
+    for answer in answers:
+        assert answer.probabilities is not None and answer.completion_tokens == 1
+        assert sum(answer.probabilities.values()) == pytest.approx(1.0, abs=0.01)

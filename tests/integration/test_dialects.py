@@ -13,6 +13,7 @@ import pytest
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.steps.caption import caption_shard
+from regioncap.steps.judge import judge_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import connect
@@ -301,3 +302,20 @@ def test_a_failure_that_passes_is_no_refusal(structured: bool) -> None:
     server.schema_of = fails_first
     with serving(server):
         assert dialect_of(server, OPTIONS, structured) == Dialect(server.form if structured else None)
+
+
+def test_a_server_that_does_not_tell_probabilities_judges_nothing_and_the_shard_says_why(
+    server: StandIn, place: Place
+) -> None:
+    plan = place.plan(model=server.model, judge="all", max_tokens=512)
+    (shard_id,) = plan.shards
+    render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+    asked = {"work": place.work, "shard_id": shard_id, "plan": plan, "vlm": endpoint(server)}
+    caption_shard(**asked, progress=lambda at: None)
+    judge_shard(**asked, judge=endpoint(server), progress=lambda at: None)
+    judged = Shard(place.work, plan, shard_id).judged()
+    assert judged is not None and judged.scores == []
+    assert "probabilities of tokens" in str(judged.receipt.reason)
+    validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+    made = records(Shard(place.work, plan, shard_id))
+    assert [region.trust for record in made for region in record.regions] == [None] * 2 * ROWS

@@ -63,6 +63,8 @@ ADVICE: dict[Code, str] = {
     Code.REPEATED_REGION: f"ask about each region by itself (`caption_mode`: `per_region`); {_AGAIN}",
     Code.WRONG_LANGUAGE: "say in the prompt in which language to answer, or set `prompt_language`",
     Code.MARK_TALK: f"try another `mark_style`; {_AGAIN}",
+    Code.DOUBTED: "look at some of them: where the listener is right, ask about each region by itself "
+    "(`caption_mode`: `auto` or `per_region`), or have doubtful captions asked for again (`judge_again`: `ask_again`)",
     Code.WHOLE_IMAGE: "ask about each region by itself, with a close-up (`caption_mode`: `per_region`)",
     Code.SAME_TEXT: "look at the image: where the things are alike, nothing is wrong",
     Code.GATE_ERROR: "tell whoever wrote the gate; the task's log has the error",

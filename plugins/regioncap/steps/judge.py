@@ -86,13 +86,13 @@ def judge_shard(
     completions = load_completions(shard.shared, layout.ANSWERS)
     rows, others = _captioned(rendered.rows, plan, completions, shard.corrections())
     limit, limited = _time_limit(plan, load_counts(shard.own), least_seconds)
-    listener = _Listener(work, shard, shard_id, plan, judge, progress)
+    listener = _Listener(work, shard, shard_id, plan, judge, progress, least_seconds)
     asked = [replace(each, questions=ask(each.row.id, each.captions, each.regions, others)) for each in rows]
     if limited is not None:
         asked = []
     reason = listener.hear(asked, started + limit)
     if listener.late:
-        limited = f"of a sample no more was asked after {limit:.0f} s: it may take a fifth of captioning's time"
+        limited = "of a sample no more was asked: it may take a fifth of captioning's time, and no slow server's"
     heard = {each.row.id: listener.heard(each) for each in asked}
     scores = {each.row.id: scores_of(each.row, heard[each.row.id], each.captions) for each in asked}
     again: list[_Row] = []
@@ -230,8 +230,10 @@ class _Listener:
         plan: Plan,
         judge: Vlm,
         progress: Callable[[AskProgress], None],
+        least_seconds: float,
     ) -> None:
         self._work, self._shard, self._plan, self._judge, self._progress = work, shard, plan, judge, progress
+        self._least = least_seconds
         self._earlier = earlier_completions(work, plan, shard_id, layout.JUDGED)
         self._known: dict[str, Completion] = {}
         self.counts = _NOTHING
@@ -286,6 +288,7 @@ class _Listener:
         shared = self._shard.shared
         before = load_completions(shared, layout.JUDGED)
         own, found = without_refusals(before), without_refusals(self._earlier)
+        sampled = self._plan.settings.judges == "sample"
         ended = of_ended_servers({**self._earlier, **before})
         known = {**found, **own}
         used = {
@@ -308,9 +311,15 @@ class _Listener:
                 return None
             return PreparedRequest(request, {request.images[0]: drawn.jpeg(item.row.row, step.sheet)})
 
+        began = time.monotonic()
+
+        def is_slow(seconds: float) -> bool:
+            # Where captions were taken over, it was not known before.
+            return sampled and seconds > max(_TELLING, self._least) and sink.counts().asked < seconds
+
         def in_time() -> Iterator[_Item]:
             for item in left:
-                if time.monotonic() > until:
+                if time.monotonic() > until or is_slow(time.monotonic() - began):
                     self.late = True
                     return
                 yield item

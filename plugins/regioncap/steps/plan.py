@@ -173,8 +173,8 @@ def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: d
     reason = why_anew(partition, published, contents.images.__contains__)
     if reason is not None:
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
-    # The server may take today what it refused then.
-    return reason is not None or _was_refused_some(partition, published)
+    # The server may take today what it refused then, and a judge that was away may be there.
+    return reason is not None or was_not_judged(published) or _was_refused_some(partition, published)
 
 
 @dataclass
@@ -193,6 +193,11 @@ class _Written:
     warnings: list[str] = field(default_factory=list)
     rejected_rows: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     index: RowIndexWriter = field(default_factory=RowIndexWriter)
+
+
+def was_not_judged(published: manifest.Manifest) -> bool:
+    """Whether the build was to be judged, and nothing of it was: the judge was away, say."""
+    return published.judged is not None and published.judged.regions > 0 and not published.judged.judged
 
 
 def _judge_share(settings: BuildSettings, written: _Written) -> float:

@@ -34,6 +34,7 @@ from regioncap.report.drift import drift
 from regioncap.report.figures import Quality, Statistics, make_report, render_summaries
 from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
+from regioncap.steps.plan import was_not_judged
 from regioncap.steps.render import check_boxes
 from regioncap.storage.store import Entry, Store, check_conditional_writes
 from regioncap.trust.estimate import Judged, estimate, not_judged
@@ -349,7 +350,9 @@ def _known(
         return build.plan_id == plan.plan_id or not plan.settings.force_rebuild
 
     # The model may answer today what it has refused then: no row is left out for what was published without it.
-    gains = content.statistics.counts.captioned > published.counts.captioned
+    gains = content.statistics.counts.captioned > published.counts.captioned or (
+        was_not_judged(published) and any(receipt.heard for receipt in content.judged.receipts)
+    )
     if matters(published) and (_has(published, content) or (_is_made_from(published, content) and not gains)):
         if reason := why_anew(partition, published, lambda image: _is_there(drop, image)):
             progress(f"{published.build_id} is published anew: {reason}")

@@ -26,7 +26,7 @@ OTHER = {
     "repetition_penalty": 1.1, "max_tokens": 100,
     "max_attempts": 1, "seed": 1, "label_hint": True, "keep_fields": ["camera"],
     "images_uri": "/images", "sample_rows": 20, "request_extras": {"min_p": 0.1},
-    "max_requests": 7, "max_tokens_total": 7,
+    "max_requests": 7, "max_tokens_total": 7, "judge": "all", "judge_again": "reject", "judge_away": "wait",
     "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
@@ -160,9 +160,10 @@ def test_the_budget_of_pixels_is_the_profiles() -> None:
 
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
     later = {"read_heic", "max_image_megapixels", "box_frame", "max_pixels", "request_extras", "manifest_encoding"}
-    later |= {"label_hint", "keep_fields", "images_uri", "sample_rows"}
-    dumped = settings().model_dump(exclude={*NOT_IDENTITY, *later})
-    assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
+    later |= {"label_hint", "keep_fields", "images_uri", "sample_rows", "judge", "judge_again"}
+    by_default = settings(judge="sample")
+    dumped = by_default.model_dump(exclude={*NOT_IDENTITY, *later})
+    assert by_default.identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 
 
 def test_the_default_prompt_follows_the_language_and_ones_own_does_not() -> None:
@@ -173,6 +174,12 @@ def test_the_default_prompt_follows_the_language_and_ones_own_does_not() -> None
 def test_the_work_area_is_in_the_warehouse_unless_it_is_named() -> None:
     assert settings(warehouse_uri="s3://w/x/").work_root == "s3://w/x/_work"
     assert settings(work_uri="s3://scratch").work_root == "s3://scratch"
+
+
+def test_where_the_listener_decides_what_is_asked_again_every_caption_is_judged() -> None:
+    assert settings(caption_mode="auto", judge="none").judges == "all"
+    assert settings(caption_mode="auto").asks_again and settings(judge="all", judge_again="ask_again").asks_again
+    assert settings(judge="none", judge_again="ask_again").asks_again is False
 
 
 def test_exports_are_a_set() -> None:

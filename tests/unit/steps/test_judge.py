@@ -345,3 +345,24 @@ def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
     # The small one, and the three that are wrong.
     assert len(alone) == 4
     assert regions(place)["row-3", 2]["caption"] == truth("row-3", 2)
+
+
+def test_a_build_that_could_not_be_judged_is_judged_by_the_next_run_and_no_caption_is_asked_for_again(
+    place: Place, vlm: FakeVlm, knowing: Knowing
+) -> None:
+    rows(place, 4)
+    plan = captioned(place, vlm, knowing)
+    with fake_vlm(lambda _, body: Reply(503)) as other:
+        judge(place, plan, vlm, other)
+        first = finished(place, plan)
+        asked = len(vlm.requests)
+        again = captioned(place, vlm, knowing, run_id="run-2")
+        assert not again.unchanged
+        judge(place, again, vlm, other)
+        assert finished(place, again).manifest.build_id == first.manifest.build_id
+    judge(place, again, vlm)
+    last = finished(place, again)
+    assert last.manifest.build_id != first.manifest.build_id
+    assert len(vlm.requests) == asked + len(knowing.asked)
+    assert all(region["trust"] is not None for region in regions(place).values())
+    assert place.plan(run_id="run-3", judge="all").unchanged

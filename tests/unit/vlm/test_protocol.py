@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from regioncap.captions.thoughts import only_thoughts, without_thoughts
-from regioncap.vlm.protocol import ChatCompletion, error_message
+from regioncap.vlm.protocol import ChatCompletion, Choice, error_message
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -110,3 +110,31 @@ def test_what_is_told_is_one_short_line() -> None:
     told = error_message(json.dumps({"message": "a\nb\x1b[31m\tc" + "x" * 9000}).encode())
     assert told.startswith("a b [31m cx") and len(told) <= 500
     assert len(error_message(b"<html>" + b"y" * 9000)) <= 500
+
+
+def choice_with(logprobs: object) -> Choice:
+    return Choice.model_validate({"message": {"content": "1"}, "finish_reason": "length", "logprobs": logprobs})
+
+
+def test_an_answer_may_say_how_likely_its_first_token_was_and_others() -> None:
+    told = [{"token": "1", "logprob": -0.1054}, {"token": "2", "logprob": -2.3026}, {"token": "3", "logprob": -9999.0}]
+    content = [{"token": "1", "logprob": -0.1054, "bytes": [49], "top_logprobs": told}, {"token": "!", "logprob": 0.0}]
+    assert choice_with({"content": content}).probabilities == pytest.approx({"1": 0.9, "2": 0.1}, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        {"content": None},
+        {"content": []},
+        # As the older API has it, and what nobody knows.
+        {"tokens": ["1"], "token_logprobs": [-0.1], "top_logprobs": [{"1": -0.1}]},
+        {"content": [{"token": "1", "logprob": None}]},
+        [0.5],
+        "none",
+    ],
+)
+def test_probabilities_in_another_form_are_none_and_the_answer_stands(logprobs: object) -> None:
+    choice = choice_with(logprobs)
+    assert choice.probabilities is None and choice.message.text == "1"

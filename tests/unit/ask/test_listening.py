@@ -1,0 +1,152 @@
+"""What the listener is asked, when it is asked again, and what is made of its answers."""
+
+from typing import Any
+
+import pytest
+
+from regioncap.ask.listening import (
+    better,
+    by_choice,
+    draw_sheet,
+    drawn_regions,
+    follow_listening,
+    regions_to_ask_again,
+    sheets_of,
+    which_request,
+)
+from regioncap.ask.requests import first_requests
+from regioncap.regions.records import RenderedRow
+from regioncap.trust.questions import Question
+from regioncap.trust.scores import Scored
+from regioncap.vlm.completion import Completion
+from regioncap.work.plan import Plan
+from tests.builders import encoded, marked_row, picture, planned
+
+CAPTIONS = {1: "a red door", 2: "a grey cat", 3: "two old chairs"}
+
+
+def row(**changes: Any) -> RenderedRow:
+    return marked_row(0, 3).model_copy(update={"unmarked": "unmarked-0", **changes})
+
+
+def plan(**changes: Any) -> Plan:
+    return planned(judge="all", **changes).model_copy(update={"judge_share": 1.0})
+
+
+def heard(key: str, probabilities: dict[str, float]) -> dict[str, Completion]:
+    return {key: Completion(key=key, text="1", finish_reason="length", probabilities=probabilities)}
+
+
+def scored(region: int, trust: float, caption: str = "", kind: Any = "own") -> Scored:
+    return Scored("0", region, kind, caption or CAPTIONS[region], trust, None if trust >= 0.5 else 0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ({"1": 0.5, "2": 0.25, "none": 0.25}, {"1": 0.5, "2": 0.25, "none": 0.25}),
+        # With the space that a tokenizer may put before a word, or the beginning of one.
+        ({" 1": 0.5, "no": 0.25, "n": 0.25}, {"1": 0.5, "2": 0.0, "none": 0.5}),
+        # What is no choice is not counted, where there is little of it.
+        ({"1": 0.75, "The": 0.25}, {"1": 1.0, "2": 0.0, "none": 0.0}),
+        ({"1": 0.4, "The": 0.6}, None),
+        ({"": 1.0}, None),
+        ({}, None),
+    ],
+)
+def test_the_first_token_says_how_likely_each_choice_is(
+    tokens: dict[str, float], expected: dict[str, float] | None
+) -> None:
+    assert by_choice(tokens, ["1", "2", "none"]) == expected
+
+
+def test_a_question_asks_for_one_token_with_its_probabilities_after_the_captions_own_beginning() -> None:
+    sheet = sheets_of(row(), CAPTIONS, 0)[0]
+    request = which_request(row(), plan(), sheet, "a red door")
+    (first,) = first_requests(row(), plan())
+    assert request.system == first.system
+    assert [part.kind for part in request.parts] == ["image", "text"]
+    assert '"a red door"' in request.parts[1].value
+    assert request.options["structured_outputs"] == {"choice": ["1", "2", "3", "none"]}
+    assert (request.options["max_tokens"], request.options["temperature"]) == (1, 0)
+    assert request.options["logprobs"] is True
+    assert request.about == first.about
+
+
+def test_extras_are_sent_but_change_nothing_of_how_an_answer_is_bound() -> None:
+    extras = {"chat_template_kwargs": {"enable_thinking": False}, "logprobs": False}
+    request = which_request(row(), plan(request_extras=extras), sheets_of(row(), CAPTIONS, 0)[0], "a red door")
+    assert request.options["chat_template_kwargs"] == {"enable_thinking": False}
+    assert request.options["logprobs"] is True
+
+
+def test_another_judge_another_caption_and_other_marks_make_other_questions() -> None:
+    sheet, again = sheets_of(row(), CAPTIONS, 0)[0], sheets_of(row(), CAPTIONS, 1)[0]
+    keys = {
+        which_request(row(), plan(), sheet, "a red door").key,
+        which_request(row(), plan(), sheet, "a blue door").key,
+        which_request(row(), plan(), again, "a red door").key,
+        which_request(row(marked="other marks"), plan(), sheet, "a red door").key,
+        which_request(row(), plan().model_copy(update={"judge_model": "another"}), sheet, "a red door").key,
+    }
+    assert len(keys) == 4 + (sheet.shown != again.shown)
+    assert which_request(row(), plan(), sheet, "a red door").key in keys
+
+
+def test_what_is_found_at_once_is_asked_once_and_what_is_doubtful_under_another_shuffle() -> None:
+    question = Question("0", 1, CAPTIONS[1], "own")
+    first = follow_listening(row(), question, plan(), CAPTIONS, {})
+    assert first.request is not None and first.sheet is not None and not first.heard
+    number = str(first.sheet.number(1))
+    sure = heard(first.request.key, {number: 0.95, "none": 0.05})
+    done = follow_listening(row(), question, plan(), CAPTIONS, sure)
+    assert done.request is None and [each.round for each in done.heard] == [0]
+    doubtful = heard(first.request.key, {number: 0.3, "none": 0.7})
+    asked = follow_listening(row(), question, plan(), CAPTIONS, doubtful)
+    assert asked.sheet is not None and asked.sheet.round == 1 and len(asked.heard) == 1
+
+
+def test_an_answer_that_was_refused_or_is_not_bound_says_nothing() -> None:
+    question = Question("0", 1, CAPTIONS[1], "own")
+    request = follow_listening(row(), question, plan(), CAPTIONS, {}).request
+    assert request is not None
+    refused = Completion(key=request.key, text="", finish_reason="refused", refused="no")
+    chat = Completion(key=request.key, text="The", finish_reason="length", probabilities={"The": 1.0})
+    silent = Completion(key=request.key, text="1", finish_reason="length")
+    for completion, unbound in ((refused, False), (chat, True), (silent, True)):
+        followed = follow_listening(row(), question, plan(), CAPTIONS, {request.key: completion})
+        assert (followed.heard, followed.request, followed.unbound) == ([], None, unbound)
+
+
+def test_regions_are_judged_only_where_the_image_was_kept_for_it() -> None:
+    assert drawn_regions(row(), plan()) == [1, 2, 3]
+    assert drawn_regions(row(unmarked=""), plan()) == []
+    assert drawn_regions(row(), plan().model_copy(update={"judge_share": 0.0})) == []
+
+
+def test_a_sheet_is_drawn_with_its_numbers_on_the_image_as_the_model_sees_it() -> None:
+    unmarked = encoded(picture(256, 192))
+    first, second = (draw_sheet(row(), sheets_of(row(), CAPTIONS, number)[0], plan(), unmarked) for number in (0, 1))
+    assert first == draw_sheet(row(), sheets_of(row(), CAPTIONS, 0)[0], plan(), unmarked)
+    shown = [sheets_of(row(), CAPTIONS, number)[0].shown for number in (0, 1)]
+    assert (first == second) == (shown[0] == shown[1])
+
+
+def test_doubted_captions_are_asked_for_again_and_with_auto_those_that_are_hard_to_tell() -> None:
+    scores = [scored(1, 0.9), scored(2, 0.2), scored(3, 0.9), scored(1, 0.1, "a lamp", "foreign")]
+    large = [{"bbox": [200 * number, 10, 150, 150]} for number in range(3)]
+    seen = row(regions=[each.model_copy(update=box) for each, box in zip(row().regions, large, strict=True)])
+    assert regions_to_ask_again(seen, plan(), CAPTIONS, scores) == [2]
+    auto = plan(caption_mode="auto")
+    assert regions_to_ask_again(seen, auto, CAPTIONS, scores) == [2]
+    assert regions_to_ask_again(seen, auto, {**CAPTIONS, 3: "A red door."}, scores) == [1, 2, 3]
+    small = row(regions=[seen.regions[0].model_copy(update={"bbox": [10, 10, 9, 9]}), *seen.regions[1:]])
+    assert regions_to_ask_again(small, auto, CAPTIONS, scores) == [1, 2]
+    covered = row(regions=[*seen.regions[:2], seen.regions[2].model_copy(update={"bbox": [20, 20, 100, 100]})])
+    assert regions_to_ask_again(covered, auto, CAPTIONS, scores) == [2, 3]
+
+
+def test_another_caption_is_kept_where_it_is_trusted_and_no_less_than_the_first() -> None:
+    before = [scored(1, 0.2), scored(2, 0.2), scored(3, 0.9)]
+    after = [scored(1, 0.8, "a lamp"), scored(2, 0.4, "a dog"), scored(3, 0.7, "a stool")]
+    assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp")]
