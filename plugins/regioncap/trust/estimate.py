@@ -26,8 +26,11 @@ _WIDEST = 0.5
 _EDGES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.85)
 _DOUBTED_STEPS = 4
 _CELLS = 2 * _DOUBTED_STEPS + 3
-# What is thought of right captions before anything is known of them: few fall into the low cells. As many captions.
-_RIGHT = np.array([*(0.25, 0.25, 0.4, 0.4, 0.7, 0.7, 1.0, 1.0), 2.0, 4.0, 12.0])
+# What is thought of right captions before any is known to be right, as of so many captions: hardly any share of them
+# that is doubted can be ruled out. Of the doubted ones, and of the others, how they fall.
+_DOUBTED_RIGHT = (1.5, 2.0)
+_LOW = np.array([0.5, 0.5, 0.5, 0.5, 0.7, 0.7, 1.0, 1.0])
+_HIGH = np.array([0.5, 1.0, 3.0])
 _WRONG = 0.2
 # Of the shares of right captions and of each kind of wrong ones, likewise.
 _MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
@@ -183,17 +186,34 @@ def _drawn(
         value: [score for score in own if known.get((score.image, score.region)) is value] for value in (True, False)
     }
     unknown = _counts(score for score in own if (score.image, score.region) not in known).astype(np.int64)
-    right = _RIGHT + _counts(told[True])
+    right, low = _counts(told[True]), 2 * _DOUBTED_STEPS
     kinds = np.array([_WRONG + _counts(scores) for scores in planted.values() if scores])
     found, missed = sum(score.doubted for score in told[False]), sum(not score.doubted for score in told[False])
     alpha, beta = _SHARED[same_model]
-    falls = _dirichlet(random, np.broadcast_to(np.vstack([right, kinds]), (_DRAWS, 1 + len(kinds), _CELLS)))
+    # Right ones cannot be doubted more often than twice what all are, where at least half are right.
+    doubted = unknown[:low].sum()
+    most = 2 * (doubted + 3 * np.sqrt(doubted) + 3) / max(1, unknown.sum())
+    alarms = random.beta(_DOUBTED_RIGHT[0] + right[:low].sum(), _DOUBTED_RIGHT[1] + right[low:].sum(), size=50 * _DRAWS)
+    possible = alarms[alarms <= most]
+    alarm = random.choice(possible if len(possible) else alarms, size=(_DRAWS, 1))
+    falls_right = np.hstack(
+        [
+            alarm * _dirichlet(random, np.tile(_LOW + right[:low], (_DRAWS, 1))),
+            (1 - alarm) * _dirichlet(random, np.tile(_HIGH + right[low:], (_DRAWS, 1))),
+        ]
+    )
+    falls = np.concatenate([falls_right[:, None], _dirichlet(random, np.tile(kinds, (_DRAWS, 1, 1)))], axis=1)
     prior = np.array([_MOSTLY_RIGHT + len(told[True]), *[_SOME_WRONG] * len(kinds)])
     mix = np.full((_DRAWS, len(prior)), 1 / len(prior))
     for _ in range(_STEPS):
         likely = np.moveaxis(falls, 1, 2) * mix[:, None, :]
-        taken = random.multinomial(unknown, likely / likely.sum(axis=2, keepdims=True))
+        taken = random.multinomial(unknown, _shares(likely))
         mix = _dirichlet(random, prior + taken.sum(axis=1))
+    # Draws count by how likely they make it that so many of the build's own are doubted as are.
+    doubts = np.clip((falls[:, :, :low].sum(axis=2) * mix).sum(axis=1), 1e-9, 1 - 1e-9)
+    fit = unknown[:low].sum() * np.log(doubts) + unknown[low:].sum() * np.log1p(-doubts)
+    counted = random.choice(_DRAWS, size=_DRAWS, p=_shares(np.exp(fit - fit.max())))
+    taken = taken[counted]
     seen = taken[:, :, 1:].sum(axis=(1, 2)) + found
     share = random.beta(alpha + missed, beta + found, size=_DRAWS)
     unseen = random.poisson(random.gamma(seen + 0.3) * share / (1 - share))
@@ -201,13 +221,18 @@ def _drawn(
     if regions > len(own):
         rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
         wrong = wrong + random.binomial(regions - len(own), rate)
-    return wrong / max(regions, len(own)), falls[:, 0, : 2 * _DOUBTED_STEPS].sum(axis=1)
+    false = taken[:, :low, 0].sum(axis=1) + right[:low].sum()
+    return wrong / max(regions, len(own)), false / np.maximum(1, taken[:, :, 0].sum(axis=1) + right.sum())
 
 
 def _dirichlet(random: np.random.Generator, counts: np.ndarray) -> np.ndarray:
     """A draw for each row of counts along the last axis."""
-    drawn = np.maximum(random.standard_gamma(counts), 1e-12)
-    return np.asarray(drawn / drawn.sum(axis=-1, keepdims=True))
+    return _shares(np.maximum(random.standard_gamma(counts), 1e-12))
+
+
+def _shares(numbers: np.ndarray) -> np.ndarray:
+    """The numbers along the last axis as shares of their sum."""
+    return np.asarray(numbers / numbers.sum(axis=-1, keepdims=True))
 
 
 def not_judged(reason: str, *, regions: int, how: Literal["all", "sample"], judge: str, same_model: bool) -> Judged:
