@@ -42,7 +42,9 @@ SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 SAMPLE = 0.5
 BUILDS = 200
 SCENES, NATURAL_SCENES = 240, 110
-# Of the captions, so many are known to be right when a false alarm of one in a hundred is set; the others measure it.
+# Noise on the shipped weights that makes the weaker captioner, and the other judge.
+WEAK, OTHER = 0.1, 0.07
+# The threshold at which recall is measured: so many right captions are below it.
 FALSE_ALARM = 0.01
 # Regions that `auto` asks about again: what the listener trusts less than this.
 AGAIN = 0.75
@@ -376,7 +378,7 @@ def tables(console: Console, found: Collection[Outcome]) -> None:
     for title, group in (
         ("planted, by share", lambda o: f"{o.share:.0%}" if o.source == "planted" else ""),
         ("planted, by kind", lambda o: o.kinds if o.source == "planted" else ""),
-        ("by source and judge", lambda o: f"{o.source}: {o.recording.name}, {'same' if o.recording.same_model else 'other'} weights"),
+        ("by source and judge", lambda o: f"{o.source}: {o.recording.name}, {whose(o.recording)}"),
     ):  # fmt: skip
         table = Table(title=title, title_justify="left")
         for heading in (
@@ -407,6 +409,11 @@ def tables(console: Console, found: Collection[Outcome]) -> None:
         console.print(table)
 
 
+def whose(recording: Recording) -> str:
+    """Whose weights judged."""
+    return "same weights" if recording.same_model else "other weights"
+
+
 def width(judged: Collection[Judged]) -> float:
     """The mean width of intervals; NaN of none."""
     return float(
@@ -430,8 +437,8 @@ def figures_of(
         "coverage": sum(Outcome.held(each.truth, each.all) for each in found) / len(found),
         "coverage_sample": sum(Outcome.held(each.truth, each.sample) for each in found) / len(found),
         "not_judged": sum(each.all.share is None for each in found) / len(found),
-        "mean_width": width([one for one in planted if one.share is not None]),
-        "mean_width_natural": width([each.all for each in found if each.source == "natural" and each.all.share is not None]),
+        "mean_width": width(planted),
+        "mean_width_natural": width([each.all for each in found if each.source == "natural"]),
         **separated(recordings["joint same"], [*PLANTED, *more]),
         **cascade(recordings["joint same"], seconds),
     }  # fmt: skip
@@ -446,10 +453,6 @@ def figures_of(
         seconds[name] for name in ("joint", "alone", "heard")
     )
     return figures
-
-
-# Noise on the shipped weights that makes the weaker captioner, and the other judge.
-WEAK, OTHER = 0.1, 0.07
 
 
 def main() -> None:
