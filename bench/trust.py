@@ -169,15 +169,14 @@ def judged(build: Build, share: float = 1.0, known: bool = True) -> Judged:
     """What is told of a build, by all of its captions or by a sample."""
     scores, asked = scores_of(build, share)
     agreed = {
-        (scene.image, region): True
+        (scene.image, region): same(build.recording.second[scene.image, region], build.captions[scene.image][region])
         for scene in build.scenes
         for region in scene.boxes
         if chance("second", scene.image, region) < SECOND
-        and same(build.recording.second[scene.image, region], build.captions[scene.image][region])
     }
     return estimate(
         scores, regions=build.regions, asked=asked, how="all" if share == 1 else "sample", judge=build.recording.judge,
-        same_model=build.recording.same_model, known=agreed if known else {},
+        same_model=build.recording.same_model, agreed=agreed if known else {},
     )  # fmt: skip
 
 
