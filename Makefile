@@ -110,7 +110,14 @@ test-compose: setup ## docker-compose.yaml as processes, and a build on it while
 prove: setup ## The long proofs
 	@$(PY) -m pytest -m prove
 
-test-ui: setup ## The report and Airflow's UI in a real browser (needs Chromium)
+# What looks for faults that keep people from using a page: one file, known by its hash.
+.local/axe.min.js:
+	@mkdir -p $(@D)
+	npm pack --silent --pack-destination $(@D) axe-core@4.10.3
+	echo "0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292  $(@D)/axe-core-4.10.3.tgz" | sha256sum --check --quiet
+	tar -xzOf $(@D)/axe-core-4.10.3.tgz package/axe.min.js > $@
+
+test-ui: setup .local/axe.min.js ## The report and Airflow's UI in a real browser (needs Chromium and npm)
 	@$(PY) -m tests.ui.browser
 	$(PY) -m pytest tests/ui
 

@@ -1,12 +1,10 @@
-"""What vLLM's caches do for questions about one region after the other: python -m bench.caches [--images N]
+"""What vLLM's caches do for questions about one region after the other.
 
 The caption step in the mode `per_region`, on the real vLLM: with no cache of prepared images and blocks of 128 tokens
 (what a CPU has by itself), and as RegionCap starts it. Questions a second, and what was found in the caches.
 """
 
-import argparse
 import asyncio
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,8 +20,9 @@ from regioncap.steps.plan import plan_build
 from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint, connect
+from regioncap.vlm.client import connect
 from regioncap.vlm.doctor import DoctorFigures
+from regioncap.vlm.endpoint import Endpoint
 
 SEED = 4242
 
@@ -67,29 +66,16 @@ def caches(console: Console, folder: Path, images: int) -> dict[str, float]:
     table = Table(title=f"per_region, {images:,} marked images", title_justify="left")
     for heading in ("", "questions/s", "images found", "prompt tokens found"):
         table.add_column(heading)
-    rates = {}
-    for name, config in (("no image cache, blocks of 128", without), ("as RegionCap starts it", told)):
-        place = folder / name.replace(" ", "-")
+    figures: dict[str, float] = {}
+    for name, title, config in (
+        ("without", "no image cache, blocks of 128", without), ("with", "as RegionCap starts it", told)
+    ):  # fmt: skip
+        place = folder / name
         place.mkdir(parents=True)
-        rates[name], found = per_region(config, place, images)
+        rate, found = per_region(config, place, images)
         images_found = found.images_found / found.images_asked if found.images_asked else 0.0
         tokens_found = found.prefix_found / found.prefix_asked if found.prefix_asked else 0.0
-        table.add_row(name, f"{rates[name]:.1f}", f"{images_found:.0%}", f"{tokens_found:.0%}")
+        table.add_row(title, f"{rate:.1f}", f"{images_found:.0%}", f"{tokens_found:.0%}")
+        figures |= {f"rate_{name}": rate, f"images_found_{name}": images_found, f"tokens_found_{name}": tokens_found}
     console.print(table)
-    before, after = rates.values()
-    return {"caches_gain": after / before, "images_found": images_found, "tokens_found": tokens_found}
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description="What vLLM's caches do for questions about one region after the other."
-    )
-    parser.add_argument("--images", type=int, default=200)
-    told = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as name:
-        caches(Console(width=120, highlight=False), Path(name), told.images)
-
-
-if __name__ == "__main__":
-    main()
+    return {f"per_region_{name}": figure for name, figure in figures.items()}

@@ -1,13 +1,14 @@
 """How fast the caption step is, beside what the server could do at best and beside the original's way.
 
-    python -m bench.caption [--json FILE] [--images 1000] [--only real|feed|memory|pace]
+    python -m bench.caption [--json FILE] [--images 1000] [--only real|caches|feed|memory|pace]
 
 Against one vLLM on the CPU with the demo model, which shares the cores with its client, medians of three:
 
 - *ceiling*: a bare load generator with bodies encoded beforehand, at its best number of requests under way;
 - *caption step*: RegionCap's, from marked images in storage to answers written as JSONL;
 - *offline*: the original's way, `LLM.chat` over all rows in one call, images loaded in the same process, with vLLM as
-  it is; and once more with what RegionCap's launcher sets on a CPU (`vlm/server.py`).
+  it is; and once more with what RegionCap's launcher sets on a CPU (`vlm/server.py`);
+- *caches*: the caption step region by region, before and after the settings of vLLM's caches (`bench/caches.py`).
 
 Against a stand-in for the server (`bench/vlm_stand_in.py`), with images of 50 KB:
 
@@ -42,6 +43,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from bench.caches import caches
 from bench.vlm_stand_in import MODEL as STAND_IN
 from demo_model.drops import evaluation_rows, write_drop
 from deploy.local.paths import DEMO_MODEL, VLLM_PYTHON
@@ -56,7 +58,7 @@ from regioncap.steps.plan import plan_build
 from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.requests import data_url
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
@@ -65,6 +67,7 @@ from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 
 SEED = 4242
+ALL = ("real", "caches", "feed", "memory", "pace")
 REPEATS = 3
 IN_FLIGHT = (32, 64, 128, 256)
 FEED_BYTES = 50_000
@@ -382,7 +385,7 @@ def main() -> None:
         "--json", type=Path, help="write of_ceiling, over_offline, feed_rate, rss_growth and more to this file"
     )
     parser.add_argument("--images", type=int, default=1000, help="how many images the real model is asked about")
-    parser.add_argument("--only", choices=("real", "feed", "memory", "pace"), help="one of the four measurements")
+    parser.add_argument("--only", choices=ALL, help="one of the measurements")
     parser.add_argument("--case", choices=PACE_CASES, action="append", help="of `pace`, only this (may be repeated)")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
@@ -396,6 +399,8 @@ def main() -> None:
         folder = Path(name)
         if told.only in (None, "real"):
             figures |= real(console, place_made(folder / "real"), told.images)
+        if told.only in (None, "caches"):
+            figures |= caches(console, folder / "caches", max(20, told.images // 5))
         if told.only in (None, "feed"):
             figures |= feed(console, place_made(folder / "feed"))
         if told.only in (None, "memory"):

@@ -4,7 +4,8 @@
 
 *First page* is the gallery as it opens; each filter's first page is what a person waits for after *Show*: of a text
 that every tenth record has, one that a few have, one that none has (the page says then how far it looked), and a number
-of regions. *Readers* open pages at random for a while; memory is the most that the process has had, before and after.
+of regions. All are read beside some thousand corrections. *Sample* draws a person's sample. *Readers* open pages at
+random for a while; memory is the most that the process has had, halfway and after.
 """
 
 import argparse
@@ -26,16 +27,21 @@ from rich.table import Table
 from deploy.local import bucket
 from deploy.local.credentials import load_or_create
 from regioncap.pages.builds import SeenBuild, see_build
+from regioncap.pages.correcting import Seen
 from regioncap.pages.gallery import Place, Wanted, find
-from regioncap.pages.render import gallery_page
+from regioncap.pages.render import Writing, gallery_page
 from regioncap.storage.s3 import S3Store
 from regioncap.storage.store import Store
+from regioncap.warehouse.corrections import Correction, about_region, correct, corrections_of
+from regioncap.warehouse.journal import FILE_LINES
 from regioncap.warehouse.layout import BUILD_MANIFEST, MANIFEST, build_path, partition_path
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest
+from regioncap.warehouse.reviews import draw
 from tests.builders import DATE, record
 
 ROWS_PER_FILE = 500
 REGIONS = 5
+CORRECTIONS = 2000
 BUILD_ID = "20261124T060012Z-9d21c0aa"
 FILTERS = {
     "first page": Wanted(),
@@ -74,6 +80,15 @@ def plant(warehouse: Store, records: int) -> None:
     text = manifest.model_dump_json().encode()
     partition.write(f"{build_path(BUILD_ID)}/{BUILD_MANIFEST}", text)
     partition.write(MANIFEST, text)
+    said = [
+        Correction(
+            at="2026-11-24T07:00:12+00:00", by="ann", action="edit", caption=f"a blue door, number {number}",
+            about=about_region(f"{number:064x}", [10, 10, 40, 30], "en"),
+        )
+        for number in range(CORRECTIONS)
+    ]  # fmt: skip
+    for start in range(0, CORRECTIONS, FILE_LINES):
+        correct(corrections_of(partition), said[start : start + FILE_LINES], start)
 
 
 def _write(partition: Store, name: str, text: str, rows: int) -> FileEntry:
@@ -86,7 +101,8 @@ def opened(warehouse: Store, wanted: Wanted, at: Place) -> tuple[SeenBuild, int]
     """Open the gallery as the api-server does; returns the build, and how many records are shown."""
     build = see_build(warehouse, DATE, BUILD_ID)
     found = find(build, wanted, at)
-    gallery_page("/regioncap", build, wanted, at, found, [])
+    seen = Seen.of(corrections_of(build.partition).lines(), "en")
+    gallery_page("/regioncap", build, wanted, at, found, [], seen, Writing("0" * 64))
     return build, len(found.records)
 
 
@@ -101,7 +117,7 @@ def timed(what: Callable[[], object]) -> float:
 
 
 def read_at_random(warehouse: Store, files: int, readers: int) -> tuple[int, float, float]:
-    """Pages that readers opened, and the process's memory in MB before and after."""
+    """Pages that readers opened, and the process's memory in MB halfway and after."""
     over = time.monotonic() + READING_SECONDS
     pages = [0] * readers
 
@@ -111,14 +127,14 @@ def read_at_random(warehouse: Store, files: int, readers: int) -> tuple[int, flo
             opened(warehouse, Wanted(), Place(chance.randrange(files), chance.randrange(ROWS_PER_FILE)))
             pages[number] += 1
 
-    opened(warehouse, Wanted(), Place())
-    before = _memory()
     threads = [threading.Thread(target=read, args=(number,)) for number in range(readers)]
     for thread in threads:
         thread.start()
+    time.sleep(READING_SECONDS / 2)
+    halfway = _memory()
     for thread in threads:
         thread.join()
-    return sum(pages), before, _memory()
+    return sum(pages), halfway, _memory()
 
 
 def _memory() -> float:
@@ -132,8 +148,9 @@ def measure(warehouse: Store, records: int, readers: int) -> Mapping[str, float]
         f"seconds_{name.replace(' ', '_')}": timed(partial(opened, warehouse, wanted, Place()))
         for name, wanted in FILTERS.items()
     }
-    pages, before, after = read_at_random(warehouse, records // ROWS_PER_FILE, readers)
-    return {**figures, "pages_a_second": pages / READING_SECONDS, "memory_mb": before, "memory_mb_readers": after}
+    pages, halfway, after = read_at_random(warehouse, records // ROWS_PER_FILE, readers)
+    figures["seconds_sample"] = timed(lambda: draw(see_build(warehouse, DATE, BUILD_ID).content))
+    return {**figures, "pages_a_second": pages / READING_SECONDS, "memory_mb_halfway": halfway, "memory_mb": after}
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from airflow.sdk import DAG, Asset, task_group
 from regioncap.airflow.build import (
     RETRY_POLICY,
     CaptionOperator,
+    JudgeOperator,
     PlanOperator,
     ProposeOperator,
     RenderOperator,
@@ -85,7 +86,7 @@ with DAG(
 
     @task_group(group_id="shard")
     def shard_steps(shard: str) -> None:
-        """Marks, captions and checks one shard."""
+        """Marks, captions, judges and checks one shard."""
         render = RenderOperator(
             task_id="render",
             plan=plan.output["plan"],
@@ -102,10 +103,18 @@ with DAG(
             queue="gpu",
             doc_md="Asks the VLM about every marked image that has no answer yet.",
         )
+        judge = JudgeOperator(
+            task_id="judge",
+            plan=plan.output["plan"],
+            shard=shard,
+            pool="regioncap_judge",
+            queue="gpu",
+            doc_md="Asks which region each caption describes, and what of captions that are wrong (*Judge*).",
+        )
         validate = ValidateOperator(
             task_id="validate", plan=plan.output["plan"], shard=shard, doc_md="Takes the answers apart and checks them."
         )
-        render >> caption >> validate
+        render >> caption >> judge >> validate
 
     shards = shard_steps.expand(shard=plan.output)
     approvals = ApprovalsOperator(

@@ -1,4 +1,4 @@
-"""The docs' pictures of Airflow's UI: a run that ended green, its build, the form of *Trigger*, a backfill.
+"""The docs' pictures of Airflow's UI: a run that ended green, its pages, the form of *Trigger*, a backfill.
 
 python docs/ui_pictures.py FOLDER
 """
@@ -87,9 +87,18 @@ def _run(ui: AirflowPages, folder: Path) -> None:
 
 
 def _build(ui: AirflowPages, folder: Path) -> None:
-    """From the navigation to a build's page."""
-    ui.open_captions(_DATE)
+    """From the navigation to a build's page, to its gallery with a form that is open, and to a person's sample."""
+    pages = ui.open_captions(_DATE)
     _take(ui.page, folder / "ui-build.png")
+    pages.get_by_role("link", name="Gallery", exact=True).click()
+    card = pages.get_by_role("article").first
+    card.get_by_text("correct region 1").click()
+    card.get_by_label("Why").first.fill("it is not so large")
+    _take(ui.page, folder / "ui-gallery.png")
+    pages.get_by_role("link", name=_DATE, exact=True).click()
+    pages.get_by_role("link", name="A sample", exact=True).click()
+    expect(pages.get_by_role("button", name="Right")).to_be_visible()
+    _take(ui.page, folder / "ui-sample.png")
 
 
 def _widen(page: Page) -> None:

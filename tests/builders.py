@@ -25,7 +25,7 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout
@@ -145,7 +145,14 @@ def centres_of_boxes(place: "Place", rows: int) -> None:
 def settings(**changes: Any) -> BuildSettings:
     """Settings for a build in local folders."""
     return BuildSettings(
-        **{"drops_uri": "/drops", "warehouse_uri": "/warehouse", "model_profile": "demo", "temperature": 0, **changes}
+        **{
+            "drops_uri": "/drops",
+            "warehouse_uri": "/warehouse",
+            "model_profile": "demo",
+            "temperature": 0,
+            "judge": "none",
+            **changes,
+        }
     )
 
 
@@ -188,7 +195,7 @@ class Place:
             rows.append({"image": f"{index}.jpg", "bbox": [[10, 10, 40, 30], [60, 20, 50, 50]]})
         self.put_rows(*rows)
 
-    def plan(self, run_id: str = "run-1", model: str = "fake-model", **changes: Any) -> Plan:
+    def plan(self, run_id: str = "run-1", model: str = "fake-model", judge_model: str = "", **changes: Any) -> Plan:
         """Plan the drop."""
         return plan_build(
             date=self.date,
@@ -199,6 +206,7 @@ class Place:
             model=model,
             run_id=run_id,
             progress=lambda rows: None,
+            judge_model=judge_model,
         )
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:

@@ -35,6 +35,7 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.tokenized.clear()
     _fake_server.ignores_schemas, _fake_server.waiting, _fake_server.slots = False, None, None
     _fake_server.figures = lambda: ""
+    _fake_server.greets_listening = None
     return _fake_server
 
 

@@ -82,6 +82,8 @@ class FakeVlm:
     # How many tokens it says an image has, where it tells; what it was asked for that.
     image_tokens: int | None = None
     tokenized: list[dict[str, Any]] = field(default_factory=list)
+    # How it is greeted back by a server that tells probabilities, if it does.
+    greets_listening: Callable[[dict[str, Any]], Reply] | None = None
     # What else it tells in its metrics.
     figures: Callable[[], str] = lambda: ""
     # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
@@ -95,6 +97,8 @@ class FakeVlm:
         if self.paused:
             return completion("Half a", "abort")
         if "Good morning!" in json.dumps(body["messages"]):
+            if "logprobs" in body and self.greets_listening is not None:
+                return self.greets_listening(body)
             return completion("Hello! How can I help?" if self.ignores_schemas else '"structured"')
         with self._lock:
             number = len(self.requests)

@@ -4,9 +4,11 @@ from typing import Any
 
 from regioncap.regions.codes import Code
 from regioncap.regions.records import Record, Rejected
+from regioncap.report.across import AcrossBuild, AlikeCaptions, LookAlikes, SharedCaption
 from regioncap.report.figures import Distribution, Report, Statistics
 from regioncap.report.page import render_page
 from regioncap.report.schemas import example
+from regioncap.trust.estimate import Judged
 from tests.builders import encoded, picture, settings
 
 RECORD = Record.model_validate(example(Record))
@@ -36,6 +38,9 @@ def report_of(statistics: Statistics, text: str = "harmless") -> Report:
             "quality": statistics.quality(),
             "gates": statistics.gates(),
             "warned_records": statistics.warned_records,
+            "doubted_captions": statistics.doubted_captions,
+            "across": across_of(text),
+            "judged": judged(judge=text),
             "regions_per_image": Distribution.of(statistics.regions_per_image),
             "words_per_caption": Distribution.of(statistics.words_per_caption),
             "attempts_per_record": Distribution.of(statistics.attempts_per_record),
@@ -47,6 +52,26 @@ def report_of(statistics: Statistics, text: str = "harmless") -> Report:
     )
 
 
+def across_of(text: str) -> AcrossBuild:
+    """What is seen across a build that says `text` wherever it holds text of a drop's or a model's."""
+    return AcrossBuild(
+        shared_by=10, shared_captions=1, sharing_records=31, most_shared=[SharedCaption(caption=text, records=31)],
+        alike_captions=2, alike=[AlikeCaptions(image=text, caption=text, regions=[1, 2])], images=45, look_alikes=1,
+        looking_alike=[LookAlikes(image=text, other=text)],
+    )  # fmt: skip
+
+
+def judged(**changes: Any) -> Judged:
+    """A build that was judged, by figures that stand nowhere else."""
+    return Judged.model_validate(example(Judged)).model_copy(
+        update={"share": 0.0731, "low": 0.0512, "high": 0.1049, "asked": 1234, **changes}
+    )
+
+
+def not_judged(reason: str = "the judge is away", **changes: Any) -> Judged:
+    return judged(share=None, low=None, high=None, false_alarm=None, found={}, reason=reason, **changes)
+
+
 def rows_that_say(text: str) -> Statistics:
     """Records with a warning, one without, and a rejected row, which say `text` wherever they hold text."""
     statistics = Statistics()
@@ -54,6 +79,8 @@ def rows_that_say(text: str) -> Statistics:
         warned = {"checks": [text[:100]], "dropped_boxes": RECORD.dropped_boxes}
         statistics.add(record(number, text, text, image=text, attempts=2, **warned))
     statistics.add(record(2, text, image=text, type="without_bbox"))
+    doubted = RECORD.regions[0].model_copy(update={"caption": text, "trust": 0.1, "confused_with": 2})
+    statistics.add(record(3, regions=[doubted], image=text))
     said = {"image": text, "answer": text}
     statistics.add_rejected(rejected(1, Code.CUT_OFF, manifest=text, reason=text, row=said))
     return statistics

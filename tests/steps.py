@@ -8,11 +8,12 @@ from typing import Any
 from PIL import Image
 
 from regioncap.steps.caption import caption_shard
+from regioncap.steps.judge import judge_shard
 from regioncap.steps.propose import propose_shard
 from regioncap.steps.publish import Published, publish_build
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.warehouse.manifest import current
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
@@ -67,7 +68,35 @@ def propose(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
 
 def jpeg_of(part: dict[str, Any]) -> Image.Image:
     """The image in a part of a request."""
-    return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
+    return Image.open(io.BytesIO(jpeg_bytes(part)))
+
+
+def jpeg_bytes(part: dict[str, Any]) -> bytes:
+    """The same as it is sent."""
+    return base64.b64decode(part["image_url"]["url"].partition(",")[2])
+
+
+def judge(
+    place: Place,
+    plan: Plan,
+    vlm: FakeVlm,
+    listener: FakeVlm | None = None,
+    least_seconds: float = 600.0,
+    **changes: Any,
+) -> list[AskCounts]:
+    """Have the captions judged, by the VLM itself unless there is another listener."""
+    return [
+        judge_shard(
+            work=place.work,
+            shard_id=shard_id,
+            plan=plan,
+            vlm=endpoint(vlm, **changes),
+            judge=endpoint(listener or vlm, **changes),
+            progress=lambda at: None,
+            least_seconds=least_seconds,
+        )
+        for shard_id in plan.shards
+    ]
 
 
 def validate(place: Place, plan: Plan) -> None:
@@ -85,6 +114,7 @@ def build(place: Place, vlm: FakeVlm, run_id: str = "run-1", **changes: Any) -> 
     plan = place.plan(run_id=run_id, **changes)
     render(place, plan)
     caption(place, plan, vlm)
+    judge(place, plan, vlm)
     validate(place, plan)
     return publish(place, plan)
 

@@ -53,7 +53,8 @@ def pools(env: Mapping[str, str], declared: dict[str, dict[str, Any]]) -> dict[s
     cpu = int(env["REGIONCAP_CPU_WORKERS"]) * int(env["REGIONCAP_CPU_TASKS"])
     gpu = int(env["REGIONCAP_GPU_WORKERS"]) * int(env["REGIONCAP_GPU_TASKS"])
     default = {"description": "Tasks at once on the CPU workers", "include_deferred": False, "slots": cpu}
-    return {**declared, "default_pool": default, "regioncap_gpu": {**declared["regioncap_gpu"], "slots": gpu}}
+    asking = {name: {**declared[name], "slots": gpu} for name in ("regioncap_gpu", "regioncap_judge")}
+    return {**declared, "default_pool": default, **asking}
 
 
 def buckets(env: Mapping[str, str], *places: str) -> list[str]:

@@ -175,7 +175,8 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
     console.print(f"\ndataset         {uri}/{manifest.build}")
     console.print(f"local copy      {build}")
     console.print(f"contact sheet   {build / 'report.html'}   (for a browser)")
-    console.print(f"report          {build / 'report.json'}\n")
+    console.print(f"report          {build / 'report.json'}")
+    console.print("all of it       make serve, then Captions in Airflow's navigation\n")
 
 
 if __name__ == "__main__":

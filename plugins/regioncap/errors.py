@@ -39,7 +39,9 @@
     │   └── VlmUnavailableError
     ├── NotFoundError            whoever asked for the file knows what it means that there is none
     ├── NothingPublishedError    the reader of a dataset
-    └── BuildGoneError           the reader of a dataset
+    ├── BuildGoneError           the reader of a dataset
+    ├── CorrectionError          who corrects a dataset
+    └── CorrectionConflictError  who corrects a dataset
 
 What libraries raise (a connection lost, a full disk) is tried again as well, as everything is that is no
 PermanentError.
@@ -220,3 +222,17 @@ class NothingPublishedError(RegionCapError):
 
 class BuildGoneError(RegionCapError):
     """A file of the build is not what its manifest says, or not there any more. Opening the current build may help."""
+
+
+class CorrectionError(RegionCapError):
+    """A correction cannot be entered as it is. The message says why."""
+
+
+class CorrectionConflictError(RegionCapError):
+    """Somebody else has corrected the same meanwhile: `by`, at the time `at` (UTC), who did what is `told`."""
+
+    def __init__(self, by: str, at: str, told: str) -> None:
+        super().__init__(f"{by} {told} meanwhile ({at}): look at it, and say what you mean then")
+        self.by = by
+        self.at = at
+        self.told = told

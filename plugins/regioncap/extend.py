@@ -4,7 +4,7 @@ RegionCap's own are registered in code, and need no metadata of an installed pac
 by their entry points. The registries are in the rooms of what they hold.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -22,10 +22,19 @@ class Registry(Mapping[str, T]):
     `group` is the group of the entry points, `kind` what messages call such a thing, and `own` are RegionCap's own.
     `fault` is given a name and what a package has under it, and says in words that complete "the gate no_brands at
     my_package.gates:NO_BRANDS ..." why that cannot be used; None if it can. Names are known without loading anything.
+    A package cannot take the name of one of RegionCap's own, but those that are `later`: packages had them before.
     """
 
-    def __init__(self, group: str, kind: str, own: Mapping[str, T], fault: Callable[[str, Any], str | None]) -> None:
+    def __init__(
+        self,
+        group: str,
+        kind: str,
+        own: Mapping[str, T],
+        fault: Callable[[str, Any], str | None],
+        later: Collection[str] = (),
+    ) -> None:
         self.own = own
+        self._later = later
         self._group = group
         self._kind = kind
         self._fault = fault
@@ -50,7 +59,7 @@ class Registry(Mapping[str, T]):
         if point is None:
             return self.own[name]
         what, mend = f"the {self._kind} {name} at {point.value}", f"mend or uninstall {_package(point)}"
-        if name in self.own:
+        if name in self.own and name not in self._later:
             raise ExtensionError(f"{what} has the name of one of RegionCap's own; {mend}")
         try:
             thing: T = point.load()

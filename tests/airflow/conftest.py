@@ -35,6 +35,7 @@ def airflow_db() -> None:
     for command in (
         ["db", "migrate"],
         ["pools", "set", "regioncap_gpu", "2", "caption tasks"],
+        ["pools", "set", "regioncap_judge", "2", "judge tasks"],
         ["dags", "reserialize"],
     ):
         subprocess.run([*airflow, *command], check=True, capture_output=True, timeout=300)

@@ -28,7 +28,7 @@ from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, Publis
 from regioncap.airflow.vlm import VlmHook, vlm_from_connection
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = {"drops_conn_id": "street_drops", "warehouse_conn_id": "street_warehouse", "vlm_conn_id": "street_vlm"}

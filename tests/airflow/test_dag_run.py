@@ -20,7 +20,8 @@ from regioncap.warehouse.manifest import Manifest
 from regioncap.work.claim import Claim, who_holds
 from tests.airflow.conftest import PLACES, ROOT
 from tests.builders import DATE, encoded, picture
-from tests.fake_vlm import MODEL, FakeVlm, completion
+from tests.fake_vlm import MODEL, FakeVlm, completion, fake_vlm
+from tests.listening import heard
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
@@ -48,7 +49,7 @@ def drop() -> Iterator[Path]:
 
 def run(**params: Any) -> Any:
     bag = BundleDagBag(str(ROOT / "dags"), bundle_path=ROOT / "dags", bundle_name="dags-folder")
-    return bag.dags["region_captions"].test(run_conf={"drop_date": DATE, "shard_size": 2, **params})
+    return bag.dags["region_captions"].test(run_conf={"drop_date": DATE, "shard_size": 2, "judge": "none", **params})
 
 
 def states(dag_run: Any) -> dict[tuple[str, int], str]:
@@ -71,6 +72,37 @@ def test_a_drop_becomes_a_published_partition(drop: Path, vlm: FakeVlm) -> None:
     counts = manifest().counts
     assert (counts.rows, counts.captioned, counts.rejected) == (5, 4, 1)
     assert len(vlm.requests) == 4
+
+
+def test_captions_are_judged_by_a_connection_of_its_own_where_there_is_one(
+    drop: Path, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_vlm(lambda _, body: heard(["1"], 1)) as judge:
+        judge.greets_listening, judge.models = lambda _: heard(["1"], 1), ["another"]
+        connection = {"conn_type": "generic", "host": judge.url, "extra": {"model": "another"}}
+        monkeypatch.setenv("AIRFLOW_CONN_REGIONCAP_JUDGE", json.dumps(connection))
+        done = run(judge="all")
+        assert done.state == DagRunState.SUCCESS
+        assert {state for (task, _), state in states(done).items() if task == "shard.judge"} == {"success"}
+        asked = len(judge.requests)
+        assert asked >= 4 and not any("logprobs" in body for body in vlm.requests)
+        judged = manifest().judged
+        assert judged is not None
+        assert (judged.judge, judged.same_model, judged.judged) == ("another", False, 4)
+        assert "4 captions were judged" in str(judged.reason)
+        # Nothing has changed, so nobody is asked again.
+        run(judge="all")
+        assert len(judge.requests) == asked
+
+
+def test_where_the_judge_has_no_connection_the_vlm_judges_and_one_that_cannot_is_told_of(
+    drop: Path, vlm: FakeVlm
+) -> None:
+    done = run(judge="sample")
+    assert done.state == DagRunState.SUCCESS
+    judged = manifest().judged
+    assert judged is not None and judged.same_model and judged.share is None
+    assert "does not tell probabilities of tokens" in str(judged.reason)
 
 
 def test_a_second_run_publishes_nothing_new_and_asks_nothing(drop: Path, vlm: FakeVlm) -> None:

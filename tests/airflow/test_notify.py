@@ -86,6 +86,7 @@ def test_a_success_is_told_with_the_place_but_not_for_every_date_of_a_backfill()
     tell_success(context("backfill"))
     (text,) = told
     assert text.startswith(f"<region_captions: {PLACES / 'warehouse'}/dt={DATE} is published: ")
+    assert text.endswith(f"/regioncap/dates/{DATE}>")
 
 
 def test_a_date_is_overdue_unless_it_is_published() -> None:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -11,19 +13,25 @@ import pytest
 from airflow.api_fastapi.app import create_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.models.asset import AssetEvent, AssetModel
 from airflow.sdk import Asset
+from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from regioncap.airflow.links import ROOT, build_page
-from regioncap.airflow.pages import create_app, warehouse
+from regioncap.airflow.pages import create_app, drop_of, warehouse
 from regioncap.airflow.plugin import RegionCapPlugin
 from regioncap.airflow.publish import PublishOperator
 from regioncap.storage import patience
 from regioncap.storage.local import LocalStore
-from tests.builders import DATE, Place, publish_each
+from regioncap.warehouse.corrections import Correction, about_record, about_region, correct, corrections_of
+from regioncap.warehouse.manifest import current
+from tests.builders import DATE, Place, encoded, picture, publish_each
 
+ORIGIN = {"origin": "http://testserver"}
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}\u202e'
 
 
@@ -43,43 +51,322 @@ def app(airflow_db: None, place: Place) -> Iterator[FastAPI]:
     create_auth_manager()
     app = create_app()
     app.dependency_overrides[warehouse] = lambda: LocalStore(place.folder / "warehouse")
+    app.dependency_overrides[drop_of] = lambda: place.drop
     yield app
 
 
-def client(app: FastAPI, role: str | None = "viewer") -> TestClient:
+def client(app: FastAPI, role: str | None = "viewer", name: str = "somebody") -> TestClient:
     """Somebody with a role of Airflow's, in the browser."""
-    app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username="somebody", role=role)
+    app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username=name, role=role)
     return TestClient(app, follow_redirects=False)
 
 
-def paths(app: FastAPI, build_id: str) -> list[str]:
-    """A URL of every route."""
-    values = {"{date}": DATE, "{build_id}": build_id, "{name}": "0" * 32, "{other_id}": build_id}
-    found = [route.path for route in app.routes if isinstance(route, APIRoute)]
+def paths(app: FastAPI, build_id: str, method: str = "GET") -> list[str]:
+    """A URL of every route that has a method."""
+    values = {
+        "{date}": DATE,
+        "{build_id}": build_id,
+        "{name}": "0" * 32,
+        "{other_id}": build_id,
+        "{place}": "0.0",
+        "{line}": "0",
+    }
+    found = [route.path for route in app.routes if isinstance(route, APIRoute) and method in route.methods]
     for name, value in values.items():
         found = [path.replace(name, value) for path in found]
-    assert len(found) >= 10 and not any("{" in path for path in found)
+    assert len(found) >= 4 and not any("{" in path for path in found)
     return found
 
 
-def test_nobody_without_a_session_gets_anything(app: FastAPI, place: Place) -> None:
+def send(someone: TestClient, path: str, **fields: object) -> object:
+    """Send a form as a page of ours would, with the token that it has."""
+    return someone.post(path, data={name: str(value) for name, value in fields.items()}, headers=ORIGIN)
+
+
+def token(someone: TestClient, base: str) -> str:
+    """What the gallery's forms bring."""
+    found = re.search(r'name="token" value="([0-9a-f]+)"', someone.get(f"{base}/gallery").text)
+    assert found is not None
+    return found[1]
+
+
+def with_rows(place: Place, rows: int = 3, **changes: object) -> str:
+    """A published build with records of two regions each; returns its path."""
+    place.good_rows(rows)
+    published = place.build(
+        lambda row: "\n".join(f"<region{r.region}>: a red door {row.image}" for r in row.regions),
+        **{"answer_format": "free_text", **changes},
+    )
+    return f"/dates/{DATE}/builds/{published.manifest.build_id}"
+
+
+def test_nobody_without_a_session_gets_or_changes_anything(app: FastAPI, place: Place) -> None:
     (build_id,) = publish_each(place, "a")
     stranger = TestClient(app, follow_redirects=False)
     for path in paths(app, build_id):
         answer = stranger.get(path)
         assert answer.status_code == 401 and build_id not in answer.text, path
+    for path in paths(app, build_id, "POST"):
+        assert stranger.post(path, headers=ORIGIN).status_code == 401, path
     assert stranger.get("/openapi.json").status_code == stranger.get("/docs").status_code == 404
 
 
-def test_nobody_who_may_not_read_the_dag_gets_anything(app: FastAPI, place: Place) -> None:
+def test_nobody_who_may_not_read_the_dag_gets_or_changes_anything(app: FastAPI, place: Place) -> None:
     (build_id,) = publish_each(place, "a")
     someone = client(app, role=None)
     for path in paths(app, build_id):
         assert someone.get(path).status_code == 403, path
+    for path in paths(app, build_id, "POST"):
+        assert someone.post(path, headers=ORIGIN).status_code == 403, path
 
 
-def test_every_route_only_reads(app: FastAPI) -> None:
-    assert all(route.methods == {"GET"} for route in app.routes if isinstance(route, APIRoute))
+def test_a_route_reads_or_writes_and_every_writing_one_is_walked(app: FastAPI) -> None:
+    methods = [route.methods for route in app.routes if isinstance(route, APIRoute)]
+    assert all(method in ({"GET"}, {"POST"}) for method in methods) and {"POST"} in methods
+
+
+def test_who_may_only_read_sees_no_form_and_changes_nothing(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    own = token(client(app, "user"), base)
+    viewer = client(app, "viewer")
+    for path in (f"{base}/gallery", f"{base}/sample", f"{base}/rejected", base):
+        page = viewer.get(path).text
+        assert 'method="post"' not in page and "<script" not in page, path
+    for path in paths(app, base.rpartition("/")[2], "POST"):
+        fields = {"token": own, "record": "0.0", "region": "1", "action": "edit", "caption": "mine", "verdict": "right"}
+        assert viewer.post(path, data=fields, headers=ORIGIN).status_code == 403, path
+        assert viewer.post(path, json=fields, headers=ORIGIN).status_code == 403, path
+    assert not corrections_of(place.partition).lines() and not list(place.partition.list("_reviews/"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"origin": "https://elsewhere.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://testserver.elsewhere.example"}, 403),
+        ({"origin": "http://testserver", "content-type": "text/plain"}, 415),
+        ({"origin": "http://testserver", "content-type": "multipart/form-data; boundary=x"}, 415),
+    ],
+)
+def test_a_form_of_another_site_changes_nothing(
+    app: FastAPI, place: Place, headers: dict[str, str], status: int
+) -> None:
+    base = with_rows(place)
+    user = client(app, "user")
+    form = f"token={token(user, base)}&record=0.0&region=1&action=edit&caption=theirs"
+    headers = {"content-type": "application/x-www-form-urlencoded", **headers}
+    assert user.post(f"{base}/corrections", content=form, headers=headers).status_code == status
+    assert not corrections_of(place.partition).lines()
+
+
+def test_a_form_needs_the_token_of_whoever_sends_it(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    own = token(client(app, "user", "ben"), base)
+    ann = client(app, "user", "ann")
+    for wrong in ("", "0" * 64, own):
+        fields = {"token": wrong, "record": "0.0", "region": "1", "action": "edit", "caption": "a door"}
+        assert ann.post(f"{base}/corrections", data=fields, headers=ORIGIN).status_code == 403
+    assert not corrections_of(place.partition).lines()
+
+
+def test_airflows_own_address_is_known_behind_a_proxy(
+    app: FastAPI, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = with_rows(place)
+    user = client(app, "user")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/somewhere")
+    fields = {"token": token(user, base), "record": "0.0", "region": "1", "action": "edit", "caption": "a door"}
+    headers = {"origin": "https://airflow.example.com"}
+    assert user.post(f"{base}/corrections", data=fields, headers=headers).status_code == 303
+
+
+@pytest.mark.parametrize("origin", [{}, ORIGIN])
+def test_a_program_corrects_by_json(app: FastAPI, place: Place, origin: dict[str, str]) -> None:
+    base = with_rows(place)
+    user = client(app, "user", "ann")
+    (found, *_) = user.get(f"/api{base}/records").json()["places"]
+    asked = {"record": found, "region": 2, "action": "edit", "caption": "a blue door", "note": "look"}
+    answer = user.post(f"/api{base}/corrections", json=asked, headers=origin)
+    assert answer.status_code == 201, answer.text
+    (line,) = user.get(f"/api/dates/{DATE}/corrections").json()
+    assert (line["by"], line["caption"], line["note"], line["number"]) == ("ann", "a blue door", "look", 1)
+    again = user.post(f"/api{base}/corrections", json=asked | {"caption": "a green door"}, headers=origin)
+    assert again.status_code == 409 and "ann wrote 'a blue door'" in again.json()["detail"]
+    elsewhere = {"origin": "https://elsewhere.example"}
+    assert user.post(f"/api{base}/corrections", json=asked, headers=elsewhere).status_code == 403
+    plain = {"content-type": "text/plain"}
+    assert user.post(f"/api{base}/corrections", content=json.dumps(asked), headers=plain).status_code == 415
+    assert user.post(f"/api{base}/corrections", json={"record": found}, headers=origin).status_code == 400
+
+
+def test_from_the_gallery_to_the_next_build(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    user = client(app, "user", "ann")
+    own = {"token": token(user, base), "seen": 0, "back": "gallery?text=door"}
+    edit = send(user, f"{base}/corrections", **own, record="0.1", region=2, action="edit", caption=" a blue\r\ndoor ")
+    assert edit.status_code == 303 and edit.headers["location"].endswith(f"{base}/gallery?text=door#r0.1")
+    send(user, f"{base}/corrections", **own, record="0.2", region=1, action="reject", note="a shadow")
+    send(user, f"{base}/corrections", **own, record="0.0", action="reject", note="not ours")
+    page = user.get(f"{base}/gallery").text
+    assert "a blue door" in page and "a shadow" in page and "not ours" in page and "ann" in page
+    base = with_rows(place)
+    page = user.get(f"{base}/gallery").text
+    assert "a red door 0.jpg" not in page and page.count('<span class="tag">corrected</span>') == 1
+    (two, three) = user.get(f"/api{base}/records").json()["records"]
+    assert [item["caption"] for item in two["regions"]] == ["a red door 1.jpg", "a blue door"]
+    assert [item["region"] for item in three["regions"]] == [2]
+    rejected = user.get(f"{base}/rejected").text
+    assert "rejected_by_person" in rejected and "not ours" in rejected
+    # Both can be restored, from where they are seen.
+    restored = re.search(r'action="[^"]*(/rejected/\d+/corrections)"', rejected)
+    assert restored is not None
+    send(user, base + restored[1], token=own["token"], seen=9, action="restore", back="rejected")
+    about = re.search(r'name="about" value="([^"]+)"', page)
+    assert about is not None
+    send(user, f"{base}/corrections", **own | {"seen": 9}, record="0.1", about=about[1], action="restore")
+    base = with_rows(place)
+    found = user.get(f"/api{base}/records").json()["records"]
+    assert [len(record["regions"]) for record in found] == [2, 2, 2]
+    journal = user.get(f"/dates/{DATE}/corrections").text
+    assert journal.count("<td>restore</td>") == 2 and "a shadow" in journal
+
+
+def test_a_rejected_row_is_made_a_record_by_what_a_person_says(app: FastAPI, place: Place) -> None:
+    place.good_rows(2)
+    said = "<region1>: a red door\n<region2>: sorry, I cannot help with that"
+    place.build(lambda row: said, answer_format="free_text")
+    manifest, _ = current(place.partition)
+    assert manifest is not None and manifest.counts.captioned == 0
+    base, user = f"/dates/{DATE}/builds/{manifest.build_id}", client(app, "user")
+    page = user.get(f"{base}/rejected").text
+    assert ">\na red door</textarea>" in page
+    (own,) = set(re.findall(r'name="token" value="([0-9a-f]+)"', page))
+    captions = {"caption1": "a red door", "caption2": "a window"}
+    path = f"{base}/rejected/0/corrections"
+    assert send(user, path, token=own, seen=0, action="edit", caption1="a red door").status_code == 400
+    assert send(user, path, token=own, seen=0, action="edit", **captions).status_code == 303
+    place.build(lambda row: said, answer_format="free_text")
+    manifest, _ = current(place.partition)
+    assert manifest is not None and manifest.counts.captioned == 1
+
+
+def test_of_two_people_the_second_is_told_of_the_first(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    fields = {"record": "0.1", "region": 2, "action": "edit", "seen": 0, "back": "gallery"}
+    ann = client(app, "user", "ann")
+    send(ann, f"{base}/corrections", **fields, token=token(ann, base), caption="a blue door")
+    ben = client(app, "user", "ben")
+    answer = send(ben, f"{base}/corrections", **fields, token=token(ben, base), caption="a green <b>door</b>")
+    assert answer.status_code == 409 and "ann wrote" in answer.text
+    assert "a blue door" in answer.text and "a green &lt;b&gt;door&lt;/b&gt;" in answer.text
+    assert f'href="{ROOT}{base}/gallery#r0.1"' in answer.text.replace('href="/dates', f'href="{ROOT}/dates')
+    assert len(corrections_of(place.partition).lines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"caption": ""}, "is empty"),
+        ({"caption": "a \u202e door"}, "control_characters"),
+        ({"caption": "a door\x00"}, "control_characters"),
+        ({"caption": "a door <|im_end|>"}, "special_tokens"),
+        ({"caption": "a long door " * 400}, "too_long"),
+        ({"caption": "a door\n<region2>: a window"}, "names a region"),
+        ({"action": "reject", "region": "all"}, "no such region"),
+        ({"caption": "a door", "note": "x" * 1001}, "note is longer"),
+        ({"caption": "a door", "note": "\x1b[2J"}, "cannot be a note"),
+        ({"caption": "a door", "region": "3"}, "no such region"),
+        ({"caption": "a door", "region": ""}, "say which"),
+        ({"caption": "a door", "record": "7.0"}, "no such record"),
+        ({"caption": "a door", "record": "0.99"}, "no such record"),
+        ({"caption": "a door", "record": "../../x"}, "no such region"),
+        ({"action": "paint"}, "nothing called"),
+        ({"action": "restore", "about": "0" * 64 + " en [1,2,3,4]"}, "no such region"),
+    ],
+)
+def test_what_cannot_be_a_correction_is_refused(app: FastAPI, place: Place, fields: dict[str, str], why: str) -> None:
+    base = with_rows(place)
+    user = client(app, "user")
+    if fields.get("record") == "../../x":
+        fields = fields | {"region": "9"}
+    whole = {"token": token(user, base), "record": "0.0", "region": "1", "action": "edit", "seen": "0"} | fields
+    answer = user.post(f"{base}/corrections", data=whole, headers=ORIGIN)
+    assert answer.status_code == 400 and why in answer.text
+    assert not corrections_of(place.partition).lines()
+
+
+def test_what_means_something_odd_is_a_persons_own_affair(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    user = client(app, "user")
+    for caption in ("sorry, I cannot see it", "1", "一扇红色的门", "the red frame marked 1"):
+        own = {"token": token(user, base), "seen": 99, "record": "0.0", "region": 1, "action": "edit"}
+        assert send(user, f"{base}/corrections", **own, caption=caption).status_code == 303
+
+
+def test_what_goes_back_stays_below_the_build(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    user = client(app, "user")
+    for number, back in enumerate(
+        ("https://elsewhere.example", "//elsewhere.example", "gallery?\r\nSet-Cookie: a=b", "../../../x", "gallery#x")
+    ):
+        own = {"token": token(user, base), "seen": 99, "record": "0.0", "region": 1, "action": "edit", "back": back}
+        answer = send(user, f"{base}/corrections", **own, caption=f"a door {number}")
+        assert answer.headers["location"].endswith(f"{base}/gallery#r0.0") and "set-cookie" not in answer.headers
+
+
+def test_a_persons_sample_gives_an_estimate(app: FastAPI, place: Place) -> None:
+    base = with_rows(place, 30)
+    user = client(app, "user", "ann")
+    own = token(user, base)
+    assert "nothing is judged yet" in user.get(f"{base}/sample").text
+    for number in range(50):
+        page = user.get(f"{base}/sample").text
+        assert f"{number} of 50 looked at" in page
+        region = re.search(r'name="region" value="([^"]+)"', page)
+        assert region is not None
+        answer = send(user, f"{base}/sample", token=own, region=region[1], verdict="wrong" if number < 5 else "right")
+        assert answer.status_code == 303
+    assert "All 50 drawn regions are looked at" in user.get(f"{base}/sample").text
+    assert "5 of 50 wrong: 4.3 to 21.4 % of the captions" in user.get(base).text
+    told = user.get(f"/api{base}/sample").json()
+    assert (told["right"], told["wrong"], told["share"]) == (45, 5, 0.1)
+    assert len({region["key"] for region in told["regions"]}) == 50
+    for wrong in ({"region": "0.99.1", "verdict": "right"}, {"region": region[1], "verdict": "maybe"}):
+        assert send(user, f"{base}/sample", token=own, **wrong).status_code == 400
+
+
+def test_the_original_is_shown_encoded_anew(app: FastAPI, place: Place) -> None:
+    base = with_rows(place)
+    place_of = f"{base}/originals/0.1.jpg"
+    answer = client(app).get(place_of)
+    assert answer.status_code == 200 and answer.content.startswith(b"\xff\xd8")
+    assert answer.content != place.drop.read("1.jpg") and answer.headers["content-security-policy"].startswith(
+        "sandbox"
+    )
+    for harm in (b"<script>alert(1)</script>", encoded(picture(300, 300))):
+        place.put("1.jpg", harm)
+        answer = client(app).get(place_of)
+        assert answer.status_code == 404 and "another image" in answer.text and "alert" not in answer.text
+    (place.drop_folder / "1.jpg").unlink()
+    assert client(app).get(place_of).status_code == 404
+    assert client(app).get(f"{base}/originals/9.9.jpg").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.jpg", "/etc/hostname", "link.jpg", "https://elsewhere.example/a.jpg", "a\x00b"]
+)
+def test_no_record_leads_out_of_the_drop(app: FastAPI, place: Place, path: str) -> None:
+    import hashlib
+
+    (build_id,) = publish_each(place, "a")
+    secret = encoded(picture())
+    (place.folder / "drops" / "secret.jpg").write_bytes(secret)
+    (place.drop_folder / "link.jpg").symlink_to("../secret.jpg")
+    _say(place, path, build_id, image_sha256=hashlib.sha256(secret).hexdigest())
+    answer = client(app).get(f"/dates/{DATE}/builds/{build_id}/originals/0.0.jpg")
+    assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/html")
 
 
 def test_from_the_datasets_to_a_picture(app: FastAPI, place: Place) -> None:
@@ -126,7 +413,9 @@ def test_each_answer_forbids_scripts_and_being_framed_by_others(app: FastAPI, pl
     for path in paths(app, build_id):
         answer = client(app).get(path)
         policy = answer.headers["content-security-policy"]
-        assert "script-src" not in policy and "default-src 'none'" in policy, path
+        sources = re.findall(r"script-src ([^;]*)", policy)
+        assert all(re.fullmatch(r"'sha256-[A-Za-z0-9+/=]{44}'", source) for source in sources), path
+        assert "default-src 'none'" in policy, path
         assert "frame-ancestors 'self'" in policy or policy.startswith("sandbox;"), path
         assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -141,7 +430,7 @@ class _Elements(HTMLParser):
         self.found.append((tag, tuple(name for name, _ in attrs)))
 
 
-def _say(place: Place, text: str, build_id: str) -> None:
+def _say(place: Place, text: str, build_id: str, **changes: object) -> None:
     """Write a build's records and rejected rows as somebody would who has got hold of the bucket."""
     import hashlib
 
@@ -150,6 +439,7 @@ def _say(place: Place, text: str, build_id: str) -> None:
     (entry,) = manifest["captions"]
     record = json.loads(place.partition.read(entry["path"]))
     record |= {"image": text, "id": text, "checks": [text], "answer": text, "image_with_bbox": f"../../{text}"}
+    record |= changes
     record["regions"][0]["caption"] = text
     data = json.dumps(record).encode() + b"\n"
     place.partition.write(entry["path"], data)
@@ -162,20 +452,26 @@ def _say(place: Place, text: str, build_id: str) -> None:
 
 
 def test_no_text_changes_anything_in_the_pages_but_text(app: FastAPI, place: Place) -> None:
-    other, build_id = publish_each(place, "a", "b")
-    reader, base = client(app), f"/dates/{DATE}/builds/{build_id}"
+    other, build_id = publish_each(place, "a", "b", keep_builds=3)
+    reader, base = client(app, "user"), f"/dates/{DATE}/builds/{build_id}"
     urls = [
         base,
         f"{base}/compare/{other}",
         f"{base}/gallery?text={{}}",
         f"{base}/rejected",
         f"{base}/rejected?code={{}}",
+        f"{base}/sample",
+        f"/dates/{DATE}/corrections",
     ]
     shapes = []
     for text in ("harmless", HOSTILE):
         _say(place, text, build_id)
+        shutil.rmtree(place.folder / "warehouse" / f"dt={DATE}" / "_corrections", ignore_errors=True)
+        for about in (about_region("0" * 64, [10, 10, 40, 30], "en"), about_record("0" * 64, [[10, 10, 40, 30]], "en")):
+            line = Correction(at=text, by=text, action="reject", about=about, note=text, image=text, caption=text)
+            correct(corrections_of(place.partition), [line, line.model_copy(update={"action": "edit"})], 9)
         pages = [reader.get(url.format(quote(text))).text for url in urls]
-        assert all("<script" not in page for page in pages)
+        assert all(page.count("<script") == page.count("<script>// One key each") <= 1 for page in pages)
         shapes.append([_Elements(page).found for page in pages])
     assert shapes[0] == shapes[1]
 
@@ -196,7 +492,7 @@ def test_the_gallery_is_paged_and_finds_what_is_looked_for(app: FastAPI, place: 
     (one,) = reader.get(f"/api{base}/records", params={"text": "DOOR 17.jpg"}).json()["records"]
     assert one["image"] == "17.jpg"
     assert reader.get(f"/api{base}/records", params={"text": "nothing"}).json() == {
-        "records": [], "after": None, "looked": 60,
+        "records": [], "places": [], "after": None, "looked": 60,
     }  # fmt: skip
     assert not reader.get(f"/api{base}/records", params={"least": "3"}).json()["records"]
     assert "cannot be read" not in reader.get(f"{base}/gallery").text
@@ -223,3 +519,18 @@ def test_a_build_is_led_to_in_the_deployments_warehouse_alone(monkeypatch: pytes
     assert link.get_link(publish, ti_key=None) == ""
     publish.page = page
     assert link.get_link(publish, ti_key=None) == page
+
+
+def test_a_build_leads_to_the_run_that_published_it(app: FastAPI, place: Place) -> None:
+    first, second = publish_each(place, "a", "b", keep_builds=3)
+    with create_session() as session:
+        asset = session.scalar(select(AssetModel).where(AssetModel.name == "region_captions"))
+        assert asset is not None
+        for run_id, build_id in (("other", first), ("manual__1", second), ("later", second)):
+            event = AssetEvent(
+                asset_id=asset.id, source_dag_id="region_captions", source_run_id=run_id, extra={"build_id": build_id}
+            )
+            event.timestamp = datetime.now(UTC) + timedelta(seconds={"later": 60}.get(run_id, 5))
+            session.add(event)
+    page = client(app).get(f"/dates/{DATE}/builds/{second}").text
+    assert "/dags/region_captions/runs/manual__1" in page and "/runs/later" not in page

@@ -14,7 +14,7 @@ import pytest
 
 from regioncap.airflow.provider import get_provider_info
 from regioncap.airflow.vlm import VlmHook
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.managed import IDLE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]

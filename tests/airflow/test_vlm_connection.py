@@ -10,7 +10,7 @@ from regioncap.airflow import vlm as module
 from regioncap.airflow.vlm import VlmHook, for_run, vlm_from_connection
 from regioncap.errors import VlmSetupError
 from regioncap.processes import free_ports
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.managed import ManagedServer
 from tests.builders import settings
 from tests.fake_vlm import MODEL, FakeVlm

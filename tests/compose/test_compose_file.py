@@ -199,9 +199,10 @@ def flags(words: list[str], without: set[str]) -> dict[str, str]:
 def test_pools_have_as_many_slots_as_workers_have_places(tmp_path: Path) -> None:
     settings = {"REGIONCAP_CPU_WORKERS": "3", "REGIONCAP_CPU_TASKS": "4", "REGIONCAP_GPU_TASKS": "5"}
     services = composed(tmp_path, **settings)["services"]
-    made = pools(services["init"]["environment"], {"regioncap_gpu": {"slots": 2}})
+    declared = {"regioncap_gpu": {"slots": 2}, "regioncap_judge": {"slots": 2}}
+    made = pools(services["init"]["environment"], declared)
     assert made["default_pool"]["slots"] == 12
-    assert made["regioncap_gpu"]["slots"] == 5
+    assert made["regioncap_gpu"]["slots"] == made["regioncap_judge"]["slots"] == 5
     assert services["worker-cpu"]["deploy"]["replicas"] == 3
     assert services["worker-gpu"]["command"][-1] == "5"
 

@@ -23,7 +23,7 @@ from demo_model.evaluate import score
 from deploy.local.stack import DAG, demo_server
 from regioncap.ask.asking import FLUSH_ROWS
 from regioncap.storage.s3 import S3Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.manifest import current
 from regioncap.work.completions import load_completions
 from regioncap.work.layout import ANSWERS

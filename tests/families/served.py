@@ -29,7 +29,8 @@ from regioncap.processes import free_ports
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.vlm import server
-from regioncap.vlm.client import Completion, Endpoint
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.requests import data_url
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout

@@ -8,7 +8,7 @@ from deploy.local import bucket
 from deploy.local.credentials import load_or_create
 from regioncap.steps.caption import caption_shard
 from regioncap.storage.s3 import S3Store
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.work.plan import Plan
 
 

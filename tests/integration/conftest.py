@@ -13,7 +13,7 @@ from deploy.local.credentials import Credentials, load_or_create
 from deploy.local.stack import demo_server
 from regioncap.processes import free_ports
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from tests import second_bucket
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.vlm.client import Endpoint, connect
+from regioncap.vlm.client import connect
 from regioncap.vlm.dialects import Dialect, find_dialect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.metrics import Queue, read_queue
 from regioncap.work.counts import AskCounts
 from regioncap.work.shard import Shard

@@ -28,7 +28,8 @@ from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.s3 import S3Store
 from regioncap.vlm import server
-from regioncap.vlm.client import Completion, Endpoint
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.work.layout import ANSWERS, shard_path
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard

@@ -23,7 +23,7 @@ from regioncap.marks.size_rules import MAX_PIXELS
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.storage.local import LocalStore
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.managed import ManagedServer
 from regioncap.vlm.server import ServerConfig, is_ready
 from regioncap.work.plan import Plan

@@ -11,7 +11,7 @@ import pytest
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.work.shard import Shard
 from tests.builders import Place, records, rejected_rows
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error

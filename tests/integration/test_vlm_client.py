@@ -14,8 +14,10 @@ import pytest
 from regioncap.ask.requests import first_requests
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm import probe
-from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.client import connect
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.dialects import find_dialect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.requests import ChatRequest, data_url
 from tests.builders import encoded, marked_row, picture, planned
@@ -80,12 +82,13 @@ def test_no_more_than_allowed_are_under_way(vlm: FakeVlm) -> None:
     assert vlm.most_in_flight == 4
 
 
-@pytest.mark.parametrize(("slots", "expected"), [(1000, range(129, 257)), (72, range(80, 129)), (8, range(10, 65))])
+@pytest.mark.parametrize(("slots", "expected"), [(1000, range(129, 257)), (72, range(73, 256)), (8, range(9, 65))])
 def test_a_few_more_are_under_way_than_the_server_works_on(vlm: FakeVlm, slots: int, expected: range) -> None:
     # Long enough for a slow machine to send as many at once, and never all answered at the same time.
     vlm.behave = lambda number, body: replace(answer_well(body), delay=1 + number % 16 / 16)
     vlm.slots = slots
     ask(vlm, requests(3 * expected.start))
+    # How many more depends on how soon a busy machine tells what waits: tests/unit/vlm/test_pace.py has the numbers.
     assert vlm.most_in_flight in expected
 
 
@@ -192,16 +195,18 @@ def test_a_server_that_stays_away_ends_after_the_patience(vlm: FakeVlm) -> None:
 
 
 def test_a_server_that_answers_others_is_waited_for_longer_than_one_that_answers_nobody(vlm: FakeVlm) -> None:
-    started = time.monotonic()
+    others: list[int] = []
 
-    def behave(_: int, body: dict[str, Any]) -> Reply:
-        if body["temperature"] > 0 and time.monotonic() - started < 2.0:
-            return error(503)
-        return replace(answer_well(body), delay=0.2)
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        if body["temperature"] > 0:
+            return error(503) if len(others) <= 8 else answer_well(body)
+        others.append(number)
+        return replace(answer_well(body), delay=0.6)
 
     vlm.behave = behave
+    # Beside it the others are asked one after the other: eight of them take longer than the patience.
     put_off = requests(1, temperature=0.5)
-    assert len(ask(vlm, put_off + requests(20), max_in_flight=2, patience_seconds=1.0)) == 21
+    assert len(ask(vlm, put_off + requests(12), max_in_flight=2, patience_seconds=4.0)) == 13
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 
 
 @dataclass

@@ -14,8 +14,10 @@ import pytest
 from regioncap.ask.requests import first_requests
 from regioncap.errors import ParamsError, VlmUnavailableError
 from regioncap.vlm import probe
-from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.client import connect
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.dialects import find_dialect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.requests import ChatRequest
 from tests.builders import marked_row, planned
@@ -109,7 +111,7 @@ def test_a_server_of_two_that_hangs_costs_no_row_and_little_time(hangs: str) -> 
         async def run() -> None:
             async with connect(endpoint) as client:
                 await probe.check(client)
-                client.dialect = await find_dialect(client, {}, structured=True)
+                client.wire.dialect = await find_dialect(client, {}, structured=True)
                 await ask_all(client, requests(120), prepare, answers.append, lambda asked: None, 8)
 
         started = time.monotonic()
@@ -121,7 +123,7 @@ def test_a_server_of_two_that_hangs_costs_no_row_and_little_time(hangs: str) -> 
             assert not hanging.requests
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", "date", "limits"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_is_not_asked_before_the_time_that_it_says(vlm: FakeVlm, status: int, form: str) -> None:
     asked: list[float] = []
@@ -130,6 +132,9 @@ def test_a_server_is_not_asked_before_the_time_that_it_says(vlm: FakeVlm, status
         asked.append(time.time())
         if number:
             return answer_well(body)
+        if form == "limits":
+            limits = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2s"}
+            return replace(error(status), headers=limits)
         # Dates have no parts of a second.
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
         return replace(error(status), headers={"Retry-After": "2" if form == "seconds" else date})

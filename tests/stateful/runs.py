@@ -12,9 +12,11 @@ State = str | None
 PLAN, WITHOUT_BOXES, APPROVALS, PUBLISH = ("plan", -1), ("without_boxes", -1), ("approvals", -1), ("publish", -1)
 TRIES = 4
 
-_ORDER = ("plan", "without_boxes", "propose", "render", "caption", "validate", "approvals", "approve", "publish")
+_ORDER = (
+    "plan", "without_boxes", "propose", "render", "caption", "judge", "validate", "approvals", "approve", "publish",
+)  # fmt: skip
 
-_SHARD_TASKS = ("render", "caption", "validate")
+_SHARD_TASKS = ("render", "caption", "judge", "validate")
 _DONE_WELL = ("success", "skipped")
 
 
@@ -117,8 +119,8 @@ class Run:
             return index >= 0 and self.tasks[WITHOUT_BOXES] == "success"
         if task == "render":
             return index >= 0 and self._none_failed("propose")
-        if task in ("caption", "validate"):
-            before = {"caption": "render", "validate": "caption"}[task]
+        if task in ("caption", "judge", "validate"):
+            before = {"caption": "render", "judge": "caption", "validate": "judge"}[task]
             return index >= 0 and self.tasks.get((before, index)) == "success"
         done = self._none_failed("propose") and self._none_failed("validate")
         if task == "approve":

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+
 from regioncap.marks.view import content_name
-from regioncap.vlm.client import Completion, Endpoint
-from regioncap.vlm.dialects import Dialect
-from regioncap.vlm.pace import ConcurrencyLimit, PaceFigures
+from regioncap.vlm.client import VlmClient
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.requests import ChatRequest
 from tests.fake_vlm import MODEL
 
@@ -28,19 +30,28 @@ class TracingVlm:
     """`asked` are the bodies of all requests, images by their names; the number of a request is in its captions."""
 
     asked: list[dict[str, Any]] = field(default_factory=list)
+    _heard: set[str] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
     async def connect(self, endpoint: Endpoint) -> AsyncIterator["_Client"]:
         """Takes the place of `regioncap.vlm.client.connect`."""
-        yield _Client(self, endpoint)
+        async with aiohttp.ClientSession() as http:
+            yield _Client(self, endpoint, http)
 
     def answer(self, body: dict[str, Any]) -> str:
         """What it says to a request."""
         self.asked.append(_with_names(body))
+        if "logprobs" in body:
+            self._heard.add(json.dumps(body["messages"][1]["content"][-1]["text"]))
+            return "1"
         schema = body["response_format"]["json_schema"]["schema"]
         if schema["type"] == "array":
             return PROPOSED
         return json.dumps({tag: f"a red door with the number {len(self.asked) - 1}" for tag in schema["required"]})
+
+    def has_heard(self, caption: str) -> bool:
+        """Whether it was asked whose the caption is."""
+        return any(json.dumps(caption)[1:-1] in text for text in self._heard)
 
     def question(self, caption: str) -> tuple[int, dict[str, Any]] | None:
         """The number and the body of the request that a caption came from."""
@@ -48,17 +59,9 @@ class TracingVlm:
         return (int(number[1]), self.asked[int(number[1])]) if number else None
 
 
-class _Client:
-    name = "http://vlm.invalid/v1"
-    in_flight = 0
-    dialect = Dialect()
-    context = None
-    identity = ""
-    figures = PaceFigures(1, 0, None, None, 1.0, None, 0.0)
-
-    def __init__(self, vlm: TracingVlm, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.slots = ConcurrencyLimit(1)
+class _Client(VlmClient):
+    def __init__(self, vlm: TracingVlm, endpoint: Endpoint, http: aiohttp.ClientSession) -> None:
+        super().__init__(endpoint, http)
         self._vlm = vlm
 
     async def read_figures(self) -> None:
@@ -70,7 +73,11 @@ class _Client:
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         text = self._vlm.answer(json.loads(body))
-        return Completion(key=request.key, text=text, finish_reason="stop", prompt_tokens=10, completion_tokens=5)
+        likely = {"1": 0.9, "none": 0.1} if "logprobs" in request.options else None
+        return Completion(
+            key=request.key, text=text, finish_reason="stop", prompt_tokens=10, completion_tokens=5,
+            probabilities=likely,
+        )  # fmt: skip
 
 
 def _with_names(value: Any) -> Any:

@@ -56,9 +56,10 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "asking": {
         "mark_style": "box", "max_boxes": 2, "when_no_boxes": "ask_model", "model_profile": "qwen2.5-vl",
-        "caption_mode": "per_region", "export_formats": ["webdataset"], "export_images": "marked",
+        "caption_mode": "per_region", "export_formats": ["webdataset"], "export_images": "marked", "judge": "all",
     },
 }  # fmt: skip
+_JUDGED = frozenset(kind for kind, settings in KINDS.items() if "judge" in settings)
 IMAGES = ("a.jpg", "sub/b.jpg", "c.jpg")
 MANIFESTS: tuple[tuple[str, ...], ...] = tuple(
     tuple(row if isinstance(row, str) else json.dumps(row) for row in rows)
@@ -148,11 +149,13 @@ class World:
                 "regioncap.airflow.places.open_store": self._open_store,
                 "regioncap.airflow.places.Deployment": SimpleNamespace(from_environment=lambda: deployment),
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
+                "regioncap.airflow.build.judge_from_connection": lambda *_: None,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
                 "regioncap.ask.asking.check": mock.AsyncMock(),
                 "regioncap.ask.asking.identify": mock.AsyncMock(),
                 "regioncap.ask.asking.find_dialect": mock.AsyncMock(return_value=Dialect()),
+                "regioncap.ask.asking.find_listening_dialect": mock.AsyncMock(return_value=Dialect()),
                 "regioncap.parallel.ThreadPoolExecutor": _AtOnce,
                 "regioncap.steps.publish.datetime": Clock,
                 "regioncap.warehouse.history.datetime": Clock,
@@ -388,6 +391,7 @@ class World:
         kind = self._identities.get(manifest["identity"])
         self._demand(kind is not None, f"nobody has asked for the identity of {build}")
         assert kind is not None
+        self._demand((manifest["judged"] is not None) == (kind in _JUDGED), f"{build} is judged, or is not")
         report = self._report(manifest)
         for name, value in KINDS[kind].items():
             self._demand(report["settings"][name] == value, f"{build} is of kind {kind}, its report says {name} is "
@@ -396,7 +400,7 @@ class World:
         state, found = self._state_of(kind, records, rejected)
         self._demand(state is not None, f"{build} is of kind {kind}, and of no state of the drop: {found}")
         assert state is not None
-        questions = self._check_captions(records, self._expect(state, kind))
+        questions = self._check_captions(kind, records, self._expect(state, kind))
         if report["settings"]["force_rebuild"]:
             made_by = [run for run in self.runs if self._plan_id(run) == manifest["plan_id"]]
             for run in made_by:
@@ -430,7 +434,7 @@ class World:
             nearest = nearest or difference
         return None, nearest
 
-    def _check_captions(self, records: list[dict[str, Any]], expected: ExpectedBuild) -> list[int]:
+    def _check_captions(self, kind: str, records: list[dict[str, Any]], expected: ExpectedBuild) -> list[int]:
         numbers = []
         for record, wanted in zip(records, expected.records, strict=True):
             for region in record["regions"]:
@@ -438,6 +442,12 @@ class World:
                 self._demand(question is not None, f"nobody has said {region['caption']!r}")
                 assert question is not None
                 numbers.append(question[0])
+                is_judged = region["trust"] is not None
+                self._demand(is_judged == (kind in _JUDGED), f"of kind {kind}, the trust is {region['trust']}")
+                self._demand(
+                    not is_judged or self.vlm.has_heard(region["caption"]),
+                    f"nobody was asked about {region['caption']!r}, which has a trust",
+                )
                 body = wanted.asked[region["region"]]
                 self._demand(
                     question[1] == body,
@@ -564,7 +574,8 @@ class World:
             return PublishOperator(task_id=task, plan=handle, approved=approved, asset=_ASSET).execute(context)
         kind = {
             "propose": operators.ProposeOperator, "render": operators.RenderOperator,
-            "caption": operators.CaptionOperator, "validate": operators.ValidateOperator,
+            "caption": operators.CaptionOperator, "judge": operators.JudgeOperator,
+            "validate": operators.ValidateOperator,
         }.get(task)  # fmt: skip
         mapped_over = {"propose": "without_boxes", "approve": "approvals"}.get(task, "plan")
         over = run.xcoms.get((mapped_over, "return_value"))
@@ -684,6 +695,7 @@ class World:
                 "temperature": 0,
                 "keep_builds": 3,
                 "max_rejected_ratio": 1,
+                "judge": "none",
                 **KINDS[kind],
                 **changes,
             }

@@ -4,8 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
+
+# What looks for faults that keep people from using a page; `make test-ui` fetches it.
+AXE = Path(__file__).parents[2] / ".local" / "axe.min.js"
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # It is to talk to nobody; a container has neither a GPU nor the rights for a sandbox of its own.

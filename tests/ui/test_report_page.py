@@ -133,6 +133,16 @@ def test_text_stands_out_from_what_is_behind_it(seen: Seen) -> None:
     assert faint == set()
 
 
+def test_how_many_captions_are_wrong_is_said_first(seen: Seen) -> None:
+    numbers = seen.page.locator(".numbers .number")
+    said = numbers.first.inner_text()
+    assert "not judged" in said or ("95 % interval" in said and "questions" in said)
+    places = numbers.evaluate_all("elements => elements.map(element => element.getBoundingClientRect().top)")
+    assert min(places) == places[0]
+    # Before what became of the rows, and seen without a look at colours alone.
+    assert seen.page.locator("section").first.get_attribute("id") == "trust"
+
+
 def test_captions_are_in_the_colours_of_their_marks(seen: Seen) -> None:
     chip = seen.page.locator(".captions .m1 b").first
     caption = seen.page.locator(".captions .m1 bdi").first

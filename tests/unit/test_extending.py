@@ -93,6 +93,15 @@ def test_one_build_uses_all_of_them(package: None, tmp_path: Path, vlm: FakeVlm)
     assert len(pairs) == 2
 
 
+def test_the_reader_of_a_drop_gives_its_rows(package: None, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.put("images/a.png", b"x")
+    place.put("boxes/a.box", "dog 100 60 150 110.5\ncat 1 2 30 40\n")
+    plan = place.plan(input_format="auto")
+    assert plan.settings.input_format == "boxes" and plan.settings.box_format == "xyxy"
+    assert (plan.rows, plan.rejected) == (1, 0)
+
+
 def test_what_is_no_coco_file_is_a_fault_of_the_drop(package: None, tmp_path: Path) -> None:
     file = tmp_path / "list.coco.json"
     file.write_text('{"images": []}')

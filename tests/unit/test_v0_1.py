@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from regioncap.captions.answers import parse_answer
+from regioncap.drop.decoder import Result
+from regioncap.drop.decoders import Decoders
 from regioncap.errors import StepMissingError
-from regioncap.marks.view import encode
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
@@ -118,7 +120,13 @@ def marked_as_then(tmp_path: Path, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
     now = kept.build_again(vlm, kept.plan_again())
     then = {kept.marked(record): before[record.id] for record in now}
     vlm.requests.clear()
-    monkeypatch.setattr("regioncap.steps.render.encode", lambda image: then[encode(image)])
+    run = Decoders.run
+
+    def run_then(*arguments: Any) -> Result:
+        told, jpegs = run(*arguments)
+        return told, [then.get(jpeg, jpeg) for jpeg in jpegs]
+
+    monkeypatch.setattr(Decoders, "run", run_then)
 
 
 def test_images_that_are_marked_otherwise_than_then_are_asked_about_anew(tmp_path: Path, vlm: FakeVlm) -> None:

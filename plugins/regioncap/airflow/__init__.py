@@ -6,6 +6,7 @@
 `wait_for_drop`, `drop_ready`  the sensor, and what it defers to
 `params`                the form, and from a run to its settings
 `pages`, `links`        what is published, in Airflow's UI, and the ways there
+`page_rights`           who may see those pages, and write by them
 `places`, `vlm`         from Airflow's connections to stores and the VLM
 `provider`              the form of a VLM connection in Airflow's UI
 `approval`              what a person is asked before a build is published

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from regioncap.config.settings import Approval
+from regioncap.report.judged import share_told
 from regioncap.work.staged import Staged
 
 APPROVE = "Approve"
@@ -28,6 +29,7 @@ def approval_request(staged: Staged, partition_uri: str, page: str | None) -> tu
         "| --- | --- | --- | --- |",
         f"| {counts.rows:,} | {counts.captioned:,} | {counts.rejected:,} | {counts.regions:,} |",
         "",
+        *([f"Wrong captions, by estimate: {share_told(manifest.judged)}", ""] if manifest.judged else []),
         *warnings,
         "",
         *([f"[Look at this build]({page})", ""] if page else []),

@@ -1,6 +1,7 @@
 """The steps of a build as Airflow operators. Each opens the places of its run and calls one function.
 
-Their `drops_conn_id`, `warehouse_conn_id` (for the work area too) and `vlm_conn_id` name connections of Airflow's.
+Their `drops_conn_id`, `warehouse_conn_id` (for the work area too), `vlm_conn_id` and `judge_conn_id` name connections
+of Airflow's.
 """
 
 import time
@@ -19,21 +20,23 @@ from regioncap.airflow.places import (
     WAREHOUSE_CONNECTION,
     check_places,
     open_drop,
+    open_images,
     open_partition,
     open_work,
 )
 from regioncap.airflow.progress import report_progress, told
-from regioncap.airflow.vlm import VLM_CONNECTION, for_run, vlm_from_connection
+from regioncap.airflow.vlm import JUDGE_CONNECTION, VLM_CONNECTION, for_run, judge_from_connection, vlm_from_connection
 from regioncap.ask.asking import AskProgress
 from regioncap.config.settings import settings_of
 from regioncap.errors import PartitionBusyError, PermanentError, StepMissingError
 from regioncap.steps.caption import caption_shard
+from regioncap.steps.judge import judge_shard
 from regioncap.steps.plan import plan_build
 from regioncap.steps.propose import propose_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Vlm
+from regioncap.vlm.endpoint import Vlm
 from regioncap.work.claim import Claim, release_of_run
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
@@ -83,12 +86,14 @@ class PlanOperator(BaseOperator):
         drops_conn_id: str = DROPS_CONNECTION,
         warehouse_conn_id: str = WAREHOUSE_CONNECTION,
         vlm_conn_id: str = VLM_CONNECTION,
+        judge_conn_id: str = JUDGE_CONNECTION,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.drops_conn_id = drops_conn_id
         self.warehouse_conn_id = warehouse_conn_id
         self.vlm_conn_id = vlm_conn_id
+        self.judge_conn_id = judge_conn_id
 
     def execute(self, context: Context) -> list[str]:
         date, settings = drop_date_of(context), settings_of(context["params"])
@@ -100,6 +105,7 @@ class PlanOperator(BaseOperator):
             self.log.info("%s; looking again in a minute", busy)
             self.defer(trigger=TimeDeltaTrigger(_LOOK_AGAIN), method_name="resume")
         say = _every(_LOG_EVERY_SECONDS)
+        judge = judge_from_connection(self.judge_conn_id) if settings.judges != "none" else None
 
         def progress(rows: int) -> None:
             claim.keep()
@@ -109,12 +115,14 @@ class PlanOperator(BaseOperator):
         plan = plan_build(
             date=date,
             drop=open_drop(settings.drops_uri, date, self.drops_conn_id),
+            images=open_images(settings, date, self.drops_conn_id),
             work=work,
             partition=open_partition(settings.warehouse_uri, date, self.warehouse_conn_id),
             settings=settings,
             model=for_run(vlm_from_connection(self.vlm_conn_id), settings).model,
             run_id=context["run_id"],
             progress=progress,
+            judge_model=judge.model if judge is not None else "",
         )
         if plan.unchanged:
             self.log.info("the drop of %s was built as it is: nothing to do", date)
@@ -194,11 +202,12 @@ class RenderOperator(_ShardOperator):
             if say() or done == rows:
                 self.log.info("%s of %s images marked", f"{done:,}", f"{rows:,}")
 
+        plan = Plan.load(work, handle["plan_id"])
         marked, rejected = render_shard(
-            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
+            drop=open_images(plan.settings, handle["date"], self.drops_conn_id),
             work=work,
             shard_id=self.shard,
-            plan=Plan.load(work, handle["plan_id"]),
+            plan=plan,
             progress=progress,
         )
         return {"marked": marked, "rejected": rejected}
@@ -254,7 +263,7 @@ class ProposeOperator(_AskOperator):
         self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
     ) -> AskCounts:
         return propose_shard(
-            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
+            drop=open_images(plan.settings, handle["date"], self.drops_conn_id),
             work=work,
             shard_id=self.shard,
             plan=plan,
@@ -270,6 +279,24 @@ class CaptionOperator(_AskOperator):
         self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
     ) -> AskCounts:
         return caption_shard(work=work, shard_id=self.shard, plan=plan, vlm=vlm, progress=progress)
+
+
+class JudgeOperator(_AskOperator):
+    """Asks the listener which region each caption of a shard describes. Where nothing is to be judged, it ends at once.
+
+    `judge_conn_id` names its connection; where there is none, the VLM itself listens.
+    """
+
+    def __init__(self, *, judge_conn_id: str = JUDGE_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.judge_conn_id = judge_conn_id
+
+    def ask(
+        self, handle: PlanHandle, work: Store, plan: Plan, vlm: Vlm, progress: Callable[[AskProgress], None]
+    ) -> AskCounts:
+        other = judge_from_connection(self.judge_conn_id) if plan.judge_share else None
+        judge = vlm if other is None else for_run(other, plan.settings)
+        return judge_shard(work=work, shard_id=self.shard, plan=plan, vlm=vlm, judge=judge, progress=progress)
 
 
 class ValidateOperator(_ShardOperator):

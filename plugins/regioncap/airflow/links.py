@@ -19,13 +19,14 @@ def run_page(dag_id: str, run_id: str) -> str:
     return f"{_airflow()}/dags/{dag_id}/runs/{quote(run_id)}"
 
 
+def date_page(warehouse_uri: str, date: str) -> str | None:
+    """The page of a date's current build; None of one in another warehouse than the deployment's, as below."""
+    return f"{_airflow()}{ROOT}/dates/{date}" if _is_shown(warehouse_uri) else None
+
+
 def build_page(warehouse_uri: str, date: str, build_id: str) -> str | None:
     """The page of a build; None of one in another warehouse than the deployment's, which has no pages."""
-    try:
-        shown = parse_uri(warehouse_uri) == parse_uri(Deployment.from_environment().warehouse_uri)
-    except StorageError:
-        return None
-    return f"{_airflow()}{ROOT}/dates/{date}/builds/{build_id}" if shown else None
+    return f"{_airflow()}{ROOT}/dates/{date}/builds/{build_id}" if _is_shown(warehouse_uri) else None
 
 
 class BuildLink(BaseOperatorLink):
@@ -36,6 +37,13 @@ class BuildLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Called in the worker when the task has run."""
         return getattr(operator, "page", None) or ""
+
+
+def _is_shown(warehouse_uri: str) -> bool:
+    try:
+        return parse_uri(warehouse_uri) == parse_uri(Deployment.from_environment().warehouse_uri)
+    except StorageError:
+        return False
 
 
 def _airflow() -> str:

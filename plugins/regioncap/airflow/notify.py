@@ -10,7 +10,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from regioncap.airflow.deadline import NightlyStart
-from regioncap.airflow.links import run_page
+from regioncap.airflow.links import date_page, run_page
 from regioncap.airflow.params import drop_date_of, nightly_settings
 from regioncap.airflow.places import open_partition
 from regioncap.config.deployment import Deployment, NotifierConfig
@@ -39,8 +39,9 @@ def tell_success(context: Context) -> None:
     """Success callback of a DAG. A backfill is followed as a whole, so its runs are not told one by one."""
     notifier = Deployment.from_environment().notifier
     if notifier and "success" in notifier.events and context["dag_run"].run_type != "backfill":
-        place = f"{context['params']['warehouse_uri'].rstrip('/')}/{partition_path(drop_date_of(context))}"
-        _tell(notifier, context, f"{place} is published", context["dag"].dag_id, context["run_id"])
+        warehouse_uri, date = context["params"]["warehouse_uri"], drop_date_of(context)
+        message = f"{warehouse_uri.rstrip('/')}/{partition_path(date)} is published"
+        _tell(notifier, context, message, context["dag"].dag_id, context["run_id"], date_page(warehouse_uri, date))
 
 
 async def tell_overdue(context: Mapping[str, Any]) -> None:
@@ -65,8 +66,11 @@ def _is_published(date: str) -> bool:
         return False
 
 
-def _tell(config: NotifierConfig, context: Mapping[str, Any], message: str, dag_id: str, run_id: str) -> None:
+def _tell(
+    config: NotifierConfig, context: Mapping[str, Any], message: str, dag_id: str, run_id: str, page: str | None = None
+) -> None:
     """The arguments are the deployment's templates; the message is only ever a value in them."""
     module, _, name = config.path.rpartition(".")
     notifier = getattr(import_module(module), name)(**config.arguments)
-    notifier({**context, "message": f"{dag_id}: {message}: {run_page(dag_id, run_id)}"})
+    pages = " and ".join(filter(None, [run_page(dag_id, run_id), page]))
+    notifier({**context, "message": f"{dag_id}: {message}: {pages}"})

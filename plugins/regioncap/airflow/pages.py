@@ -4,30 +4,67 @@ The warehouse is the deployment's own, never one that a request names. Airflow l
 everybody, so each route here depends on Airflow's own check; a test walks all of them.
 """
 
+import re
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, get_args
 
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import select
 
-from regioncap.airflow.links import ROOT
-from regioncap.airflow.places import open_warehouse
+from regioncap.airflow.links import ROOT, run_page
+from regioncap.airflow.page_rights import DAG_ID, Form, JsonBody, Token, User, may_read, may_trigger
+from regioncap.airflow.places import open_drop, open_warehouse
 from regioncap.config.deployment import Deployment
-from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError, RegionCapError
+from regioncap.drop.decoders import Decoders
+from regioncap.errors import (
+    BuildGoneError,
+    CorrectionConflictError,
+    CorrectionError,
+    NotFoundError,
+    NothingPublishedError,
+    RegionCapError,
+)
 from regioncap.gates import all_gates
 from regioncap.pages import render
-from regioncap.pages.builds import SeenBuild, current_build, dates_of, marked_image, published_dates, see_build
+from regioncap.pages.builds import (
+    SeenBuild,
+    current_build,
+    dates_of,
+    marked_image,
+    partition_of,
+    published_dates,
+    see_build,
+)
 from regioncap.pages.comparing import compare_builds
+from regioncap.pages.correcting import Seen, Wish, language_of, of_record, of_rejected
 from regioncap.pages.gallery import PAGE, Place, Wanted, find
+from regioncap.pages.originals import original
 from regioncap.pages.rejects import find_rejected
 from regioncap.regions.codes import Code
+from regioncap.report.figures import Report
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
-
-# Whoever may read this DAG may see what it has published.
-DAG_ID = "region_captions"
+from regioncap.warehouse.corrections import Correction, correct, corrections_of
+from regioncap.warehouse.manifest import in_utc
+from regioncap.warehouse.reviews import (
+    DrawnRegion,
+    Estimate,
+    Review,
+    Verdict,
+    draw,
+    estimate,
+    note,
+    reviews_of,
+    verdicts,
+)
 
 # Somebody waits for the page.
 _PATIENCE_SECONDS = 15.0
@@ -37,9 +74,18 @@ _CONNECTION_SECONDS = 60
 _DATES = 100
 # Of a build's own page.
 _FIRST = 6
+# So many events since a build was made are looked through for the run that published it.
+_EVENTS = 500
+# Lines of one page of corrections.
+_LINES = 200
+# Samples that are drawn are kept in memory: a build never changes, and to draw one, all of it is read.
+_SAMPLES = 16
 
 # Each page says itself which style it has; who may frame it cannot be said there.
-_POLICY = f"default-src 'none'; {render.SOURCES}; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'"
+_POLICY = (
+    f"default-src 'none'; {render.SOURCES}; {render.SCRIPT}; style-src 'unsafe-inline'; base-uri 'none'; "
+    "frame-ancestors 'self'"
+)
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -58,7 +104,8 @@ _ICON = (
 _Text = Annotated[str, Query(max_length=200)]
 _Count = Annotated[int | None, Query(ge=1, le=1000)]
 
-router = APIRouter(dependencies=[Depends(requires_access_dag("GET", param_dag_id=DAG_ID))])
+router = APIRouter(dependencies=[Depends(may_read)])
+writing = APIRouter(dependencies=[Depends(may_read), Depends(may_trigger)])
 
 
 def create_app() -> FastAPI:
@@ -67,6 +114,7 @@ def create_app() -> FastAPI:
     # Without pages about itself: these would be open to everybody.
     app = FastAPI(title="RegionCap", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
+    app.include_router(writing)
     app.add_exception_handler(RegionCapError, _problem)
     app.add_exception_handler(ConnectionError, _problem)
     return app
@@ -92,6 +140,53 @@ def _build(place: Warehouse, date: str, build_id: str) -> SeenBuild:
 Build = Annotated[SeenBuild, Depends(_build)]
 
 
+def drop_of(date: str) -> Store:
+    """A date's drop, in the deployment's place for drops."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date):
+        raise NothingPublishedError("this is no date")
+    return _drop(Deployment.from_environment().drops_uri, date, int(time.monotonic() // _CONNECTION_SECONDS))
+
+
+@lru_cache(maxsize=8)
+def _drop(uri: str, date: str, minute: int) -> Store:
+    return open_drop(uri, date)
+
+
+Drop = Annotated[Store, Depends(drop_of)]
+
+
+@lru_cache(maxsize=2)
+def _decoders(heic: bool) -> Decoders:
+    """Those of this process: together they take no more memory than there is, however many look at originals."""
+    return Decoders(heic=heic)
+
+
+def _writing(token: Token) -> render.Writing | None:
+    return render.Writing(token) if token is not None else None
+
+
+MayWrite = Annotated[render.Writing | None, Depends(_writing)]
+
+
+def run_of(build: Build) -> str | None:
+    """The page of the run that published a build; None where Airflow does not know it any more, or it waits."""
+    try:
+        made = in_utc(build.manifest.created_at)
+    except ValueError:  # where it was written by hand
+        return None
+    published = select(AssetEvent.source_run_id, AssetEvent.extra).where(
+        AssetEvent.source_dag_id == DAG_ID, AssetEvent.timestamp >= made
+    )
+    with create_session() as session:
+        events = session.execute(published.order_by(AssetEvent.timestamp).limit(_EVENTS)).all()
+    runs = (run_id for run_id, extra in events if extra.get("build_id") == build.manifest.build_id)
+    run_id = next(filter(None, runs), None)
+    return run_page(DAG_ID, run_id) if run_id else None
+
+
+Run = Annotated[str | None, Depends(run_of)]
+
+
 def _root(request: Request) -> str:
     """The path of the pages, where Airflow itself is below one too."""
     return str(request.scope.get("root_path", ROOT))
@@ -100,12 +195,9 @@ def _root(request: Request) -> str:
 Root = Annotated[str, Depends(_root)]
 
 
-def _wanted(text: _Text = "", check: _Text = "", least: str = "", most: str = "") -> Wanted:
-    return Wanted(
-        text.strip(),
-        check,
-        *(int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most)),
-    )
+def _wanted(text: _Text = "", check: _Text = "", least: str = "", most: str = "", doubted: _Text = "") -> Wanted:
+    fewest, highest = (int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most))
+    return Wanted(text.strip(), check, fewest, highest, doubted=bool(doubted))
 
 
 @router.get("/")
@@ -130,28 +222,32 @@ def date_page(place: Warehouse, root: Root, date: str) -> Response:
 
 
 @router.get("/dates/{date}/builds/{build_id}")
-def build_page(build: Build, root: Root) -> Response:
+def build_page(build: Build, root: Root, run: Run) -> Response:
     """One build."""
-    return _page(render.build_page(root, build, build.report(), find(build, Wanted(), Place(), _FIRST)))
+    doubted = find(build, Wanted(doubted=True), Place(), _FIRST) if build.manifest.judged else None
+    found = doubted if doubted and doubted.records else find(build, Wanted(), Place(), _FIRST)
+    return _page(render.build_page(root, build, build.report(), found, _estimate(build), run))
 
 
 @router.get("/dates/{date}/builds/{build_id}/gallery")
-def gallery(build: Build, root: Root, wanted: Annotated[Wanted, Depends(_wanted)], at: _Text = "") -> Response:
+def gallery(
+    build: Build, root: Root, writes: MayWrite, wanted: Annotated[Wanted, Depends(_wanted)], at: _Text = ""
+) -> Response:
     """Its records."""
     start = Place.of(at)
     report = build.report()
     found = find(build, wanted, start, PAGE)
     checks = list(report.gates) if report else [str(gate.code) for gate in all_gates()]
     checks = list(dict.fromkeys([*checks, str(Code.DUPLICATE_BOX), *filter(None, [wanted.check])]))
-    return _page(render.gallery_page(root, build, wanted, start, found, checks))
+    return _page(render.gallery_page(root, build, wanted, start, found, checks, _seen(build, report), writes))
 
 
 @router.get("/dates/{date}/builds/{build_id}/rejected")
-def rejected(build: Build, root: Root, code: _Text = "", at: _Count = None) -> Response:
+def rejected(build: Build, root: Root, writes: MayWrite, code: _Text = "", at: _Count = None) -> Response:
     """Its rejected rows."""
     report, start = build.report(), at or 0
-    codes = report.rejected_by_code if report else {}
-    return _page(render.rejected_page(root, build, codes, code, start, find_rejected(build, code, start)))
+    found = find_rejected(build, code, start)
+    return _page(render.rejected_page(root, build, report, code, start, found, _seen(build, report), writes))
 
 
 @router.get("/dates/{date}/builds/{build_id}/compare/{other_id}")
@@ -174,6 +270,132 @@ def image(build: Build, name: str) -> Response:
     return Response(marked_image(build, name), media_type="image/jpeg", headers=_HEADERS | _ALONE | _FOR_EVER)
 
 
+@router.get("/dates/{date}/builds/{build_id}/originals/{place}.jpg")
+def original_image(build: Build, drop: Drop, place: str) -> Response:
+    """The original of a record, encoded anew."""
+    report = build.report()
+    data = original(build, Place.of(place), drop, _decoders(bool(report and report.settings.get("read_heic"))))
+    return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
+
+
+@router.get("/dates/{date}/builds/{build_id}/sample")
+def sample(build: Build, root: Root, writes: MayWrite) -> Response:
+    """The next of its drawn regions that nobody has looked at."""
+    regions = _drawn(build)
+    said = verdicts(reviews_of(build.partition).lines(), build.manifest.build_id)
+    left = next((region for region in regions if region.key not in said), None)
+    return _page(render.sample_page(root, build, left, len(regions), estimate(said.values()), writes))
+
+
+@router.get("/dates/{date}/corrections")
+def corrections(place: Warehouse, root: Root, date: str, at: _Count = None) -> Response:
+    """What people have corrected of a date, the latest first."""
+    lines = corrections_of(partition_of(place, date)).lines()
+    until = len(lines) if at is None else at
+    shown = lines[max(0, until - _LINES) : until][::-1]
+    older = until - _LINES if until > _LINES else None
+    return _page(render.corrections_page(root, date, len(lines), shown, older))
+
+
+@writing.post("/dates/{date}/builds/{build_id}/corrections")
+def correct_record(build: Build, root: Root, user: User, form: Form) -> Response:
+    """Correct a record, or a region of it."""
+    wish = Wish(
+        form.get("action", ""),
+        _number(form["region"]) if form.get("region") else None,
+        form.get("about", ""),
+        form.get("caption", ""),
+        form.get("note", ""),
+    )
+    place = Place.of(form.get("record", ""))
+
+    def lines(language: str) -> Sequence[Correction]:
+        return of_record(build, place, wish, language, user.get_name())
+
+    return _corrected(build, root, form, lines, wish.caption, f"#r{place}")
+
+
+@writing.post("/dates/{date}/builds/{build_id}/rejected/{line}/corrections")
+def correct_rejected(build: Build, root: Root, line: int, user: User, form: Form) -> Response:
+    """Make a record of a rejected row."""
+    captions = {
+        _number(name.removeprefix("caption")): caption for name, caption in form.items() if name.startswith("caption")
+    }
+    wish = Wish(form.get("action", ""), note=form.get("note", ""), captions=captions)
+
+    def lines(language: str) -> Sequence[Correction]:
+        return of_rejected(build, line, wish, language, user.get_name())
+
+    return _corrected(build, root, form, lines, " / ".join(captions.values()), "")
+
+
+@writing.post("/dates/{date}/builds/{build_id}/sample")
+def judge(build: Build, root: Root, user: User, form: Form) -> Response:
+    """Say of a drawn region whether its caption is right."""
+    known = {region.key for region in _drawn(build)}
+    verdict = next((verdict for verdict in get_args(Verdict) if verdict == form.get("verdict")), None)
+    if verdict is None or form.get("region") not in known:
+        raise CorrectionError("there is no such region in this sample, or no such answer")
+    _note_review(build, form["region"], verdict, user.get_name())
+    return _back(root, build, "sample")
+
+
+class _Asked(BaseModel):
+    """A correction as a program asks for it: `record` is a place, `seen` the number of the last line that it knows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    record: str = Field(max_length=40)
+    action: str = Field(max_length=20)
+    region: int | None = Field(None, ge=1)
+    about: str = Field("", max_length=500)
+    caption: str = Field("", max_length=20_000)
+    note: str = Field("", max_length=20_000)
+    seen: int = Field(0, ge=0)
+
+
+@writing.post("/api/dates/{date}/builds/{build_id}/corrections")
+def api_correct(build: Build, user: User, body: JsonBody) -> Response:
+    """Correct a record, or a region of it."""
+    try:
+        asked = _Asked.model_validate_json(body)
+    except ValidationError as error:
+        raise CorrectionError(str(error)) from error
+    wish = Wish(asked.action, asked.region, asked.about, asked.caption, asked.note)
+    lines = of_record(build, Place.of(asked.record), wish, language_of(build.report()), user.get_name())
+    added = correct(corrections_of(build.partition), lines, asked.seen)
+    return JSONResponse([line.model_dump(mode="json") for line in added], 201, headers=_HEADERS)
+
+
+@router.get("/api/dates/{date}/corrections")
+def api_corrections(place: Warehouse, date: str) -> Response:
+    """What people have corrected of a date, the first first."""
+    lines = corrections_of(partition_of(place, date)).lines()
+    return JSONResponse([line.model_dump(mode="json") for line in lines], headers=_HEADERS)
+
+
+@router.get("/api/dates/{date}/builds/{build_id}/sample")
+def api_sample(build: Build) -> Response:
+    """The drawn regions, what people say of them, and the estimate that follows."""
+    said = verdicts(reviews_of(build.partition).lines(), build.manifest.build_id)
+    regions = [
+        {
+            "key": one.key,
+            "id": one.record.id,
+            "region": one.region,
+            "caption": one.caption,
+            "verdict": said.get(one.key),
+        }
+        for one in _drawn(build)
+    ]
+    told = estimate(said.values())
+    return JSONResponse(
+        {"regions": regions, "right": told.right, "wrong": told.wrong, "unsure": told.unsure, "share": told.share,
+         "low": told.low, "high": told.high},
+        headers=_HEADERS,
+    )  # fmt: skip
+
+
 @router.get("/api/dates")
 def api_dates(place: Warehouse) -> Response:
     """The dates, the latest first."""
@@ -193,8 +415,11 @@ def api_records(build: Build, wanted: Annotated[Wanted, Depends(_wanted)], at: _
     """Some of a build's records; `after` is the `at` of the next ones, null at the end."""
     found = find(build, wanted, Place.of(at))
     records = [record.model_dump(mode="json") for record in found.records]
+    places = list(map(str, found.places))
     after = None if found.after is None else str(found.after)
-    return JSONResponse({"records": records, "after": after, "looked": found.looked}, headers=_HEADERS)
+    return JSONResponse(
+        {"records": records, "places": places, "after": after, "looked": found.looked}, headers=_HEADERS
+    )
 
 
 @router.get("/api/dates/{date}/builds/{build_id}/rejected")
@@ -210,9 +435,78 @@ def _page(text: str) -> Response:
     return HTMLResponse(text, headers=_HEADERS)
 
 
+def _seen(build: SeenBuild, report: Report | None) -> Seen | None:
+    """What was corrected of a build's date; None where nobody can tell the build's language."""
+    try:
+        language = language_of(report)
+    except CorrectionError:
+        return None
+    return Seen.of(corrections_of(build.partition).lines(), language)
+
+
+def _corrected(
+    build: SeenBuild,
+    root: str,
+    form: dict[str, str],
+    lines: Callable[[str], Sequence[Correction]],
+    caption: str,
+    anchor: str,
+) -> Response:
+    """Enter corrections, and go back to where they were made."""
+    back = form.get("back", "")
+    if not re.fullmatch(r"(?:gallery|rejected)(?:\?[\x21-\x7e]{0,2000})?", back) or "#" in back:
+        back = "gallery"
+    try:
+        correct(corrections_of(build.partition), lines(language_of(build.report())), _number(form.get("seen", "")))
+    except CorrectionConflictError as error:
+        page = render.conflict_page(root, str(error), caption, f"{_here(root, build)}/{back}{anchor}")
+        return HTMLResponse(page, 409, headers=_HEADERS)
+    return _back(root, build, back + anchor)
+
+
+def _back(root: str, build: SeenBuild, to: str) -> Response:
+    return RedirectResponse(f"{_here(root, build)}/{to}", 303, headers=_HEADERS)
+
+
+def _here(root: str, build: SeenBuild) -> str:
+    return f"{root}/dates/{build.date}/builds/{build.manifest.build_id}"
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+
+
+def _estimate(build: SeenBuild) -> Estimate:
+    return estimate(verdicts(reviews_of(build.partition).lines(), build.manifest.build_id).values())
+
+
+def _note_review(build: SeenBuild, region: str, verdict: Verdict, by: str) -> None:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    note(
+        reviews_of(build.partition),
+        Review(at=at, by=by, build_id=build.manifest.build_id, region=region, verdict=verdict),
+    )
+
+
+_samples: OrderedDict[str, Sequence[DrawnRegion]] = OrderedDict()
+
+
+def _drawn(build: SeenBuild) -> Sequence[DrawnRegion]:
+    key = f"{build.partition.uri} {build.manifest.build_id} {build.manifest.created_at}"
+    if key not in _samples:
+        _samples[key] = draw(build.content)
+        while len(_samples) > _SAMPLES:
+            _samples.popitem(last=False)
+    return _samples[key]
+
+
 def _problem(request: Request, error: Exception) -> Response:
     gone = isinstance(error, BuildGoneError | NothingPublishedError | NotFoundError)
     status, heading = (404, "There is nothing here") if gone else (503, "The warehouse cannot be read now")
+    if isinstance(error, CorrectionError):
+        status, heading = 400, "This cannot be entered"
+    if isinstance(error, CorrectionConflictError):
+        status, heading = 409, "Somebody was faster"
     if "/api/" in request.url.path:
         return JSONResponse({"detail": str(error)}, status, headers=_HEADERS)
     return HTMLResponse(render.problem_page(_root(request), heading, str(error)), status, headers=_HEADERS)

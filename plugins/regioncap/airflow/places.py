@@ -4,6 +4,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings
+from regioncap.drop.elsewhere import Images
 from regioncap.storage.s3 import CLIENT_CONFIG
 from regioncap.storage.store import Store
 from regioncap.storage.uri import check_allowed, open_store
@@ -15,14 +16,27 @@ WAREHOUSE_CONNECTION = "regioncap_warehouse"
 
 def check_places(settings: BuildSettings) -> None:
     """Raise StorageError if a place is none, or lies outside what the deployment allows."""
-    roots = Deployment.from_environment().allowed_roots
+    deployment = Deployment.from_environment()
     for uri in (settings.drops_uri, settings.warehouse_uri, settings.work_root):
-        check_allowed(uri, roots)
+        check_allowed(uri, deployment.allowed_roots)
+    if settings.images_uri is not None:
+        check_allowed(settings.images_uri, (*deployment.allowed_roots, *deployment.image_roots))
 
 
 def open_drop(drops_uri: str, date: str, conn_id: str = DROPS_CONNECTION) -> Store:
     """One date's drop."""
     return _open(drops_uri, date, conn_id)
+
+
+def open_images(settings: BuildSettings, date: str, conn_id: str = DROPS_CONNECTION) -> Images:
+    """Where the images of one date's drop are. Raises StorageError where that is no place that may be read."""
+    drop = open_drop(settings.drops_uri, date, conn_id)
+    roots = Deployment.from_environment().image_roots
+    if settings.images_uri is None:
+        return Images(drop, roots, lambda root: _open(root, "", conn_id))
+    check_places(settings)
+    base = _open(settings.images_uri, "", conn_id)
+    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else _open(root, "", conn_id))
 
 
 def open_work(work_root: str, date: str, conn_id: str = WAREHOUSE_CONNECTION) -> Store:

@@ -15,7 +15,7 @@ from regioncap.airflow.openlineage import lineage
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
-    open_drop,
+    open_images,
     open_partition,
     open_warehouse,
     open_work,
@@ -108,7 +108,7 @@ class _LastStep(BaseOperator):
 
         staged = stage_build(
             plan=plan,
-            drop=open_drop(handle["drops_uri"], handle["date"], self.drops_conn_id),
+            drop=open_images(plan.settings, handle["date"], self.drops_conn_id),
             work=work,
             partition=partition,
             before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
@@ -253,10 +253,12 @@ class PublishOperator(_LastStep):
         self.page = build_page(self.plan["warehouse_uri"], self.plan["date"], manifest.build_id)
         result = {
             "uri": partition.uri,
+            "page": self.page,
             "build_id": manifest.build_id,
             "unchanged": published.unchanged,
             **manifest.counts.model_dump(),
             "quality": report.quality.model_dump() if report else None,
+            "judged": manifest.judged.model_dump() if manifest.judged else None,
             "warnings": report.warnings if report else None,
         }
         if _names(self.asset, self.plan["warehouse_uri"]):

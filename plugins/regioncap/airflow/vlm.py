@@ -17,16 +17,20 @@ from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import TypeAdapter, ValidationError
 
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import VlmSetupError, VlmUnavailableError
-from regioncap.vlm.client import Endpoint, Vlm, connect
+from regioncap.vlm.client import connect
+from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.managed import IDLE_SECONDS, ManagedServer
 from regioncap.vlm.probe import check
 from regioncap.vlm.server import ServerConfig
 
 VLM_CONNECTION = "regioncap_vlm"
+# What judges captions, if it is another one.
+JUDGE_CONNECTION = "regioncap_judge"
 MANAGED = "managed"
 
 # Who tests a connection looks at the form meanwhile.
@@ -102,6 +106,17 @@ def vlm_from_connection(
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise VlmSetupError(f"the connection {conn_id} does not describe a VLM server: {wrong}") from None
+
+
+def judge_from_connection(conn_id: str = JUDGE_CONNECTION) -> Vlm | None:
+    """What the connection of the judge describes; None where there is no such connection: the VLM itself judges then.
+
+    Raises VlmSetupError where the connection describes nothing.
+    """
+    try:
+        return vlm_from_connection(conn_id)
+    except AirflowNotFoundException:
+        return None
 
 
 def for_run(vlm: Vlm, settings: BuildSettings) -> Vlm:

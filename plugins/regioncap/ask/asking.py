@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -15,9 +15,11 @@ from regioncap.ask.requests import sampling_options
 from regioncap.config.settings import BuildSettings
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
-from regioncap.vlm.client import Completion, Endpoint, Vlm, VlmClient, connect
-from regioncap.vlm.dialects import find_dialect
+from regioncap.vlm.client import VlmClient, connect
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.dialects import Dialect, find_dialect, find_listening_dialect
 from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
+from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
 from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.probe import check, identify, room_for
@@ -71,11 +73,14 @@ def ask_into(
     settings: BuildSettings,
     ceiling: Ceiling,
     largest: Item | None = None,
+    *,
+    listening: bool = False,
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
     `prepare` as for `ask_all`. First it is found out how the server wants to be asked, whether it gives structured
     answers, and where it tells, whether it has room for what is asked about the `largest` item, or else the first.
+    With `listening`, answers are single words with their probabilities instead.
     Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came, and CeilingError where something
     could not be asked for the run's ceilings; the answers that came are kept.
     """
@@ -98,7 +103,8 @@ def ask_into(
     try:
         with vlm.open() as endpoint:
             asked = ceiling.until_reached(chain(first, waiting))
-            asyncio.run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {})))
+            find = _listening_dialect if listening else _captioning_dialect
+            asyncio.run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {}), find))
     finally:
         ceiling.close()
     ceiling.check()
@@ -112,6 +118,7 @@ async def _ask(
     settings: BuildSettings,
     ceiling: Ceiling,
     measure: Callable[[], PreparedRequest | None],
+    find: "_FindDialect",
 ) -> None:
     def keep(completion: Completion) -> None:
         sink.add(completion)
@@ -123,16 +130,8 @@ async def _ask(
         await identify(client)
         sink.server = client.identity
         await _look_for_room(client, measure)
-        structured = settings.answer_format == "structured"
-        client.dialect = await find_dialect(client, sampling_options(settings), structured=structured)
-        if structured and client.dialect.form is None:
-            sink.schema_ignored = True
-            _log.warning(
-                "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
-                "serve the model with a server that has structured output, or set answer_format to free_text",
-                ", ".join(endpoint.base_urls),
-            )
-        sink.in_flight = lambda: client.in_flight
+        client.wire.dialect = await find(client, settings, sink)
+        sink.in_flight = lambda: client.replicas.in_flight
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(_flush_regularly(sink))
@@ -142,13 +141,33 @@ async def _ask(
                 raise refuses_all(sink.refusal, client.name)
             after = await client.read_figures()
             counted = after.since(before) if after else None
-            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.figures)
+            sink.tell_what_held_back(endpoint.max_in_flight, counted, client.replicas.figures)
         except* Exception as errors:
             raise first_of(errors) from None
         finally:
             ceiling.stop()
             # On an error too: answers that were paid for are kept.
             await sink.close()
+
+
+_FindDialect = Callable[[VlmClient, BuildSettings, "CompletionSink"], Awaitable[Dialect]]
+
+
+async def _captioning_dialect(client: VlmClient, settings: BuildSettings, sink: "CompletionSink") -> Dialect:
+    structured = settings.answer_format == "structured"
+    dialect = await find_dialect(client, sampling_options(settings), structured=structured)
+    if structured and dialect.form is None:
+        sink.schema_ignored = True
+        _log.warning(
+            "the server at %s ignores JSON schemas: what the model writes is taken apart as free text instead; "
+            "serve the model with a server that has structured output, or set answer_format to free_text",
+            ", ".join(client.endpoint.base_urls),
+        )
+    return dialect
+
+
+async def _listening_dialect(client: VlmClient, settings: BuildSettings, _: "CompletionSink") -> Dialect:
+    return await find_listening_dialect(client, settings.request_extras)
 
 
 async def _look_for_room(client: VlmClient, measure: Callable[[], PreparedRequest | None]) -> None:
@@ -233,7 +252,7 @@ class CompletionSink:
     def tell_what_held_back(self, bound: int, server: DoctorFigures | None, pace: PaceFigures) -> None:
         """Find out what held asking back, and say so; `server` is what the servers counted meanwhile."""
         answers = self._asked - len(self._refusals)
-        diagnosis = diagnose(
+        self._held_back = diagnose(
             Seen(
                 answers=answers,
                 seconds_per_answer=self._seconds / answers if answers else 0.0,
@@ -244,9 +263,8 @@ class CompletionSink:
                 client_share=pace.client_seconds_share,
             )
         )
-        if diagnosis is not None:
-            self._held_back = diagnosis.sentence
-            _log.info("%s", diagnosis.sentence)
+        if self._held_back:
+            _log.info("%s", self._held_back)
 
     def finish(self, asked: int) -> None:
         """Note that one of the questions has its answer, for which `asked` requests were sent."""

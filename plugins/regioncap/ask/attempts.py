@@ -11,24 +11,26 @@ and an answer that fails is asked for again only as often as `max_attempts` allo
 - what a further answer says of marked regions beside those that it was asked about is left out; where it tells of
   others instead (its numbers may be counted otherwise than the marks), the next request is about all regions again,
   as the first was, and only what is missing is taken;
+- regions that a person has settled are never asked for again, and only where others are asked about with them;
 - each further attempt has another seed, and a temperature of at least `RETRY_TEMPERATURE`: the same request at
   temperature 0 would get the same answer;
 - a request that the server refuses is not sent again by the same try of a task; each new one asks once more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regioncap.ask.requests import RegionNumbers, caption_request
+from regioncap.ask.requests import RegionNumbers, caption_request, hint_of
 from regioncap.captions.answers import parse_answer
 from regioncap.captions.endings import ending
+from regioncap.captions.prompts import label_hint
 from regioncap.errors import RowError
 from regioncap.gates import Answer, Finding, run_gates
 from regioncap.marks.palette import colour_name
 from regioncap.marks.styles import STYLES
 from regioncap.regions.codes import Code
 from regioncap.regions.records import RenderedRow
-from regioncap.vlm.client import ENDED, Completion
+from regioncap.vlm.completion import ENDED, Completion
 from regioncap.vlm.remedies import ROOM, remedy
 from regioncap.vlm.requests import ChatRequest
 from regioncap.work.plan import Plan
@@ -55,15 +57,28 @@ class Attempts:
 
 
 def follow_attempts(
-    row: RenderedRow, regions: RegionNumbers, plan: Plan, completions: Mapping[str, Completion]
+    row: RenderedRow,
+    regions: RegionNumbers,
+    plan: Plan,
+    completions: Mapping[str, Completion],
+    settled: Collection[int] = (),
+    *,
+    alone: bool = False,
+    after: int = 0,
 ) -> Attempts:
-    """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys."""
+    """Follow the requests about `regions` of a row through the completions, which are known by their requests' keys.
+
+    Of `settled` regions no caption is wanted: what is said of them in the same answers is neither good nor bad. With
+    `alone`, those that ask about the one region by itself, whatever the run does first; `after` so many others.
+    """
     so_far = Attempts()
+    if set(regions) <= set(settled):
+        return so_far
     marked = tuple(region.region for region in row.regions)
     left, asked, token_multiplier = regions, regions, 1
     room: int | None = None
-    for attempt in range(1, plan.settings.max_attempts + 1):
-        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room)
+    for attempt in range(after + 1, after + plan.settings.max_attempts + 1):
+        request = caption_request(row, plan, regions, asked, attempt, token_multiplier, room, alone=alone)
         completion = completions.get(request.key)
         if completion is None:
             so_far.request = request
@@ -75,9 +90,11 @@ def follow_attempts(
         so_far.used.append(completion)
         parsed = parse_answer(completion.text, plan.settings.answer_format, left, marked)
         language = plan.settings.prompt_language
-        sent, colours = _sent(request), mark_colours(row, plan)
+        sent, colours = _sent(request, row, plan), mark_colours(row, plan)
         answer = Answer(completion.text, completion.finish_reason, parsed, left, language, sent, colours)
-        rejecting = [finding for finding in run_gates(answer) if finding.severity == "reject"]
+        rejecting = [
+            finding for finding in run_gates(answer) if finding.severity == "reject" and not _is_about(finding, settled)
+        ]
         failed = _failed_regions(rejecting)
         if failed is not None:
             good = [region for region in left if parsed.captions.get(region) and region not in failed]
@@ -89,12 +106,24 @@ def follow_attempts(
         so_far.error = filter_error(completion) or _full_context_error(completion) or failed_error
         cut_off = ending(completion.finish_reason) == "no_room"
         understood = cut_off or (parsed.captions and parsed.captions.keys() <= set(left))
-        left = tuple(region for region in regions if region not in so_far.captions)
+        left = tuple(region for region in regions if region not in so_far.captions and region not in settled)
         asked = left if understood else regions
         token_multiplier *= 2 if cut_off else 1
         if completion.context is not None:
             room = completion.context - completion.prompt_tokens - _MORE_WORDS
     return so_far
+
+
+def follow_again(
+    row: RenderedRow, region: int, plan: Plan, completions: Mapping[str, Completion], before: Sequence[Attempts]
+) -> Attempts:
+    """What came of asking for another caption of a region, by itself; `before` is what came of asking about the row.
+
+    Where it was asked about by itself before, it is with another seed.
+    """
+    asked = [attempts for attempts in before if region in attempts.captions]
+    after = len(asked[0].used) if asked and plan.settings.caption_mode == "per_region" else 0
+    return follow_attempts(row, (region,), plan, completions, alone=True, after=after)
 
 
 def refusal_error(completion: Completion) -> RowError:
@@ -134,9 +163,16 @@ def mark_colours(row: RenderedRow, plan: Plan) -> dict[int, str]:
     return {region.region: colour_name(region.region) for region in row.regions} if own else {}
 
 
-def _sent(request: ChatRequest) -> tuple[str, ...]:
-    """The texts of a request."""
-    return (request.system, *(part.value for part in request.parts if part.kind == "text"))
+def _sent(request: ChatRequest, row: RenderedRow, plan: Plan) -> tuple[str, ...]:
+    """The texts of a request, but for labels: a caption may have words in common with these."""
+    hint, without = hint_of(row, plan.settings), label_hint({}, plan.settings.prompt_language)
+    texts = (part.value for part in request.parts if part.kind == "text")
+    return (request.system, *(without if text == hint else text for text in texts))
+
+
+def _is_about(finding: Finding, settled: Collection[int]) -> bool:
+    """Whether a finding is about settled regions alone."""
+    return finding.failure.regions is not None and set(finding.failure.regions) <= set(settled)
 
 
 def _failed_regions(findings: Sequence[Finding]) -> set[int] | None:

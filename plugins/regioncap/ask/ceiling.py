@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from regioncap.errors import CeilingError, VlmSetupError
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.work.plan import Plan
 from regioncap.work.spent import Ledger, Spent
 

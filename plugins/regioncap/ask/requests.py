@@ -4,8 +4,17 @@ import hashlib
 from typing import Any
 
 from regioncap.captions.grounding import grounding_prompt, grounding_schema
-from regioncap.captions.prompts import answer_schema, crop_prompt, only_prompt, system_message, user_prompt
+from regioncap.captions.prompts import (
+    RequestMode,
+    answer_schema,
+    crop_prompt,
+    label_hint,
+    only_prompt,
+    system_message,
+    user_prompt,
+)
 from regioncap.config.settings import BuildSettings
+from regioncap.gates.special_tokens import input_token
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
@@ -22,7 +31,7 @@ RETRY_TEMPERATURE = 0.3
 def asked_together(row: RenderedRow, plan: Plan) -> list[RegionNumbers]:
     """Which of a row's regions are asked about together: all, or each by itself."""
     regions = tuple(region.region for region in row.regions)
-    return [regions] if plan.settings.caption_mode == "joint" else [(region,) for region in regions]
+    return [regions] if first_mode(plan) == "joint" else [(region,) for region in regions]
 
 
 def first_requests(row: RenderedRow, plan: Plan) -> list[ChatRequest]:
@@ -38,22 +47,25 @@ def caption_request(
     attempt: int = 1,
     token_multiplier: int = 1,
     room: int | None = None,
+    *,
+    alone: bool = False,
 ) -> ChatRequest:
     """The request about `regions` of a marked row, of which `left` have no caption yet.
 
     `attempt` counts from 1; `token_multiplier` is how many times `max_tokens` the answer may have, as far as the
-    server has `room` for more than one time, in tokens.
+    server has `room` for more than one time, in tokens. With `alone`, the one region is asked about by itself,
+    whatever the run does first.
     """
     settings, marked = plan.settings, len(row.regions)
     language = settings.prompt_language
-    style = STYLES[settings.mark_style]
-    system = system_message(
-        settings.system_prompt, style, settings.caption_mode, settings.answer_format, marked, language
-    )
+    mode: RequestMode = "per_region" if alone else first_mode(plan)
+    system = _system(plan, mode, marked)
     # Images go before the text, and what requests have in common before what they have not: vLLM computes an equal
     # beginning only once.
     parts = [Part("image", row.marked), Part("text", user_prompt(settings.prompt_template, marked))]
-    if settings.caption_mode == "per_region":
+    if hint := hint_of(row, settings):
+        parts.append(Part("text", hint))
+    if mode == "per_region":
         (region,) = regions
         parts += [Part("image", row.crops[region - 1]), Part("text", crop_prompt(region, language))]
     if left != regions:
@@ -64,7 +76,36 @@ def caption_request(
         sampling["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
         tokens = token_multiplier * settings.max_tokens
         sampling["max_tokens"] = tokens if room is None else max(settings.max_tokens, min(tokens, room))
-    return _request(plan, system, tuple(parts), answer_schema(left), sampling, row.image)
+    options = {**sampling, "model": plan.model, **_schema(plan, answer_schema(left))}
+    return request_of(plan, system, tuple(parts), options, row.image)
+
+
+def first_system(plan: Plan, regions: int) -> str:
+    """The system message of what is asked first about so many marked regions."""
+    return _system(plan, first_mode(plan), regions)
+
+
+def first_mode(plan: Plan) -> RequestMode:
+    """How regions are asked about at first: all of an image together, or each by itself."""
+    return "per_region" if plan.settings.caption_mode == "per_region" else "joint"
+
+
+def _system(plan: Plan, mode: RequestMode, regions: int) -> str:
+    settings = plan.settings
+    style = STYLES[settings.mark_style]
+    return system_message(
+        settings.system_prompt, style, mode, settings.answer_format, regions, settings.prompt_language
+    )
+
+
+def hint_of(row: RenderedRow, settings: BuildSettings) -> str | None:
+    """The labels of a row's regions in words, the same for all of its requests; None where none are to be told."""
+    if not settings.label_hint or row.labels is None:
+        return None
+    given = {region.region: row.labels[region.box_index] for region in row.regions}
+    # They may come from anybody: one that could crash the model's server is not told.
+    told = {number: label for number, label in given.items() if label and input_token(label) is None}
+    return label_hint(told, settings.prompt_language) if told else None
 
 
 def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:
@@ -77,22 +118,16 @@ def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:
     assert profile.coordinates is not None, "BuildSettings lets ask_model through only where the profile has them"
     prompt = grounding_prompt(profile.grounding, profile.coordinates, settings.max_boxes)
     schema = grounding_schema(profile.grounding, settings.max_boxes)
-    return _request(
-        plan,
-        settings.system_prompt,
-        (Part("image", view), Part("text", prompt)),
-        schema,
-        sampling_options(settings),
-        image,
-    )
+    options = {**sampling_options(settings), "model": plan.model, **_schema(plan, schema)}
+    return request_of(plan, settings.system_prompt, (Part("image", view), Part("text", prompt)), options, image)
 
 
-def _request(
-    plan: Plan, system: str, parts: tuple[Part, ...], schema: dict[str, Any], sampling: dict[str, Any], image: str
-) -> ChatRequest:
-    options = {**sampling, "model": plan.model}
-    if plan.settings.answer_format == "structured":
-        options |= as_schema(schema)
+def _schema(plan: Plan, schema: dict[str, Any]) -> dict[str, Any]:
+    return as_schema(schema) if plan.settings.answer_format == "structured" else {}
+
+
+def request_of(plan: Plan, system: str, parts: tuple[Part, ...], options: dict[str, Any], image: str) -> ChatRequest:
+    """A request of this plan under its key; `image` is the path, in the drop, of what it is about."""
     identity = {
         "system": system,
         "parts": [[part.kind, part.value] for part in parts],

@@ -7,7 +7,10 @@ from typing import Any, Literal
 from regioncap.marks.styles import MarkStyle
 from regioncap.regions.names import region_label, region_name
 
-CaptionMode = Literal["joint", "per_region"]
+# What a request is about: all regions of an image, or one of them.
+RequestMode = Literal["joint", "per_region"]
+# What a run asks about: with `auto` it is all regions first, and then some by themselves.
+CaptionMode = Literal["joint", "per_region", "auto"]
 AnswerFormat = Literal["structured", "free_text"]
 PromptLanguage = Literal["en", "zh"]
 
@@ -17,7 +20,7 @@ PROMPTS: dict[PromptLanguage, str] = {
     "zh": "描述图像中每个标记区域的内容。共有 {n} 个区域：<region1> 到 <region{n}>。",
 }
 
-_FORMS: dict[tuple[CaptionMode, AnswerFormat], dict[PromptLanguage, str]] = {
+_FORMS: dict[tuple[RequestMode, AnswerFormat], dict[PromptLanguage, str]] = {
     ("joint", "structured"): {
         "en": 'Answer with one JSON object that has one key for each region, "<region1>" to "<region{n}>", '
         "and its description in English as the value.",
@@ -85,7 +88,7 @@ def check_prompt(template: str) -> None:
 def system_message(
     system_prompt: str,
     style: MarkStyle,
-    mode: CaptionMode,
+    mode: RequestMode,
     answer_format: AnswerFormat,
     regions: int,
     language: PromptLanguage,

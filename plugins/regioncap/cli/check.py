@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regioncap.cli.places import open_drop
+from regioncap.cli.places import make_folder, open_drop, open_images
 from regioncap.cli.terminal import following, say, say_error, shown
 from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings, settings_of
@@ -50,7 +50,7 @@ def check(
     try:
         deployment = Deployment.from_environment()
         settings = _settings(params, deployment)
-        _make_folder(out, drop)
+        make_folder(out, drop)
     except (RegionCapError, ValueError, OSError) as error:
         say_error(error)
         raise typer.Exit(2) from None
@@ -63,7 +63,8 @@ def check(
     try:
         place = open_drop(drop)
         with following("rows") as progress:
-            checked = check_drop(place, settings, deployment.vlm_model, show=show, progress=progress)
+            images = open_images(place, settings)
+            checked = check_drop(place, settings, deployment.vlm_model, show=show, progress=progress, images=images)
         uri = place.uri
     except RegionCapError as error:  # that this is no place for a drop, a run would say too
         checked, uri = Checked(stops=str(error)), drop
@@ -90,16 +91,6 @@ def _settings(params: str, deployment: Deployment) -> BuildSettings:
     if not isinstance(given, dict):
         raise ParamsError('--params is not a JSON object: write it as \'{"box_format": "xyxy"}\'')
     return settings_of({**deployment.default_params, **given}, strict=True)
-
-
-def _make_folder(out: Path | None, drop: str) -> None:
-    """Make the folder that the page is written to. Raises ParamsError where it lies in the drop, and OSError."""
-    if out is None:
-        return
-    folder = Path(drop.removeprefix("file://")).resolve()
-    if not drop.startswith("s3://") and folder in (out.resolve(), *out.resolve().parents):
-        raise ParamsError("--out lies in the drop, into which nothing is written: choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _write_sheet(out: Path, uri: str, checked: Checked, sheet: list[SheetRow]) -> None:

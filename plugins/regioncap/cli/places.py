@@ -8,8 +8,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.elsewhere import Images
 from regioncap.drop.plain import is_utf8
-from regioncap.errors import StorageError
+from regioncap.errors import ParamsError, StorageError
 from regioncap.storage.local import LocalStore
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.s3 import CLIENT_CONFIG
@@ -46,6 +48,25 @@ def open_drop(place: str) -> Store:
         drop: Store = _airflow_places().open_drop(place, "")
         return drop
     return open_store(place, _client_by_environment, Deployment.from_environment().trusted_places)
+
+
+def open_images(drop: Store, settings: BuildSettings) -> Images:
+    """Where the images of a drop are. Whoever types the command may read what they name. Raises StorageError."""
+    roots = Deployment.from_environment().image_roots
+    if settings.images_uri is None:
+        return Images(drop, roots, lambda root: open_drop(root))
+    base = open_drop(settings.images_uri)
+    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else open_drop(root))
+
+
+def make_folder(out: Path | None, drop: str) -> None:
+    """Make the folder that the page is written to. Raises ParamsError where it lies in the drop, and OSError."""
+    if out is None:
+        return
+    folder = Path(drop.removeprefix("file://")).resolve()
+    if not drop.startswith("s3://") and folder in (out.resolve(), *out.resolve().parents):
+        raise ParamsError("--out lies in the drop, into which nothing is written: choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def has_airflow(environment: Mapping[str, str]) -> bool:

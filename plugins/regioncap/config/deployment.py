@@ -46,6 +46,11 @@ class Deployment(BaseSettings):
         description="URIs with commas between them: drops, warehouse and work area must lie at or below one of them. "
         "By default just the two above.",
     )
+    image_roots: tuple[str, ...] = Field(
+        (),
+        description="URIs with commas between them: rows of a drop may name images at or below these by whole URIs. "
+        "By default none: whoever may write a drop does not get to read all that RegionCap can.",
+    )
     vlm_model: str = Field("", description="The model that vLLM serves, where the deployment has just one.")
     model_profile: str = Field(
         default_factory=lambda given: profile_of(given["vlm_model"]),
@@ -116,7 +121,7 @@ class Deployment(BaseSettings):
         """How long after it was due a nightly run's date is overdue; None: never."""
         return timedelta(hours=self.overdue_hours) if self.overdue_hours else None
 
-    @field_validator("allowed_roots", mode="before")
+    @field_validator("allowed_roots", "image_roots", mode="before")
     @classmethod
     def _split(cls, text: str) -> list[str]:
         return [root.strip() for root in text.split(",") if root.strip()]
@@ -143,7 +148,7 @@ class Deployment(BaseSettings):
     @property
     def trusted_places(self) -> tuple[str, ...]:
         """The places that may lead through symbolic links; what lies below them, where others can write, may not."""
-        return (*self.allowed_roots, self.drops_uri, self.warehouse_uri)
+        return (*self.allowed_roots, *self.image_roots, self.drops_uri, self.warehouse_uri)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":

@@ -23,9 +23,10 @@ from regioncap.config.extras import check_extras
 from regioncap.drop.decoding import View
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import Readiness
+from regioncap.drop.given import ALL_FIELDS
 from regioncap.drop.images import MAX_FILE_PIXELS
 from regioncap.drop.plain import is_text_encoding
-from regioncap.drop.readers import READERS
+from regioncap.drop.readers import AUTO, READERS
 from regioncap.errors import ExtensionError, ModelProfileError, ParamsError
 from regioncap.exports import EXPORTERS
 from regioncap.exports.export import ExportImages, carried_by
@@ -43,6 +44,9 @@ def _ways_without_boxes() -> list[str]:
 
 
 Approval = Literal["never", "on_warning", "always"]
+Judge = Literal["none", "sample", "all"]
+JudgeAgain = Literal["nothing", "ask_again", "reject"]
+JudgeAway = Literal["publish", "wait"]
 
 
 def _group(name: str, **extra: Any) -> dict[str, Any]:
@@ -88,8 +92,10 @@ class BuildSettings(BaseModel):
         "jsonl",
         title="Manifest format",
         description="All files of this ending at the drop's top level are manifests. `json` is one array of objects; "
-        "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read.",
-        json_schema_extra=_group("Drop", enum=list(READERS)),
+        "in `csv` the boxes are JSON text; of `parquet`, only the columns with image, boxes and `id` are read. The "
+        "others are formats of other tools: their files may be in folders, and say themselves what boxes are. `auto` "
+        "looks at the drop, says what it found, and stops where there are several formats.",
+        json_schema_extra=_group("Drop", enum=[AUTO, *READERS]),
     )
     manifest_encoding: str = Field(
         "utf-8",
@@ -116,6 +122,24 @@ class BuildSettings(BaseModel):
         ge=1,
         le=MAX_FILE_PIXELS // 1_000_000,
         json_schema_extra=_group("Drop"),
+    )
+
+    images_uri: str | None = Field(
+        None,
+        title="Images",
+        description="Where the images are, if not in the drop: a folder or bucket prefix to which the paths in "
+        "manifests are relative. Rows may name images by whole URIs (`s3://...`, `file:///...`) too, below it or the "
+        "drop. It must be below a root that the deployment allows.",
+        min_length=1,
+        json_schema_extra=_group("Drop"),
+    )
+    keep_fields: list[str] = Field(
+        default_factory=list,
+        title="Fields that are carried along",
+        description="Other fields of the rows that go into the records, under `source`: their names, or `*` for all. "
+        "Numbers, text and booleans stay as they are, all else becomes JSON text.",
+        max_length=200,
+        json_schema_extra=_group("Drop", may_be_empty=True, items={"type": "string"}),
     )
 
     box_format: BoxFormat = Field(
@@ -200,7 +224,9 @@ class BuildSettings(BaseModel):
         "joint",
         title="Ask about",
         description="`joint`: all regions of an image in one request. `per_region`: each region in a request of its "
-        "own, with a close-up beside the marked image; better for small regions, and as many requests as regions.",
+        "own, with a close-up beside the marked image; better for small regions, and as many requests as regions. "
+        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, or "
+        "got the same caption as another; every caption is judged for that.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(
@@ -275,6 +301,14 @@ class BuildSettings(BaseModel):
         '`{"chat_template_kwargs": {"enable_thinking": false}}`. No secrets: everybody who sees the run sees them.',
         json_schema_extra=_group("Caption", may_be_empty=True),
     )
+    label_hint: bool = Field(
+        False,
+        title="Tell the model the labels",
+        description="Rows may give a label for each box (`labels`, a list beside the boxes). Off, labels go into the "
+        "records only; on, they follow the prompt too: *region 2 is a bicycle*. Right ones help; a model may repeat "
+        "wrong ones.",
+        json_schema_extra=_group("Caption"),
+    )
     max_requests: int | None = Field(
         None,
         title="Requests, at most",
@@ -292,6 +326,32 @@ class BuildSettings(BaseModel):
         json_schema_extra=_group("Caption"),
     )
 
+    judge: Judge = Field(
+        "sample",
+        title="Judge",
+        description="Whether captions are judged: the image is marked anew with other numbers, and the model is asked "
+        "which of the regions each caption describes. From that, and from captions that are known to be wrong, the "
+        "report says how many of a build's captions are wrong. `sample`: about 200 regions a build, in at most a fifth "
+        "of the time that captioning takes; nothing where the server gives less than one answer a second. `all`: every "
+        "region. `none`: nothing is judged.",
+        json_schema_extra=_group("Judge"),
+    )
+    judge_again: JudgeAgain = Field(
+        "nothing",
+        title="Doubtful captions",
+        description="What becomes of a judged caption by which the region is not found. `nothing`: the record says so. "
+        "`ask_again`: the region is asked about by itself, with a close-up, and the caption that is trusted more is "
+        "kept. `reject`: its row is rejected.",
+        json_schema_extra=_group("Judge"),
+    )
+    judge_away: JudgeAway = Field(
+        "publish",
+        title="If the judge is away",
+        description="`publish`: the build is published, and says that it is not judged. `wait`: the task is tried "
+        "again, and the run fails if the judge does not come back.",
+        json_schema_extra=_group("Judge"),
+    )
+
     shard_size: int = Field(
         512,
         title="Rows per shard",
@@ -299,6 +359,15 @@ class BuildSettings(BaseModel):
         "larger shards, so that there are never more than 1,000.",
         ge=1,
         le=100_000,
+        json_schema_extra=_group("Build"),
+    )
+    sample_rows: int | None = Field(
+        None,
+        title="Try it on so many rows",
+        description="A preview: so many rows, evenly from all of the drop, are built as all of them would be, and "
+        "shown on a page below `_previews` in the warehouse. Nothing is published. Empty: a build.",
+        ge=1,
+        le=1000,
         json_schema_extra=_group("Build"),
     )
     max_rejected_ratio: float = Field(
@@ -375,15 +444,21 @@ class BuildSettings(BaseModel):
         json_schema_extra=_group("Places"),
     )
 
-    @field_validator("system_prompt", "request_extras", "export_formats", mode="before")
+    @field_validator("system_prompt", "request_extras", "export_formats", "keep_fields", mode="before")
     @classmethod
     def _emptied(cls, value: Any, field: ValidationInfo) -> Any:
         """A field of the form that somebody has emptied comes as null."""
         return (
-            {"system_prompt": "", "request_extras": {}, "export_formats": []}[field.field_name or ""]
+            {"system_prompt": "", "request_extras": {}, "export_formats": [], "keep_fields": []}[field.field_name or ""]
             if value is None
             else value
         )
+
+    @field_validator("keep_fields", mode="before")
+    @classmethod
+    def _all_or_none(cls, value: Any) -> Any:
+        """`all` and `none`, by which people say it, are no lists."""
+        return {"all": [ALL_FIELDS], "none": []}.get(value, value) if isinstance(value, str) else value
 
     @field_validator("request_extras")
     @classmethod
@@ -394,7 +469,7 @@ class BuildSettings(BaseModel):
     @field_validator("input_format")
     @classmethod
     def _known_format(cls, value: str) -> str:
-        return _known(value, "input_format", READERS)
+        return _known(value, "input_format", [AUTO, *READERS])
 
     @field_validator("manifest_encoding")
     @classmethod
@@ -482,6 +557,16 @@ class BuildSettings(BaseModel):
         return View(self.model_profile, self.max_pixels)
 
     @property
+    def judges(self) -> Judge:
+        """Which captions are judged: all where that decides what is asked again."""
+        return "all" if self.caption_mode == "auto" else self.judge
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether other captions are asked for, of regions about which the listener decides."""
+        return self.judges != "none" and (self.caption_mode == "auto" or self.judge_again == "ask_again")
+
+    @property
     def max_file_pixels(self) -> int:
         """How many pixels an image file may have."""
         return self.max_image_megapixels * 1_000_000
@@ -499,7 +584,11 @@ class BuildSettings(BaseModel):
     def identity(self) -> str:
         """A hash over every setting that can change what is published."""
         # As it was before there were these settings, so that no drop is built anew for them.
-        unused = {name for name in _LATER if getattr(self, name) == BuildSettings.model_fields[name].default}
+        unused = {
+            name
+            for name in _LATER
+            if getattr(self, name) == BuildSettings.model_fields[name].get_default(call_default_factory=True)
+        }
         return hashlib.sha256(canonical(self.model_dump(exclude={*NOT_IDENTITY, *unused}))).hexdigest()
 
     def check_model(self, model: str) -> None:
@@ -544,6 +633,7 @@ NOT_IDENTITY = frozenset(
         "max_requests",
         "max_tokens_total",
         "max_rejected_ratio",
+        "judge_away",
         "approval",
         "keep_builds",
         "force_rebuild",
@@ -552,7 +642,10 @@ NOT_IDENTITY = frozenset(
     }
 )
 # Settings that came after the first version: at their defaults they change nothing.
-_LATER = ("read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding")
+_LATER = (
+    "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding", "judge",
+    "judge_again", "label_hint", "keep_fields", "images_uri", "sample_rows",
+)  # fmt: skip
 
 
 def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:

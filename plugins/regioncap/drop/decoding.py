@@ -13,9 +13,11 @@ from regioncap.drop.colours import is_one_colour
 from regioncap.drop.decoder import Result, decoding
 from regioncap.drop.detectors import contours
 from regioncap.drop.images import MAX_PIXELS, Picture
+from regioncap.drop.likeness import perceptual_hash
 from regioncap.errors import NoRegionError, RowError
 from regioncap.marks.pixels import for_opencv
 from regioncap.marks.profiles import PROFILES, ModelProfile
+from regioncap.marks.resize import resize
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import covered_regions, crop_view, decoded_size, encode, fit, mark, seen_scale
 from regioncap.regions import boxes as region_boxes
@@ -52,6 +54,8 @@ class Marking:
     max_boxes: int
     per_region: bool
     stated: Size | None
+    # Whether it is wanted without marks too, for the listener.
+    unmarked: bool = False
 
 
 def size(picture: Picture) -> Result:
@@ -87,8 +91,8 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
     """Mark the usable ones of the given boxes.
 
     Returns a mapping of `width`, `height`, `orientation`, `regions` (index of the given box, and the box in pixels of
-    the image as displayed), `dropped` (index, code), `one_colour`
-    and `region_covered`; and JPEGs for the model, first the whole image's. Raises NoRegionError.
+    the image as displayed), `dropped` (index, code), `one_colour`, `perceptual_hash` and `region_covered`; and JPEGs
+    for the model, first the whole image's, last the one without marks. Raises NoRegionError.
     """
     displayed = (picture.width, picture.height)
     profile, style = how.view.model, STYLES[how.mark_style]
@@ -116,9 +120,13 @@ def marked(picture: Picture, given: Sequence[Any], how: Marking) -> Result:
         "regions": [(region.box_index, region.box) for region in regions],
         "dropped": [(box.box_index, box.code) for box in dropped],
         "one_colour": is_one_colour(image),
+        "perceptual_hash": perceptual_hash(image),
         "region_covered": bool(covered_regions(displayed, boxes, profile, style)),
     }
-    return told, [encode(view) for view in views]
+    jpegs = [encode(view) for view in views]
+    if how.unmarked:
+        jpegs.append(encode(resize(image, profile.size(*displayed)), _QUALITY))
+    return told, jpegs
 
 
 def portable(picture: Picture) -> Result:
@@ -136,6 +144,15 @@ def portable(picture: Picture) -> Result:
     if picture.form in ("JPEG", "MPO", "WEBP", "HEIF", "AVIF") and max(image.size) <= _MAX_JPEG_SIDE:
         return "jpg", (encode(image, _QUALITY),)
     return "png", (cv2.imencode(".png", for_opencv(image, bgr=True))[1].tobytes(),)
+
+
+def shown(picture: Picture, longest: int) -> Result:
+    """A JPEG for a screen: upright, its longer side at most so many pixels."""
+    scale = min(1.0, longest / max(picture.width, picture.height))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    with decoding():
+        image = picture.decode(at_least=size)
+        return None, (encode(image if image.size == size else image.resize(size), _QUALITY),)
 
 
 def _no_region(dropped: list[DroppedBox], canvas: Canvas) -> NoRegionError:

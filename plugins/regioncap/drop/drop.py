@@ -2,14 +2,16 @@
 
 import hashlib
 import os
+import posixpath
+import re
 import shutil
 import tempfile
 import unicodedata
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -17,10 +19,12 @@ from typing import Literal
 
 import numpy as np
 
+from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
-from regioncap.drop.plain import is_utf8, plain, with_compressed
-from regioncap.drop.readers import READERS, Row
-from regioncap.drop.rows import MAX_PATH_BYTES
+from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked_start
+from regioncap.drop.readers import AUTO, READERS, DropReader, Reader, Row
+from regioncap.drop.readers.reader import is_hidden
+from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import (
     ArchivedError,
@@ -34,6 +38,8 @@ from regioncap.errors import (
     RowError,
     UnforeseenError,
 )
+from regioncap.parallel import in_order
+from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.codes import Code
 from regioncap.storage.patience import persist
 from regioncap.storage.store import Entry, Store
@@ -43,15 +49,24 @@ Readiness = Literal["marker", "unchanged"]
 # Without a marker, a drop that nobody has touched for so long is taken for complete.
 QUIET_SECONDS = 600.0
 
-# Such files are hidden: editors' copies, and the companions (`._x`) that macOS puts beside each file on disks and in
-# archives that cannot hold all that it knows of it.
-_HIDDEN = "."
-
 # Of files with nearly the same name, so many are looked at.
 _NEAR = 4
 
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
+
+# What image files are called, in small letters.
+_IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+)  # fmt: skip
+# How a path begins that leads out of where it stands.
+_WAY_UP = re.compile(r"^(?:\.\./)+")
+# Of images with the same name in other folders, so many are looked at.
+_NAMESAKES = 1_000
+# Small manifests are read so many at a time: each is a request.
+_AT_ONCE = 16
+# So many files of each ending are looked at to find out what they are, and so much of each.
+_LOOKED_INTO, _START_BYTES = 8, 1 << 16
 
 # Where images are refused, so many others are looked at before it is said that none can be read.
 _LOOKED_AT = 20
@@ -108,10 +123,24 @@ class Files:
         """The paths of a few files that are called so but for capital letters, or for how accents are written."""
         return [self._note(place)[1] for place in islice(self._folded.of(_path_hash(_folded(path))), _NEAR)]
 
+    def images_called(self, stem: str) -> Iterator[str]:
+        """The paths of the images whose names are this but for their endings, wherever they lie."""
+        for place in self._stems.of(_path_hash(stem)):
+            path = self._note(place)[1]
+            if _stem(path) == stem and path.lower().endswith(_IMAGE_ENDINGS):
+                yield path
+
     @cached_property
     def _folded(self) -> "_Places":
-        paths = (self._note(place)[1] for place in range(len(self._ends)))
-        return _Places(array("Q", (_path_hash(_folded(path)) for path in paths)))
+        return _Places(array("Q", (_path_hash(_folded(path)) for path in self.paths())))
+
+    @cached_property
+    def _stems(self) -> "_Places":
+        return _Places(array("Q", (_path_hash(_stem(path)) for path in self.paths())))
+
+    def paths(self) -> Iterator[str]:
+        """All paths, in the order of the listing."""
+        return (self._note(place)[1] for place in range(len(self._ends)))
 
     def _note(self, place: int) -> list[str]:
         """The version and the path of a file."""
@@ -141,6 +170,11 @@ def _path_hash(path: str) -> int:
     return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
 
+def _stem(path: str) -> str:
+    """A file's name without its folders and its ending."""
+    return posixpath.splitext(posixpath.basename(path))[0]
+
+
 def _folded(path: str) -> str:
     """A path without what file systems and archives change of it: letter case, and how accents are written."""
     # Folding can undo the form.
@@ -151,53 +185,121 @@ def _folded(path: str) -> str:
 class Contents:
     """What lies in a drop.
 
-    `manifests` are the manifests' names, sorted, `hidden` those that are left out since they are hidden; `files` are
-    all files. `fingerprint` is a hash over the paths and versions of everything but the marker: it changes when the
-    drop does.
+    `manifests` are the manifests' paths, sorted, `hidden` those that are left out since they are hidden; `files` are
+    all files, and `images` those where the images are, in the drop or elsewhere. `input_format` names their reader.
+    `fingerprint` is a hash over the paths and versions of everything but the marker: it changes when the drop or its
+    images do.
     """
 
     manifests: list[str]
     hidden: list[str]
     files: Files
+    images: Files
     fingerprint: str
+    input_format: str
 
 
-def contents(drop: Store, input_format: str) -> Contents:
-    """List the drop, once: a large one takes thousands of requests.
+def contents(drop: Store, input_format: str, images: Images | None = None) -> Contents:
+    """List the drop, once: a large one takes thousands of requests. So are `images` listed where they lie elsewhere.
 
-    Raises DropError where it has no manifest, or one whose name cannot be written down.
+    `auto` stands for the format that is found.
+
+    Raises DropError where it has no manifest, one whose name cannot be written down, or, for `auto`, manifests of
+    several formats.
     """
-    suffixes = READERS[input_format].suffixes
-    endings = with_compressed(suffixes)
-    manifests: list[str] = []
+    wanted = {name: READERS[name] for name in (READERS if input_format == AUTO else (input_format,))}
+    # Of the readers that take it, for each reader; a path is the same text in all lists.
+    manifests: dict[str, list[str]] = {name: [] for name in wanted}
     hidden: list[str] = []
     digest = hashlib.sha256()
 
-    def noted() -> Iterator[Entry]:
-        for entry in drop.list():
+    def counted(entries: Iterator[Entry]) -> Iterator[Entry]:
+        for entry in entries:
             if entry.path != READY_MARKER:
                 digest.update(f"{entry.path}\0{entry.version}\n".encode("utf-8", "surrogateescape"))
-            if "/" not in entry.path and entry.path.endswith(endings):
-                (hidden if entry.path.startswith(_HIDDEN) else manifests).append(entry.path)
+            yield entry
+
+    def noted() -> Iterator[Entry]:
+        for entry in counted(drop.list()):
+            if entry.path != READY_MARKER:
+                takers = [name for name, reader in wanted.items() if reader.takes(entry.path)]
+                if takers and is_hidden(entry.path):
+                    hidden.append(entry.path)
+                else:
+                    for name in takers:
+                        manifests[name].append(entry.path)
             yield entry
 
     files = Files(noted())
-    for name in manifests:
-        if not is_utf8(name):
-            shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
-    if manifests:
-        return Contents(manifests, hidden, files, digest.hexdigest())
+    for name in {path for paths in manifests.values() for path in paths if not is_utf8(path)}:
+        shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
+    found = _found_format(drop, manifests) if input_format == AUTO else input_format
+    if found is not None and manifests[found]:
+        elsewhere = files if images is None or images.uri == drop.uri else Files(counted(images.list()))
+        return Contents(manifests[found], hidden, files, elsewhere, digest.hexdigest(), found)
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
-    names = " or ".join(f"*{suffix}" for suffix in suffixes)
+    if input_format == AUTO:
+        raise DropError(
+            f"the drop at {drop.uri} has no file that is a manifest by its name and its beginning: upload one, or set "
+            "the param input_format to the format that it has"
+        )
+    names = " or ".join(f"*{suffix}" for suffix in wanted[input_format].suffixes)
+    reader = wanted[input_format]
+    where = "" if isinstance(reader, DropReader) and reader.nested else " at its top level"
     raise DropError(
-        f"the drop at {drop.uri} has no manifest: put one or more {names} files at its top level, "
+        f"the drop at {drop.uri} has no manifest: put one or more {names} files{where}, "
         "or set the param input_format to the format they have"
     )
 
 
-def path_bytes(drop: Store) -> int:
+def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
+    """Of which format the manifests are, by how some of them begin; None where none is known.
+
+    `manifests` are the paths by each reader that takes them. Raises DropError where they are of several formats.
+    """
+    readers = {name: READERS[name] for name, paths in manifests.items() if paths}
+    plainly = [name for name in readers if isinstance(readers[name], Reader)]
+    examples: dict[str, str] = {}
+    for path in _looked_into({path for paths in manifests.values() for path in paths}):
+        start = _beginning(drop, path)
+        recognised = [
+            name
+            for name, reader in readers.items()
+            if isinstance(reader, DropReader) and reader.takes(path) and reader.recognises(path, start)
+        ]
+        for name in recognised or [name for name in plainly if readers[name].takes(path)]:
+            examples.setdefault(name, path)
+    if len(examples) > 1:
+        listed = ", ".join(f"{name} ({path})" for name, path in sorted(examples.items()))
+        raise DropError(
+            f"the drop at {drop.uri} has manifests of {len(examples)} formats: {listed}. Set the param input_format to "
+            "the one that is to be read, or take the others out"
+        )
+    return next(iter(examples), None)
+
+
+def _looked_into(paths: Iterable[str]) -> Iterator[str]:
+    """Some of the paths of each ending in each folder at the top, evenly from all of them."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for path in sorted(paths):
+        alike.setdefault((path.rpartition("/")[0].partition("/")[0], posixpath.splitext(path)[1]), []).append(path)
+    for group in alike.values():
+        yield from group[:: -(-len(group) // _LOOKED_INTO)]
+
+
+def _beginning(drop: Store, path: str) -> bytes:
+    """How a file begins, unpacked, and in UTF-8 where it is text in Unicode."""
+
+    def read() -> bytes:
+        with drop.open(path) as stream:
+            return stream.read(_START_BYTES)
+
+    return in_utf8(unpacked_start(persist(read), _START_BYTES), "utf-8")
+
+
+def path_bytes(drop: ImageFiles) -> int:
     """How many bytes a path in the drop can have: a bucket counts the drop's own path in it too."""
     folder = drop.uri.removeprefix("s3://").partition("/")[2] if drop.uri.startswith("s3://") else ""
     return MAX_PATH_BYTES - (len(folder.encode()) + 1 if folder else 0)
@@ -241,30 +343,180 @@ def local_copy(drop: Store, manifest: str, version: str | None = None) -> Iterat
 
 
 def read_rows(
-    manifest: Path, input_format: str, bbox_key: str, image_key: str = "image", name: str | None = None
+    manifest: Path,
+    input_format: str,
+    bbox_key: str,
+    image_key: str = "image",
+    name: str | None = None,
+    keep: tuple[str, ...] = (),
 ) -> Iterator[Row]:
     """The rows of one manifest as a stream; blank lines are not rows.
 
-    `input_format` is a name in `READERS`, `name` is what the drop calls the file.
+    `input_format` is a name in `READERS`, of a `Reader`; `name` is what the drop calls the file, and `keep` names the
+    fields that are carried along.
     Raises DropError where the file as a whole is not of its format, and UnforeseenError: where a reader has ended, its
     other rows are not known.
     """
     reader = READERS[input_format]
+    assert isinstance(reader, Reader), "others read a drop"
+    with _told_of(name or manifest.name, input_format):
+        if keep and reader.keeping is not None:
+            yield from reader.keeping(manifest, image_key, bbox_key, keep)
+        else:
+            yield from reader.rows(manifest, image_key, bbox_key)
+
+
+@contextmanager
+def _told_of(manifest: str, input_format: str) -> Iterator[None]:
+    """Makes of a reader's errors those of this manifest."""
     try:
-        yield from reader.rows(manifest, image_key, bbox_key)
+        yield
     except (ValueError, RecursionError, OverflowError, OSError) as error:
         # With a number, it is the disk's; Arrow raises OSError for a damaged file too.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, RegionCapError) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        raise unreadable(name or manifest.name, input_format, error) from error
+        raise unreadable(manifest, input_format, error) from error
     except (RegionCapError, MemoryError):
         raise
     except Exception as error:
         raise UnforeseenError(
-            f"the reader of {input_format} ended at the manifest {name or manifest.name} with an error that nobody "
+            f"the reader of {input_format} ended at the manifest {manifest} with an error that nobody "
             f"foresaw: {internal_error(error).reason}. Mend the reader, if it is of a package of your own; else please "
             "report it to RegionCap's developers with this message"
         ) from error
+
+
+@dataclass
+class Manifests:
+    """The manifests of a drop, as they were when it was listed, to be read more than once.
+
+    What is copied for that goes when `stack` closes; `keep` names the fields that are carried along. It is what a
+    `DropReader` is given.
+    """
+
+    drop: Store
+    contents: Contents
+    image_key: str
+    bbox_key: str
+    box_format: BoxFormat
+    encoding: str
+    stack: ExitStack
+    keep: tuple[str, ...] = ()
+    _copies: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def manifests(self) -> Sequence[str]:
+        """Their paths, sorted."""
+        return self.contents.manifests
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.contents.files
+
+    def count(self) -> int:
+        """At least the number of rows."""
+        reader = READERS[self._format]
+        if isinstance(reader, DropReader):
+            return reader.count(self)
+        if reader.count is None:
+            return sum(1 for _ in self.rows())
+        return sum(reader.count(self._copy(name)) for name in self.manifests)
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """Each row, with the path of its manifest. Raises DropError, DropChangedError and UnforeseenError."""
+        reader = READERS[self._format]
+        if isinstance(reader, DropReader):
+            with _told_of(f"{self.manifests[0]} or one after it", self._format):
+                for row in reader.rows(self):
+                    yield row.manifest or self.manifests[0], row
+            return
+        for name in self.manifests:
+            for row in read_rows(self._copy(name), self._format, self.bbox_key, self.image_key, name, self.keep):
+                yield name, row
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[Path]:
+        with _told_of(path, self._format):
+            yield self._copy(path)
+
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """See `Given`."""
+        return self._opened(path)
+
+    def small(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | RowError]]:
+        """See `Given`."""
+        return in_order(lambda path: (path, self._small(path)), paths, _AT_ONCE)
+
+    def ending_in(self, ending: str) -> Sequence[str]:
+        """See `Given`."""
+        return sorted(path for path in self.contents.files.paths() if path.endswith(ending) and not is_hidden(path))
+
+    def image(self, name: str, beside: str) -> str:
+        """See `Given`."""
+        if not isinstance(name, str) or not name:
+            return name  # the row is rejected for it
+        plain_name = posixpath.normpath(name.replace("\\", "/"))
+        joined = posixpath.normpath(posixpath.join(posixpath.dirname(beside), plain_name))
+        # Where a manifest was moved, its way to the images is another one.
+        tail = _WAY_UP.sub("", plain_name)
+        files = self.contents.files
+        for path in (joined, name, plain_name, tail):
+            if path in files:
+                return path
+        found = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)]
+        return _only(found, name) or (joined if files.near(joined) else name)
+
+    def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
+        """See `Given`."""
+        folder = posixpath.dirname(beside)
+        there = [posixpath.join(folder, posixpath.dirname(stem))]
+        parts = folder.split("/")
+        if folders and folders[0] in parts:
+            place = len(parts) - 1 - parts[::-1].index(folders[0])
+            there.insert(0, "/".join([*parts[:place], folders[1], *parts[place + 1 :]]))
+        name = posixpath.basename(stem)
+        found = self._namesakes(name)
+        for place_of_it in there:
+            if beside_it := [path for path in found if posixpath.dirname(path) == place_of_it.rstrip("/")]:
+                return _only(beside_it, name) or ""
+        if only := _only(found, name):
+            return only
+        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no image in the drop that is called {name} but for its ending")
+
+    @property
+    def _format(self) -> str:
+        return self.contents.input_format
+
+    def _namesakes(self, stem: str) -> list[str]:
+        return list(islice(self.contents.files.images_called(stem), _NAMESAKES))
+
+    def _copy(self, path: str) -> Path:
+        if path not in self._copies:
+            version = self.contents.files.version(path)
+            self._copies[path] = self.stack.enter_context(
+                manifest_copy(self.drop, path, version, self._format, self.encoding)
+            )
+        return self._copies[path]
+
+    def _small(self, path: str) -> bytes | RowError:
+        try:
+            data = _bytes_of(self.drop, path, self.contents.files.version(path), MAX_LINE_BYTES)
+        except (ChangedError, NotFoundError) as error:
+            raise changed(path, error) from error
+        if len(data) > MAX_LINE_BYTES:
+            return RowError(Code.LINE_TOO_LONG, f"the file has more than {MAX_LINE_BYTES:,} bytes")
+        return in_utf8(data, self.encoding) if READERS[self._format].is_text else data
+
+
+def _only(paths: Sequence[str], name: str) -> str | None:
+    """The only one of some paths, None where there is none. Raises RowError (image_not_found) where there are more."""
+    if len(paths) > 1:
+        listed = ", ".join(map(repr, paths[:_NEAR]))
+        raise RowError(
+            Code.IMAGE_NOT_FOUND,
+            f"several images of the drop can be the one that is called {name!r}: {listed}; put each manifest beside "
+            "its images, or give the image's folder in it",
+        )
+    return paths[0] if paths else None
 
 
 def unreadable(manifest: str, input_format: str, error: Exception) -> DropError:
@@ -283,7 +535,7 @@ def changed(path: str, error: Exception) -> DropChangedError:
     )
 
 
-def others_can_be_read(drop: Store, refused: Collection[str], read: Iterable[str] = ()) -> bool:
+def others_can_be_read(drop: ImageFiles, refused: Collection[str], read: Iterable[str] = ()) -> bool:
     """Whether there are images in the drop that can be read now, beside those that were `refused`.
 
     Those that were `read` a moment ago are looked at first: the right to them may be gone meanwhile.
@@ -293,11 +545,10 @@ def others_can_be_read(drop: Store, refused: Collection[str], read: Iterable[str
 
 
 def _is_no_image(path: str) -> bool:
-    suffixes = (suffix for reader in READERS.values() for suffix in reader.suffixes)
-    return path == READY_MARKER or ("/" not in path and path.endswith(with_compressed(suffixes)))
+    return path == READY_MARKER or any(reader.takes(path) for reader in READERS.values())
 
 
-def _can_be_read(drop: Store, path: str) -> bool:
+def _can_be_read(drop: ImageFiles, path: str) -> bool:
     try:
         drop.open(path).close()
     except (NotFoundError, LinkError, ForbiddenError, ArchivedError):
@@ -305,29 +556,20 @@ def _can_be_read(drop: Store, path: str) -> bool:
     return True
 
 
-def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
+def read_image(drop: ImageFiles, path: str, version: str | None = None) -> bytes:
     """An image's bytes, in this version where one is given.
 
     Raises RowError (image_not_found, image_is_link, image_forbidden, image_archived, image_too_large), and
     DropChangedError. What may pass by itself goes up as it is.
     """
 
-    def read() -> bytes:
-        with drop.open(path, version) as stream:
-            # In pieces: room for the largest one, made for each image, costs more than reading it.
-            pieces = [stream.read(_PIECE_BYTES)]
-            left = MAX_BYTES + 1 - len(pieces[0])
-            while pieces[-1] and left > 0:
-                pieces.append(stream.read(min(left, _PIECE_BYTES)))
-                left -= len(pieces[-1])
-            return b"".join(pieces)
-
     try:
-        data = persist(read)
+        data = _bytes_of(drop, path, version, MAX_BYTES)
     except ChangedError as error:
         raise changed(path, error) from error
     except NotFoundError:
-        raise RowError(Code.IMAGE_NOT_FOUND, "there is no such file in the drop") from None
+        where = "" if is_uri(path) else " in the drop"
+        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no such file{where}") from None
     except LinkError:
         raise RowError(Code.IMAGE_IS_LINK, "the path leads through a symbolic link; links are not followed") from None
     except ForbiddenError:
@@ -344,8 +586,24 @@ def read_image(drop: Store, path: str, version: str | None = None) -> bytes:
     return data
 
 
-def read_listed(drop: Store, path: str, version: str | None) -> bytes:
-    """An image's bytes as they were when the drop was listed; `version` is None where it was not there.
+def _bytes_of(drop: ImageFiles, path: str, version: str | None, most: int) -> bytes:
+    """A file's bytes; of one that has more than `most`, one more than that."""
+
+    def read() -> bytes:
+        with drop.open(path, version) as stream:
+            # In pieces: room for the largest one, made for each image, costs more than reading it.
+            pieces = [stream.read(_PIECE_BYTES)]
+            left = most + 1 - len(pieces[0])
+            while pieces[-1] and left > 0:
+                pieces.append(stream.read(min(left, _PIECE_BYTES)))
+                left -= len(pieces[-1])
+            return b"".join(pieces)
+
+    return persist(read)
+
+
+def read_listed(drop: ImageFiles, path: str, version: str | None) -> bytes:
+    """An image's bytes as they were when the drop was listed; `version` is None where it was not there, or not listed.
 
     Raises RowError as `read_image` does, and DropChangedError.
     """
@@ -355,7 +613,7 @@ def read_listed(drop: Store, path: str, version: str | None) -> bytes:
         if version is not None and error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
             raise changed(path, error) from error
         raise
-    if version is not None:
+    if version is not None or is_uri(path):
         return data
     if any(entry.path == path for entry in drop.list(path)):
         raise changed(path, NotFoundError("it was not there"))

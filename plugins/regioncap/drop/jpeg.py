@@ -2,8 +2,9 @@
 
 A JPEG has no checksum, and its decoder goes on whatever it reads: after lost or overwritten bytes the rest of the
 picture is shifted, or of other colours. But then its data end before its last row does, or go on behind it. Pillow
-tells neither, so its decoder is fed in steps, and looked at between them. Of several scans, that would only tell the
-last; there it is OpenCV that is asked, since it does not keep what libjpeg warns of.
+tells neither, so its decoder is fed in steps, and looked at between them. Of several scans, or where the decoder starts
+anew within one, that would only tell the last part; there OpenCV is asked, which does not keep to itself what libjpeg
+warns of.
 """
 
 import io
@@ -48,18 +49,19 @@ class DamagedError(ValueError):
 class Layout:
     """Where the first picture's data end in the file; `one_scan` if it is sequential, with all of it in one scan.
 
-    `complete` if no scan of a progressive one is missing.
+    `restarts` if the decoder starts anew within a scan, `complete` if no scan of a progressive one is missing.
     """
 
     end: int
     has_end: bool
     one_scan: bool
+    restarts: bool
     complete: bool
 
 
 def read_layout(data: bytes) -> Layout:
     """Walk through the segments of a JPEG. Raises DamagedError where its data hold what cannot be there."""
-    at, frame, bands, one_scan, restarts = 2, 0, 0, False, -1
+    at, frame, bands, one_scan, restarts, restarted = 2, 0, 0, False, -1, False
     # The bits that are still missing of each coefficient of each band.
     missing: dict[int, list[int]] = {}
     for place, marker in _markers(data):
@@ -68,11 +70,11 @@ def read_layout(data: bytes) -> Layout:
         if restarts >= 0 and marker & ~7 == _RESTART:
             if marker & 7 != restarts % 8:
                 raise DamagedError("restarts of its data are missing")
-            restarts += 1
+            restarts, restarted = restarts + 1, True
             continue
         # What else stands behind the only scan is not for who looks at the picture.
         if marker == _EOI or (one_scan and marker in _BETWEEN_SCANS):
-            return Layout(place, True, one_scan, _is_complete(missing, bands))
+            return Layout(place, True, one_scan, restarted, _is_complete(missing, bands))
         if restarts >= 0 and marker not in _BETWEEN_SCANS:
             raise DamagedError(f"its data hold the marker {marker:02X}, which cannot be there")
         at = place + 2 + int.from_bytes(data[place + 2 : place + 4])
@@ -84,7 +86,7 @@ def read_layout(data: bytes) -> Layout:
             _note_scan(data[place + 4 : at], missing)
     # Where the end marker is cut in two, its first half is left.
     complete = at <= len(data) and _is_complete(missing, bands)
-    return Layout(len(data) - data.endswith(b"\xff"), False, one_scan, complete)
+    return Layout(len(data) - data.endswith(b"\xff"), False, one_scan, restarted, complete)
 
 
 def _note_scan(header: bytes, missing: dict[int, list[int]]) -> None:
@@ -117,6 +119,8 @@ def feed(image: ImageFile.ImageFile, data: bytes, layout: Layout) -> None:
 
     Raises DamagedError where an end marker is not all that is missing; what else does not fit, `image.load` raises.
     """
+    if (layout.restarts or not layout.one_scan) and layout.has_end and _is_complained_of(data):
+        raise DamagedError("its data are not what they were")
     if layout.one_scan:
         image.fp, image.decodermaxblock = _Steps(image, data, layout.end), len(data)
     elif not layout.has_end:
@@ -126,8 +130,6 @@ def feed(image: ImageFile.ImageFile, data: bytes, layout: Layout) -> None:
         if not layout.complete or whole.endswith(_AHEAD) or one.tobytes() != other.tobytes():
             raise DamagedError("its data end before its last scan")
         image.fp = io.BytesIO(whole + _END)
-    elif _is_complained_of(data):
-        raise DamagedError("its data do not fit its scans")
 
 
 def _is_complained_of(data: bytes) -> bool:

@@ -8,7 +8,7 @@ import lzma
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,6 +103,31 @@ def plain(path: Path, *, encoding: str, is_text: bool) -> Iterator[Path]:
     with _temporary() as written:
         _write_utf8(path, found, written)
         yield Path(written.name)
+
+
+def in_utf8(data: bytes, encoding: str) -> bytes:
+    """Text of a small file in UTF-8, without a byte order mark; see `plain`."""
+    found = _encoding_of(data[:_START_BYTES], encoding)
+    if found == "utf-8":
+        return data.removeprefix(codecs.BOM_UTF8)
+    mark = "\ufeff".encode(found) if found.startswith(("utf-16", "utf-32")) else b""
+    return data.removeprefix(mark).decode(found, _NOT_IN_IT).encode("utf-8", "surrogateescape")
+
+
+def unpacked_start(data: bytes, most: int) -> bytes:
+    """How a file begins, in at most so many bytes, given how it begins as it is stored."""
+    opened = next((opener for pattern, opener in _PACKED if pattern.match(data)), None)
+    if opened is None:
+        return data
+    with _temporary() as packed:
+        packed.write(data)
+        packed.flush()
+        start = b""
+        # It has no end here.
+        with suppress(EOFError, lzma.LZMAError, pa.ArrowException, OSError), opened(Path(packed.name)) as stream:
+            while len(start) < most and (piece := stream.read(1024)):
+                start += piece
+    return start
 
 
 def _start(path: Path) -> bytes:

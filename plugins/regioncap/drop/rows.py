@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from regioncap.drop.box_keys import BoxKeys
+from regioncap.drop.elsewhere import Images, is_uri
+from regioncap.drop.given import LABELS, given_labels, kept_fields
 from regioncap.drop.plain import is_utf8
 from regioncap.drop.seen import SeenIds
-from regioncap.errors import RowError
+from regioncap.errors import RowError, StorageError
 from regioncap.regions.boxes import box_error
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, clean
@@ -186,16 +188,21 @@ class ListedFiles(Protocol):
 class RowReader:
     """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
 
-    `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `nearly`
-    counts rows whose image is there under nearly the name that they give.
+    `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
+    the fields that are carried along (see `kept_fields`), and `images` says which URIs may be read. `nearly` counts
+    rows whose image is there under nearly the name that they give, `unlabelled` those whose labels are none for their
+    boxes.
     """
 
     image_key: str
     bbox_key: str
     files: ListedFiles
     path_bytes: int = MAX_PATH_BYTES
+    keep: tuple[str, ...] = ()
+    images: Images | None = None
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
+    unlabelled: int = 0
     _ids: SeenIds = field(default_factory=SeenIds)
     _repeats: dict[str, int] = field(default_factory=dict)
 
@@ -207,7 +214,7 @@ class RowReader:
                 raise _too_deep_fault()
             self.box_keys.note(row, self.bbox_key)
             identity = self._given_id(row)
-            image = self._found(image_path(_given(row, self.image_key)))
+            image = self._image(_given(row, self.image_key))
             boxes = given_boxes(row, self.bbox_key)
             return PlannedRow(
                 manifest=source.manifest,
@@ -217,6 +224,8 @@ class RowReader:
                 type="with_bbox" if self.bbox_key in row else "without_bbox",
                 bbox=clean(boxes),
                 stated=stated_size(row),
+                labels=self._labels(row, boxes),
+                source=kept_fields(row, self.keep, (self.image_key, self.bbox_key, "id", LABELS)),
             )
         except RowError as fault:
             return reject(source, fault, identity, row)
@@ -234,6 +243,26 @@ class RowReader:
         if not self._ids.add(identity):
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
         return identity
+
+    def _image(self, given: Any) -> str:
+        """The path by which the image is read. Raises RowError."""
+        if self.images is None or not isinstance(given, str) or not is_uri(given):
+            return self._found(image_path(given))
+        if len(given) > _MAX_PATH:
+            raise RowError(Code.IMAGE_NOT_A_PATH, "the image's URI is too long")
+        try:
+            path = self.images.path_of(given)
+        except StorageError as error:
+            raise RowError(Code.IMAGE_IS_URL, f"the image is a URL that is not read: {error}") from None
+        return path if is_uri(path) else self._found(image_path(path))
+
+    def _labels(self, row: dict[str, Any], boxes: list[Any] | None) -> list[str | None] | None:
+        try:
+            return given_labels(row, boxes) if boxes is not None else None
+        except ValueError:
+            # A field of this name may be about something else.
+            self.unlabelled += 1
+            return None
 
     def _found(self, image: str) -> str:
         """The path by which the store knows the image.

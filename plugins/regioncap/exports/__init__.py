@@ -6,6 +6,7 @@ upload and hashes.
 `export`                           what all exporters share
 `images`                           the images that exports carry, as any reader shows them
 `parquet`, `coco`, `webdataset`, `hf`  the exporter of that name
+`llava`                            the exporters `llava` and `llava_pixels`
 `text`                             the exporters `csv` and `json`
 """
 
@@ -13,9 +14,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.exports.coco import coco
 from regioncap.exports.export import Export, Exporter, ExportPlan, ExportShard, carried_by
 from regioncap.exports.hf import hf
+from regioncap.exports.llava import llava, llava_pixels
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
 from regioncap.exports.webdataset import webdataset
@@ -40,6 +43,8 @@ EXPORTERS: Registry[Exporter] = Registry(
         "coco": coco,
         "webdataset": webdataset,
         "hf": hf,
+        "llava": llava,
+        "llava_pixels": llava_pixels,
     },
     _fault,
 )
@@ -48,7 +53,7 @@ EXPORTERS: Registry[Exporter] = Registry(
 def write_exports(
     *,
     plan: ExportPlan,
-    drop: Store,
+    drop: ImageFiles,
     shards: Sequence[ExportShard],
     records: int,
     build: Store,

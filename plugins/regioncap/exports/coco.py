@@ -11,7 +11,8 @@ from regioncap.exports.images import CarriedImage
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import SCHEMA_VERSION
 
-_REGION = 1
+# The category of regions without a label.
+_UNLABELLED = "region"
 
 
 # Marked images have another size than the boxes.
@@ -23,6 +24,8 @@ def coco(export: Export) -> None:
     """
     with tempfile.TemporaryFile() as images, tempfile.TemporaryFile() as annotations:
         ids: dict[int, int] = {}
+        # What a region shows is in its caption; the label that its row gives, if it does, is its category.
+        categories = {_UNLABELLED: 1}
         regions = 0
         for batch in chunks(export.rows()):
             new: list[CarriedImage] = []
@@ -36,7 +39,8 @@ def coco(export: Export) -> None:
                     new += [row.image] if row.image is not None else []
                 for region in row.record["regions"]:
                     regions += 1
-                    _add(annotations, _annotation(regions, ids[key], row.record["id"], region))
+                    category = categories.setdefault(region["label"] or _UNLABELLED, len(categories) + 1)
+                    _add(annotations, _annotation(regions, ids[key], row.record["id"], category, region))
             export.write_images(new)
         with export.file(f"{export.prefix}.json", export.records) as path, path.open("wb") as stream:
             stream.write(json.dumps(_head(export)).encode().removesuffix(b"}"))
@@ -45,7 +49,8 @@ def coco(export: Export) -> None:
                 stream.write(b', "' + name + b'": [\n')
                 shutil.copyfileobj(entries, stream, 1 << 20)
                 stream.write(b"\n]")
-            stream.write(b"}\n")
+            told = [{"id": number, "name": name, "supercategory": "region"} for name, number in categories.items()]
+            stream.write(b', "categories": ' + json.dumps(told).encode() + b"}\n")
 
 
 def _head(export: Export) -> dict[str, Any]:
@@ -60,8 +65,6 @@ def _head(export: Export) -> dict[str, Any]:
             "url": plan.drop_uri,
         },
         "licenses": [{"id": 1, "name": "The licence of the drop that the images are from", "url": plan.drop_uri}],
-        # What a region shows is in its caption.
-        "categories": [{"id": _REGION, "name": "region", "supercategory": "region"}],
     }
 
 
@@ -77,16 +80,18 @@ def _image(number: int, file_name: str, row: Row) -> dict[str, Any]:
     }
 
 
-def _annotation(number: int, image: int, record_id: str, region: dict[str, Any]) -> dict[str, Any]:
-    _, _, width, height = region["bbox"]
+def _annotation(number: int, image: int, record_id: str, category: int, region: dict[str, Any]) -> dict[str, Any]:
+    x, y, width, height = region["bbox"]
     return {
         "id": number,
         "image_id": image,
-        "category_id": _REGION,
+        "category_id": category,
         "area": width * height,
+        # The box itself, as a polygon: readers that draw masks want one.
+        "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
         "iscrowd": 0,
         "record_id": record_id,
-        **region,  # region, box_index, bbox, caption
+        **region,  # all that a record says of it
     }
 
 

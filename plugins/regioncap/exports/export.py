@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from regioncap.captions.prompts import PromptLanguage
 from regioncap.drop.decoders import Decoders
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import BuildGoneError, NotFoundError
 from regioncap.exports.images import CarriedImage, ImageGoneError, original_image
 from regioncap.parallel import in_order
@@ -46,6 +48,10 @@ class ExportSettings(Protocol):
     @property
     def export_images(self) -> ExportImages:
         """The images that go into the formats that can carry them."""
+
+    @property
+    def prompt_language(self) -> PromptLanguage:
+        """The language of the captions."""
 
     @property
     def file_name_prefix(self) -> str:
@@ -111,7 +117,7 @@ class Export:
     name: str
     images: ExportImages
     plan: ExportPlan
-    drop: Store
+    drop: ImageFiles
     shards: Sequence[ExportShard]
     records: int
     build: Store

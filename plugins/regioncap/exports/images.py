@@ -7,9 +7,9 @@ from functools import cached_property
 from regioncap.drop import decoding
 from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_image
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import RowError
 from regioncap.marks.view import content_name
-from regioncap.storage.store import Store
 
 
 class ImageGoneError(Exception):
@@ -36,7 +36,7 @@ class CarriedImage:
         return f"{content_name(self.data)}.{self.ending}"
 
 
-def original_image(drop: Store, path: str, sha256: str, decoders: Decoders) -> CarriedImage:
+def original_image(drop: ImageFiles, path: str, sha256: str, decoders: Decoders) -> CarriedImage:
     """The unmarked original: its own bytes where every reader shows them as the boxes mean them, else written anew.
 
     Raises ImageGoneError where it is not there any more, is another one, or cannot be written anew.

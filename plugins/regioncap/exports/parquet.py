@@ -1,6 +1,7 @@
 """The export `parquet`.
 
-Nested fields are lists and structs, but for `bbox`: what a drop gives there can be of any shape, so it is JSON text.
+Nested fields are lists and structs, but for `bbox` and `source`: what a drop gives there can be of any shape, so they
+are JSON text.
 """
 
 import json
@@ -33,12 +34,23 @@ SCHEMA = pa.schema(
         (
             "regions",
             pa.list_(
-                pa.struct([("region", pa.int64()), ("box_index", pa.int64()), ("bbox", _BOX), ("caption", pa.string())])
+                pa.struct(
+                    [
+                        ("region", pa.int64()),
+                        ("box_index", pa.int64()),
+                        ("bbox", _BOX),
+                        ("caption", pa.string()),
+                        ("corrected", pa.bool_()),
+                        ("label", pa.string()),
+                    ]
+                )
             ),
         ),
         ("dropped_boxes", pa.list_(pa.struct([("box_index", pa.int64()), ("code", pa.string())]))),
         ("attempts", pa.int64()),
         ("checks", pa.list_(pa.string())),
+        ("corrected", pa.bool_()),
+        ("source", pa.string()),
     ]
 )
 
@@ -52,7 +64,11 @@ def parquet(export: Export) -> None:
 
 def columns(row: Row) -> dict[str, Any]:
     """A record's fields as `SCHEMA` has them."""
-    return row.record | {"bbox": json.dumps(row.record["bbox"], ensure_ascii=False)}
+    return row.record | {name: _text(row.record[name]) for name in ("bbox", "source")}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def write_table(path: Path, schema: pa.Schema, rows: Iterable[Row], of: Callable[[Row], dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from regioncap.regions.records import Record
 
 @carries()
 def csv_text(export: Export) -> None:
-    """CSV files with a header; nested fields are JSON text.
+    """CSV files with a header; nested fields, and what is true or false, are JSON text.
 
     Text stays as it is, also where a spreadsheet would take it for a formula: this is for programs.
     """
@@ -24,7 +24,7 @@ def csv_text(export: Export) -> None:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value
 
 
 @carries()

@@ -1,7 +1,7 @@
 """The pieces that mark styles are made of. A piece draws one thing for all regions of an image."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -44,11 +44,8 @@ def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
     Of regions that are exactly the same, each further one has its frame inside of the one before.
     """
     draw = ImageDraw.Draw(image)
-    drawn: Counter[Rect] = Counter()
-    for mark in marks:
+    for mark, inset in zip(marks, _insets(marks, scale), strict=True):
         grown = scale.line + scale.halo
-        inset = min(drawn[mark.rect] * (grown + scale.halo), min(_sides(mark.rect)) // 3)
-        drawn[mark.rect] += 1
         outer = _grow(_inside(_grow(mark.rect, grown + scale.halo), image.size), -inset)
         draw.rectangle(_inclusive(outer), outline=contrast(mark.colour), width=grown + scale.halo)
         draw.rectangle(
@@ -59,10 +56,10 @@ def outline(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
 
 
 def corner_ticks(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
-    """An L at each of a region's corners: hides less than a full frame."""
+    """An L at each of a region's corners: hides less than a full frame. Of the same regions as `outline` has them."""
     draw = ImageDraw.Draw(image)
-    for mark in marks:
-        x0, y0, x1, y1 = _inside(_grow(mark.rect, scale.line), image.size)
+    for mark, inset in zip(marks, _insets(marks, scale), strict=True):
+        x0, y0, x1, y1 = _grow(_inside(_grow(mark.rect, scale.line), image.size), -inset)
         reach_x, reach_y = max(scale.line * 2, (x1 - x0) // 4), max(scale.line * 2, (y1 - y0) // 4)
         arms = []
         for x, inward_x in ((x0, 1), (x1 - 1, -1)):
@@ -73,6 +70,14 @@ def corner_ticks(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> Non
             draw.rectangle(_inclusive(_inside(_grow(arm, scale.halo), image.size)), fill=contrast(mark.colour))
         for arm in arms:
             draw.rectangle(_inclusive(arm), fill=mark.colour)
+
+
+def _insets(marks: Sequence[Mark], scale: Scale) -> Iterator[int]:
+    """How far inside of its usual place each region's line is, so that regions that are the same all show theirs."""
+    drawn: Counter[Rect] = Counter()
+    for mark in marks:
+        yield min(drawn[mark.rect] * (scale.line + 2 * scale.halo), min(_sides(mark.rect)) // 3)
+        drawn[mark.rect] += 1
 
 
 def dim_outside(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:

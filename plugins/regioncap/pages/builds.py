@@ -76,7 +76,7 @@ def _published(warehouse: Store, date: str) -> PublishedDate:
 
 def current_build(warehouse: Store, date: str) -> str:
     """The id of a date's current build. Raises NothingPublishedError."""
-    published = current(_partition(warehouse, date))[0]
+    published = current(partition_of(warehouse, date))[0]
     if published is None:
         raise NothingPublishedError(f"nothing is published for {date}")
     return published.build_id
@@ -84,7 +84,7 @@ def current_build(warehouse: Store, date: str) -> str:
 
 def see_build(warehouse: Store, date: str, build_id: str) -> SeenBuild:
     """A build of a date, also one that is not published. Raises BuildGoneError where there is none of this id."""
-    partition = _partition(warehouse, date)
+    partition = partition_of(warehouse, date)
     published = current(partition)[0]
     if not _BUILD_ID.fullmatch(build_id):
         raise BuildGoneError("there is no such build")
@@ -107,7 +107,8 @@ def marked_image(build: SeenBuild, name: str) -> bytes:
     return build.content.image({"image_with_bbox": image_path(name)})
 
 
-def _partition(warehouse: Store, date: str) -> Store:
+def partition_of(warehouse: Store, date: str) -> Store:
+    """A date's partition. Raises NothingPublishedError where it is no date."""
     if not _DATE.fullmatch(date):
         raise NothingPublishedError("this is no date")
     return warehouse.sub(partition_path(date))

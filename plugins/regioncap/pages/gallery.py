@@ -1,6 +1,7 @@
 """A build's records, a few at a time: never all of them in memory, however many there are."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ PAGE = 24
 _SECONDS = 2.0
 # Record files that are read ahead; each is a shard's.
 _FILES_AHEAD = 4
+# As a record's line says it: in a caption the quotation marks would be escaped.
+_DOUBTED = re.compile(rb'"confused_with":\s*[0-9]')
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,14 @@ class Wanted:
     """Which records are looked for: those of which all holds that is given.
 
     `text` is in a caption, the id or the image's path, in whatever letter case; `check` is a gate that warned;
-    `least` and `most` bound the number of regions.
+    `least` and `most` bound the number of regions; `doubted` ones have a caption that the judge doubts.
     """
 
     text: str = ""
     check: str = ""
     least: int | None = None
     most: int | None = None
+    doubted: bool = False
 
     @property
     def all(self) -> bool:
@@ -42,6 +46,8 @@ class Wanted:
     def may_match(self, line: bytes) -> bool:
         """Whether a record's line can be wanted, as far as its bytes tell: to read JSON costs more."""
         if self.check and f'"{self.check}"'.encode() not in line:
+            return False
+        if self.doubted and not _DOUBTED.search(line):
             return False
         text = self.text.casefold()
         # In JSON these are themselves, unless somebody writes them as numbers; other letters may be told as them.
@@ -54,6 +60,8 @@ class Wanted:
         if self.check and self.check not in (record.get("checks") or []):
             return False
         if not (self.least or 0) <= len(regions) <= (len(regions) if self.most is None else self.most):
+            return False
+        if self.doubted and all(region.get("confused_with") is None for region in regions):
             return False
         captions = [str(region.get("caption", "")) for region in regions]
         texts = [str(record.get("id", "")), str(record.get("image", "")), *captions]
@@ -83,12 +91,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """Records of one page; `after` is where the next page begins, None at the end.
+    """Records of one page, and where each stands; `after` is where the next page begins, None at the end.
 
     `looked` are the records that were looked at so far, from the first on. `unreadable` counts lines that are none.
     """
 
     records: Sequence[Record]
+    places: Sequence[Place]
     after: Place | None
     looked: int
     unreadable: int
@@ -99,6 +108,7 @@ def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, secon
     deadline = time.monotonic() + seconds
     files = build.manifest.captions
     records: list[Record] = []
+    places: list[Place] = []
     unreadable = 0
     place = start
     for number, lines in _read_on(build, files[start.file :], start.file):
@@ -106,18 +116,26 @@ def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, secon
         for at in range(begin, len(lines)):
             place = Place(number, at)
             if len(records) == size or (records and time.monotonic() > deadline):
-                return Found(records, place, _before(files, place), unreadable)
+                return Found(records, places, place, _before(files, place), unreadable)
             if not lines[at] or not wanted.may_match(lines[at]):
                 continue
             try:
                 if wanted.all or wanted.matches(json.loads(lines[at])):
                     records.append(Record.model_validate_json(lines[at]))
+                    places.append(place)
             except (ValidationError, ValueError, TypeError, AttributeError):
                 unreadable += 1
         place = Place(number + 1)
         if time.monotonic() > deadline and place.file < len(files):
-            return Found(records, place, _before(files, place), unreadable)
-    return Found(records, None, sum(entry.rows for entry in files), unreadable)
+            return Found(records, places, place, _before(files, place), unreadable)
+    return Found(records, places, None, sum(entry.rows for entry in files), unreadable)
+
+
+def line_at(build: SeenBuild, place: Place) -> bytes:
+    """The line of the record at a place; empty where there is none. Raises BuildGoneError."""
+    files = build.manifest.captions
+    lines = build.content.read(files[place.file]).split(b"\n") if place.file < len(files) else []
+    return lines[place.line] if place.line < len(lines) else b""
 
 
 def _read_on(build: SeenBuild, files: Sequence[FileEntry], first: int) -> Iterator[tuple[int, list[bytes]]]:

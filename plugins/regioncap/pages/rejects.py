@@ -18,9 +18,10 @@ _MAX_LINE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class FoundRows:
-    """Rejected rows of one page; `after` is the line where the next page begins, None at the end."""
+    """Rejected rows of one page, with their lines; `after` is the line where the next page begins, None at the end."""
 
     rows: Sequence[Rejected]
+    lines: Sequence[int]
     after: int | None
 
 
@@ -29,6 +30,7 @@ def find_rejected(build: SeenBuild, code: str, start: int, size: int = PAGE) -> 
 
     def read() -> FoundRows:
         rows: list[Rejected] = []
+        lines: list[int] = []
         with build.partition.open(build.manifest.rejected.path) as stream:
             number = -1
             while line := stream.readline(_MAX_LINE_BYTES):
@@ -41,11 +43,18 @@ def find_rejected(build: SeenBuild, code: str, start: int, size: int = PAGE) -> 
                     continue
                 if code in ("", str(row.code)):
                     if len(rows) == size:
-                        return FoundRows(rows, number)
+                        return FoundRows(rows, lines, number)
                     rows.append(row)
-        return FoundRows(rows, None)
+                    lines.append(number)
+        return FoundRows(rows, lines, None)
 
     try:
         return persist(read)
     except NotFoundError as error:
         raise BuildGoneError(f"{build.manifest.rejected.path} is gone: choose another build") from error
+
+
+def rejected_at(build: SeenBuild, number: int) -> Rejected | None:
+    """The rejected row in a line, from 0; None where there is none. Raises BuildGoneError."""
+    found = find_rejected(build, "", number, 1)
+    return found.rows[0] if found.lines[:1] == [number] else None

@@ -1,25 +1,39 @@
 """The pages, as text."""
 
+import base64
 import calendar
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
+from markupsafe import Markup, escape
+
 from regioncap.pages.builds import PublishedDate, SeenBuild
 from regioncap.pages.comparing import Compared
+from regioncap.pages.correcting import Said, Seen, captions_in, known_row
 from regioncap.pages.gallery import Found, Place, Wanted
 from regioncap.pages.rejects import FoundRows
-from regioncap.regions.records import Record
+from regioncap.regions.records import Record, RegionCaption, Rejected
 from regioncap.report.figures import Report
 from regioncap.report.html import templates
+from regioncap.report.judged import sample_told
 from regioncap.warehouse.compare import KINDS, Difference
+from regioncap.warehouse.corrections import Correction, Holding
 from regioncap.warehouse.layout import content_of
+from regioncap.warehouse.reviews import DrawnRegion, Estimate
 
-# What a page may refer to, beside its own style: pictures and forms of where it comes from.
+# RegionCap's one script, for keys. It is in the page, and named by its hash.
+_KEYS = files("regioncap.pages").joinpath("templates/keys.js").read_text(encoding="utf-8")
+_KEYS_HASH = base64.b64encode(hashlib.sha256(_KEYS.encode()).digest()).decode()
+# What a page may refer to, beside its own style: pictures and forms of where it comes from, and where there are forms
+# to write with, the script.
 SOURCES = "img-src 'self'; form-action 'self'"
+SCRIPT = f"script-src 'sha256-{_KEYS_HASH}'"
 
 _HOME = "Datasets"
 _NO_IMAGE = "0" * 32
@@ -30,7 +44,39 @@ _STANDINGS = {
     "unpublished": "not published",
 }
 
-_render = templates("regioncap.pages")
+_template = templates("regioncap.pages")
+
+
+def _render(template: str, *, writing: "Writing | None" = None, **values: Any) -> str:
+    # A form that is sent says where it comes from, to its own origin alone: writing depends on it.
+    return _template(
+        template,
+        sources=SOURCES if writing is None else f"{SOURCES}; {SCRIPT}",
+        referrer="same-origin",
+        writing=writing,
+        script=Markup(_KEYS) if writing else None,
+        raw=escape,
+        **values,
+    )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """That who looks at a page may write; each form has the token."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A record as a page shows it: where it stands, its image's name, and what was said of it and its regions."""
+
+    record: Record
+    place: Place
+    image: str
+    regions: Sequence[tuple[RegionCaption, Said | None]]
+    said: Said | None
+    left_out: Sequence[Holding]
 
 
 @dataclass(frozen=True)
@@ -64,7 +110,6 @@ def datasets_page(root: str, warehouse: str, total: int, rows: Sequence[Publishe
     """
     return _render(
         "datasets.html",
-        sources=SOURCES,
         root=root,
         trail=[(_HOME, None)],
         warehouse=warehouse,
@@ -76,29 +121,50 @@ def datasets_page(root: str, warehouse: str, total: int, rows: Sequence[Publishe
     )
 
 
-def build_page(root: str, build: SeenBuild, report: Report | None, found: Found) -> str:
-    """One build: its figures, its first records, its files, and the other builds of its date."""
+def build_page(
+    root: str, build: SeenBuild, report: Report | None, found: Found, estimate: Estimate, run: str | None
+) -> str:
+    """One build: its figures, its first records, its files, and the other builds of its date.
+
+    `run` is the URL of the run that published it, as far as it is known.
+    """
     return _render(
         "build.html",
-        sources=SOURCES,
         root=root,
         here=_here(root, build),
         trail=[(_HOME, f"{root}/"), (build.date, None)],
         build=build,
         report=report,
         found=found,
-        cards=list(_cards(found.records)),
+        cards=list(_cards(found, None)),
+        seen=None,
+        back="",
+        estimate=estimate,
+        told=sample_told(estimate),
+        run=run,
         standing=_STANDINGS[build.standing],
         builds=list(_builds(build)),
     )
 
 
-def gallery_page(root: str, build: SeenBuild, wanted: Wanted, start: Place, found: Found, checks: Sequence[str]) -> str:
-    """Some of a build's records; `checks` are the warnings that can be looked for."""
-    asked = {name: value for name, value in asdict(wanted).items() if value not in ("", None)}
+def gallery_page(
+    root: str,
+    build: SeenBuild,
+    wanted: Wanted,
+    start: Place,
+    found: Found,
+    checks: Sequence[str],
+    seen: Seen | None,
+    writing: Writing | None,
+) -> str:
+    """Some of a build's records; `checks` are the warnings that can be looked for, `seen` what was corrected since.
+
+    Nobody corrects a build whose language cannot be told: it has no `seen`.
+    """
+    asked = {name: value for name, value in asdict(wanted).items() if value not in ("", None, False)}
+    here = urlencode(asked | ({} if start == Place() else {"at": str(start)}))
     return _render(
         "gallery.html",
-        sources=SOURCES,
         root=root,
         here=_here(root, build),
         trail=_trail(root, build, "Gallery"),
@@ -106,25 +172,43 @@ def gallery_page(root: str, build: SeenBuild, wanted: Wanted, start: Place, foun
         wanted=wanted,
         checks=checks,
         found=found,
-        cards=list(_cards(found.records)),
+        cards=list(_cards(found, seen)),
+        seen=seen,
+        writing=writing if seen else None,
+        back=f"gallery?{here}" if here else "gallery",
         at_start=start == Place(),
         query=urlencode(asked),
     )
 
 
-def rejected_page(root: str, build: SeenBuild, codes: dict[str, int], code: str, start: int, found: FoundRows) -> str:
-    """Some of a build's rejected rows; `codes` counts all of them."""
+def rejected_page(
+    root: str,
+    build: SeenBuild,
+    report: Report | None,
+    code: str,
+    start: int,
+    found: FoundRows,
+    seen: Seen | None,
+    writing: Writing | None,
+) -> str:
+    """Some of a build's rejected rows."""
     return _render(
         "rejected.html",
-        sources=SOURCES,
         root=root,
         here=_here(root, build),
         trail=_trail(root, build, "Rejected rows"),
         build=build,
-        codes=codes,
+        codes=report.rejected_by_code if report else {},
         code=code,
         start=start,
         found=found,
+        rows=[
+            (row, line, captions_in(row, report), _said_of(row, seen))
+            for row, line in zip(found.rows, found.lines, strict=True)
+        ],
+        seen=seen,
+        writing=writing if seen else None,
+        back="rejected?" + urlencode({"code": code, **({"at": start} if start else {})}),
         text_of=_text_of,
     )
 
@@ -133,7 +217,6 @@ def compare_page(root: str, other: SeenBuild, build: SeenBuild, compared: Compar
     """What differs between another build of the date and this one."""
     return _render(
         "compare.html",
-        sources=SOURCES,
         root=root,
         trail=_trail(root, build, "Two builds"),
         build=build,
@@ -153,8 +236,41 @@ def _picture(root: str, other: SeenBuild, build: SeenBuild, difference: Differen
 
 def problem_page(root: str, heading: str, reason: str) -> str:
     """What a person sees where there is nothing to see."""
+    return _render("problem.html", root=root, trail=[(_HOME, f"{root}/")], heading=heading, reason=reason)
+
+
+def conflict_page(root: str, reason: str, caption: str, back: str) -> str:
+    """What a person sees whose correction came second: what the first said, and what they wrote themselves."""
+    return _render("conflict.html", root=root, trail=[(_HOME, f"{root}/")], reason=reason, caption=caption, back=back)
+
+
+def corrections_page(root: str, date: str, total: int, lines: Sequence[Correction], older: int | None) -> str:
+    """Some of a date's `total` corrections, the latest first; `older` is the number of the next one."""
+    trail = [(_HOME, f"{root}/"), (date, f"{root}/dates/{date}"), ("Corrections", None)]
+    return _render("corrections.html", root=root, trail=trail, date=date, total=total, lines=lines, older=older)
+
+
+def sample_page(
+    root: str,
+    build: SeenBuild,
+    region: DrawnRegion | None,
+    drawn: int,
+    estimate: Estimate,
+    writing: Writing | None,
+) -> str:
+    """The next of the drawn regions that nobody has looked at, and what those say that somebody has."""
     return _render(
-        "problem.html", sources=SOURCES, root=root, trail=[(_HOME, f"{root}/")], heading=heading, reason=reason
+        "sample.html",
+        root=root,
+        here=_here(root, build),
+        trail=_trail(root, build, "A sample"),
+        build=build,
+        region=region,
+        image=content_of(region.record.image_with_bbox) or _NO_IMAGE if region else _NO_IMAGE,
+        drawn=drawn,
+        estimate=estimate,
+        told=sample_told(estimate),
+        writing=writing,
     )
 
 
@@ -166,9 +282,27 @@ def _trail(root: str, build: SeenBuild, name: str) -> list[tuple[str, str | None
     return [(_HOME, f"{root}/"), (build.date, _here(root, build)), (name, None)]
 
 
-def _cards(records: Sequence[Record]) -> Iterator[tuple[Record, str]]:
+def _cards(found: Found, seen: Seen | None) -> Iterator[Card]:
     """Records with their images' names; one that names none of the build's gets a name that none has."""
-    return ((record, content_of(record.image_with_bbox) or _NO_IMAGE) for record in records)
+    for record, place in zip(found.records, found.places, strict=True):
+        sha256 = record.image_sha256
+        yield Card(
+            record,
+            place,
+            content_of(record.image_with_bbox) or _NO_IMAGE,
+            [(region, seen.region(sha256, region.bbox) if seen else None) for region in record.regions],
+            seen.record(sha256, record.bbox) if seen else None,
+            seen.left_out(sha256, [region.bbox for region in record.regions]) if seen else (),
+        )
+
+
+def _said_of(row: Rejected, seen: Seen | None) -> Said | None:
+    """What was said of a rejected row: of the row, or of one of its regions."""
+    known = known_row(row)
+    if known is None or seen is None:
+        return None
+    regions = (seen.region(known.image_sha256, box) for box in known.regions.values())
+    return next(filter(None, [seen.record(known.image_sha256, known.boxes), *regions]), None)
 
 
 def _text_of(row: Any) -> str:

@@ -24,6 +24,7 @@ class Code(StrEnum):
     NOT_JSON = "not_json", "the line is not JSON"
     NOT_AN_OBJECT = "not_an_object", "the line is JSON, but not an object"
     NOT_CSV = "not_csv", "the line has not the columns of the header, or a quote in it does not close"
+    NOT_XML = "not_xml", "the file is not XML, or not of its format"
     LINE_TOO_LONG = "line_too_long", "the line is longer than a manifest line may be"
     TOO_DEEP = "too_deep", "lists and objects in the row are nested deeper than a row may be"
     ID_INVALID = "id_invalid", "`id` is neither a non-empty string nor an integer"
@@ -85,7 +86,11 @@ class Code(StrEnum):
     MARK_TALK = "mark_talk", "a caption talks about the frame, the tag or its number"
     WHOLE_IMAGE = "whole_image", "a warning: a caption describes the whole image"
     SAME_TEXT = "same_text", "a warning: two regions have nearly the same caption"
+    DOUBTED = "doubted", "by a caption, the listener does not find its region (`judge_again`: `reject`)"
     GATE_ERROR = "gate_error", "a warning: an installed gate raised an error instead of looking"
+
+    # a person (validate)
+    REJECTED_BY_PERSON = "rejected_by_person", "a person left it out"
 
     # any step
     INTERNAL_ERROR = "internal_error", "an error that nobody foresaw, at this row: please report it"

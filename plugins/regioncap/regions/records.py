@@ -31,7 +31,7 @@ class PlannedRow(Source):
     """A row whose text is in order. `bbox` is None where the row gives no boxes.
 
     `image` is the path by which the drop's store knows the image, and `stated` the (width, height) in pixels that the
-    row gives.
+    row gives. `labels` has a label, or None, for each of the boxes, and `source` what is carried along of the row.
     """
 
     id: str
@@ -40,6 +40,9 @@ class PlannedRow(Source):
     bbox: list[Any] | None
     # Not known to work areas from before it was noted.
     stated: tuple[int, int] | None = None
+    # Left out where there are none, so that such a row is written as it was before there were any.
+    labels: list[str | None] | None = Field(None, exclude_if=lambda value: value is None)
+    source: dict[str, Any] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class RegionBox(_Row):
@@ -65,7 +68,8 @@ class DroppedBoxNote(_Row):
 class RenderedRow(PlannedRow):
     """A row whose image is marked. `bbox` holds the boxes as given or as proposed.
 
-    `marked` names the marked image, `crops` the regions' crops where each region is asked about by itself.
+    `marked` names the marked image, `crops` the regions' crops where each region may be asked about by itself, and
+    `unmarked` the image as the model sees it but without marks, where regions are drawn to be judged.
     """
 
     bbox: list[Any]
@@ -74,11 +78,15 @@ class RenderedRow(PlannedRow):
     dropped_boxes: list[DroppedBoxNote]
     warnings: list[Code]
     image_sha256: str
+    # Not known to work areas from before it was noted.
+    perceptual_hash: str | None = None
     width: int
     height: int
     marked: str
     # Called `close_ups` in what 0.1.0 left in its work areas.
     crops: list[str] = Field(validation_alias=AliasChoices("crops", "close_ups"))
+    # Not known to work areas from before there was a listener.
+    unmarked: str = ""
 
 
 class RegionCaption(RegionBox):
@@ -86,8 +94,28 @@ class RegionCaption(RegionBox):
 
     caption: str = Field(
         min_length=1,
-        description="What the model says of it.",
+        description="What the model says of it, or a person who has corrected that.",
         examples=["a large dotted purple triangle"],
+    )
+    corrected: bool = Field(default=False, description="Whether a person wrote the caption.", examples=[False])
+    trust: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How likely a listener finds the region by its caption, 0..1; null where it was not judged.",
+        examples=[0.98],
+    )
+    confused_with: int | None = Field(
+        default=None,
+        ge=0,
+        description="Where the caption is doubted, the region that the listener took it for, or 0 for none of them; "
+        "else null.",
+        examples=[None],
+    )
+    label: str | None = Field(
+        None,
+        description="The label that the row gives for its box, at most 100 characters; null where it gives none.",
+        examples=["triangle"],
     )
 
 
@@ -129,9 +157,18 @@ class Record(_Row):
     id: str = Field(description="The row's stable id.", examples=["6e53a7886c8236d6"])
     image_uri: str = Field(description="The unmarked original.", examples=["s3://drops/2026-10-05/street/20.jpg"])
     image_sha256: str = Field(description="SHA-256 of the original's bytes, in hex.", examples=[EXAMPLE_SHA256])
+    perceptual_hash: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="How the image looks, as 256 bits in hex: of the same picture, saved in another way, few bits "
+        "differ, 15 or less. Null where there is next to nothing to be seen, and in builds from before it was noted.",
+        examples=["9d9d62e2c6325d6d338dc69a1cb2e36539cdc99233c64d3266cc9b6539cc9933"],
+    )
     width: int = Field(ge=1, description="The original's width as displayed, in pixels.", examples=[516])
     height: int = Field(ge=1, description="The original's height as displayed, in pixels.", examples=[355])
-    regions: list[RegionCaption] = Field(description="One entry per marked region, in the order of their numbers.")
+    regions: list[RegionCaption] = Field(
+        description="One entry per marked region, but for those that a person left out, in the order of their numbers."
+    )
     dropped_boxes: list[DroppedBoxNote] = Field(description="Given boxes that are not regions, and why.")
     attempts: int = Field(
         ge=1,
@@ -142,6 +179,17 @@ class Record(_Row):
         description="Names of the gates that warned, `duplicate_box` where two regions are the same, and `one_colour` "
         "where the image is of one colour all over.",
         examples=[["duplicate_box"]],
+    )
+    corrected: bool = Field(
+        default=False,
+        description="Whether a person has corrected it: a caption, or which of the marked regions it has.",
+        examples=[False],
+    )
+    source: dict[str, Any] | None = Field(
+        None,
+        description="The row's other fields, as far as `keep_fields` asks for them: numbers, text and booleans as "
+        "given, all else as JSON text; null where none are asked for.",
+        examples=[{"camera": "front", "speed": 12.5}],
     )
 
 

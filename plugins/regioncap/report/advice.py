@@ -13,6 +13,7 @@ ADVICE: dict[Code, str] = {
     Code.NOT_JSON: "correct the line: one JSON object in each; if all lines have it, set the param `input_format`",
     Code.NOT_AN_OBJECT: 'write the line as an object, `{"image": ..., "bbox": ...}`',
     Code.NOT_CSV: "put cells with commas in them, such as boxes, into quotes, one at each end",
+    Code.NOT_XML: "export the file anew from the tool that wrote it, or leave it out",
     Code.LINE_TOO_LONG: "give the image's boxes in several rows, or leave out fields that RegionCap does not read",
     Code.TOO_DEEP: "leave out fields that RegionCap does not read",
     Code.ID_INVALID: "give the row an id that is a string or a whole number, or none: it gets one then",
@@ -64,5 +65,7 @@ ADVICE: dict[Code, str] = {
     Code.WHOLE_IMAGE: "ask about each region by itself, with a close-up (`caption_mode`: `per_region`)",
     Code.SAME_TEXT: "look at the image: where the things are alike, nothing is wrong",
     Code.GATE_ERROR: "tell whoever wrote the gate; the task's log has the error",
+    Code.DOUBTED: "look at the image in the gallery: if the caption is right, restore it there; else correct it",
+    Code.REJECTED_BY_PERSON: "if it should be there after all, restore it in the gallery, and run the date again",
     Code.INTERNAL_ERROR: "report it, with the reason and, if you may, the row and its image",
 }

@@ -12,6 +12,8 @@ import jinja2
 from markupsafe import Markup
 
 from regioncap.regions.records import Record
+from regioncap.report import judged
+from regioncap.report.features import features
 from regioncap.report.figures import Report
 from regioncap.report.licences import licence_of
 from regioncap.report.shown import legible
@@ -66,6 +68,7 @@ def render_card(report: Report) -> str:
         licence_note=Markup(licence_of(report.model).note),
         extras=json.dumps(extras) if (extras := report.settings.get("request_extras")) else "",
         code_block=code_block,
+        words=judged,
         Markup=Markup,
     )
 
@@ -84,5 +87,6 @@ def _metadata(report: Report) -> str:
         "tags": ["region-captions", "dense-captioning", "synthetic-captions", "regioncap"],
         # Without this a hub takes every file of the folder for data.
         "configs": [{"config_name": "default", "data_files": f"{report.settings['file_name_prefix']}-*.jsonl"}],
+        "dataset_info": {"config_name": "default", "features": features()},
     }
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in metadata.items())

@@ -29,6 +29,12 @@ SHARE_MARGIN = 0.05
 LENGTH_MARGIN = 1.25
 
 _SHARES = {"rejection_rate": "rejected rows", "warning_rate": "records with a warning"}
+# Not known of builds from before they were counted.
+_ACROSS = {
+    "look_alike_rate": "images that look like an earlier one of the build",
+    "shared_caption_rate": "records with a caption that many records share",
+    "alike_caption_rate": "captions that are another region's of the same image too",
+}
 _LENGTHS = {
     "regions_per_record": "regions per record",
     "attempts_per_record": "attempts per record",
@@ -45,6 +51,11 @@ def drift(quality: Quality, before: Sequence[Quality]) -> list[str]:
         now, most = getattr(quality, name), max(getattr(other, name) for other in before)
         if now > most + SHARE_MARGIN:
             unusual.append(f"{now:.1%} {what}; the last {len(before)} builds had at most {most:.1%}")
+    for name, what in _ACROSS.items():
+        now, known = getattr(quality, name), [rate for other in before if (rate := getattr(other, name)) is not None]
+        if now is not None and len(known) >= _FEWEST_BUILDS and now > max(known) + SHARE_MARGIN:
+            unusual.append(f"{now:.1%} {what}; the last {len(known)} builds had at most {max(known):.1%}")
+    unusual += _more_wrong(quality, before)
     for gate, now in quality.gate_rates.items():
         most = max(other.gate_rates.get(gate, 0.0) for other in before)
         if now > most + SHARE_MARGIN:
@@ -55,6 +66,21 @@ def drift(quality: Quality, before: Sequence[Quality]) -> list[str]:
         if not least / LENGTH_MARGIN <= now <= most * LENGTH_MARGIN:
             unusual.append(f"{now:.2f} {what}; the last {len(before)} builds had {least:.2f} to {most:.2f}")
     return unusual
+
+
+def _more_wrong(quality: Quality, before: Sequence[Quality]) -> list[str]:
+    """Whether more captions are wrong than in any build before: where its interval lies above all of theirs."""
+    now, known = quality.wrong_captions, [other.wrong_captions for other in before if other.wrong_captions is not None]
+    if now is None or len(known) < _FEWEST_BUILDS:
+        return []
+    most = max(known, key=lambda wrong: wrong.high)
+    if now.low <= most.high:
+        return []
+    return [
+        f"{now.share:.1%} of the captions are wrong, by estimate (95 % interval {now.low:.1%} to {now.high:.1%}, "
+        f"{now.questions:,} questions); of the last {len(known)} builds the highest had {most.share:.1%} "
+        f"({most.low:.1%} to {most.high:.1%}, {most.questions:,} questions)"
+    ]
 
 
 def earlier_qualities(warehouse: Store, day: str) -> list[Quality]:

@@ -5,7 +5,7 @@ import heapq
 import importlib.metadata
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -18,9 +18,12 @@ from regioncap.parallel import in_order
 from regioncap.regions.codes import Code
 from regioncap.regions.formats import doubts, together, weigh
 from regioncap.regions.records import Record, Rejected
+from regioncap.report.across import Across, AcrossBuild, unusual, with_examples
+from regioncap.report.judged import to_be_warned_of
 from regioncap.report.words import count_words
 from regioncap.storage.readback import informing, no_newer_than
 from regioncap.storage.store import Store
+from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import Counts, Manifest
 from regioncap.work import layout
@@ -29,7 +32,7 @@ from regioncap.work.plan import Plan
 from regioncap.work.receipts import RenderSummary
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
-REPORT_VERSION = "2.0"
+REPORT_VERSION = "2.1"
 
 SCHEMA_IGNORED = (
     "the server ignored that answers were to be structured: they were read as free text, which fails more often; serve "
@@ -42,6 +45,7 @@ COUNTS_UNKNOWN = (
 
 # What the page shows. At about 20 KB a photo it stays near 1.5 MB, however large the build is.
 SAMPLED_RECORDS = 48
+SAMPLED_DOUBTED = 16
 SAMPLED_WARNED = 16
 SAMPLED_PER_CODE = 8
 
@@ -62,6 +66,22 @@ class GateCounts(_Model):
 
     warned: int = Field(ge=0, description="Records that it warned of.", examples=[3])
     rejected: int = Field(ge=0, description="Rows that it rejected.", examples=[1])
+
+
+class WrongCaptions(_Model):
+    """How many of a build's captions are wrong, by estimate."""
+
+    share: float = Field(ge=0, le=1, description="The estimated share of wrong captions.", examples=[0.021])
+    low: float = Field(ge=0, le=1, description="The lower end of its 95 % interval.", examples=[0.009])
+    high: float = Field(ge=0, le=1, description="The upper end.", examples=[0.044])
+    questions: int = Field(ge=0, description="From how many questions.", examples=[1064])
+
+    @classmethod
+    def of(cls, judged: Judged | None) -> "WrongCaptions | None":
+        """None where a build is not judged."""
+        if judged is None or judged.share is None or judged.low is None or judged.high is None:
+            return None
+        return cls(share=judged.share, low=judged.low, high=judged.high, questions=judged.asked)
 
 
 class Quality(_Model):
@@ -85,6 +105,25 @@ class Quality(_Model):
         description="For each gate that found something: of how many answered rows (records, and rows that a gate "
         "rejected), as a share. A gate that is not listed found nothing.",
         examples=[{"same_text": 0.0652, "missing_region": 0.0217}],
+    )
+    look_alike_rate: float | None = Field(
+        default=None,
+        description="Images that look like an earlier one, as a share of all images. Null in earlier builds' reports, "
+        "as the next two.",
+        examples=[0.0222],
+    )
+    shared_caption_rate: float | None = Field(
+        default=None,
+        description="Records with a caption that many records share, as a share of all records.",
+        examples=[0.0],
+    )
+    alike_caption_rate: float | None = Field(
+        default=None,
+        description="Captions that another region of the image has too, as a share of all captions.",
+        examples=[0.0208],
+    )
+    wrong_captions: WrongCaptions | None = Field(
+        default=None, description="How many captions are wrong, by estimate. Null where the build is not judged."
     )
 
 
@@ -160,6 +199,12 @@ class Report(_Model):
     drop_uri: str = Field(description="Where the images came from.", examples=["s3://drops/2026-10-05"])
     counts: Counts = Field(description="How many rows became what.")
     quality: Quality = Field(description="Figures to compare builds by.")
+    judged: Judged | None = Field(
+        default=None, description="How many captions are wrong, by estimate. Null where `judge` is `none`."
+    )
+    doubted_captions: int = Field(
+        default=0, ge=0, description="Captions in records that the judge doubts.", examples=[3]
+    )
     rejected_by_code: dict[str, int] = Field(
         description="Rejected rows by their code, most frequent first.", examples=[{"image_not_found": 4, "cut_off": 1}]
     )
@@ -176,6 +221,10 @@ class Report(_Model):
         default_factory=list,
         description="What the given boxes' numbers say of their declared format, and what they cannot tell.",
         examples=[["100.0% of 192 given boxes fit their images as xywh."]],
+    )
+    across: AcrossBuild | None = Field(
+        default=None,
+        description="What is seen only when all rows lie side by side. Null in earlier builds' reports.",
     )
     dropped_boxes_by_code: dict[str, int] = Field(
         description="Given boxes that are not regions, by their code, most frequent first.", examples=[{"outside": 2}]
@@ -204,34 +253,39 @@ class Sample(Generic[Item]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._passed = 0
-        self._heap: list[tuple[int, int, Item]] = []
+        self._heap: list[tuple[float, int, int, Item]] = []
 
-    def add(self, key: str, item: Item) -> None:
-        """Let an item pass by, known by `key`."""
+    def add(self, key: str, item: Item, order: float = 0.0) -> None:
+        """Let an item pass by, known by `key`; of a smaller `order` it goes before others, whatever their hashes."""
         self._passed += 1
         rank = -int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
         keep = heapq.heappush if len(self._heap) < self._size else heapq.heappushpop
-        keep(self._heap, (rank, self._passed, item))
+        keep(self._heap, (-order, rank, self._passed, item))
 
     def first(self, number: int) -> list[Item]:
-        """The `number` items with the smallest hashes, in the order in which they passed."""
-        kept = sorted(heapq.nlargest(number, self._heap, key=lambda entry: entry[:2]), key=lambda entry: entry[1])
-        return [item for _, _, item in kept]
+        """The `number` items with the smallest hashes, by their order, and else as they passed."""
+        kept = heapq.nlargest(number, self._heap, key=lambda entry: entry[:3])
+        return [entry[3] for entry in sorted(kept, key=lambda entry: (-entry[0], entry[2]))]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows to look at: records, those with warnings first, and rejected rows by their code."""
+    """Rows to look at: records, doubted ones and those with warnings first, and rejected rows by their code."""
 
+    doubted: list[Record]
     warned: list[Record]
     clean: list[Record]
     rejected: dict[str, list[Rejected]]
 
 
 class Statistics:
-    """Gathers what the report says while records and rejected rows pass by once; memory does not grow with them."""
+    """Gathers what the report says while records and rejected rows pass by once.
+
+    Memory grows with them by what `across` says only.
+    """
 
     def __init__(self) -> None:
+        self.across = Across()
         self.rejected_by_code: Counter[str] = Counter()
         self.dropped_boxes_by_code: Counter[str] = Counter()
         self.checks: Counter[str] = Counter()
@@ -239,13 +293,16 @@ class Statistics:
         self.words_per_caption: Counter[int] = Counter()
         self.attempts_per_record: Counter[int] = Counter()
         self.warned_records = 0
+        self.doubted_captions = 0
         self._characters = 0
+        self._doubted: Sample[Record] = Sample(SAMPLED_DOUBTED)
         self._warned: Sample[Record] = Sample(SAMPLED_WARNED)
         self._clean: Sample[Record] = Sample(SAMPLED_RECORDS)
         self._rejected: dict[str, Sample[Rejected]] = {}
 
     def add(self, record: Record) -> None:
         """Count a record."""
+        self.across.add(record)
         self.regions_per_image[len(record.regions)] += 1
         self.attempts_per_record[record.attempts] += 1
         self.checks.update(record.checks)
@@ -253,7 +310,12 @@ class Statistics:
         self.words_per_caption.update(count_words(region.caption) for region in record.regions)
         self._characters += sum(len(region.caption) for region in record.regions)
         self.warned_records += bool(record.checks)
-        (self._warned if record.checks else self._clean).add(record.id, record)
+        doubted = [region.trust or 0.0 for region in record.regions if region.confused_with is not None]
+        self.doubted_captions += len(doubted)
+        if doubted:
+            self._doubted.add(record.id, record, order=min(doubted))
+        else:
+            (self._warned if record.checks else self._clean).add(record.id, record)
 
     def add_rejected(self, row: Rejected) -> None:
         """Count a rejected row."""
@@ -280,11 +342,12 @@ class Statistics:
 
     @property
     def samples(self) -> Samples:
-        """What the page shows; few records with warnings leave more room for others."""
-        warned = self._warned.first(SAMPLED_WARNED)
+        """What the page shows; few records with doubts and warnings leave more room for others."""
+        doubted, warned = self._doubted.first(SAMPLED_DOUBTED), self._warned.first(SAMPLED_WARNED)
         return Samples(
+            doubted=doubted,
             warned=warned,
-            clean=self._clean.first(SAMPLED_RECORDS - len(warned)),
+            clean=self._clean.first(SAMPLED_RECORDS - len(doubted) - len(warned)),
             rejected={code: self._rejected[code].first(SAMPLED_PER_CODE) for code in _leading(self.rejected_by_code)},
         )
 
@@ -297,9 +360,9 @@ class Statistics:
             for name in _leading(self.checks + rejecting)
         }
 
-    def quality(self) -> Quality:
+    def quality(self, judged: Judged | None = None) -> Quality:
         """The figures to compare builds by."""
-        counts, gates = self.counts, self.gates()
+        counts, gates, across = self.counts, self.gates(), self.across.found()
         answered = counts.captioned + sum(gate.rejected for gate in gates.values())
         return Quality(
             rejection_rate=_share(counts.rejected, counts.rows),
@@ -309,6 +372,10 @@ class Statistics:
             caption_characters=_share(self._characters, counts.regions),
             caption_words=Distribution.of(self.words_per_caption).mean,
             gate_rates={name: _share(gate.warned + gate.rejected, answered) for name, gate in gates.items()},
+            look_alike_rate=across.look_alike_rate,
+            shared_caption_rate=across.sharing_rate,
+            alike_caption_rate=across.alike_rate,
+            wrong_captions=WrongCaptions.of(judged),
         )
 
 
@@ -318,18 +385,22 @@ def make_report(
     statistics: Statistics,
     rendered: Sequence[RenderSummary],
     *,
+    read: Callable[[int], Record],
     build_id: str,
     started: datetime,
-    unusual: Sequence[str],
+    drifted: Sequence[str],
+    judged: Judged | None,
 ) -> Report:
-    """The report of a build that was `started` to be written then, and about which this is `unusual`.
+    """The report of a build that was `started` to be written then, and that is `drifted` from earlier ones.
 
-    `work` is rooted at the build's date.
+    `work` is rooted at the build's date; `read` gets the record of a place, from 0.
     """
+    found = statistics.across.found()
+    across = with_examples(found, read)
     stores = _shard_stores(plan, work)
     ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
     boxes, box_warnings = told_by_boxes(rendered)
-    warnings = [*plan.warnings, *box_warnings, *unusual]
+    warnings = [*to_be_warned_of(judged), *plan.warnings, *box_warnings, *unusual(found, across), *drifted]
     if any(item.schema_ignored for item in ask_counts):
         warnings.append(SCHEMA_IGNORED)
     warnings += told_of_one_colour(statistics.checks[Code.ONE_COLOUR])
@@ -341,12 +412,15 @@ def make_report(
         created_at=started.isoformat(timespec="seconds"),
         drop_uri=plan.drop_uri,
         counts=statistics.counts,
-        quality=statistics.quality(),
+        quality=statistics.quality(judged),
+        judged=judged,
+        doubted_captions=statistics.doubted_captions,
         rejected_by_code=_leading(statistics.rejected_by_code),
         gates=statistics.gates(),
         warnings=warnings,
         warned_records=statistics.warned_records,
         boxes=boxes,
+        across=across,
         dropped_boxes_by_code=_leading(statistics.dropped_boxes_by_code),
         regions_per_image=Distribution.of(statistics.regions_per_image),
         words_per_caption=Distribution.of(statistics.words_per_caption),

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from regioncap.gates import all_gates
 from regioncap.marks.palette import PALETTE, RGB, contrast
 from regioncap.regions.codes import Code
+from regioncap.report import judged
 from regioncap.report.advice import ADVICE
 from regioncap.report.shown import excerpt, legible
 
@@ -33,6 +34,7 @@ def templates(package: str) -> Callable[..., str]:
 
     Every page begins with `head.html`, has the style of `report.css`, and may use what is in this package. `sources`
     are the directives of the content security policy that allow what a page refers to; by default pictures within it.
+    `referrer` says whom a page's address is told: by default nobody.
     """
     loaders = [jinja2.PackageLoader(name, "templates") for name in dict.fromkeys((package, "regioncap.report"))]
     environment = jinja2.Environment(
@@ -44,17 +46,25 @@ def templates(package: str) -> Callable[..., str]:
         lstrip_blocks=True,
     )
 
-    def render(template: str, *, sources: str = "img-src data:; form-action 'none'", **values: Any) -> str:
+    def render(
+        template: str,
+        *,
+        sources: str = "img-src data:; form-action 'none'",
+        referrer: str = "no-referrer",
+        **values: Any,
+    ) -> str:
         style = Markup(environment.get_template("report.css").render(marks=_mark_colours()))
         return environment.get_template(template).render(
             style=style,
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             sources=Markup(sources),
+            referrer=referrer,
             mark_of=lambda region: (region - 1) % len(PALETTE) + 1,
             meaning=meaning,
             advice=advice,
             prose=prose,
             percent=percent,
+            words=judged,
             cut=lambda text, length=_CAPTION_LENGTH: excerpt(text, length),
             **values,
         )

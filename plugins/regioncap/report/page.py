@@ -78,7 +78,7 @@ def _round_widths() -> Any:
 
 def render_page(report: Report, samples: Samples, read_image: Callable[[str], bytes]) -> str:
     """The whole page. `read_image` reads a record's `image_with_bbox`, in several threads."""
-    shown = [*samples.warned, *samples.clean]
+    shown = [*samples.doubted, *samples.warned, *samples.clean]
     with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
         pictures = list(pool.map(lambda record: _thumbnail(record.image_with_bbox, read_image), shown))
     return _render(
@@ -125,7 +125,7 @@ def render_sheet(
         stops=stops,
         notes=notes,
         warnings=warnings,
-        cards=[(item.row, item.picture, _embedded(item.picture, item.jpeg)) for item in rows],
+        cards=[(item.row, item.picture, embedded(item.picture, item.jpeg)) for item in rows],
         rejected=sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0])),
         listed=_LISTED_PER_CODE,
     )
@@ -167,10 +167,10 @@ def _answer_of(row: Any) -> str:
 
 
 def _thumbnail(path: str, read_image: Callable[[str], bytes]) -> str:
-    return _embedded(path, read_image(path))
+    return embedded(path, read_image(path))
 
 
-def _embedded(path: str, jpeg: bytes) -> str:
+def embedded(path: str, jpeg: bytes) -> str:
     """A small copy of a marked image, as a URL that holds it."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:

@@ -132,6 +132,8 @@ def _example(field: dict[str, Any], defs: dict[str, Any]) -> Any:
         return field["examples"][0]
     if "items" in field:
         return [_example(field["items"], defs)]
+    if "anyOf" in field:
+        return _example(field["anyOf"][0], defs)
     inner = defs[_referred(field)]
     return {name: _example(of, defs) for name, of in inner["properties"].items()}
 

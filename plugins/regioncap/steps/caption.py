@@ -13,9 +13,11 @@ from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion, Vlm
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.vlm.requests import ChatRequest
+from regioncap.warehouse.corrections import Corrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
@@ -49,7 +51,8 @@ def caption_shard(
     taken = {key: completion for key, completion in ended.items() if key not in before}
     left: set[str] = set()
     largest: tuple[float, _Item] | None = None
-    for item in _items(shard, plan):
+    corrections = shard.corrections()
+    for item in _items(shard, plan, corrections):
         questions += 1
         images += item.row is not latest
         latest = item.row
@@ -79,7 +82,7 @@ def caption_shard(
         return PreparedRequest(request, {name: image(name) for name in request.images})
 
     # Made anew, so that of a whole shard only keys are kept.
-    waiting = (item for item in _items(shard, plan) if item.key in left) if left else ()
+    waiting = (item for item in _items(shard, plan, corrections) if item.key in left) if left else ()
     sink = CompletionSink(
         shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress
     )
@@ -99,21 +102,27 @@ def _size(request: ChatRequest, row: RenderedRow, plan: Plan) -> float:
 
 @dataclass(frozen=True)
 class _Item:
-    """Regions of a row that are asked about together; `key` is that of the first request about them."""
+    """Regions of a row that are asked about together; `key` is that of the first request about them.
+
+    Of `settled` ones a person has said what counts.
+    """
 
     row: RenderedRow
     regions: RegionNumbers
     key: str
+    settled: frozenset[int]
 
 
-def _items(shard: Shard, plan: Plan) -> Iterator[_Item]:
+def _items(shard: Shard, plan: Plan, corrections: Corrections) -> Iterator[_Item]:
     """All that is to be asked about; of what asks the very same, the first."""
     seen: set[str] = set()
     for row in shard.rendered().rows:
         try:
+            settled = corrections.of_row(row, plan.settings.prompt_language).settled
             items = [
-                _Item(row, regions, caption_request(row, plan, regions, regions).key)
+                _Item(row, regions, caption_request(row, plan, regions, regions).key, settled)
                 for regions in asked_together(row, plan)
+                if not settled.issuperset(regions)
             ]
         except Exception as error:
             _leave(row, error)
@@ -127,7 +136,7 @@ def _items(shard: Shard, plan: Plan) -> Iterator[_Item]:
 def _followed(item: _Item, plan: Plan, completions: Mapping[str, Completion]) -> Attempts:
     """What came of asking about an item so far."""
     try:
-        return follow_attempts(item.row, item.regions, plan, completions)
+        return follow_attempts(item.row, item.regions, plan, completions, item.settled)
     except Exception as error:
         _leave(item.row, error)
         return Attempts()

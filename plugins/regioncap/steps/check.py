@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_listed
+from regioncap.drop.elsewhere import Images
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import BoxFormatError, RegionCapError, RowError
 from regioncap.regions.boxes import Box
@@ -76,17 +77,19 @@ def check_drop(
     *,
     show: Callable[[RenderedRow, bytes], None],
     progress: Callable[[int, int | None], None],
+    images: Images | None = None,
 ) -> Checked:
     """Plan the drop and mark its images. Nothing is written into it, and nothing is left behind.
 
-    `show` gets up to about `SHOWN` of the rows and their marked images, evenly from all of them; `progress` gets (rows
-    done, rows in all) of a step, with None while these are counted.
+    `images` is where the images are, if not in the drop alone. `show` gets up to about `SHOWN` of the rows and their
+    marked images, evenly from all of them; `progress` gets (rows done, rows in all) of a step, with None while these
+    are counted.
     """
     checked = Checked()
     with tempfile.TemporaryDirectory(prefix="regioncap-check-") as folder:
         place = LocalStore(Path(folder))
         try:
-            _check(drop, place, settings, model, checked, show, progress)
+            _check(drop, images or Images(drop), place, settings, model, checked, show, progress)
         except (RegionCapError, OSError) as error:
             checked.stops = checked.stops or str(error)
     looked_at = [row for row in checked.rejected if row.code != _NOT_ASKED]
@@ -106,6 +109,7 @@ def check_drop(
 
 def _check(
     drop: Store,
+    images: Images,
     place: Store,
     settings: BuildSettings,
     model: str,
@@ -120,7 +124,7 @@ def _check(
     work = place.sub("work")
     plan = plan_build(
         date=_DATE, drop=drop, work=work, partition=place.sub("partition"), settings=settings, model=model,
-        run_id="check", progress=read,
+        run_id="check", progress=read, images=images,
     )  # fmt: skip
     checked.warnings += plan.warnings
     checked.rejected += _rejected(plan_rejected(work, plan))
@@ -137,11 +141,11 @@ def _check(
         planned = shard.planned()
         _leave_out(shard, shard_id, plan, planned)
         try:
-            render_shard(drop=drop, work=work, shard_id=shard_id, plan=plan, progress=marked)
+            render_shard(drop=images, work=work, shard_id=shard_id, plan=plan, progress=marked)
         except BoxFormatError as error:
             checked.stops = checked.stops or str(error)
             # They show a person what is wrong.
-            rows = _as_declared(drop, shard, plan, planned, shown)
+            rows = _as_declared(images, shard, plan, planned, shown)
         else:
             found.append(shard.render_receipt())
             rows = list(shard.rendered().rows)
@@ -157,7 +161,7 @@ def _check(
     checked.warnings += told_of_one_colour(of_one_colour)
     told, warnings = told_by_boxes(found)
     checked.boxes = told[:1]
-    check_boxes(together(receipt.evidence for receipt in found))
+    check_boxes(together(receipt.evidence for receipt in found), plan.settings)
     # That other boxes would fit as well is for whoever uploads the drop to look at.
     checked.warnings += [*told[1:], *warnings]
 
@@ -171,7 +175,7 @@ def _leave_out(shard: Shard, shard_id: str, plan: Plan, planned: Sequence[Planne
 
 
 def _as_declared(
-    drop: Store, shard: Shard, plan: Plan, planned: Sequence[PlannedRow], number: int
+    drop: Images, shard: Shard, plan: Plan, planned: Sequence[PlannedRow], number: int
 ) -> list[RenderedRow]:
     """Mark so many rows with boxes, whatever the format of these is."""
     marked = []

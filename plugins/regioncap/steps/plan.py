@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO
+from itertools import islice
+from typing import IO, Any, TypeVar
 
 from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
-from regioncap.drop.readers import READERS, Row
+from regioncap.drop.elsewhere import Images
+from regioncap.drop.readers import READERS, DropReader, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, NotFoundError, StepMissingError
@@ -23,6 +24,7 @@ from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.warehouse import manifest
+from regioncap.warehouse.corrections import corrections_of, what_holds
 from regioncap.work import layout, shard
 from regioncap.work.earlier import Brought, bringing, earlier_plans
 from regioncap.work.identity import extensions, identity_of
@@ -31,8 +33,13 @@ from regioncap.work.row_index import RowIndex, RowIndexWriter, load_row_index
 
 _log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
+
+# So many regions of a build are judged where it is a sample.
+JUDGED_REGIONS = 200
 
 
 def plan_build(
@@ -45,11 +52,15 @@ def plan_build(
     model: str,
     run_id: str,
     progress: Callable[[int], None],
+    judge_model: str = "",
+    images: Images | None = None,
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
-    `drop`, `work` and `partition` are rooted at this date; `model` is the VLM's name; `progress` gets the number of
-    rows read so far. With nothing to change the plan has no shards and `unchanged` set.
+    `drop`, `work` and `partition` are rooted at this date, and `images` is where the images are, if not in the drop
+    alone; `model` is the VLM's name, `judge_model` that of the one that judges, where it is another; `progress` gets
+    the number of rows read so far. With nothing to change the plan
+    has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
     ExtensionError where what a package adds cannot be used, ModelProfileError where the model counts in another way,
@@ -62,10 +73,20 @@ def plan_build(
     settings.check_model(model)
     if about := settings.about_model(model):
         _log.warning("%s", about)
-    identity = identity_of(settings, model)
-    contents = drops.contents(drop, settings.input_format)
+    images = images or Images(drop)
+    contents = drops.contents(drop, settings.input_format, images)
+    settings, told = _as_found(settings, contents)
+    for warning in told:
+        _log.warning("%s", warning)
+    said = corrections_of(partition).lines()
+    corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
+    judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
+    # What people have corrected since makes it another build.
+    identity = identity_of(settings, model, corrections, judge_model)
     if contents.hidden:
-        _log.warning("left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden))
+        _log.warning(
+            "left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden[:10])
+        )
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
     published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
@@ -77,17 +98,19 @@ def plan_build(
         and not (published.fingerprint == fingerprint and _is_to_be_mended(partition, published, contents))
     )
     asks = settings.when_no_boxes == "ask_model"
-    answers = (layout.PROPOSALS, layout.ANSWERS) if asks else (layout.ANSWERS,)
+    answers = (*((layout.PROPOSALS,) if asks else ()), layout.ANSWERS, layout.JUDGED)
     with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects, bringing(work) as brought:
         if unchanged:
-            written = _Written()
+            written = _Written(warnings=told)
         else:
             # Before anything is paid for that could not be published.
-            check_conditional_writes(partition)
+            if settings.sample_rows is None:
+                check_conditional_writes(partition)
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
-            written = _write_shards(drop, contents, work, settings, earlier, brought, rejects, progress)
+            written = _write_shards(drop, images, contents, work, settings, earlier, brought, rejects, progress)
+            written.warnings = [*told, *written.warnings]
             found = {source for sources in written.sources.values() for source in sources}
             unnamed = brought.collect(found, answers)
             written.sources = {
@@ -97,6 +120,7 @@ def plan_build(
         plan = Plan(
             date=date,
             drop_uri=drop.uri,
+            images_uri=images.uri,
             settings=settings,
             model=model,
             fingerprint=fingerprint,
@@ -112,6 +136,9 @@ def plan_build(
             rejected_rows=written.rejected_rows.hexdigest(),
             versions=written.versions,
             warnings=written.warnings,
+            corrections=corrections,
+            judge_share=_judge_share(settings, written),
+            judge_model=judge_model,
         ).with_id()
         # A plan is there last.
         if not unchanged:
@@ -123,9 +150,27 @@ def plan_build(
     return plan
 
 
+def _as_found(settings: BuildSettings, contents: drops.Contents) -> tuple[BuildSettings, list[str]]:
+    """The settings with the drop's own format of manifests and boxes, and what is to be said of that."""
+    reader, told = READERS[contents.input_format], []
+    changes: dict[str, Any] = {}
+    if settings.input_format != contents.input_format:
+        more = f" and {len(contents.manifests) - 1:,} more" if len(contents.manifests) > 1 else ""
+        told.append(f"the drop's manifests are read as {contents.input_format} ({contents.manifests[0]}{more})")
+        changes["input_format"] = contents.input_format
+    if isinstance(reader, DropReader) and reader.box_format not in (None, settings.box_format):
+        if settings.box_format != BuildSettings.model_fields["box_format"].default:
+            told.append(
+                f"the param box_format is {settings.box_format}, which is not used: boxes of {contents.input_format} "
+                f"are read as {reader.box_format}, which they are by definition"
+            )
+        changes["box_format"] = reader.box_format
+    return settings.model_copy(update=changes), told
+
+
 def _is_to_be_mended(partition: Store, published: manifest.Manifest, contents: drops.Contents) -> bool:
     """Whether the date is built anew though nothing has changed; the log says why."""
-    reason = why_anew(partition, published, contents.files.__contains__)
+    reason = why_anew(partition, published, contents.images.__contains__)
     if reason is not None:
         _log.warning("%s/%s is built anew from what is kept: %s", partition.uri, published.build, reason)
     # The server may take today what it refused then.
@@ -138,6 +183,9 @@ class _Written:
 
     rows: int = 0
     rejected: int = 0
+    # Of `with_boxes` rows, as far as can be told before their images are opened.
+    regions: int = 0
+    with_boxes: int = 0
     shards: list[str] = field(default_factory=list)
     without_boxes: list[str] = field(default_factory=list)
     sources: dict[str, list[str]] = field(default_factory=dict)
@@ -145,6 +193,16 @@ class _Written:
     warnings: list[str] = field(default_factory=list)
     rejected_rows: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     index: RowIndexWriter = field(default_factory=RowIndexWriter)
+
+
+def _judge_share(settings: BuildSettings, written: _Written) -> float:
+    """Which share of the regions is drawn to be judged."""
+    if settings.judges != "sample":
+        return float(settings.judges == "all")
+    # Rows without boxes have about as many regions as others.
+    each = written.regions / written.with_boxes if written.with_boxes else 1.0
+    regions = each * (written.rows - written.rejected)
+    return round(min(1.0, JUDGED_REGIONS / max(regions, 1.0)), 6)
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
@@ -173,6 +231,7 @@ def _published_ask_again(work: Store, published: manifest.Manifest | None) -> st
 
 def _write_shards(
     drop: Store,
+    images: Images,
     contents: drops.Contents,
     work: Store,
     settings: BuildSettings,
@@ -195,25 +254,38 @@ def _write_shards(
         sources = dict.fromkeys(source for index in earlier for source in index.shards_of(pending))
         written.sources[shard_id] = [source for source in sources if source != shard_id]
         written.versions[shard_id] = shard.write_versions(
-            work.sub(layout.shard_path(shard_id)), [contents.files.version(row.image) for row in pending]
+            work.sub(layout.shard_path(shard_id)), [contents.images.version(row.image) for row in pending]
         )
+        given = [len(row.bbox) for row in pending if row.bbox is not None]
+        written.regions += sum(min(boxes, settings.max_boxes) for boxes in given)
+        written.with_boxes += len(given)
         if any(row.bbox is None for row in pending):
             written.without_boxes.append(shard_id)
         pending.clear()
         lines.clear()
 
     with ExitStack() as stack:
-        copies = {
-            name: stack.enter_context(
-                drops.manifest_copy(
-                    drop, name, contents.files.version(name), settings.input_format, settings.manifest_encoding
-                )
-            )
-            for name in contents.manifests
-        }
-        shard_size = max(settings.shard_size, -(-_count_rows(copies, settings) // MAX_SHARDS))
-        reader = RowReader(settings.image_key, settings.bbox_key, contents.files, drops.path_bytes(drop))
-        for row, text in _checked_rows(copies, settings, reader):
+        manifests = drops.Manifests(
+            drop,
+            contents,
+            image_key=settings.image_key,
+            bbox_key=settings.bbox_key,
+            box_format=settings.box_format,
+            encoding=settings.manifest_encoding,
+            stack=stack,
+            keep=tuple(settings.keep_fields),
+        )
+        count = manifests.count()
+        shard_size = max(settings.shard_size, -(-count // MAX_SHARDS))
+        reader = RowReader(
+            settings.image_key,
+            settings.bbox_key,
+            contents.images,
+            drops.path_bytes(images),
+            keep=tuple(settings.keep_fields),
+            images=images,
+        )
+        for row, text in _sampled(_checked_rows(manifests, reader), settings.sample_rows, count):
             written.rows += 1
             if isinstance(row, Rejected):
                 unforeseen_rows.note(row)
@@ -239,6 +311,11 @@ def _write_shards(
                 f"the images of {reader.nearly:,} rows are in the drop under other names than the rows give, by "
                 "capital letters or by how accents are written: they were taken for them"
             )
+        if reader.unlabelled:
+            written.warnings.append(
+                f"the field labels of {reader.unlabelled:,} rows is no list with a label for each box: these rows are "
+                "taken without labels"
+            )
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
@@ -247,31 +324,23 @@ def _write_shards(
     return written
 
 
-def _count_rows(copies: dict[str, Path], settings: BuildSettings) -> int:
-    """At least the number of rows."""
-    count = READERS[settings.input_format].count
-    return sum(count(copy) if count else sum(1 for _ in _rows(name, copy, settings)) for name, copy in copies.items())
-
-
-def _rows(name: str, copy: Path, settings: BuildSettings) -> Iterator[Row]:
-    return drops.read_rows(copy, settings.input_format, settings.bbox_key, settings.image_key, name)
-
-
-def _checked_rows(
-    copies: dict[str, Path], settings: BuildSettings, reader: RowReader
-) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
+def _checked_rows(manifests: drops.Manifests, reader: RowReader) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
     """Each row as it is planned or rejected, with the line that is written of it."""
-    for name, copy in copies.items():
-        for row in _rows(name, copy, settings):
-            source = Source(manifest=name, line=row.line)
-            try:
-                checked = _checked(row, reader, source)
-                text = line(checked)
-            except Exception as error:
-                # Without the row itself, which may be what cannot be written down.
-                checked = reject(source, unforeseen(error, named(source)), None, None)
-                text = line(checked)
-            yield checked, text
+    for name, row in manifests.rows():
+        source = Source(manifest=name, line=row.line)
+        try:
+            checked = _checked(row, reader, source)
+            text = line(checked)
+        except Exception as error:
+            # Without the row itself, which may be what cannot be written down.
+            checked = reject(source, unforeseen(error, named(source)), None, None)
+            text = line(checked)
+        yield checked, text
+
+
+def _sampled(rows: Iterator[Item], number: int | None, count: int) -> Iterator[Item]:
+    """So many of about `count` rows, evenly from all of them; all where no number is given."""
+    return rows if number is None else islice(islice(rows, 0, None, max(1, count // number)), number)
 
 
 def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:

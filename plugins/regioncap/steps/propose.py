@@ -9,12 +9,14 @@ from regioncap.ask.requests import grounding_request
 from regioncap.drop import decoding
 from regioncap.drop.decoders import Decoders
 from regioncap.drop.drop import read_listed
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import RowError
 from regioncap.marks.view import content_name
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion, Vlm
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Vlm
 from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
@@ -25,7 +27,7 @@ from regioncap.work.shard import ProposedRow, Shard
 
 def propose_shard(
     *,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     shard_id: str,
     plan: Plan,

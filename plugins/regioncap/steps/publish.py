@@ -4,11 +4,16 @@ import hashlib
 import json
 import secrets
 import tempfile
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal, TypedDict
 
+from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import (
     BuildIncompleteError,
     ForbiddenError,
@@ -20,6 +25,7 @@ from regioncap.errors import (
 )
 from regioncap.exports import write_exports
 from regioncap.parallel import in_order
+from regioncap.regions.codes import Code
 from regioncap.regions.formats import together
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
@@ -30,6 +36,8 @@ from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.steps.render import check_boxes
 from regioncap.storage.store import Entry, Store, check_conditional_writes
+from regioncap.trust.estimate import Judged, estimate, not_judged
+from regioncap.trust.scores import Scored
 from regioncap.warehouse.history import (
     GRACE,
     Begun,
@@ -46,6 +54,7 @@ from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout
 from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
+from regioncap.work.receipts import JudgeReceipt
 from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
 
@@ -75,7 +84,7 @@ class Published:
 def publish_build(
     *,
     plan: Plan,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     partition: Store,
     progress: Callable[[str], None],
@@ -99,7 +108,7 @@ def publish_build(
 def stage_build(
     *,
     plan: Plan,
-    drop: Store,
+    drop: ImageFiles,
     work: Store,
     partition: Store,
     before: Sequence[Quality],
@@ -134,7 +143,7 @@ def stage_build(
         statistics, shards, rejected = content.statistics, content.shards, content.rejected
         _check_rejected(statistics, max_rejected_ratio)
         rendered = render_summaries(plan, work)
-        check_boxes(together(item.evidence for item in rendered))
+        check_boxes(together(item.evidence for item in rendered), plan.settings)
         if published is not None:
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
@@ -165,10 +174,21 @@ def stage_build(
         )
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
-        unusual = drift(statistics.quality(), before)
+        judged = _judged(plan, content)
+        drifted = drift(statistics.quality(judged), before)
         settings = plan.settings.model_copy(update={"max_rejected_ratio": max_rejected_ratio})
         plan = plan.model_copy(update={"settings": settings})
-        report = make_report(plan, work, statistics, rendered, build_id=build_id, started=now, unusual=unusual)
+        report = make_report(
+            plan,
+            work,
+            statistics,
+            rendered,
+            read=_reader(shards),
+            build_id=build_id,
+            started=now,
+            drifted=drifted,
+            judged=judged,
+        )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
         sent.write("report.html", page.encode())
@@ -191,6 +211,7 @@ def stage_build(
         fingerprint=plan.fingerprint,
         identity=plan.identity,
         made_from=content.made_from,
+        judged=judged,
     )
     build.write(BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
     return Staged(manifest=manifest, begun_under=begun_under, warnings=report.warnings)
@@ -246,6 +267,66 @@ class _Content:
     shards: list[ValidatedShard]
     rejected: FileEntry
     made_from: str | None
+    judged: "_Judgement"
+
+
+@dataclass
+class _Judgement:
+    """What `judge` did with all shards: receipts, and where captions were judged that are no record's.
+
+    `rejected` are the ids of rows that did not become records, `doubted` counts those that were rejected as doubted.
+    """
+
+    shards: list[Shard] = field(default_factory=list)
+    receipts: list[JudgeReceipt] = field(default_factory=list)
+    rejected: set[str] = field(default_factory=set)
+    doubted: int = 0
+
+    def scores(self) -> Iterator[Scored]:
+        """All scores of planted captions, and those of the records' own, read anew from shard to shard."""
+        for shard in self.shards:
+            judged = shard.judged()
+            for score in judged.scores if judged else ():
+                if score.kind != "own" or score.image not in self.rejected:
+                    yield score
+
+
+def _judged(plan: Plan, content: _Content) -> Judged | None:
+    """What is known of how many captions are wrong; None where nothing was to be judged."""
+    if not plan.judge_share:
+        return None
+    receipts = content.judged.receipts
+    common: _Common = {
+        "regions": content.statistics.counts.regions,
+        "how": "all" if plan.settings.judges == "all" or plan.judge_share == 1.0 else "sample",
+        "judge": plan.judge,
+        "same_model": plan.judge == plan.model,
+    }
+    heard = sum(receipt.heard for receipt in receipts)
+    reasons = Counter(receipt.reason for receipt in receipts if receipt.reason)
+    limited = Counter(receipt.limited for receipt in receipts if receipt.limited)
+    if reasons:
+        reason, shards = reasons.most_common(1)[0]
+        of = f" ({shards} of {len(receipts)} shards)" if len(receipts) > 1 else ""
+        judged = not_judged(f"{reason}{of}", **common)
+    elif limited and not heard:
+        judged = not_judged(limited.most_common(1)[0][0], **common)
+    else:
+        judged = estimate(content.judged.scores(), asked=heard, **common)
+    return judged.model_copy(
+        update={
+            "asked_again": sum(receipt.asked_again for receipt in receipts),
+            "mended": sum(receipt.mended for receipt in receipts),
+            "rejected": content.judged.doubted,
+        }
+    )
+
+
+class _Common(TypedDict):
+    regions: int
+    how: Literal["all", "sample"]
+    judge: str
+    same_model: bool
 
 
 def _known(
@@ -253,7 +334,7 @@ def _known(
     content: _Content,
     published: Manifest,
     partition: Store,
-    drop: Store,
+    drop: ImageFiles,
     progress: Callable[[str], None],
 ) -> Published | None:
     """What is published where that is as it should be, though another drop or plan was built; None where it is not.
@@ -306,7 +387,7 @@ def _check_gone_back_to(partition: Store, published: Manifest) -> None:
         )
 
 
-def _is_there(drop: Store, image: str) -> bool:
+def _is_there(drop: ImageFiles, image: str) -> bool:
     try:
         drop.stat(image)
     except (NotFoundError, LinkError, ForbiddenError):
@@ -337,11 +418,15 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             return error
 
     missing: list[StepMissingError] = []
+    judgement = _Judgement()
     with rejected_file.open("wb") as rejects:
 
         def note(data: bytes, where: str) -> None:
             for row in parse_lines(data, Rejected, where, _CLEAR_ALL):
                 statistics.add_rejected(row)
+                judgement.doubted += row.code == Code.DOUBTED
+                if row.id is not None and plan.judge_share:
+                    judgement.rejected.add(row.id)
                 rejects.write(line(row))
 
         note(plan_rejected(work, plan), layout.plan_rejected_path(plan.plan_id))
@@ -354,6 +439,9 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             ):
                 statistics.add(record)
             shards.append(loaded.held)
+            if loaded.judged is not None:
+                judgement.shards.append(loaded.held.shard)
+                judgement.receipts.append(loaded.judged.receipt)
             made_of.append(loaded.made_from)
             for path, rejected in loaded.rejected.items():
                 note(rejected, path)
@@ -372,12 +460,15 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
         shards=[item for item in shards if item.rows],
         rejected=_entry(rejected_file, "rejected.jsonl", statistics.rejected),
         made_from=made_from(plan, made_of),
+        judged=judgement,
     )
 
 
 def _check_rejected(statistics: Statistics, limit: float) -> None:
     counts = statistics.counts
-    if counts.rejected > limit * counts.rows:
+    # What a person left out says nothing of the drop or the model.
+    by_person = statistics.rejected_by_code[Code.REJECTED_BY_PERSON]
+    if counts.rejected - by_person > limit * counts.rows:
         leading = ", ".join(f"{code} ({rows})" for code, rows in statistics.rejected_by_code.most_common(5))
         raise TooManyRejectedError(
             f"{counts.rejected} of {counts.rows} rows are rejected, more than max_rejected_ratio = {limit} allows; "
@@ -498,6 +589,18 @@ def _upload(
 def _file_key(path: str, size: int) -> int:
     """Stands for a file of a build; a fraction of the memory that its path takes."""
     return hash((path, size))
+
+
+def _reader(shards: Sequence[ValidatedShard]) -> Callable[[int], Record]:
+    """What reads the record at a place of the build, from 0; for the few that the report names."""
+    ends = list(accumulate(shard.rows for shard in shards))
+
+    def read(place: int) -> Record:
+        number = bisect_right(ends, place)
+        shard = shards[number]
+        return Record.model_validate_json(shard.read().splitlines()[place - ends[number] + shard.rows])
+
+    return read
 
 
 def _write_file(build: Store, local: Path, path: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from PIL import Image
 
@@ -14,6 +14,8 @@ from regioncap.drop.decoders import Decoders
 from regioncap.drop.decoding import Marking
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
+from regioncap.drop.elsewhere import ImageFiles
+from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
@@ -36,7 +38,8 @@ from regioncap.regions.formats import Evidence, GivenRow, told, weigh
 from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.trust.questions import drawn
+from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
@@ -57,7 +60,7 @@ _SAMPLED_ROWS = 200
 
 
 def render_shard(
-    *, drop: Store, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
+    *, drop: ImageFiles, work: Store, shard_id: str, plan: Plan, progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
@@ -83,7 +86,7 @@ def render_shard(
     with Decoders(heic=settings.read_heic, max_pixels=settings.max_file_pixels) as decoders:
         find_boxes = _boxes_found(shard, plan, proposed.rows, decoders)
         outcomes = in_order(
-            lambda item: _outcome(drop, shard.shared, *item, settings, decoders, find_boxes),
+            lambda item: _outcome(drop, shard.shared, *item, plan, decoders, find_boxes),
             zip(rows, versions, strict=True),
             _THREADS * cores(),
             interrupt=decoders.interrupt,
@@ -104,7 +107,7 @@ def render_shard(
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
-    check_boxes(evidence)
+    check_boxes(evidence, settings)
     images = _stored(shard.shared, {image_path(row.marked): sizes[image_path(row.marked)] for row in marked})
     seconds = round(time.monotonic() - started, 3)
     shard.write_rendered(
@@ -119,10 +122,21 @@ def render_shard(
     return len(marked), len(rejected)
 
 
-def check_boxes(evidence: Evidence | None) -> None:
+def check_boxes(evidence: Evidence | None, settings: BuildSettings) -> None:
     """Whether boxes can be what they were declared to be. Raises BoxFormatError."""
     if evidence is not None and (verdict := weigh(evidence)).stop:
-        raise BoxFormatError(told(verdict))
+        raise BoxFormatError(told(verdict) + _of_other_tools(settings))
+
+
+def _of_other_tools(settings: BuildSettings) -> str:
+    """What is to be added where the format of the manifests says what boxes are, and the param does not."""
+    reader = READERS[settings.input_format]
+    if not isinstance(reader, DropReader) or reader.box_format is None:
+        return ""
+    return (
+        f". By definition boxes of {settings.input_format} are {reader.box_format}, so the param is not used for them: "
+        "correct the files, or write the rows as JSON lines"
+    )
 
 
 def _stored(shared: Store, sizes: dict[str, int]) -> dict[str, StoredImage]:
@@ -188,7 +202,7 @@ def _grounded(displayed: tuple[int, int], completion: Completion, settings: Buil
     return grounded_boxes(completion.text, profile.coordinates, profile.size(*displayed), displayed)
 
 
-def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
+def _check_access(drop: ImageFiles, marked: list[RenderedRow], rejected: list[Rejected]) -> None:
     """Whether what the store refuses are single files: what concerns all is no fault of a row."""
     refused = [row for row in rejected if row.code in (Code.IMAGE_FORBIDDEN, Code.IMAGE_ARCHIVED)]
     paths = {str(row.row["image"]) for row in refused if isinstance(row.row, dict)}
@@ -202,11 +216,11 @@ def _check_access(drop: Store, marked: list[RenderedRow], rejected: list[Rejecte
 
 
 def _outcome(
-    drop: Store,
+    drop: ImageFiles,
     shared: Store,
     row: PlannedRow,
     version: str | None,
-    settings: BuildSettings,
+    plan: Plan,
     decoders: Decoders,
     find_boxes: FindBoxes,
 ) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]:
@@ -223,10 +237,10 @@ def _outcome(
     except Exception as error:
         return _rejected(row, error, at)
     try:
-        rendered, canvas, jpegs = render_row(row, data, settings, decoders, find_boxes)
+        rendered, canvas, jpegs = render_row(row, data, plan.settings, decoders, find_boxes, plan.judge_share)
     except Exception as error:
         outcome, seen, written, decided_by = _rejected(row, error, at)
-        if row.bbox is None and settings.when_no_boxes == "ask_model":
+        if row.bbox is None and plan.settings.when_no_boxes == "ask_model":
             # It may be for the boxes that the model has proposed, and it may propose others.
             decided_by = hashlib.sha256(data).hexdigest()
         return outcome, seen, written, decided_by
@@ -251,7 +265,12 @@ def _rejected(row: PlannedRow, error: Exception, at: str) -> tuple[Rejected, Can
 
 
 def render_row(
-    row: PlannedRow, data: bytes, settings: BuildSettings, decoders: Decoders, find_boxes: FindBoxes
+    row: PlannedRow,
+    data: bytes,
+    settings: BuildSettings,
+    decoders: Decoders,
+    find_boxes: FindBoxes,
+    judge_share: float = 0.0,
 ) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
     """Mark one image, given its bytes.
 
@@ -263,19 +282,26 @@ def render_row(
         given, box_format, frame = [region_boxes.as_xywh(box) for box in find_boxes(row, data)], "xywh", "displayed"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
+    may_be_drawn = _any_drawn(row, range(1, min(len(given), settings.max_boxes) + 1), judge_share)
     how = Marking(
         view=settings.view,
         mark_style=settings.mark_style,
         box_format=box_format,
         box_frame=frame,
         max_boxes=settings.max_boxes,
-        per_region=settings.caption_mode == "per_region",
+        per_region=settings.caption_mode == "per_region" or (settings.asks_again and may_be_drawn),
         stated=row.stated,
+        unmarked=may_be_drawn,
     )
     told, jpegs = decoders.run(data, decoding.marked, given, how)
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
+    images = dict(zip(names, jpegs, strict=True))
+    unmarked = names.pop() if may_be_drawn else ""
+    if unmarked and not _any_drawn(row, range(1, len(regions) + 1), judge_share):
+        del images[unmarked]
+        unmarked = ""
     warned = {
         Code.DUPLICATE_BOX: region_boxes.has_duplicates(regions),
         Code.ONE_COLOUR: told["one_colour"],
@@ -292,9 +318,15 @@ def render_row(
         dropped_boxes=[DroppedBoxNote(box_index=index, code=code) for index, code in told["dropped"]],
         warnings=[code for code, there in warned.items() if there],
         image_sha256=hashlib.sha256(data).hexdigest(),
+        perceptual_hash=told["perceptual_hash"],
         width=told["width"],
         height=told["height"],
         marked=names[0],
         crops=names[1:],
+        unmarked=unmarked,
     )
-    return rendered, Canvas(displayed, told["orientation"], row.stated), dict(zip(names, jpegs, strict=True))
+    return rendered, Canvas(displayed, told["orientation"], row.stated), images
+
+
+def _any_drawn(row: PlannedRow, regions: Iterable[int], share: float) -> bool:
+    return any(drawn(row.id, region, share) for region in regions)

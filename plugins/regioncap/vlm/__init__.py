@@ -4,7 +4,12 @@
 `protocol`    the bodies of the chat API
 `dialects`    how servers want requests to be written where they do not agree, and finding it out
 `faults`      what may come of a request instead of an answer
-`client`      sends requests, and says what came of them
+`endpoint`    what requests are sent to, as it is configured
+`completion`  what came of one, as it is kept
+`replicas`    which of an endpoint's servers is asked next
+`wire`        one exchange with a server over HTTP
+`watch`       follows servers while they are asked
+`client`      sends a request until it is known what comes of it
 `probe`       what is asked before the first row
 `metrics`     how busy a server is
 `pace`        how many requests are under way at once

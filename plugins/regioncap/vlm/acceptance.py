@@ -1,14 +1,14 @@
 """Whose fault it is where a server refuses a request: its row's, or how server and run are set up."""
 
 import asyncio
-import json
 import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
-from regioncap.vlm.client import ENDED, Completion, VlmClient
+from regioncap.vlm.client import VlmClient
+from regioncap.vlm.completion import ENDED, Completion
 from regioncap.vlm.remedies import remedy
 from regioncap.vlm.requests import ChatRequest, data_url, plain_picture
 from regioncap.vlm.shapes import SentImage, Shape, sent_image, shape_of, stand_in
@@ -47,11 +47,12 @@ class Acceptance:
         # What ended a server has been sent alone: more of it would end the server again.
         if completion.refused is None or (completion.finish_reason == ENDED and self._answered):
             return
-        under_way = self._ended + self._client.in_flight
+        under_way = self._ended + self._client.replicas.in_flight
         async with self._asking:
             if self._error is not None:
                 raise self._error
-            while not self._is_answered_since(shape, now) and self._client.in_flight and self._ended < under_way:
+            replicas = self._client.replicas
+            while not self._is_answered_since(shape, now) and replicas.in_flight and self._ended < under_way:
                 await asyncio.sleep(_UNDER_WAY_SECONDS)
             if self._is_answered_since(shape, now) or not await self._is_refused_whatever_is_in_it(request, images):
                 return
@@ -83,7 +84,7 @@ class Acceptance:
         return not await self._is_refused(request, dict.fromkeys(images, data_url(plain_picture())))
 
     async def _is_refused(self, request: ChatRequest, urls: Mapping[str, str]) -> bool:
-        again = await self._client.ask(request, json.dumps(self._client.dialect.written(request.body(urls))).encode())
+        again = await self._client.ask(request, self._client.wire.written(request.body(urls)))
         return again.refused is not None
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from regioncap.captions.thoughts import SWITCH_OFF, only_thoughts, without_thoughts
 from regioncap.errors import VlmSetupError
 from regioncap.vlm.faults import PASSING, BusyError, FailureError, RefusedError
-from regioncap.vlm.protocol import ChatCompletion, Choice, Message
-from regioncap.vlm.requests import GREETING, as_schema
+from regioncap.vlm.protocol import ChatCompletion, Choice, Message, chat
+from regioncap.vlm.requests import CHOICE, GREETING, as_choice, as_schema
 
 if TYPE_CHECKING:
     from regioncap.vlm.client import VlmClient
@@ -121,6 +121,15 @@ async def find_dialect(
     return dialect
 
 
+async def find_listening_dialect(client: "VlmClient", extras: Mapping[str, Any]) -> Dialect:
+    """Find out, by greeting it, how the server wants to be asked for one of several words and their probabilities.
+
+    `extras` are fields of every request. Raises VlmUnavailableError, and VlmSetupError where it does not tell
+    probabilities.
+    """
+    return await _Search(client, extras).by_probabilities()
+
+
 class _Search:
     """What is learnt of the fields that a server takes holds for the forms that are tried after."""
 
@@ -164,6 +173,25 @@ class _Search:
                 f"model with a vLLM that has it ({refusal})"
             ) from refusal
         return replace(self._dialect, form=None)
+
+    async def by_probabilities(self) -> Dialect:
+        """The dialect for requests whose answer is one of several words.
+
+        A server that takes no choice answers what it wants: whether that is one of them shows in each answer.
+        """
+        self._dialect = Dialect(form=None)
+        body = self._options | {"messages": GREETING["messages"]} | as_choice(["1", "none"])
+        try:
+            choice = await self._greet(body)
+        except RefusedError:
+            self._dialect = replace(self._dialect, left_out=(*self._dialect.left_out, CHOICE))
+            try:
+                choice = await self._greet(body)
+            except RefusedError as error:
+                raise VlmSetupError(f"{self._server} refuses to tell probabilities of tokens: {error}") from error
+        if choice.probabilities is None:
+            raise VlmSetupError(f"{self._server} does not tell probabilities of tokens (logprobs)")
+        return self._dialect
 
     async def _follows(self, schema: Body | None, expected: str) -> bool:
         """Whether a greeting is answered as the schema has it."""
@@ -264,9 +292,7 @@ class _Search:
         return True
 
     async def _post(self, body: Body) -> ChatCompletion:
-        return await self._client.request(
-            self._client.least_busy(), "POST", "/chat/completions", ChatCompletion, json.dumps(body).encode()
-        )
+        return await self._client.wire.look(self._client.replicas.least_busy(), chat(json.dumps(body).encode()))
 
 
 def _is(choice: Choice, expected: str) -> bool:

@@ -8,9 +8,6 @@ up before what is slowest, so that is where most of the time is.
 import re
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Literal
-
-HeldBy = Literal["client", "preparation", "caches", "slots", "memory", "too_few", "model"]
 
 # Fewer answers tell more of a server's first seconds than of its work.
 _FEWEST = 32
@@ -95,28 +92,19 @@ class Seen:
     client_share: float = 0.0
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What holds captioning back, and a sentence about it for a person, with what to change."""
-
-    held_by: HeldBy
-    sentence: str
-
-
-def diagnose(seen: Seen) -> Diagnosis | None:
-    """What holds captioning back; None where too little is known."""
+def diagnose(seen: Seen) -> str:
+    """What holds captioning back and what to change, in a sentence for a person; empty where too little is known."""
     server = seen.server
     if seen.answers < _FEWEST or not seen.seconds_per_answer:
-        return None
+        return ""
     if seen.client_share >= _CLIENT:
-        return Diagnosis(
-            "client",
+        return (
             f"Asking is held back by the client: {seen.client_share:.0%} of the time no request was ready "
             "to be sent. Give the worker more CPU, have more caption tasks at once (slots of the pool), or keep the "
-            "work area nearer to it.",
+            "work area nearer to it."
         )
     if server is None or server.answers <= 0:
-        return None
+        return ""
     queued, prefill, decode = (
         seconds / server.answers / seen.seconds_per_answer
         for seconds in (server.queue_seconds, server.prefill_seconds, server.decode_seconds)
@@ -131,76 +119,68 @@ def diagnose(seen: Seen) -> Diagnosis | None:
     )
 
 
-def _cold_caches(seen: Seen, server: DoctorFigures, before: float, prefill: float) -> Diagnosis | None:
+def _cold_caches(seen: Seen, server: DoctorFigures, before: float, prefill: float) -> str:
     if seen.questions_per_image < 2:
-        return None
+        return ""
     # Of the two images of each question the marked one was there before, but for the first question about it.
     could = (seen.questions_per_image - 1) / (2 * seen.questions_per_image)
     found = server.images_found / server.images_asked if server.images_asked else 0.0
     if before >= _AGAIN and found < could / 2:
-        return Diagnosis(
-            "caches",
+        return (
             "Asking is held back by images that the server prepares again for each region: "
             f"{found:.0%} of the images were found in its cache, {could:.0%} could be. Start vLLM with "
-            "--mm-processor-cache-gb 1.",
+            "--mm-processor-cache-gb 1."
         )
     if prefill >= _AGAIN and not server.prefix_found:
-        return Diagnosis(
-            "caches",
+        return (
             "Asking is held back by prompts that the model reads again for each region: nothing of an image's "
             "first question was found in the prefix cache. Start vLLM with --enable-prefix-caching, on a CPU also with "
-            "--block-size 32.",
+            "--block-size 32."
         )
-    return None
+    return ""
 
 
-def _preparation(seen: Seen, before: float) -> Diagnosis | None:
+def _preparation(seen: Seen, before: float) -> str:
     if before < _BEFORE:
-        return None
-    return Diagnosis(
-        "preparation",
+        return ""
+    return (
         f"Asking is held back by the server's preparation of images: {before:.0%} of the "
         f"{seen.seconds_per_answer:.1f} s that an answer takes pass before it is in the model's queue. Start vLLM with "
-        "--api-server-count 2 or more where the machine has cores to spare, or lower the param max_pixels.",
+        "--api-server-count 2 or more where the machine has cores to spare, or lower the param max_pixels."
     )
 
 
-def _queue(server: DoctorFigures, queued: float) -> Diagnosis | None:
+def _queue(server: DoctorFigures, queued: float) -> str:
     if queued < _QUEUED:
-        return None
+        return ""
     if server.preemptions:
-        return Diagnosis(
-            "memory",
+        return (
             f"Asking is held back by the server's memory for requests: {queued:.0%} of an answer's time it waits "
             "in the queue, and requests were put back for want of memory. Start vLLM with more "
-            "--gpu-memory-utilization, or with another copy of the model (--data-parallel-size).",
+            "--gpu-memory-utilization, or with another copy of the model (--data-parallel-size)."
         )
-    return Diagnosis(
-        "slots",
+    return (
         f"Asking is held back by how many requests the server works on at once: {queued:.0%} of an answer's time "
-        "it waits in the queue. Start vLLM with more --max-num-seqs.",
+        "it waits in the queue. Start vLLM with more --max-num-seqs."
     )
 
 
-def _too_few(seen: Seen, queued: float) -> Diagnosis | None:
+def _too_few(seen: Seen, queued: float) -> str:
     if seen.limit < seen.bound or queued >= _IDLE:
-        return None
-    return Diagnosis(
-        "too_few",
+        return ""
+    return (
         f"Asking is held back by the connection's max_in_flight: all {seen.bound} requests are under way, and "
-        "nothing waits at the server. Raise max_in_flight.",
+        "nothing waits at the server. Raise max_in_flight."
     )
 
 
-def _model(prefill: float, decode: float) -> Diagnosis:
+def _model(prefill: float, decode: float) -> str:
     if prefill > decode:
-        return Diagnosis(
-            "model",
+        return (
             f"Asking is held back by the model, which is as it should be: {prefill:.0%} of an answer's time it "
-            "reads images and prompts. More GPUs (--data-parallel-size), or a lower param max_pixels, make it faster.",
+            "reads images and prompts. More GPUs (--data-parallel-size), or a lower param max_pixels, make it faster."
         )
-    return Diagnosis(
-        "model",
+    return (
         f"Asking is held back by the model, which is as it should be: {decode:.0%} of an answer's time goes into "
-        "writing answers. More GPUs (--data-parallel-size), or prompts that ask for shorter captions, make it faster.",
+        "writing answers. More GPUs (--data-parallel-size), or prompts that ask for shorter captions, make it faster."
     )

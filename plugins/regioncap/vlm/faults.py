@@ -1,16 +1,15 @@
 """What may come of a request instead of an answer, and whose fault it is."""
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.protocol import error_in
-
-Body = TypeVar("Body", bound=BaseModel)
+from regioncap.vlm.protocol import Body, error_in
 
 
 class RefusedError(Exception):
@@ -46,6 +45,12 @@ class BusyError(FailureError):
 # A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
 # half a message): all may pass.
 PASSING = (aiohttp.ClientError, TimeoutError, FailureError, ValidationError)
+# What has not come to any server.
+NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 1.0}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|$)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_TIME.pattern})+", re.ASCII)
 
 
 def answer_in(body: bytes, form: type[Body]) -> Body:
@@ -71,6 +76,35 @@ def fault_of(status: int, message: str, url: str, model: str) -> Exception:
             f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
         )
     return (BusyError if status in (429, 503) else FailureError)(f"HTTP {status}: {message}")
+
+
+def asked_again_in(headers: Mapping[str, str], now: datetime) -> float | None:
+    """In how many seconds a server that has too much to do is to be asked again; None where its headers do not tell.
+
+    `Retry-After` says it, in seconds or as a date. Where it is not there, the limits of hosted APIs do, as OpenAI
+    tells them (https://platform.openai.com/docs/guides/rate-limits): that of which nothing remains has to be whole
+    again. Where requests are left, it was the tokens that did not suffice.
+    """
+    said = retry_after_seconds(headers.get("Retry-After", ""), now)
+    if said is not None:
+        return said
+    resets = {
+        limit: (headers.get(f"x-ratelimit-remaining-{limit}", "").strip(), seconds)
+        for limit in ("requests", "tokens")
+        if (seconds := _reset_seconds(headers.get(f"x-ratelimit-reset-{limit}", ""))) is not None
+    }
+    used_up = [seconds for remaining, seconds in resets.values() if remaining == "0"]
+    if used_up:
+        return max(used_up)
+    return resets["tokens"][1] if "tokens" in resets else None
+
+
+def _reset_seconds(told: str) -> float | None:
+    """The seconds in `6m0s`, `12ms`, or a bare number of seconds; None where it is neither."""
+    told = told.strip()
+    if not _DURATION.fullmatch(told):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _TIME.findall(told))
 
 
 def retry_after_seconds(header: str, now: datetime) -> float | None:

@@ -1,14 +1,14 @@
 """Sending a vLLM server as many requests at once as it can take."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from regioncap.vlm.acceptance import Acceptance
-from regioncap.vlm.client import Completion, VlmClient
+from regioncap.vlm.client import VlmClient
+from regioncap.vlm.completion import Completion
 from regioncap.vlm.requests import ChatRequest, data_url
 from regioncap.vlm.shapes import SentImage, sent_image
 
@@ -53,7 +53,7 @@ async def ask_all(
         readable = client.endpoint.local_media_path
         urls = {name: image_url(image, readable) for name, image in prepared.images.items()}
         sent = {name: sent_image(image, urls[name].startswith("file:")) for name, image in prepared.images.items()}
-        return prepared.request, json.dumps(client.dialect.written(prepared.request.body(urls))).encode(), sent
+        return prepared.request, client.wire.written(prepared.request.body(urls)), sent
 
     async def worker() -> None:
         for item in waiting:
@@ -61,13 +61,13 @@ async def ask_all(
             # Read and encoded ahead: while it waits for the limit, the others keep the server busy.
             while (ready := await asyncio.to_thread(encoded, item, completions)) is not None:
                 request, body, images = ready
-                async with client.slots:
+                async with client.replicas.slots:
                     completion = await client.ask(request, body)
                     await acceptance.note(request, images, completion)
                 completions[completion.key] = completion
                 keep(completion)
             finished(len(completions))
-        client.slots.run_out()
+        client.replicas.slots.run_out()
 
     try:
         async with client.paced(bound), asyncio.TaskGroup() as group:

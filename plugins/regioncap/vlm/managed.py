@@ -38,7 +38,7 @@ from pydantic import BaseModel
 from regioncap.errors import ServiceError, VlmSetupError, VlmUnavailableError
 from regioncap.processes import Service, adopt_orphans, end_all_below, free_ports
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 
 # Long enough for the next shard, or the next run's first one, to find the server warm.
 IDLE_SECONDS = 300.0

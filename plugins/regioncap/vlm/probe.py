@@ -1,7 +1,6 @@
 """What is asked of the servers before the first row: whether they are there, and serve the model."""
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,11 +9,13 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import Server, VlmClient
+from regioncap.vlm.client import VlmClient, connect
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
 from regioncap.vlm.pace import silent_seconds
-from regioncap.vlm.protocol import ChatCompletion, Models
-from regioncap.vlm.requests import GREETING, ChatRequest
+from regioncap.vlm.protocol import MODELS
+from regioncap.vlm.replicas import Server
+from regioncap.vlm.requests import ChatRequest
 
 # So many models are named in an error.
 _MOST_NAMED = 5
@@ -28,17 +29,37 @@ async def check(client: VlmClient) -> None:
     await client.patiently(lambda: _check_all(client))
 
 
+async def served_model(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with the model that its server serves, where that is just one.
+
+    Raises VlmUnavailableError and VlmSetupError.
+    """
+    async with connect(endpoint) as client:
+        models = await client.patiently(lambda: client.wire.look(client.replicas.servers[0], MODELS))
+    served = [model.id for model in models.data]
+    if len(served) != 1:
+        raise VlmSetupError(
+            f"the server at {client.name} serves {_some(served, '') if served else 'no model that it names'}: "
+            "say which model is to be asked"
+        )
+    return replace(endpoint, model=served[0])
+
+
 async def identify(client: VlmClient) -> None:
     """Note which servers these are, as far as that can be told: by their hosts, versions and contexts."""
-    versions = await asyncio.gather(*map(client.version, client.servers))
+    servers = client.replicas.servers
+    # One that is away would be waited for.
+    there = [server for server in servers if not server.away]
+    versions = dict(
+        zip([server.url for server in there], await asyncio.gather(*map(client.wire.version, there)), strict=True)
+    )
     # A managed server has another port each time.
-    hosts = (urlsplit(server.url).hostname or "" for server in client.servers)
-    named = sorted(f"{host} {version}".strip() for host, version in zip(hosts, versions, strict=True))
+    named = sorted(f"{urlsplit(server.url).hostname} {versions.get(server.url, '')}".strip() for server in servers)
     client.identity = ", ".join([*named, f"context {client.context}"])
 
 
 async def _check_all(client: VlmClient) -> None:
-    looks = {asyncio.create_task(_check_one(client, server)): server for server in client.servers}
+    looks = {asyncio.create_task(_check_one(client, server)): server for server in client.replicas.servers}
     started = time.monotonic()
     done, pending = set[asyncio.Task[None]](), set(looks)
     while pending and not any(look.exception() is None for look in done):
@@ -55,18 +76,18 @@ async def _check_all(client: VlmClient) -> None:
     for error in errors:
         if not isinstance(error, PASSING):
             raise error
-    if len(errors) == len(client.servers):
+    if len(errors) == len(client.replicas.servers):
         raise errors[0]
 
 
 async def _check_one(client: VlmClient, server: Server) -> None:
     model = client.endpoint.model
     try:
-        models = await client.request(server, "GET", "/models", Models)
+        models = await client.wire.look(server, MODELS)
     except NotThereError:
         # It has no list: what it knows turns out when it is greeted, whatever it thinks of how that is written.
         with suppress(RefusedError):
-            await _greet(client, server)
+            await client.wire.look(server, client.wire.greeting())
         return
     except RefusedError as error:
         raise VlmSetupError(
@@ -81,10 +102,10 @@ async def _check_one(client: VlmClient, server: Server) -> None:
         )
     told = [model.max_model_len for model in models.data if model.id == client.endpoint.model and model.max_model_len]
     client.context = min([*told, *([client.context] if client.context else [])], default=None)
-    if len(client.servers) > 1:
+    if len(client.replicas.servers) > 1:
         # One may be there, and answer nothing. What it refuses is another question.
         with suppress(RefusedError):
-            await _greet(client, server)
+            await client.wire.look(server, client.wire.greeting())
 
 
 @dataclass(frozen=True)
@@ -111,9 +132,9 @@ async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, s
     """
     if client.context is None:
         return None
-    whole = await client.count_tokens(request.body(urls))
+    whole = await client.wire.count_tokens(client.replicas.least_busy(), request.body(urls))
     texts = tuple(part for part in request.parts if part.kind == "text")
-    without = await client.count_tokens(replace(request, parts=texts).body({}))
+    without = await client.wire.count_tokens(client.replicas.least_busy(), replace(request, parts=texts).body({}))
     if whole is None or without is None:
         return None
     images = max(1, len(request.images))
@@ -133,11 +154,6 @@ async def room_for(client: VlmClient, request: ChatRequest, urls: Mapping[str, s
             f"max_pixels{joint}"
         )
     return room
-
-
-async def _greet(client: VlmClient, server: Server) -> None:
-    body = client.dialect.written({**GREETING, "model": client.endpoint.model})
-    await client.request(server, "POST", "/chat/completions", ChatCompletion, json.dumps(body).encode())
 
 
 def _some(served: list[str], model: str) -> str:

@@ -1,10 +1,12 @@
-"""What is used of the bodies of OpenAI's chat API (https://platform.openai.com/docs/api-reference/chat)."""
+"""What is used of OpenAI's chat API: the bodies, and the calls (https://platform.openai.com/docs/api-reference/chat)."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
 
 from regioncap.captions.thoughts import as_thoughts
 
@@ -12,6 +14,8 @@ from regioncap.captions.thoughts import as_thoughts
 _LONGEST, _MOST_FAULTS = 500, 10
 # The fields that hold the sentence, or what holds it.
 _SAYING = ("message", "error", "errors", "detail")
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -42,11 +46,50 @@ class Message(BaseModel):
         return self.reasoning_content or self.reasoning or _thoughts(self.content)
 
 
+class Likely(BaseModel):
+    """A token that the model may write, and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class Written(Likely):
+    """A token that the model wrote, and the likeliest ones in its place."""
+
+    top_logprobs: list[Likely] = []
+
+
+class Logprobs(BaseModel):
+    """How likely the answer's tokens are."""
+
+    content: list[Written] | None = None
+
+
 class Choice(BaseModel):
     """An answer of the model."""
 
     message: Message
     finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+    @field_validator("logprobs", mode="wrap")
+    @classmethod
+    def _of_this_form(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Logprobs | None:
+        """Of another form they say nothing here, and the answer is none the worse for it."""
+        try:
+            read: Logprobs | None = handler(value)
+            return read
+        except ValueError:
+            return None
+
+    @property
+    def probabilities(self) -> dict[str, float] | None:
+        """How likely each of the likeliest first tokens was; None where the server does not tell."""
+        if self.logprobs is None or not self.logprobs.content:
+            return None
+        first = self.logprobs.content[0]
+        told = {likely.token: _probability(likely.logprob) for likely in (first, *first.top_logprobs)}
+        return {token: probability for token, probability in told.items() if probability}
 
     @property
     def cut_off(self) -> bool:
@@ -107,6 +150,10 @@ def error_in(body: bytes | bytearray) -> str:
     return _in_a_line(_sentence(text) or streamed)
 
 
+def _probability(logprob: float) -> float:
+    return round(math.exp(min(logprob, 0.0)), 6) if logprob == logprob else 0.0
+
+
 def _sentence(text: str) -> str:
     return _said(_parsed(text)) or next(filter(None, map(_said, _events(text))), "")
 
@@ -153,3 +200,29 @@ def _thoughts(content: str | list[Part] | None) -> str:
     if not isinstance(content, list):
         return ""
     return "".join(_texts(part.thinking) for part in content)
+
+
+def any_answer(answer: Any) -> Any:
+    """Whatever it says."""
+    return answer
+
+
+@dataclass(frozen=True)
+class Call(Generic[Body]):
+    """What is sent to a path, None where it is only read, and the form of its answer.
+
+    What does not pass `check` is no answer.
+    """
+
+    path: str
+    form: type[Body]
+    body: bytes | None = None
+    check: Callable[[Body], Body] = any_answer
+
+
+MODELS = Call("/models", Models)
+
+
+def chat(body: bytes, check: Callable[[ChatCompletion], ChatCompletion] = any_answer) -> Call[ChatCompletion]:
+    """A request as it is sent."""
+    return Call("/chat/completions", ChatCompletion, body, check)

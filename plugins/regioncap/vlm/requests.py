@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -11,6 +11,9 @@ from PIL import Image
 
 # A small question that every model answers, in few tokens or in as many as it is given.
 GREETING: dict[str, Any] = {"messages": [{"role": "user", "content": "Good morning!"}], "max_tokens": 64}
+
+# The field by which vLLM has an answer be one of several.
+CHOICE = "structured_outputs"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,21 @@ def as_schema(schema: dict[str, Any]) -> dict[str, Any]:
             "type": "json_schema",
             "json_schema": {"name": "regions", "strict": True, "schema": schema},
         }
+    }
+
+
+def as_choice(choices: Sequence[str]) -> dict[str, Any]:
+    """What a request has that is answered with one token, one of the choices, and the probability of each.
+
+    As vLLM has it: there the probabilities are of the choices alone.
+    """
+    return {
+        "temperature": 0,
+        "max_tokens": 1,
+        "logprobs": True,
+        # As many as servers give; there are ten choices at most.
+        "top_logprobs": 20,
+        CHOICE: {"choice": list(choices)},
     }
 
 

@@ -17,6 +17,10 @@ BEGUN = "_begun.json"
 
 IMAGES = "images/"
 
+# Beside a partition's builds: journals of what people say about them.
+CORRECTIONS = "_corrections/"
+REVIEWS = "_reviews/"
+
 # An image, of a build or of one of its exports, is named by the beginning of its own SHA-256.
 _NAMED_BY_CONTENT = re.compile(r"(?:.*/)?images/([0-9a-f]{32})\.[a-z]+")
 

@@ -12,9 +12,10 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.storage.readback import no_newer_than, unreadable
 from regioncap.storage.store import Store
+from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import MANIFEST, partition_path
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 _COMMIT_TRIES = 3
 
@@ -132,6 +133,11 @@ class Manifest(_Model):
         description="A hash of the rows, the images and everything else that shapes the build, but not of the model's "
         "answers: builds of the same have the same. Those of version 1.0 have none.",
         examples=[EXAMPLE_SHA256],
+    )
+    judged: Judged | None = Field(
+        default=None,
+        description="How many captions are wrong, by estimate. Null where `judge` is `none`, and in builds from before "
+        "there was one.",
     )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."

@@ -93,7 +93,8 @@ class Build:
                 raise self._no_object(entry, number, f"it is no JSON ({error})") from error
             if not isinstance(value, dict):
                 raise self._no_object(entry, number, "it is no object")
-            if missing := model.model_fields.keys() - value.keys():
+            needed = {name for name, field in model.model_fields.items() if field.is_required()}
+            if missing := needed - value.keys():
                 raise self._no_object(entry, number, f"it has no {', '.join(sorted(missing))}")
             yield number, value
 

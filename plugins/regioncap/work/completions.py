@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from regioncap.regions.jsonl import line
 from regioncap.storage.store import Store
-from regioncap.vlm.client import ENDED, Completion
+from regioncap.vlm.completion import ENDED, Completion
 from regioncap.work import layout
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import sha256

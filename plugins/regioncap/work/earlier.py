@@ -20,7 +20,7 @@ from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
-from regioncap.vlm.client import Completion
+from regioncap.vlm.completion import Completion
 from regioncap.work import layout
 from regioncap.work.completions import load_completions, that_count, write_lines
 from regioncap.work.row_index import image_digest

@@ -21,19 +21,26 @@ from regioncap.regions.jsonl import canonical
 # how its answers are read and judged, what a record says. Not here: how fast something goes, where it is kept, how the
 # report looks.
 DECIDING = (
-    "ask/attempts.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions", "steps/propose.py",
-    "steps/render.py", "steps/validate.py",
+    "ask/attempts.py", "ask/listening.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions",
+    "steps/propose.py", "steps/render.py", "steps/validate.py", "trust/alike.py", "trust/questions.py",
+    "trust/scores.py",
 )  # fmt: skip
 
 _PACKAGE = Path(str(regioncap.__file__)).parent
 
 
-def identity_of(settings: BuildSettings, model: str) -> str:
-    """A hash over everything that shapes a build but the drop; `model` is the VLM's name."""
+def identity_of(settings: BuildSettings, model: str, corrections: str = "", judge_model: str = "") -> str:
+    """A hash over everything that shapes a build but the drop; `model` is the VLM's name.
+
+    `corrections` is a hash of what people have corrected, empty where they have not; `judge_model` names another model
+    where captions are judged by one.
+    """
     added = [
         [*registry.version(name), hash_of_sources(registry.source(name))] for registry, name in extensions(settings)
     ]
-    return hashlib.sha256(canonical([settings.identity(), model, code_hash(), added])).hexdigest()
+    models = [model, judge_model] if judge_model else model
+    corrected = [corrections] if corrections else []
+    return hashlib.sha256(canonical([settings.identity(), models, code_hash(), added, *corrected])).hexdigest()
 
 
 @cache

@@ -5,15 +5,18 @@
     plans/<plan>/plan.json          settings, counts, shards; <plan> is a hash of all that it says
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     plans/<plan>/lineage.parquet    which row is in which shard
+    corrections/<hash>.jsonl        what people have corrected, as plans read it
     plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
     plans/<plan>/shards/<shard>/    what this plan's steps made of a shard, and nobody else's
-        earlier/                    what earlier plans left in proposals/ and answers/ about this shard's images
+        earlier/                    what earlier plans left in folders of this name about this shard's images
         proposed.jsonl              which request was about which row without boxes ...
         propose.json                ... and its receipt
         rendered.jsonl              what `render` did with each row ...
         render_rejected.jsonl
         render.json                 ... and its receipt
         caption.json                how many questions there were, and how long they took
+        scored.json                 what `judge` made of the listener's answers ...
+        judge.json                  ... and its receipt
         records.jsonl               what `validate` made of the answers ...
         validate_rejected.jsonl
         validate.json               ... and its receipt
@@ -22,10 +25,13 @@
         rows.jsonl                  rows to do; <shard> is a hash of this file
         versions/<hash>.json        the versions of the rows' images, as a plan has listed them
         proposals/*.jsonl           raw answers to where things are, for rows without boxes
-        images/*.jpg                marked images and crops, named by their content's hash
+        images/*.jpg                marked images and crops, images without marks for the listener; named by their
+                                    content's hash
         answers/*.jsonl             raw answers, in small parts, named by time and by a hash of what is in them
+        judged/*.jsonl              the listener's answers, likewise
 <warehouse_uri>/dt=<date>/
     _manifest.json                  the commit point
+    _corrections/*.jsonl            what people have corrected: never rewritten by a run
     build=<id>/manifest.json        what _manifest.json says of this build, for a roll-back
     build=<id>/...
 """
@@ -35,16 +41,18 @@ CLAIM = "_claim.json"
 ROWS = "rows.jsonl"
 PROPOSALS = "proposals/"
 ANSWERS = "answers/"
+JUDGED = "judged/"
 
 PROPOSED = "proposed.jsonl"
 RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
 CAPTION_COUNTS = "caption.json"
+SCORED = "scored.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
 
 # Receipts, by the task that writes them last.
-RECEIPTS = {"propose": "propose.json", "render": "render.json", "validate": "validate.json"}
+RECEIPTS = {"propose": "propose.json", "render": "render.json", "judge": "judge.json", "validate": "validate.json"}
 
 
 def spent_path(build: str) -> str:
@@ -60,6 +68,11 @@ def plan_path(plan_id: str) -> str:
 def plan_rejected_path(plan_id: str) -> str:
     """Relative to the partition's work area."""
     return f"plans/{plan_id}/rejected.jsonl"
+
+
+def corrections_path(digest: str) -> str:
+    """Relative to the partition's work area."""
+    return f"corrections/{digest}.jsonl"
 
 
 def staged_path(plan_id: str) -> str:

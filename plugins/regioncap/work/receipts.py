@@ -14,6 +14,7 @@ from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.formats import Evidence
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Entry, Store
+from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 
 
@@ -65,6 +66,21 @@ class RenderReceipt(RenderSummary, Receipt):
     images: dict[str, StoredImage]
     # Not known to work areas from before it was noted.
     made_from: str | None = None
+
+
+class JudgeReceipt(Receipt):
+    """What `judge` did: how many questions were `heard`, and what asking took.
+
+    `asked_again` captions were asked for again, of which `mended` got one that is trusted. `reason` is why the shard is
+    not judged, and `limited` why fewer questions were asked than were drawn, where it is so.
+    """
+
+    heard: int
+    counts: AskCounts
+    asked_again: int = 0
+    mended: int = 0
+    reason: str | None = None
+    limited: str | None = None
 
 
 class ValidateReceipt(Receipt):

@@ -21,10 +21,14 @@ from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Record, Rejected, RenderedRow
 from regioncap.storage.readback import first_problem, unreadable
 from regioncap.storage.store import Store
+from regioncap.trust.scores import Scored
+from regioncap.warehouse.corrections import Corrections
 from regioncap.work import layout
+from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import (
     AnyReceipt,
+    JudgeReceipt,
     Receipt,
     RenderReceipt,
     StoredImage,
@@ -40,6 +44,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _CLEAR_PLAN = "clear the run's plan task, so that it is written anew"
 _VERSIONS = TypeAdapter(list[str | None])
+_SCORES = TypeAdapter(list[Scored])
 
 
 class ProposedRow(BaseModel):
@@ -65,6 +70,17 @@ class Rendered(NamedTuple):
     inputs: dict[str, str]
 
 
+class JudgedShard(NamedTuple):
+    """The scores of a shard's captions and of planted ones, the receipt of `judge`, and the hash of the scores' file.
+
+    Of a region's captions, the own one among the scores is the one that is kept.
+    """
+
+    scores: list[Scored]
+    receipt: JudgeReceipt
+    inputs: dict[str, str]
+
+
 class Shard:
     """A shard of a plan. `shared` is what plans share of it, `own` what this plan's steps make of it.
 
@@ -79,6 +95,7 @@ class Shard:
             )
         self.shared = work.sub(layout.shard_path(shard_id))
         self.own = work.sub(layout.plan_shard_path(plan.plan_id, shard_id))
+        self._work = work
         self._plan = plan
         self._id = shard_id
 
@@ -103,6 +120,16 @@ class Shard:
             raise StepMissingError(f"{self.shared.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
         return _VERSIONS.validate_json(data)
 
+    def corrections(self) -> Corrections:
+        """What people have corrected, as it was when the build was planned. Raises StepMissingError."""
+        if not self._plan.corrections:
+            return Corrections()
+        path = layout.corrections_path(self._plan.corrections)
+        data = read_bytes(self._work, path, _CLEAR_PLAN)
+        if sha256(data)[: len(self._plan.corrections)] != self._plan.corrections:
+            raise StepMissingError(f"{self._work.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
+        return Corrections.of_data(data)
+
     def proposed(self) -> Proposed:
         """What `propose` asked. Raises StepMissingError."""
         if self._id not in self._plan.shards_to_propose:
@@ -121,12 +148,26 @@ class Shard:
             _noted(receipt, layout.RENDERED),
         )
 
+    def judged(self) -> "JudgedShard | None":
+        """What `judge` made of the listener's answers; None where nothing is judged. Raises StepMissingError."""
+        if not self._plan.judge_share:
+            return None
+        receipt = self._receipt("judge", JudgeReceipt)
+        if receipt.inputs != _noted(self.render_receipt(), layout.RENDERED):
+            raise StepMissingError(
+                f"{self.own.uri}: judge has read other rows than render wrote: {self.clear('judge')}"
+            )
+        scores = _SCORES.validate_json(self._checked(receipt, layout.SCORED, "judge"))
+        return JudgedShard(scores, receipt, _noted(receipt, layout.SCORED))
+
     def validated(self) -> "Validated":
         """What `publish` reads. Raises StepMissingError where any of it is not this plan's, or not whole."""
         rendered, validated = self.render_receipt(), self._receipt("validate", ValidateReceipt)
-        if validated.inputs != _noted(rendered, layout.RENDERED):
+        judged = self.judged()
+        if validated.inputs != _noted(rendered, layout.RENDERED) | (judged.inputs if judged else {}):
             raise StepMissingError(
-                f"{self.own.uri}: validate has read other rows than render wrote: {self.clear('validate')}"
+                f"{self.own.uri}: validate has read something else than render and judge wrote: "
+                f"{self.clear('validate')}"
             )
         records = self._checked(validated, layout.RECORDS, "validate")
         rejected = {
@@ -137,7 +178,7 @@ class Shard:
             )
         }
         held = ValidatedShard(self, records.count(b"\n"), len(records), sha256(records))
-        return Validated(held, records, rejected, rendered.made_from)
+        return Validated(held, records, rejected, rendered.made_from, judged)
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -176,6 +217,26 @@ class Shard:
         )  # fmt: skip
         files = {layout.RENDER_REJECTED: _lines(rejected), layout.RENDERED: _lines(marked)}
         write_all(self.own, layout.RECEIPTS["render"], receipt, files)
+
+    def write_judged(
+        self,
+        scores: Sequence[Scored],
+        *,
+        heard: int,
+        counts: AskCounts,
+        asked_again: int,
+        mended: int,
+        reason: str | None,
+        limited: str | None,
+        inputs: dict[str, str],
+        seconds: float,
+    ) -> None:
+        """Write down what `judge` did."""
+        receipt = JudgeReceipt(
+            **self._named(), inputs=inputs, outputs={}, seconds=seconds, heard=heard, counts=counts,
+            asked_again=asked_again, mended=mended, reason=reason, limited=limited,
+        )  # fmt: skip
+        write_all(self.own, layout.RECEIPTS["judge"], receipt, {layout.SCORED: _SCORES.dump_json(list(scores))})
 
     def write_validated(
         self, records: Sequence[Record], rejected: Sequence[Rejected], *, inputs: dict[str, str], seconds: float
@@ -239,13 +300,14 @@ class ValidatedShard:
 class Validated(NamedTuple):
     """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file.
 
-    `made_from` is what `render` noted of its rows and images, if it did.
+    `made_from` is what `render` noted of its rows and images, if it did; `judged` what `judge` did, where it was to.
     """
 
     held: ValidatedShard
     records: bytes
     rejected: dict[str, bytes]
     made_from: str | None
+    judged: JudgedShard | None
 
 
 def read_marked(shared: Store, path: str) -> bytes:
@@ -264,6 +326,16 @@ def plan_rejected(work: Store, plan: Plan) -> bytes:
     if sha256(data) != plan.rejected_rows:
         raise StepMissingError(f"{work.uri}/{path} is not what was planned: {_CLEAR_PLAN}")
     return data
+
+
+def write_corrections(work: Store, corrections: Corrections) -> str:
+    """Write what people have corrected for a plan's steps; returns the hash that names the file, empty for none."""
+    if not corrections:
+        return ""
+    data = corrections.data()
+    digest = sha256(data)[:32]
+    work.write(layout.corrections_path(digest), data)
+    return digest
 
 
 def readable_lines(data: bytes, model: type[Model], where: str) -> list[Model]:

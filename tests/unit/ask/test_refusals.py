@@ -15,7 +15,7 @@ from regioncap.steps.propose import propose_shard
 from regioncap.steps.publish import Published, publish_build
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.warehouse.manifest import current
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan

@@ -24,11 +24,18 @@ OTHER = {
     "system_prompt": "Be brief.", "caption_mode": "per_region", "answer_format": "free_text", "temperature": 0.3,
     "top_p": 0.5, "top_k": 7,
     "repetition_penalty": 1.1, "max_tokens": 100,
-    "max_attempts": 1, "seed": 1, "request_extras": {"min_p": 0.1}, "max_requests": 7, "max_tokens_total": 7,
+    "max_attempts": 1, "seed": 1, "label_hint": True, "keep_fields": ["camera"],
+    "images_uri": "/images", "sample_rows": 20, "request_extras": {"min_p": 0.1},
+    "max_requests": 7, "max_tokens_total": 7,
     "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "meant"), [("all", ["*"]), ("none", []), (None, []), (["a", "b"], ["a", "b"])])
+def test_fields_are_kept_by_name_all_or_none(said: object, meant: list[str]) -> None:
+    assert settings_of(settings().model_dump() | {"keep_fields": said}, strict=True).keep_fields == meant
 
 
 def test_every_setting_has_a_title_a_help_and_a_group() -> None:
@@ -153,6 +160,7 @@ def test_the_budget_of_pixels_is_the_profiles() -> None:
 
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
     later = {"read_heic", "max_image_megapixels", "box_frame", "max_pixels", "request_extras", "manifest_encoding"}
+    later |= {"label_hint", "keep_fields", "images_uri", "sample_rows"}
     dumped = settings().model_dump(exclude={*NOT_IDENTITY, *later})
     assert settings().identity() == hashlib.sha256(canonical(dumped)).hexdigest()
 

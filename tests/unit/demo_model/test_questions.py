@@ -1,5 +1,6 @@
 """What the demo model is asked in training beside captions, and the marks that only its training has."""
 
+import json
 import re
 from collections import Counter
 
@@ -10,11 +11,13 @@ from PIL import Image, ImageDraw
 from demo_model.data import attributes, contours
 from demo_model.evaluate import attributes_of
 from demo_model.questions import CHOICES, caption_of, changed_caption, fitting, foreign_caption, hint, listen, nearest
-from demo_model.world import SHAPES, generator, make_scene
+from demo_model.world import MAX_REGIONS, SHAPES, generator, make_scene
 from regioncap.captions.prompts import NO_REGION
 from regioncap.marks.palette import colour_of, contrast
 from regioncap.marks.pieces import tags
 from regioncap.marks.styles import MarkStyle, draw_marks
+from regioncap.regions.names import region_label
+from tests.builders import ROOT
 
 TRUTH = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 7, 5]])
 
@@ -108,3 +111,9 @@ def test_a_listener_looks_at_the_regions_that_a_caption_fits_best() -> None:
     assert nearest(TRUTH, caption_of([0, 0, 0, 0])) == [1, 3]
     assert nearest(TRUTH, caption_of([1, 0, 7, 4])) == [4]
     assert nearest(TRUTH, caption_of([0, 1, 3, 4])) == [1, 2, 3]
+
+
+def test_each_answer_of_a_listener_is_one_token_of_the_shipped_model() -> None:
+    tokenizer = json.loads((ROOT / "include" / "demo_model" / "tokenizer.json").read_text())
+    tokens = {*tokenizer["model"]["vocab"], *(token["content"] for token in tokenizer["added_tokens"])}
+    assert {NO_REGION, *(region_label(region) for region in range(1, MAX_REGIONS + 1))} <= tokens

@@ -603,6 +603,7 @@ NOTICED: dict[str, dict[str, Any]] = {
     "JPEG progressive": {"progressive": True},
     "JPEG progressive, CMYK": {"progressive": True},
     "JPEG progressive, grey": {"progressive": True},
+    "JPEG restarts": {"restart_marker_rows": 2},
     "JPEG CMYK": {},
     "JPEG grey": {},
     "PNG": {},

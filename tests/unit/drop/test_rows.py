@@ -333,3 +333,23 @@ def test_any_line_is_an_object_or_a_fault_that_can_be_written_down(raw: bytes) -
         json.loads(line(outcome))
     else:
         assert isinstance(parsed, dict)
+
+
+def test_labels_belong_to_the_boxes_as_given_and_other_fields_are_carried_where_they_are_asked_for() -> None:
+    row = {"image": "a.jpg", "bbox": [[1, 2, 30, 40], ["x"]], "labels": ["cat", None], "camera": "front", "id": 7}
+    plain, kept = read(row, {**row, "id": 8}), read(row, keep=("*",))
+    assert isinstance(plain[0], PlannedRow) and isinstance(kept[0], PlannedRow)
+    assert plain[0].labels == ["cat", None] and plain[0].source is None
+    assert kept[0].source == {"camera": "front"}
+
+
+def test_a_row_without_labels_is_written_as_before_there_were_any() -> None:
+    (row,) = read({"image": "a.jpg", "bbox": BOXES, "camera": "front"})
+    assert b"labels" not in line(row) and b"source" not in line(row)
+
+
+def test_a_field_labels_about_something_else_costs_no_row() -> None:
+    reader = RowReader("image", "bbox", Listed())
+    row = reader.read({"image": "a.jpg", "bbox": BOXES, "labels": ["outdoor", "day"]}, Source(manifest="m", line=1))
+    assert isinstance(row, PlannedRow) and row.labels is None
+    assert reader.unlabelled == 1

@@ -26,7 +26,7 @@ from regioncap.errors import ExtensionError
 from regioncap.exports import EXPORTERS, export, write_exports
 from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import clean, line
-from regioncap.regions.records import Record
+from regioncap.regions.records import Record, RegionCaption
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import FileEntry
@@ -163,13 +163,13 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def from_parquet(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row | {"bbox": json.loads(row["bbox"])} for row in rows]
+    return [row | {key: json.loads(row[key]) if row[key] else None for key in ("bbox", "source")} for row in rows]
 
 
 def from_csv(path: Path) -> list[dict[str, Any]]:
     rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
     plain = {"image", "type", "result_file", "image_with_bbox", "prompt", "answer", "id", "image_uri", "image_sha256"}
-    return [{key: cell if key in plain else json.loads(cell) for key, cell in row.items()} for row in rows]
+    return [{key: cell if key in plain else json.loads(cell or "null") for key, cell in row.items()} for row in rows]
 
 
 def samples(paths: list[Path]) -> list[dict[str, Any]]:
@@ -233,7 +233,7 @@ def test_datasets_opens_the_hf_folder_as_it_is(write: Writer, tmp_path: Path) ->
 def by_record(coco: COCO) -> dict[str, list[dict[str, Any]]]:
     regions = defaultdict(list)
     for annotation in coco.loadAnns(coco.getAnnIds()):
-        described = {key: annotation[key] for key in ("region", "box_index", "bbox", "caption")}
+        described = {key: annotation[key] for key in RegionCaption.model_fields}
         regions[annotation["record_id"]].append(described)
     return regions
 
@@ -293,8 +293,75 @@ def test_a_build_without_records_has_empty_exports(name: str, write: Writer) -> 
             assert COCO(str(done.files("coco", "json")[0])).anns == {}
         case "webdataset":
             assert samples(done.files("webdataset", "tar")) == []
+        case "llava" | "llava_pixels":
+            assert conversations(done, name) == []
         case "hf":  # `datasets` itself does not open a dataset without rows
             assert pq.read_table(done.files("hf", "parquet")[0]).num_rows == 0
+
+
+def conversations(done: Exported, name: str) -> list[dict[str, Any]]:
+    return [each for path in done.files(name, "json") for each in json.loads(path.read_text("utf-8"))]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_conversation_asks_about_each_box_in_turn(write: Writer) -> None:
+    done = write([record(7), *hostile_records()], "llava", "llava_pixels")
+    shares, pixels = (conversations(done, name) for name in ("llava", "llava_pixels"))
+    assert shares[0] == {
+        "id": "id-7",
+        "image": "7.jpg",
+        "conversations": [
+            {
+                "from": "human",
+                "value": "<image>\nPlease provide a short description for this region: [0.083, 0.125, 0.417, 0.500].",
+            },
+            {"from": "gpt", "value": "a red circle 7"},
+            {
+                "from": "human",
+                "value": "Please provide a short description for this region: [0.500, 0.256, 0.917, 0.881].",
+            },
+            {"from": "gpt", "value": "a blue square 7"},
+        ],
+    }
+    assert [turn["value"].rpartition(": ")[2] for turn in pixels[0]["conversations"][::2]] == [
+        "[10, 10, 50, 40].", "[60, 20, 110, 70].",
+    ]  # fmt: skip
+    assert [each["id"] for each in shares] == [each["id"] for each in pixels] == [row["id"] for row in done.records]
+    for each, row in zip(shares, done.records, strict=True):
+        assert [turn["value"] for turn in each["conversations"][1::2]] == [box["caption"] for box in row["regions"]]
+
+
+def test_a_conversation_has_the_word_for_its_image_once(write: Writer) -> None:
+    done = write([saying("an <image> of <image>", 1)], "llava")
+    (each,) = conversations(done, "llava")
+    assert sum(turn["value"].count("<image>") for turn in each["conversations"]) == 1
+
+
+def test_conversations_come_with_their_originals(write: Writer) -> None:
+    done = write(originals(write), "llava", export_images="original")
+    for each in conversations(done, "llava"):
+        Image.open(done.folder / "exports/llava" / each["image"]).verify()
+
+
+def test_labels_and_other_fields_are_in_every_export(write: Writer) -> None:
+    region = {"region": 1, "box_index": 0, "bbox": [10, 10, 40, 30], "caption": "a", "label": "bicycle"}
+    done = write(
+        [record(0, regions=[region], source={"camera": "ü", "n": 1, "x": '[1, "a"]'}), record(1)],
+        "parquet", "csv", "json", "coco", "webdataset", "hf",
+    )  # fmt: skip
+    assert from_parquet(pq.read_table(done.folder / "exports/parquet").to_pylist()) == done.records
+    assert from_parquet(pq.read_table(done.files("hf", "parquet")[0]).to_pylist()) == done.records
+    assert from_csv(done.files("csv", "csv")[0]) == done.records
+    assert [sample["json"] for sample in samples(done.files("webdataset", "tar"))] == done.records
+    coco = COCO(str(done.files("coco", "json")[0]))
+    names = {category["id"]: category["name"] for category in coco.cats.values()}
+    assert [names[annotation["category_id"]] for annotation in coco.anns.values()] == ["bicycle", "region", "region"]
+
+
+def test_the_mask_of_an_annotation_is_its_box(write: Writer) -> None:
+    coco = COCO(str(write([record()], "coco").files("coco", "json")[0]))
+    mask = coco.annToMask(coco.anns[1])
+    assert mask.shape == (80, 120) and mask.sum() == 40 * 30 and mask[10:40, 10:50].all()
 
 
 # ---- images

@@ -402,3 +402,17 @@ def test_regions_under_tags_are_named() -> None:
     assert hidden_by_tags((300, 300), tiny, STYLES["box"]) == []
     crowd = {region: (5.0 * region, 0.0, 5.0 * region + 4, 4.0) for region in range(1, 51)}
     assert hidden_by_tags((256, 30), crowd, STYLES["box"]) != []
+
+
+@pytest.mark.parametrize("name", STYLES)
+@pytest.mark.parametrize("times", [2, 3])
+def test_of_regions_that_are_the_same_each_shows_its_mark(name: str, times: int) -> None:
+    image = Image.new("RGB", (400, 300), (127, 127, 127))
+    boxes: dict[int, Box] = dict.fromkeys(range(1, times + 1), (120.0, 80.0, 260.0, 200.0))
+    draw_marks(image, boxes, STYLES[name])
+    marks, scale = layout(image.size, boxes, STYLES[name])
+    # Their tags show their colours anyway.
+    for x0, y0, x1, y1 in tag_places(marks, scale, image.size):
+        image.paste((127, 127, 127), (x0 - 1, y0 - 1, x1 + 1, y1 + 1))
+    seen = {colour for _, colour in image.getcolors(1 << 16)}
+    assert {colour_of(region) for region in boxes} <= seen

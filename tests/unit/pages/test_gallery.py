@@ -96,3 +96,16 @@ def test_a_record_file_that_is_gone_is_told(place: Place) -> None:
 def test_a_place_that_is_none_is_the_beginning(text: str) -> None:
     assert At.of(text) == At()
     assert At.of("3.17") == At(3, 17) and str(At(3, 17)) == "3.17"
+
+
+@pytest.mark.parametrize("separator", [":", ": "])
+def test_doubted_records_are_found_by_what_they_were_taken_for(separator: str) -> None:
+    def line(taken_for: int | None, caption: str = "a cat") -> bytes:
+        record = {"image": "a", "regions": [{"caption": caption, "confused_with": taken_for}]}
+        return json.dumps(record, separators=(",", separator)).encode()
+
+    wanted = Wanted(doubted=True)
+    for taken_for, is_wanted in ((None, False), (0, True), (12, True)):
+        text = line(taken_for)
+        assert (wanted.may_match(text), wanted.matches(json.loads(text))) == (is_wanted, is_wanted)
+    assert not wanted.may_match(line(None, 'says "confused_with":3'))

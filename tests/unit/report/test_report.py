@@ -89,12 +89,16 @@ def test_quality_is_in_shares_and_means() -> None:
         "caption_words": pytest.approx(8 / 3, abs=1e-4),
         # Of the three rows that were answered: the image of the fourth was not even found.
         "gate_rates": {"cut_off": 0.3333, "duplicate_box": 0.3333},
+        "look_alike_rate": 0.0,
+        "shared_caption_rate": 0.0,
+        "alike_caption_rate": 0.0,
+        "wrong_captions": None,
     }
 
 
 def test_a_build_of_nothing_has_figures_too() -> None:
     quality = Statistics().quality().model_dump()
-    assert quality.pop("gate_rates") == {}
+    assert (quality.pop("gate_rates"), quality.pop("wrong_captions")) == ({}, None)
     assert set(quality.values()) == {0.0}
 
 

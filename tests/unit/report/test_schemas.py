@@ -41,7 +41,7 @@ def test_a_schema_is_valid_and_says_its_version(name: str) -> None:
 def test_every_field_is_explained_and_has_an_example(name: str) -> None:
     for field, declared in _fields(json.loads(schema_text(name))):
         assert declared.get("description"), field
-        assert "examples" in declared or "$ref" in declared or "$ref" in declared["items"], field
+        assert "examples" in declared or "$ref" in json.dumps(declared), field
         assert f"| `{field}` |" in fields_page()
 
 

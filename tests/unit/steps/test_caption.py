@@ -17,7 +17,8 @@ from regioncap.errors import (
 )
 from regioncap.steps.caption import caption_shard
 from regioncap.storage.local import LocalStore
-from regioncap.vlm.client import Completion, Endpoint
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout
 from regioncap.work.completions import load_completions

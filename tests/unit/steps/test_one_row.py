@@ -186,10 +186,10 @@ def test_a_request_that_cannot_be_made_costs_its_row(
     place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail_at(function: Any) -> Any:
-        def made(row: Any, *rest: Any) -> Any:
+        def made(row: Any, *rest: Any, **named: Any) -> Any:
             if row.image == "1.jpg":
                 raise RecursionError("too deep")
-            return function(row, *rest)
+            return function(row, *rest, **named)
 
         return made
 

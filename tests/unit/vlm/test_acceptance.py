@@ -11,7 +11,9 @@ from PIL import Image
 
 from regioncap.ask.requests import first_requests
 from regioncap.errors import VlmSetupError
-from regioncap.vlm.client import Completion, Endpoint, connect
+from regioncap.vlm.client import connect
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.flow import PreparedRequest, ask_all
 from regioncap.vlm.requests import ChatRequest
 from regioncap.vlm.shapes import sent_image, shape_of, stand_in

@@ -68,40 +68,45 @@ def test_a_server_that_was_started_again_meanwhile_counts_from_nothing() -> None
 @pytest.mark.parametrize(
     ("seen", "what", "words"),
     [
-        (replace(SEEN, client_share=0.6), "client", "60% of the time"),
+        (replace(SEEN, client_share=0.6), "the client", "60% of the time"),
         # 3 of 4 seconds are over before a request reaches the queue.
-        (replace(SEEN, server=held(prefill_seconds=40, decode_seconds=40)), "preparation", "--api-server-count"),
+        (
+            replace(SEEN, server=held(prefill_seconds=40, decode_seconds=40)),
+            "the server's preparation of images", "--api-server-count",
+        ),
         (
             replace(SEEN, questions_per_image=4.0, server=held(prefill_seconds=40, decode_seconds=40, images_asked=0)),
-            "caches", "--mm-processor-cache-gb 1",
+            "images that the server prepares again", "--mm-processor-cache-gb 1",
         ),
         (
             replace(SEEN, questions_per_image=4.0, server=held(prefill_seconds=40, decode_seconds=40, images_found=3)),
-            "caches", "3% of the images were found in its cache, 38% could be",
+            "images that the server prepares again", "3% of the images were found in its cache, 38% could be",
         ),
         (
             replace(SEEN, questions_per_image=4.0,
                     server=held(prefill_seconds=300, decode_seconds=40, images_found=37, prefix_found=0)),
-            "caches", "--enable-prefix-caching",
+            "prompts that the model reads again", "--enable-prefix-caching",
         ),
-        (replace(SEEN, server=held(queue_seconds=200, decode_seconds=100)), "slots", "--max-num-seqs"),
+        (
+            replace(SEEN, server=held(queue_seconds=200, decode_seconds=100)),
+            "how many requests the server works on", "--max-num-seqs",
+        ),
         (
             replace(SEEN, server=held(queue_seconds=200, decode_seconds=100, preemptions=9)),
-            "memory", "--gpu-memory-utilization",
+            "the server's memory", "--gpu-memory-utilization",
         ),
         (
             replace(SEEN, bound=80, server=held(queue_seconds=1, decode_seconds=290)),
-            "too_few", "max_in_flight",
+            "the connection's max_in_flight", "max_in_flight",
         ),
-        (SEEN, "model", "writing answers"),
-        (replace(SEEN, server=held(prefill_seconds=250, decode_seconds=90)), "model", "max_pixels"),
+        (SEEN, "the model", "writing answers"),
+        (replace(SEEN, server=held(prefill_seconds=250, decode_seconds=90)), "the model", "max_pixels"),
     ],
 )  # fmt: skip
 def test_what_holds_captioning_back_and_what_to_set(seen: Seen, what: str, words: str) -> None:
-    diagnosis = diagnose(seen)
-    assert diagnosis is not None
-    assert (diagnosis.held_by, words in diagnosis.sentence) == (what, True), diagnosis.sentence
-    assert diagnosis.sentence.count("\n") == 0 and diagnosis.sentence.endswith(".")
+    sentence = diagnose(seen)
+    assert sentence.startswith(f"Asking is held back by {what}") and words in sentence
+    assert sentence.count("\n") == 0 and sentence.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -114,14 +119,12 @@ def test_what_holds_captioning_back_and_what_to_set(seen: Seen, what: str, words
     ],
 )
 def test_of_too_little_nothing_is_said(seen: Seen) -> None:
-    assert diagnose(seen) is None
+    assert diagnose(seen) == ""
 
 
 def test_a_client_that_cannot_keep_up_is_known_without_a_servers_figures() -> None:
-    diagnosis = diagnose(replace(SEEN, server=None, client_share=0.5))
-    assert diagnosis is not None and diagnosis.held_by == "client"
+    assert "held back by the client" in diagnose(replace(SEEN, server=None, client_share=0.5))
 
 
 def test_without_figures_of_the_pace_the_servers_are_enough() -> None:
-    diagnosis = diagnose(replace(SEEN, limit=0, client_share=0.0))
-    assert diagnosis is not None and diagnosis.held_by == "model"
+    assert "held back by the model" in diagnose(replace(SEEN, limit=0, client_share=0.0))

@@ -13,7 +13,7 @@ import pytest
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.vlm import server
-from regioncap.vlm.client import Endpoint
+from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.managed import ManagedServer, Progress
 from regioncap.vlm.server import ServerConfig
 from tests import processes

@@ -1,4 +1,4 @@
-"""Manifests in Parquet, of which only the columns that RegionCap uses are read, and lists where boxes are missing."""
+"""Manifests in Parquet: only the columns that are used or carried along are read, and lists where boxes are missing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,25 +7,31 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from regioncap.drop.given import ALL_FIELDS, LABELS
 from regioncap.drop.readers.reader import Reader, Row
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 
 def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
+    return _keeping(manifest, image_key, bbox_key, ())
+
+
+def _keeping(manifest: Path, image_key: str, bbox_key: str, keep: tuple[str, ...]) -> Iterator[Row]:
     try:
-        yield from _read(manifest, image_key, bbox_key)
+        yield from _read(manifest, image_key, bbox_key, keep)
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
 
 
-def _read(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
+def _read(manifest: Path, image_key: str, bbox_key: str, keep: tuple[str, ...]) -> Iterator[Row]:
     faults = {"id": Code.ID_INVALID, image_key: Code.IMAGE_NOT_A_PATH, bbox_key: Code.BBOX_NOT_A_LIST}
     number = 0
     with pq.ParquetFile(manifest) as table:
         # Whole columns only: to Parquet, `a.b` is also the field `b` of the column `a`.
         names = table.schema_arrow.names
-        wanted = [name for name in (*faults, "width", "height") if name in names]
+        used = dict.fromkeys((*faults, "width", "height", LABELS, *(names if ALL_FIELDS in keep else keep)))
+        wanted = [name for name in used if name in names]
         if bbox_key not in names:
             # The boxes may be in one of these.
             wanted += [
@@ -57,8 +63,11 @@ def _parquet_row(number: int, row: pa.RecordBatch, faults: dict[str, Code]) -> R
         except UnicodeDecodeError as error:
             fault = RowError(Code.NOT_UTF8, f"{name} is not UTF-8: {error}")
         except (ValueError, OverflowError, pa.ArrowException) as error:
-            fault = RowError(faults.get(name, Code.BBOX_NOT_A_LIST), f"{name} cannot be read: {error}")
+            if name in faults or pa.types.is_list(column.type):
+                fault = RowError(faults.get(name, Code.BBOX_NOT_A_LIST), f"{name} cannot be read: {error}")
+            else:  # it says nothing about the row's boxes
+                value[name] = f"cannot be read: {error}"
     return Row(number, value) if fault is None else Row(number, None, fault, value)
 
 
-READER = Reader((".parquet",), _rows, is_text=False)
+READER = Reader((".parquet",), _rows, is_text=False, keeping=_keeping)

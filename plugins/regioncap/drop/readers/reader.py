@@ -1,35 +1,151 @@
-"""What all readers share: what a reader is, and what it makes of a manifest."""
+"""What all readers share: what a reader is, what it is given, and what it makes of manifests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from regioncap.drop.plain import with_compressed
 from regioncap.errors import RowError
+from regioncap.regions.boxes import BoxFormat
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a manifest: its 1-based line and its parsed object, or the fault and the raw text."""
+    """One row of a manifest: its 1-based line and its parsed object, or the fault and the raw text.
+
+    A `DropReader` says in `manifest` which file it is from.
+    """
 
     line: int
     value: dict[str, Any] | None
     fault: RowError | None = None
     raw: Any = None
+    manifest: str | None = None
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A format of manifests.
+    """A format of manifests, each of which is rows by itself.
 
     Files at the drop's top level whose names end in one of `suffixes` are manifests, also those that are compressed,
     with `.gz` after it, say. `rows` is given the local path of one, unpacked, and the names of the fields with the
     image's path and with the boxes; it yields the rows as a stream, may be called several times, and raises ValueError
     where the file as a whole is not of the format. `count` says quickly how many rows a file has at least; without it
-    they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in.
+    they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in. `keeping` is
+    `rows` for a format of which else not all fields are read: it is given the names of those carried along, too.
     """
 
     suffixes: tuple[str, ...]
     rows: Callable[[Path, str, str], Iterator[Row]]
     count: Callable[[Path], int] | None = None
     is_text: bool = True
+    keeping: Callable[[Path, str, str, tuple[str, ...]], Iterator[Row]] | None = None
+
+    def takes(self, path: str) -> bool:
+        """Whether a file of the drop is a manifest, by its path."""
+        return "/" not in path and path.endswith(with_compressed(self.suffixes))
+
+
+class Given(Protocol):
+    """A drop as a `DropReader` is given it. All paths are relative to the drop.
+
+    A path is in it where there is such a file.
+    """
+
+    @property
+    def manifests(self) -> Sequence[str]:
+        """The paths of its manifests, sorted."""
+
+    @property
+    def image_key(self) -> str:
+        """Under which name a row has its image's path."""
+
+    @property
+    def bbox_key(self) -> str:
+        """Under which name a row has its boxes."""
+
+    @property
+    def box_format(self) -> BoxFormat:
+        """The run's param, for formats that do not say themselves what boxes are."""
+
+    def __contains__(self, path: object) -> bool: ...
+
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """A file as a local one, unpacked. A ValueError within becomes the fault of that file as a whole."""
+
+    def small(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes | RowError]]:
+        """Small files, several read at a time, in the order of `paths`; a RowError for one that is too large."""
+
+    def ending_in(self, ending: str) -> Sequence[str]:
+        """The paths of the few files whose paths end so, such as the names of classes, sorted."""
+
+    def image(self, name: str, beside: str) -> str:
+        """The path of the image that the manifest `beside` calls so.
+
+        That is the file of this path from the manifest's folder, or from the drop's, or the only one whose path ends
+        so. Where there is none, the name is given back: the row is rejected for it. Raises RowError (image_not_found)
+        where there are several.
+        """
+
+    def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
+        """The same for an image's name without its ending.
+
+        With `folders`, the last folder of the first name in the path of `beside` is one of the second name there.
+        """
+
+
+@dataclass(frozen=True)
+class DropReader:
+    """A format whose manifests are read together: a file for each image, say, or names of classes in a file.
+
+    Files anywhere in the drop that end in one of `suffixes` are manifests, but hidden ones; where it is not `nested`,
+    those at its top level; where it is `packed`, also those that are compressed. `rows` is given the drop, yields the
+    rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in `box_format`,
+    whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file and by how it
+    begins (some 64 kB, unpacked) whether it is a manifest of this format: for `input_format` = `auto`. `count` says
+    quickly how many rows there are at most.
+    """
+
+    suffixes: tuple[str, ...]
+    rows: Callable[[Given], Iterator[Row]]
+    box_format: BoxFormat | None
+    recognises: Callable[[str, bytes], bool]
+    count: Callable[[Given], int]
+    is_text: bool = True
+    packed: bool = True
+    nested: bool = True
+
+    def takes(self, path: str) -> bool:
+        """Whether a file of the drop is a manifest, by its path."""
+        endings = with_compressed(self.suffixes) if self.packed else self.suffixes
+        return (self.nested or "/" not in path) and path.endswith(endings)
+
+
+def id_in(given: Given, manifest: str, identity: Any) -> Any:
+    """The id of a row that a manifest gives: where there are several, each counts by itself."""
+    return identity if len(given.manifests) == 1 else f"{manifest}#{identity}"
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file, or a folder that it is in, is hidden, or is of what macOS puts beside files in archives."""
+    return any(name.startswith(".") or name == "__MACOSX" for name in path.split("/"))
+
+
+def tidy(value: float) -> int | float:
+    """A coordinate: an integer where it is whole, else without what binary fractions add."""
+    rounded = round(float(value), 6)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def from_corners(x0: float, y0: float, x1: float, y1: float) -> list[int | float]:
+    """A box in pixels by two opposite corners, as [x, y, w, h]."""
+    left, top = min(x0, x1), min(y0, y1)
+    return [tidy(left), tidy(top), tidy(abs(x1 - x0)), tidy(abs(y1 - y0))]
+
+
+def around(points: Iterable[Sequence[float]]) -> list[int | float]:
+    """The box around points, as [x, y, w, h]. Raises ValueError where there are none."""
+    xs, ys = zip(*((point[0], point[1]) for point in points), strict=True)
+    return from_corners(min(xs), min(ys), max(xs), max(ys))

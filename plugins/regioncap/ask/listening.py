@@ -1,0 +1,204 @@
+"""What the listener is asked about a row's captions, and what follows from its answers.
+
+As of attempts, it is a pure function of the answers: a task that is tried again comes to the same questions. Each
+caption is asked about on a listening image of the first round; what is doubted there, and what `asked_again` says, once
+more under another shuffle.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from regioncap.ask.requests import first_system, request_of
+from regioncap.captions.prompts import which_prompt
+from regioncap.marks.styles import STYLES
+from regioncap.marks.view import encode, mark
+from regioncap.regions.boxes import Box
+from regioncap.regions.jsonl import canonical
+from regioncap.regions.records import RenderedRow
+from regioncap.trust.alike import same
+from regioncap.trust.answers import Heard
+from regioncap.trust.questions import ROUNDS, Question, Sheet, drawn, sheets
+from regioncap.trust.scores import DOUBTED, Scored, asked_again, scored, together
+from regioncap.vlm.completion import Completion
+from regioncap.vlm.requests import ChatRequest, Part, as_choice
+from regioncap.work.plan import Plan
+
+# An answer of which less than this says one of the numbers or none was not bound to them: it says nothing.
+_LEAST_BOUND = 0.5
+
+# A region is small that has less than a square of so many pixels, as the model sees it, and covered where another one
+# lies over more than this share of it.
+_SMALL, _COVERED = 28, 0.5
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What came of a question: what was `heard`, and the `request` to send next, if there is one, about which `sheet`.
+
+    `unbound` says that an answer came that names no region, nor none.
+    """
+
+    heard: list[Heard] = field(default_factory=list)
+    request: ChatRequest | None = None
+    sheet: Sheet | None = None
+    unbound: bool = False
+
+
+def drawn_regions(row: RenderedRow, plan: Plan) -> list[int]:
+    """The regions of a row that are judged."""
+    if not row.unmarked:
+        return []
+    return [each.region for each in row.regions if drawn(row.id, each.region, plan.judge_share)]
+
+
+def follow_listening(
+    row: RenderedRow,
+    question: Question,
+    plan: Plan,
+    captions: Mapping[int, str],
+    completions: Mapping[str, Completion],
+) -> Followed:
+    """Follow a question about a row through the completions, which are known by their requests' keys.
+
+    `captions` are the row's, by region, of all of its regions.
+    """
+    heard: list[Heard] = []
+    for number in range(ROUNDS):
+        sheet = next(each for each in sheets_of(row, captions, number) if question.region in each.asked)
+        request = which_request(row, plan, sheet, question.caption)
+        completion = completions.get(request.key)
+        if completion is None:
+            return Followed(heard, request, sheet)
+        if completion.refused is not None:
+            return Followed(heard)
+        probabilities = by_choice(completion.probabilities or {}, sheet.choices)
+        if probabilities is None:
+            return Followed(heard, unbound=True)
+        heard.append(
+            Heard(
+                question=request.key,
+                image=row.id,
+                region=question.region,
+                kind=question.kind,
+                caption=question.caption,
+                round=number,
+                shown=sheet.number(question.region),
+                probabilities=probabilities,
+            )
+        )
+        if not asked_again(scored(sheet, heard[-1:], captions)):
+            break
+    return Followed(heard)
+
+
+def scores_of(row: RenderedRow, heard: list[Heard], captions: Mapping[int, str]) -> list[Scored]:
+    """What follows from all that was heard about a row; `captions` are the row's, by region."""
+    rounds: list[list[Scored]] = []
+    for number in range(ROUNDS):
+        rounds.append([])
+        for sheet in sheets_of(row, captions, number):
+            told = [each for each in heard if each.round == number and each.region in sheet.asked]
+            rounds[-1] += scored(sheet, told, captions)
+    return together(rounds)
+
+
+def regions_to_ask_again(
+    row: RenderedRow, plan: Plan, captions: Mapping[int, str], scores: Sequence[Scored]
+) -> list[int]:
+    """The regions of which other captions are asked for; `captions` are the row's, by region, and these their scores.
+
+    The doubted ones; where the run leaves it to the listener, also those of which one request about all regions says
+    less than a close-up does: small ones, covered ones, and those with the same caption as another.
+    """
+    own = {score.region: score.trust for score in scores if score.kind == "own"}
+    again = {region for region, trust in own.items() if trust < DOUBTED}
+    if plan.settings.caption_mode == "auto":
+        again |= _hard_to_see(row, plan) & own.keys()
+        again |= {
+            region
+            for region in own
+            if any(same(captions[region], other) for number, other in captions.items() if number != region)
+        }
+    return sorted(again)
+
+
+def better(before: Sequence[Scored], after: Sequence[Scored]) -> list[Scored]:
+    """The scores of those other captions that are kept: what is trusted more, or as much with a closer look."""
+    trusted = {score.region: score.trust for score in before if score.kind == "own"}
+    return [score for score in after if score.kind == "own" and score.trust >= max(trusted[score.region], DOUBTED)]
+
+
+def _hard_to_see(row: RenderedRow, plan: Plan) -> set[int]:
+    """The regions of which the model sees little in the whole image, or which others cover."""
+    width, height = plan.settings.profile.size(row.width, row.height)
+    seen = (width / row.width) * (height / row.height)
+    boxes = {region.region: region.bbox for region in row.regions}
+    return {
+        region
+        for region, box in boxes.items()
+        if box[2] * box[3] * seen < _SMALL**2
+        or any(_covered(box, other) > _COVERED for number, other in boxes.items() if number != region)
+    }
+
+
+def _covered(box: Sequence[float], other: Sequence[float]) -> float:
+    """The share of a box that another one, also [x, y, w, h], lies over."""
+    x = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
+    y = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
+    return max(x, 0.0) * max(y, 0.0) / (box[2] * box[3])
+
+
+def which_request(row: RenderedRow, plan: Plan, sheet: Sheet, caption: str) -> ChatRequest:
+    """The request that asks which of the regions shown a caption describes."""
+    settings = plan.settings
+    # As captioning begins, and the image first: vLLM computes an equal beginning only once.
+    system = first_system(plan, len(sheet.shown))
+    parts = (Part("image", sheet_name(row, sheet)), Part("text", which_prompt(caption, settings.prompt_language)))
+    options = {**settings.request_extras, **as_choice(sheet.choices), "model": plan.judge}
+    return request_of(plan, system, parts, options, row.image)
+
+
+def by_choice(tokens: Mapping[str, float], choices: list[str]) -> dict[str, float] | None:
+    """The probability of each choice, from those of an answer's first token; None where most of it is no choice."""
+    heard = dict.fromkeys(choices, 0.0)
+    for token, probability in tokens.items():
+        said = token.strip()
+        # Of a longer word the token may be the beginning.
+        meant = [choice for choice in choices if said and choice.startswith(said)]
+        if len(meant) == 1:
+            heard[meant[0]] += probability
+    bound = sum(heard.values())
+    return {choice: round(each / bound, 6) for choice, each in heard.items()} if bound >= _LEAST_BOUND else None
+
+
+def sheets_of(row: RenderedRow, captions: Mapping[int, str], number: int) -> list[Sheet]:
+    """The listening images of a row in the round `number`, from 0; `captions` are the row's, by region."""
+    return sheets(row.id, boxes_of(row), captions, number)
+
+
+def boxes_of(row: RenderedRow) -> dict[int, Box]:
+    """The regions' boxes by number, in pixels of the image as displayed."""
+    return {
+        each.region: (each.bbox[0], each.bbox[1], each.bbox[0] + each.bbox[2], each.bbox[1] + each.bbox[3])
+        for each in row.regions
+    }
+
+
+def sheet_name(row: RenderedRow, sheet: Sheet) -> str:
+    """What a listening image is called: by the images that it is made of, and where its numbers are.
+
+    It is drawn when it is sent, so that what has its answer need not be drawn.
+    """
+    return hashlib.sha256(canonical([row.marked, row.unmarked, sheet.shown])).hexdigest()[:32]
+
+
+def draw_sheet(row: RenderedRow, sheet: Sheet, plan: Plan, unmarked: bytes) -> bytes:
+    """The JPEG of a listening image, from that of the row's image without marks."""
+    settings, boxes = plan.settings, boxes_of(row)
+    image = Image.open(io.BytesIO(unmarked)).convert("RGB")
+    numbered = {number: boxes[region] for region, number in sheet.shown}
+    return encode(mark(image, (row.width, row.height), numbered, settings.profile, STYLES[settings.mark_style]))

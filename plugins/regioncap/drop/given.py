@@ -1,0 +1,69 @@
+"""What a row gives beside its image and its boxes: a label for each box, and fields of its own."""
+
+import json
+import math
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from regioncap.regions.jsonl import clean
+
+LABELS = "labels"
+# Stands in `keep_fields` for all fields.
+ALL_FIELDS = "*"
+
+# The name of a class is short; a sentence would be a caption.
+MAX_LABEL = 100
+# Control characters, and those that change lines or the direction of text.
+_UNSEEN = re.compile("[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069]+")
+
+
+def given_labels(row: dict[str, Any], boxes: Sequence[Any]) -> list[str | None] | None:
+    """A label for each of the boxes, None where one has none; None where the row gives no labels.
+
+    A label is text or a whole number, as given but for what cannot be seen, and for what is beyond `MAX_LABEL`
+    characters. Raises ValueError where `labels` is there and is no list with an item for each box.
+    """
+    given = row.get(LABELS)
+    if isinstance(given, str) and given.lstrip().startswith("["):  # as tables hold it
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError):
+            raise ValueError("is not JSON text") from None
+    if given is None or given == "" or (isinstance(given, float) and math.isnan(given)):
+        return None
+    if not isinstance(given, list) or len(given) != len(boxes):
+        raise ValueError("is no list with a label for each box")
+    labels = [_label(item) for item in given]
+    return labels if any(labels) else None
+
+
+def _label(given: Any) -> str | None:
+    if isinstance(given, int) and not isinstance(given, bool):
+        given = str(given)
+    if not isinstance(given, str):
+        return None
+    text = _UNSEEN.sub(" ", str(clean(given))).strip()
+    return (text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…") or None
+
+
+def kept_fields(row: dict[str, Any], keep: Sequence[str], used: Collection[str]) -> dict[str, Any] | None:
+    """The fields of a row that are carried along; None where none are wanted.
+
+    `keep` are their names, or `ALL_FIELDS` for all but those that are `used` otherwise. One that a row has not is None
+    there, so that all rows have the same.
+    """
+    if not keep:
+        return None
+    names = [name for name in row if name not in used] if ALL_FIELDS in keep else keep
+    return {str(clean(name)): _plain(row.get(name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """A value as it can stand beside those of other rows: numbers, text and booleans; all else as JSON text."""
+    if isinstance(value, float) and math.isnan(value):  # by which tables say that there is none
+        return None
+    written = clean(value)
+    if isinstance(written, list | dict) or (isinstance(written, int) and not -(2**63) <= written < 2**63):
+        return json.dumps(written, ensure_ascii=False)
+    return written

@@ -1,0 +1,124 @@
+"""COCO: instances, and the boxes of panoptic segments. One file, or one for each part of a data set."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from regioncap.drop.readers.grouped import Grouped
+from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.readers.streamed import Item, items
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
+
+_KEY = re.compile(rb'"(?:images|annotations|categories)"\s*:\s*\[')
+
+
+def _rows(given: Given) -> Iterator[Row]:
+    for manifest in given.manifests:
+        with given.local(manifest) as path, closing(Grouped()) as boxes:
+            yield from _read(given, manifest, path, boxes)
+
+
+def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[Row]:
+    names: dict[Any, str] = {}
+    counts = {"images": 0, "annotations": 0, "with a box": 0}
+    for item in items(path):
+        if item.key in counts:
+            counts[item.key] += item.number > 0
+        if item.key == "annotations" and item.number:
+            wrong = _fault(item, "annotation", "image_id")
+            if wrong is None:
+                segments = _segments(item.value)
+                counts["with a box"] += sum("bbox" in segment for segment in segments)
+                for segment in segments:
+                    crowd = bool(segment.get("iscrowd"))
+                    boxes.add(item.value["image_id"], [segment.get("bbox"), segment.get("category_id"), crowd])
+            else:
+                yield Row(item.number, None, wrong, item.value, manifest)
+        elif item.key == "categories" and isinstance(item.value, dict) and isinstance(item.value.get("name"), str):
+            names[_hashable(item.value.get("id"))] = item.value["name"]
+    if not counts["images"]:
+        raise ValueError("it lists no images")
+    if counts["annotations"] and not counts["with a box"]:
+        raise ValueError("none of its annotations has a bbox: leave it out, or take it out of the drop")
+    boxes.close_groups()
+    read = False
+    for item in items(path):
+        if item.key == "images" and item.number:
+            read = True
+            yield _image(given, manifest, item, names, boxes)
+        elif read:
+            break
+    for image, left in boxes.left():
+        reason = f"{len(left):,} annotations are of the image {image!r}, which the file does not list"
+        yield Row(1, None, RowError(Code.IMAGE_MISSING, reason), {"image_id": image}, manifest)
+
+
+def _segments(annotation: dict[str, Any]) -> list[dict[str, Any]]:
+    """What has a box in an annotation: itself, or where it is panoptic, its segments."""
+    segments = annotation.get("segments_info")
+    return [item for item in segments if isinstance(item, dict)] if isinstance(segments, list) else [annotation]
+
+
+def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped) -> Row:
+    wrong = _fault(item, "image", "id")
+    if wrong is not None:
+        return Row(item.number, None, wrong, item.value, manifest)
+    image = item.value
+    mine = boxes.take(image["id"])
+    value = {key: field for key, field in image.items() if key != "file_name"}
+    value["id"] = id_in(given, manifest, image["id"])
+    if mine:
+        value[given.bbox_key] = [bbox for bbox, _, _ in mine]
+        value["labels"] = [names.get(_hashable(category)) for _, category, _ in mine]
+        if any(crowd for _, _, crowd in mine):
+            value["crowd"] = [crowd for _, _, crowd in mine]
+    try:
+        value[given.image_key] = given.image(image.get("file_name"), manifest)
+    except RowError as fault:
+        return Row(item.number, None, fault, image, manifest)
+    return Row(item.number, value, manifest=manifest)
+
+
+def _fault(item: Item, what: str, key: str) -> RowError | None:
+    """What is wrong with an item that should be an object with this key."""
+    if item.fault is not None:
+        return RowError(item.fault.code, f"the {what} at place {item.number:,} of its list: {item.fault.reason}")
+    if not isinstance(item.value, dict):
+        return RowError(Code.NOT_AN_OBJECT, f"the {what} at place {item.number:,} of its list is not an object")
+    if item.value.get(key) is None:
+        named = f" (its id is {item.value['id']!r})" if what == "annotation" and "id" in item.value else ""
+        return RowError(
+            Code.ID_INVALID if key == "id" else Code.IMAGE_MISSING,
+            f"the {what} at place {item.number:,} of its list{named} has no {key}",
+        )
+    return None
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, int | str | float) else None
+
+
+def _recognises(path: str, start: bytes) -> bool:
+    return start.lstrip().startswith(b"{") and _KEY.search(start) is not None
+
+
+def _count(given: Given) -> int:
+    """By the names of their files, which costs next to nothing."""
+    return sum(_names_in(given, manifest) for manifest in given.manifests)
+
+
+def _names_in(given: Given, manifest: str) -> int:
+    with given.local(manifest) as path, path.open("rb") as stream:
+        count, before = 0, b""
+        while piece := stream.read(1 << 20):
+            count += (before + piece).count(_NAME)
+            before = piece[1 - len(_NAME) :]
+        return count
+
+
+_NAME = b'"file_name"'
+
+READER = DropReader((".json",), _rows, "xywh", _recognises, _count)

@@ -1,0 +1,92 @@
+"""CVAT for images: one XML file with all images and their boxes."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from regioncap.drop.readers.elements import elements, number_of
+from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in
+from regioncap.errors import RowError
+
+_CORNERS = ("xtl", "ytl", "xbr", "ybr")
+
+
+def _rows(given: Given) -> Iterator[Row]:
+    for manifest in given.manifests:
+        with given.local(manifest) as path, path.open("rb") as stream:
+            found = False
+            for line, element in elements(stream, _wrong_root):
+                if element.tag == "track":
+                    raise ValueError("it is of a video (<track>): export it from CVAT as 'CVAT for images'")
+                if element.tag == "image":
+                    found = True
+                    yield _row(given, manifest, line, element)
+            if not found:
+                raise ValueError("it has no <image>")
+
+
+def _row(given: Given, manifest: str, line: int, image: Element) -> Row:
+    boxes = [part for part in image if part.tag in ("box", "polygon")]
+    value: dict[str, Any] = {key: image.get(key) for key in ("width", "height", "subset", "task_id") if image.get(key)}
+    if image.get("id"):
+        value["id"] = id_in(given, manifest, image.get("id"))
+    if boxes:
+        value[given.bbox_key] = [_box(box) for box in boxes]
+        value["labels"] = [box.get("label") or None for box in boxes]
+    try:
+        value[given.image_key] = given.image(image.get("name", ""), manifest)
+    except RowError as fault:
+        return Row(line, None, fault, dict(image.attrib), manifest)
+    return Row(line, value, manifest=manifest)
+
+
+def _box(box: Element) -> Any:
+    if box.tag == "polygon":
+        return _outline(box.get("points", ""))
+    numbers = [number_of(box.get(name)) for name in _CORNERS]
+    turn = number_of(box.get("rotation", "0"))
+    if not isinstance(turn, float) or not all(isinstance(number, float) for number in numbers):
+        return numbers
+    x0, y0, x1, y1 = (number for number in numbers if isinstance(number, float))
+    return from_corners(x0, y0, x1, y1) if turn == 0 else _turned(x0, y0, x1, y1, turn)
+
+
+def _outline(points: str) -> Any:
+    """The box around a polygon, which is written as `x,y;x,y`; what is none, as it is."""
+    try:
+        return around([float(number) for number in point.split(",", 1)] for point in points.split(";"))
+    except (ValueError, IndexError):
+        return points
+
+
+def _turned(x0: float, y0: float, x1: float, y1: float, degrees: float) -> list[int | float]:
+    """The box around a box that is turned clockwise about its centre."""
+    cx, cy, sine, cosine = (
+        (x0 + x1) / 2,
+        (y0 + y1) / 2,
+        math.sin(math.radians(degrees)),
+        math.cos(math.radians(degrees)),
+    )
+    corners = ((x - cx, y - cy) for x in (x0, x1) for y in (y0, y1))
+    return around((cx + x * cosine - y * sine, cy + x * sine + y * cosine) for x, y in corners)
+
+
+def _wrong_root(name: str) -> str | None:
+    return None if name == "annotations" else f"its root is <{name[:40]}>, not <annotations>"
+
+
+def _recognises(path: str, start: bytes) -> bool:
+    return b"<annotations>" in start or b"<annotations " in start
+
+
+def _count(given: Given) -> int:
+    return sum(_images_in(given, manifest) for manifest in given.manifests)
+
+
+def _images_in(given: Given, manifest: str) -> int:
+    with given.local(manifest) as path, path.open("rb") as stream:
+        return sum(line.count(b"<image ") for line in stream)
+
+
+READER = DropReader((".xml",), _rows, "xywh", _recognises, _count, is_text=False)

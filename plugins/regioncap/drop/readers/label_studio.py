@@ -1,0 +1,171 @@
+"""Label Studio: its JSON export, whole or in short (JSON-MIN), with boxes in percent."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.readers.streamed import items
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
+
+# What an upload is called: what it was called before stands after some letters and digits of its own.
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])(?:\?.*)?$", re.IGNORECASE)
+_SHORT = ("x", "y", "width", "height")
+
+
+def _rows(given: Given) -> Iterator[Row]:
+    for manifest in given.manifests:
+        with given.local(manifest) as path:
+            for item in items(path):
+                if item.key or not item.number:
+                    raise ValueError("it is no list of tasks")
+                try:
+                    if item.fault is not None:
+                        raise item.fault
+                    yield Row(item.number, _task(given, manifest, item.value), manifest=manifest)
+                except RowError as fault:
+                    yield Row(item.number, None, fault, item.value, manifest)
+
+
+def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
+    if not isinstance(task, dict):
+        raise RowError(Code.NOT_AN_OBJECT, "the task is not an object")
+    data = task["data"] if isinstance(task.get("data"), dict) else task
+    key = _image_key(given, data)
+    value = {name: field for name, field in data.items() if name != key and not _is_short(field)}
+    if task.get("id") is not None:
+        value["id"] = id_in(given, manifest, task["id"])
+    shapes = _shapes(task) if data is not task else [(item, None) for field in data.values() for item in _short(field)]
+    boxes = [(item, label) for item, label in shapes if "x" in item or "points" in item]
+    if boxes:
+        size = next(((item.get("original_width"), item.get("original_height")) for item, _ in boxes), (None, None))
+        value |= dict(zip(("width", "height"), size, strict=True))
+        value[given.bbox_key] = [_box(item) for item, _ in boxes]
+        value["labels"] = [label or _label(item) for item, label in boxes]
+    value[given.image_key] = _image(given, manifest, data.get(key) if key else None)
+    return value
+
+
+def _image_key(given: Given, data: dict[str, Any]) -> str | None:
+    """Under which key a task has its image: by the param, the usual name, or what looks like one."""
+    named = [key for key in (given.image_key, "image") if isinstance(data.get(key), str)]
+    return next(iter([*named, *(key for key, field in data.items() if _is_image(field))]), None)
+
+
+def _is_image(field: Any) -> bool:
+    return isinstance(field, str) and _IMAGE.search(field) is not None
+
+
+def _is_short(field: Any) -> bool:
+    return bool(_short(field))
+
+
+def _short(field: Any) -> list[dict[str, Any]]:
+    """The boxes of a field of the short form."""
+    if not isinstance(field, list):
+        return []
+    return [item for item in field if isinstance(item, dict) and (item.keys() >= set(_SHORT) or "points" in item)]
+
+
+def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+    """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart."""
+    done = [
+        item for item in _objects(task.get("annotations", task.get("completions"))) if not item.get("was_cancelled")
+    ]
+    chosen = next(iter([*(item for item in done if item.get("ground_truth")), *done]), {})
+    found: dict[Any, tuple[dict[str, Any], str | None]] = {}
+    for number, result in enumerate(_objects(chosen.get("result"))):
+        inner = result.get("value")
+        if not isinstance(inner, dict):
+            continue
+        # A box and its label can be two results of one id.
+        identity = str(result.get("id") or number)
+        shape, label = found.get(identity, ({}, None))
+        if _SHAPE.match(str(result.get("type"))):
+            shape = {**{key: result.get(key) for key in ("original_width", "original_height")}, **inner}
+        found[identity] = (shape, label or _label(inner))
+    return list(found.values())
+
+
+_SHAPE = re.compile(r"(?:rectangle|polygon)(?:labels)?$")
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _label(item: dict[str, Any]) -> str | None:
+    for key in ("rectanglelabels", "polygonlabels", "labels"):
+        labels = item.get(key)
+        if isinstance(labels, list) and labels and isinstance(labels[0], str):
+            return labels[0]
+    return None
+
+
+def _box(item: dict[str, Any]) -> Any:
+    """A box in percent of the sides; of one that is turned clockwise about its upper left corner, that around it."""
+    points = item.get("points")
+    if isinstance(points, list):
+        corners = [point for point in points if _are_numbers(point, 2)]
+        return _around(corners) if corners and len(corners) == len(points) else points
+    box = [item.get(name) for name in _SHORT]
+    turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
+    if not _are_numbers(box, 4) or not turn[0] or not _are_numbers(turn, 3):
+        return box
+    (x, y, width, height), (degrees, across, down) = box, turn
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    # In pixels a turn keeps lengths, in percent of two sides it does not.
+    sides = [(w * across / 100, h * down / 100) for w in (0, width) for h in (0, height)]
+    turned = [(w * cosine - h * sine, w * sine + h * cosine) for w, h in sides]
+    return _around([[x + w / across * 100, y + h / down * 100] for w, h in turned])
+
+
+def _around(points: list[Any]) -> list[float]:
+    xs, ys = [point[0] for point in points], [point[1] for point in points]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _are_numbers(values: Any, number: int) -> TypeGuard[list[float]]:
+    return (
+        isinstance(values, list)
+        and len(values) == number
+        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    )
+
+
+def _image(given: Given, manifest: str, said: Any) -> Any:
+    """The image that a task names: by its path in a storage or among the uploads, whatever server it lies on."""
+    if not isinstance(said, str):
+        return said
+    parts = urlsplit(said)
+    local = parse_qs(parts.query).get("d")
+    name = unquote(local[0] if local else parts.path).lstrip("/") if parts.scheme or said.startswith("/") else said
+    last = name.rpartition("/")[2]
+    for tried in (name, last, _UPLOADED.sub("", last)):
+        path = given.image(tried, manifest) if tried else ""
+        if path in given:
+            return path
+    return said
+
+
+def _recognises(path: str, start: bytes) -> bool:
+    return start.lstrip().startswith(b"[") and _TASK.search(start) is not None
+
+
+_TASK = re.compile(rb'"(?:annotations|completions)"\s*:\s*\[|"original_width"\s*:')
+
+
+def _count(given: Given) -> int:
+    return sum(_tasks_in(given, manifest) for manifest in given.manifests)
+
+
+def _tasks_in(given: Given, manifest: str) -> int:
+    with given.local(manifest) as path:
+        return sum(1 for _ in items(path))
+
+
+READER = DropReader((".json",), _rows, "xywh_percent", _recognises, _count)

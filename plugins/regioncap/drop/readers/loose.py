@@ -1,0 +1,163 @@
+"""Rows of JSON whose boxes are in other forms than a list of lists: objects, one flat box, text, or sides and corners.
+
+What a box's numbers are is said by their names, where they have names, in the unit of the run's `box_format`.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from regioncap.drop.readers.reader import from_corners, tidy
+
+# Under what names objects with boxes are found, where a row has not the boxes' own key, and a box in an object.
+_LISTS = ("objects", "annotations", "regions", "boxes", "bboxes", "detections", "instances")
+_INNER = ("bbox", "box", "bbox_2d", "box_2d")
+# Under what names labels are.
+_LABELS = ("label", "category", "class", "name", "category_name", "class_name", "phrase", "caption")
+_LABEL_LISTS = ("labels", "categories", "category", "classes", "names", "label")
+
+_SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+_CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
+    ("left", "top", "right", "bottom"),
+)  # fmt: skip
+_CENTRES = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The boxes of a row, their labels, and whether it is one box that is the row's own; `used` are the row's keys."""
+
+    boxes: list[Any]
+    labels: list[str | None]
+    single: bool
+    used: frozenset[str]
+
+
+def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None:
+    """The boxes of a row in whatever form they are; None where there are none, or they are a list of lists already.
+
+    `layout` is that of the run's box format: xywh, xyxy, cxcywh or yxyx.
+    """
+    key = next((name for name in _LISTS if _has_boxes(row.get(name))), None) if row.get(bbox_key) is None else bbox_key
+    if key is None:
+        names = _names_in(row)
+        if names is None or not all(_is_number(row[name]) for name in names):
+            return None
+        return Found([_named(row, layout)], [_label(row)], True, frozenset((*names, *_LABELS)))
+    value = _read_text(row[key])
+    if _is_flat(value) or (isinstance(value, dict) and _is_object(value)):
+        label = (_label(value) if isinstance(value, dict) else None) or _label(row)
+        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)))
+    if isinstance(value, dict):
+        return _columns(value, key)
+    if not isinstance(value, list) or (key == bbox_key and all(map(_is_list, value))):
+        return None
+    return Found(
+        [_box(item, layout) for item in value],
+        [_label(item) if isinstance(item, dict) else None for item in value],
+        False,
+        frozenset((key,)),
+    )
+
+
+def _columns(value: dict[str, Any], key: str) -> Found | None:
+    """An object of lists, as Hugging Face's data sets have it: boxes in one, labels in another."""
+    boxes = next((value[name] for name in (*_INNER, *_LISTS) if isinstance(value.get(name), list)), None)
+    if boxes is None:
+        return None
+    labels: list[Any] = next((value[name] for name in _LABEL_LISTS if isinstance(value.get(name), list)), [])
+    told = [label if isinstance(label, str) else None for label in labels]
+    return Found(boxes, told if len(told) == len(boxes) else [None] * len(boxes), False, frozenset((key,)))
+
+
+def _has_boxes(value: Any) -> bool:
+    value = _read_text(value)
+    if isinstance(value, dict):
+        return _columns(value, "") is not None
+    if not isinstance(value, list) or not value:
+        return False
+    return all(_is_object(item) or isinstance(item, list) for item in value)
+
+
+def _is_object(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
+    inner = [_read_text(item[name]) for name in _INNER if name in item]
+    return _names_in(item) is not None or any(_is_flat(box) or _is_object(box) for box in inner)
+
+
+def _box(item: Any, layout: str) -> Any:
+    """A box as a list of four numbers; what is none, as it is."""
+    item = _read_text(item)
+    if not isinstance(item, dict):
+        return item
+    inner = next((item[name] for name in _INNER if item.get(name) is not None), None)
+    return _named(item, layout) if inner is None else _box(inner, layout)
+
+
+def _named(item: dict[str, Any], layout: str) -> Any:
+    names = _names_in(item)
+    if names is None:
+        return item
+    numbers = [item[name] for name in names]
+    if not all(map(_is_number, numbers)):
+        return numbers
+    a, b, c, d = numbers
+    if names in _CORNERS:
+        corners = a, b, c, d
+    elif names in _CENTRES or (layout == "cxcywh" and names[:2] == ("x", "y")):
+        corners = a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    else:
+        corners = a, b, a + c, b + d
+    return _laid_out(*corners, layout)
+
+
+def _laid_out(x0: float, y0: float, x1: float, y1: float, layout: str) -> list[int | float]:
+    if layout == "xyxy":
+        return [tidy(x0), tidy(y0), tidy(x1), tidy(y1)]
+    if layout == "yxyx":
+        return [tidy(y0), tidy(x0), tidy(y1), tidy(x1)]
+    if layout == "cxcywh":
+        return [tidy((x0 + x1) / 2), tidy((y0 + y1) / 2), tidy(x1 - x0), tidy(y1 - y0)]
+    return from_corners(x0, y0, x1, y1)
+
+
+def _names_in(item: dict[str, Any]) -> tuple[str, ...] | None:
+    """By which names an object has the four numbers of a box."""
+    return next((names for names in (*_CORNERS, *_CENTRES, *_SIDES) if all(name in item for name in names)), None)
+
+
+def _label(item: dict[str, Any]) -> str | None:
+    return next((item[name] for name in _LABELS if isinstance(item.get(name), str) and item[name]), None)
+
+
+def _read_text(value: Any) -> Any:
+    """What a text says that is JSON, or four numbers; else the text."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    words = re.split(r"[,;\s]+", text.strip("[]()<> "))
+    if len(words) == 4 and all(_NUMBER.fullmatch(word) for word in words):
+        return [tidy(float(word)) for word in words]
+    return value
+
+
+def _is_flat(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

@@ -1,0 +1,75 @@
+"""Pascal VOC: an XML file for each image, beside the images or in a folder of its own."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from regioncap.drop.readers.elements import elements, number_of, text_of
+from regioncap.drop.readers.reader import DropReader, Given, Row, from_corners
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _rows(given: Given) -> Iterator[Row]:
+    for manifest, data in given.small(given.manifests):
+        try:
+            if isinstance(data, RowError):
+                raise data
+            yield Row(1, _value(given, manifest, data), manifest=manifest)
+        except RowError as fault:
+            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+
+
+def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
+    try:
+        parts = [element for _, element in elements(io.BytesIO(data), _wrong_root)]
+    except ValueError as error:
+        raise RowError(Code.NOT_XML, f"it cannot be read as voc: {error}") from error
+    found = {element.tag: element for element in reversed(parts)}
+    objects = [element for element in parts if element.tag == "object"]
+    value: dict[str, Any] = {given.image_key: _image(given, manifest, found)}
+    if objects:
+        value[given.bbox_key] = [_box(item) for item in objects]
+        value["labels"] = [text_of(item, "name") or None for item in objects]
+    if (size := found.get("size")) is not None:
+        value |= {key: text_of(size, key) for key in ("width", "height")}
+    return value
+
+
+def _image(given: Given, manifest: str, found: dict[str, Element]) -> str:
+    stem = manifest.rpartition("/")[2].rpartition(".")[0]
+    name, folder = ((found[tag].text or "").strip() if tag in found else "" for tag in ("filename", "folder"))
+    # The file is found by what it says, in the folder that it says; else by its own name.
+    for said in (f"{folder}/{name}", name) if name and folder and ".." not in folder else (name,):
+        path = given.image(said, manifest) if said else ""
+        if path != said or path in given:
+            return path
+    try:
+        return given.image_of(stem, manifest, ("Annotations", "JPEGImages"))
+    except RowError:
+        if name:
+            return name
+        raise
+
+
+def _box(item: Element) -> Any:
+    corners = [number_of(item.findtext(f"bndbox/{name}")) for name in _CORNERS]
+    if any(not isinstance(number, float) for number in corners):
+        return corners
+    return from_corners(*(number for number in corners if isinstance(number, float)))
+
+
+def _wrong_root(name: str) -> str | None:
+    return None if name == "annotation" else f"its root is <{name[:40]}>, not <annotation>"
+
+
+def _recognises(path: str, start: bytes) -> bool:
+    return b"<annotation>" in start or b"<annotation " in start
+
+
+READER = DropReader(
+    (".xml",), _rows, "xywh", _recognises, lambda given: len(given.manifests), is_text=False, packed=False
+)

@@ -1,0 +1,143 @@
+"""YOLO: a text file of boxes for each image, and the names of classes in a YAML or a text file."""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from regioncap.drop.readers.reader import DropReader, Given, Row
+from regioncap.errors import RowError
+
+# Text files that have other things in them, by their names without ending, in small letters.
+_NO_LABELS = {
+    "classes", "license", "notes", "obj", "predefined_classes", "readme", "requirements", "test", "train", "val",
+    "valid", "autosplit_train", "autosplit_val", "autosplit_test",
+}  # fmt: skip
+# Files with the names of classes, one a line.
+_LISTS = ("classes.txt", ".names")
+
+
+class _Classes:
+    """The names of classes, from the nearest file above each manifest that has them."""
+
+    def __init__(self, given: Given) -> None:
+        self._by_folder: dict[str, dict[int, str]] = {}
+        self.keypoints = False
+        for ending in (".yaml", ".yml"):
+            for path, data in given.small(given.ending_in(ending)):
+                if not isinstance(data, RowError):
+                    self._add(path, self._of_yaml(path, data))
+        for ending in _LISTS:
+            for path, data in given.small(given.ending_in(ending)):
+                if not isinstance(data, RowError):
+                    lines = data.decode("utf-8", "replace").splitlines()
+                    self._add(path, {place: name.strip() for place, name in enumerate(lines) if name.strip()})
+
+    def _of_yaml(self, path: str, data: bytes) -> dict[int, str]:
+        try:
+            found = yaml.safe_load(data)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ValueError(f"the file {path} is not YAML: {error}") from error
+        if not isinstance(found, dict):
+            return {}
+        self.keypoints |= "kpt_shape" in found
+        names = found.get("names")
+        items = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
+        return {place: str(name) for place, name in items if isinstance(place, int)}
+
+    def _add(self, path: str, names: dict[int, str]) -> None:
+        folder = posixpath.dirname(path)
+        if not names or self._by_folder.setdefault(folder, names) == names:
+            return
+        raise ValueError(f"the file {path} gives the classes other names than another one beside it: leave one of them")
+
+    def of(self, manifest: str) -> Mapping[int, str]:
+        """The names of a manifest's classes, by their numbers; none where they are not known."""
+        folder = posixpath.dirname(manifest)
+        while folder not in self._by_folder:
+            if not folder:
+                return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
+            folder = posixpath.dirname(folder)
+        return self._by_folder[folder]
+
+
+def _rows(given: Given) -> Iterator[Row]:
+    classes = _Classes(given)
+    for manifest, data in given.small(_labels(given)):
+        try:
+            if isinstance(data, RowError):
+                raise data
+            yield Row(1, _value(given, manifest, data, classes), manifest=manifest)
+        except RowError as fault:
+            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+
+
+def _labels(given: Given) -> list[str]:
+    """The files with boxes: those in folders `labels`, or where there are none, all but those of other things."""
+    in_folders = [path for path in given.manifests if "labels" in path.split("/")[:-1]]
+    return in_folders or [path for path in given.manifests if not _is_called_otherwise(path) or _has_image(given, path)]
+
+
+def _is_called_otherwise(path: str) -> bool:
+    return posixpath.basename(path).lower().split(".")[0] in _NO_LABELS
+
+
+def _has_image(given: Given, path: str) -> bool:
+    """Whether an image lies beside a file: a picture of a train can be called `train.jpg`."""
+    try:
+        return posixpath.dirname(given.image_of(_stem(path), path)) == posixpath.dirname(path)
+    except RowError:
+        return False
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(posixpath.basename(path))[0]
+
+
+def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[str, Any]:
+    value: dict[str, Any] = {given.image_key: given.image_of(_stem(manifest), manifest, ("labels", "images"))}
+    lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    if lines:
+        names = classes.of(manifest)
+        value[given.bbox_key] = [_box(line, classes.keypoints) for line in lines]
+        value["labels"] = [_label(line[0], names) for line in lines]
+    return value
+
+
+def _box(line: list[str], keypoints: bool) -> Any:
+    """A line is a class and a box; or a class and an outline; or a class, a box and more, such as how sure it is."""
+    try:
+        numbers = [float(text) for text in line[1:]]
+        float(line[0])
+    except ValueError:
+        return " ".join(line)
+    if len(numbers) >= 6 and len(numbers) % 2 == 0 and not keypoints:
+        x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+        return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
+    if len(numbers) in (4, 5) or (keypoints and len(numbers) > 5):
+        return numbers[:4]
+    return " ".join(line)
+
+
+def _label(text: str, names: Mapping[int, str]) -> str | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return names.get(int(number)) if number.is_integer() else None
+
+
+def _recognises(path: str, start: bytes) -> bool:
+    if _is_called_otherwise(path):
+        return False
+    # The last line may be cut.
+    lines = [line.split() for line in start.split(b"\n")[:20] if line.strip()]
+    try:
+        numbers = [[float(text) for text in line] for line in lines[:-1] or lines]
+    except ValueError:
+        return False
+    return bool(numbers) and all(len(line) >= 5 and line[0].is_integer() and max(line[1:5]) <= 2 for line in numbers)
+
+
+READER = DropReader((".txt",), _rows, "cxcywh_norm", _recognises, lambda given: len(given.manifests), packed=False)

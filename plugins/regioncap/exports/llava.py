@@ -1,0 +1,86 @@
+"""The exports `llava` and `llava_pixels`: conversations as LLaVA is taught with, a question about each region."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from regioncap.captions.prompts import PromptLanguage
+from regioncap.exports.export import Export, Row, carries, chunks
+from regioncap.exports.images import CarriedImage
+
+# Where in the text the image goes.
+_IMAGE = "<image>\n"
+# The words of LLaVA-1.5's own mix (https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K).
+_ASK: dict[PromptLanguage, str] = {
+    "en": "Please provide a short description for this region: [{}].",
+    "zh": "请简短描述这个区域：[{}]。",
+}
+
+# From a record and one of its regions to the box as it stands in the text.
+_Box = Callable[[dict[str, Any], dict[str, Any]], Sequence[str]]
+
+
+def _share(record: dict[str, Any], region: dict[str, Any]) -> Sequence[str]:
+    """Corners as shares of the image's sides: x0, y0, x1, y1."""
+    x, y, width, height = region["bbox"]
+    sides = record["width"], record["height"]
+    corners = (x / sides[0], y / sides[1], (x + width) / sides[0], (y + height) / sides[1])
+    return [f"{corner:.3f}" for corner in corners]
+
+
+def _pixels(_: dict[str, Any], region: dict[str, Any]) -> Sequence[str]:
+    """Corners in whole pixels of the image as displayed: x0, y0, x1, y1."""
+    x, y, width, height = region["bbox"]
+    return [str(round(corner)) for corner in (x, y, x + width, y + height)]
+
+
+# The boxes fit the originals, and no other image.
+@carries("original")
+def llava(export: Export) -> None:
+    """JSON files, each one array of conversations; boxes as shares of the image's sides, with three decimals."""
+    _write(export, _share)
+
+
+@carries("original")
+def llava_pixels(export: Export) -> None:
+    """JSON files, each one array of conversations; boxes in whole pixels."""
+    _write(export, _pixels)
+
+
+def _write(export: Export, box: _Box) -> None:
+    ask = _ASK[export.plan.settings.prompt_language]
+    written: set[int] = set()
+    for path, rows in export.files("json"):
+        with path.open("wb") as stream:
+            before = b"[\n"
+            for batch in chunks(rows):
+                # A drop may name an image in several rows.
+                new = {row.image.name: row.image for row in batch if row.image is not None}
+                new = {name: image for name, image in new.items() if int(name[:16], 16) not in written}
+                written.update(int(name[:16], 16) for name in new)
+                export.write_images(list(new.values()))
+                for row in batch:
+                    stream.write(before + json.dumps(_conversation(row, ask, box), ensure_ascii=False).encode())
+                    before = b",\n"
+            stream.write(b"\n]\n" if before != b"[\n" else b"[]\n")
+
+
+def _conversation(row: Row, ask: str, box: _Box) -> dict[str, Any]:
+    return {
+        "id": row.record["id"],
+        "image": _file_name(row.record, row.image),
+        "conversations": list(_turns(row.record, ask, box)),
+    }
+
+
+def _file_name(record: dict[str, Any], image: CarriedImage | None) -> str:
+    """Relative to the export's folder where it carries images, else to the drop."""
+    return f"images/{image.name}" if image is not None else str(record["image"])
+
+
+def _turns(record: dict[str, Any], ask: str, box: _Box) -> Iterator[dict[str, str]]:
+    for place, region in enumerate(record["regions"]):
+        asked = ask.format(", ".join(box(record, region)))
+        yield {"from": "human", "value": ("" if place else _IMAGE) + asked}
+        # Where a text has the word for the image in it, a reader looks for another image.
+        yield {"from": "gpt", "value": region["caption"].replace("<image>", "< image >")}

@@ -1,0 +1,120 @@
+"""The same rows of a drop under several sets of settings, by the steps themselves: in a local folder, and on a VLM."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from regioncap.ask.attempts import follow_attempts
+from regioncap.ask.requests import asked_together
+from regioncap.config.settings import BuildSettings
+from regioncap.drop.elsewhere import Images
+from regioncap.errors import BoxFormatError, DropError
+from regioncap.regions.records import Record, Rejected, RenderedRow
+from regioncap.report.trial import MarksRead, Tried, TriedRow
+from regioncap.steps.caption import caption_shard
+from regioncap.steps.plan import plan_build
+from regioncap.steps.propose import propose_shard
+from regioncap.steps.reading import read_marks
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
+from regioncap.storage.store import Store
+from regioncap.vlm.endpoint import Vlm
+from regioncap.warehouse.layout import image_path
+from regioncap.work import layout
+from regioncap.work.completions import load_completions
+from regioncap.work.plan import Plan
+from regioncap.work.shard import Shard, parse_lines, plan_rejected
+
+# A plan is about a date, and the folder need not have the name of one.
+_DATE = "1970-01-01"
+
+
+def try_settings(
+    drop: Store,
+    images: Images,
+    place: Store,
+    sets: Mapping[str, BuildSettings],
+    vlm: Vlm,
+    *,
+    progress: Callable[[int, int | None], None],
+) -> tuple[list[Tried], list[MarksRead], float]:
+    """Build the sampled rows of the drop under each of the sets, which are known by their names.
+
+    Nothing is written but into `place`, an empty folder. Returns what came of each set; how well the model reads marks,
+    as the first set that has captions shows it; and the share of these that guessing would read right. `progress` gets
+    (images asked about, images in all) of a set.
+    Raises what the steps raise, but for what only one set of settings is to blame for.
+    """
+    tried: list[Tried] = []
+    marks: list[MarksRead] = []
+    guessed = 0.0
+    for number, (name, settings) in enumerate(sets.items()):
+        # Each asks for itself: what another has asked would cost this one nothing.
+        work = place.sub(f"set-{number}")
+        one = Tried(name, settings.model_dump(mode="json"))
+        tried.append(one)
+        try:
+            plan = plan_build(
+                date=_DATE, drop=drop, work=work.sub("work"), partition=work.sub("partition"), settings=settings,
+                model=vlm.model, run_id="try", progress=lambda rows: None, images=images,
+            )  # fmt: skip
+            rendered = _build(images, work.sub("work"), plan, vlm, one, progress)
+        except (BoxFormatError, DropError) as error:
+            one.stops = str(error)
+            continue
+        if not marks:
+            marks, guessed = read_marks(images, work.sub("marks"), plan, rendered, one.records, vlm)
+    return tried, marks, guessed
+
+
+def _build(
+    images: Images, work: Store, plan: Plan, vlm: Vlm, one: Tried, progress: Callable[[int, int | None], None]
+) -> list[RenderedRow]:
+    """Build the rows of a plan; returns those that were marked."""
+    one.warnings += plan.warnings
+    for row in _rejected(plan_rejected(work, plan)):
+        one.rows[row.manifest, row.line] = TriedRow(row)
+    marked: list[RenderedRow] = []
+    for shard_id in plan.shards:
+        started = time.monotonic()
+        if shard_id in plan.shards_to_propose:
+            propose_shard(drop=images, work=work, shard_id=shard_id, plan=plan, vlm=vlm, progress=lambda asking: None)
+        render_shard(drop=images, work=work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+        counts = caption_shard(
+            work=work, shard_id=shard_id, plan=plan, vlm=vlm,
+            progress=lambda asking: progress(asking.done, asking.questions),
+        )  # fmt: skip
+        validate_shard(work=work, shard_id=shard_id, plan=plan)
+        if counts.schema_ignored:
+            one.warnings.append("the server ignores JSON schemas: answers were taken apart as free text")
+        one.seconds += time.monotonic() - started
+        rows = list(Shard(work, plan, shard_id).rendered().rows)
+        _note(Shard(work, plan, shard_id), plan, rows, one)
+        marked += rows
+    one.rows = dict(sorted(one.rows.items()))
+    return marked
+
+
+def _note(shard: Shard, plan: Plan, rows: list[RenderedRow], one: Tried) -> None:
+    """Write down what became of a shard's rows."""
+    validated = shard.validated()
+    records = {record.id: record for record in parse_lines(validated.records, Record, "records", "")}
+    rejected = {row.id: row for data in validated.rejected.values() for row in _rejected(data)}
+    completions = load_completions(shard.shared, layout.ANSWERS)
+    for row in rows:
+        used = [
+            completion
+            for regions in asked_together(row, plan)
+            for completion in follow_attempts(row, regions, plan, completions).used
+        ]
+        one.rows[row.manifest, row.line] = TriedRow(
+            records[row.id] if row.id in records else rejected.pop(row.id),
+            shard.shared.read(image_path(row.marked)),
+            (sum(each.prompt_tokens for each in used), sum(each.completion_tokens for each in used)),
+            sum(each.seconds for each in used),
+        )
+    for left in rejected.values():
+        one.rows[left.manifest, left.line] = TriedRow(left)
+
+
+def _rejected(data: bytes) -> list[Rejected]:
+    return list(parse_lines(data, Rejected, "rejected rows", "try the drop again"))
