@@ -374,11 +374,12 @@ def recorded(
 
 def tables(console: Console, found: Collection[Outcome]) -> None:
     """Coverage by share, kind and source."""
-    for title, group in (
-        ("planted, by share", lambda o: f"{o.share:.0%}" if o.source == "planted" else ""),
-        ("planted, by kind", lambda o: o.kinds if o.source == "planted" else ""),
-        ("by source and judge", lambda o: f"{o.source}: {o.recording.name}, {whose(o.recording)}"),
-    ):  # fmt: skip
+    planted = [each for each in found if each.source == "planted"]
+    for title, named in (
+        ("planted, by share", [(f"{each.share:.0%}", each) for each in planted]),
+        ("planted, by kind", [(each.kinds, each) for each in planted]),
+        ("by source and judge", [(f"{e.source}: {e.recording.name}, {whose(e.recording)}", e) for e in found]),
+    ):
         table = Table(title=title, title_justify="left")
         for heading in (
             "",
@@ -393,11 +394,9 @@ def tables(console: Console, found: Collection[Outcome]) -> None:
         ):
             table.add_column(heading, justify="right")
         groups: dict[str, list[Outcome]] = defaultdict(list)
-        for each in found:
-            groups[group(each)].append(each)
+        for name, each in named:
+            groups[name].append(each)
         for name, of_group in sorted(groups.items()):
-            if not name:
-                continue
             cells = []
             for told in ([each.all for each in of_group], [each.sample for each in of_group]):
                 held = sum(Outcome.held(each.truth, one) for each, one in zip(of_group, told, strict=True))

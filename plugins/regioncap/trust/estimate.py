@@ -233,7 +233,7 @@ def _drawn(
         for place in [(score.image, score.region)]
         if place in agreed
     ]
-    alpha, beta = (0.5 + twice.count(False), 0.5 + twice.count(True)) if twice else _UNHEARD[same_model]
+    alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if twice else _UNHEARD[same_model]
     unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if twice else 1, size=_DRAWS)
     seen = taken[:, :, 1:].sum(axis=(1, 2))
     wrong = np.minimum(len(own), len(told[False]) + seen + random.binomial(trusted, np.minimum(1, unheard)))
