@@ -47,7 +47,7 @@ WEAK, OTHER = 0.1, 0.07
 # The threshold at which recall is measured: so many right captions are below it.
 FALSE_ALARM = 0.01
 # Regions that `auto` asks about again: what the listener trusts less than this.
-AGAIN = 0.75
+AGAIN = 0.85
 
 
 @dataclass

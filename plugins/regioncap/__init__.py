@@ -13,6 +13,7 @@ Rooms, each of which imports only those below it:
 `config`                             settings of a run, variables of the deployment
 `exports`                            the records in other formats
 `warehouse`, `vlm`, `gates`          what is published; how a VLM is talked to; checks of answers
+`trust`                              what a listener is asked, and what is told from its answers
 `captions`                           prompts, and taking answers apart
 `drop`                               manifests, rows, image files
 `marks`                              styles, views, model profiles

@@ -18,7 +18,7 @@ from regioncap.trust.scores import Scored
 # From how many judged captions on, and how many that were planted by questions of their own, a build can be judged.
 FEWEST_REGIONS, FEWEST_PLANTED = 60, 40
 # A listener is deaf that trusts less than this share of the planted captions of a kind less than half of the own ones.
-_HEARS: dict[str, float] = {"neighbour": 0.85, "foreign": 0.85, "attribute": 0.65}
+_HEARS: dict[str, float] = {"neighbour": 0.8, "foreign": 0.8, "attribute": 0.65}
 # Wider intervals say nothing.
 _WIDEST = 0.5
 

@@ -13,7 +13,7 @@ from regioncap.trust.scores import Scored
 
 def drawn(random: np.random.Generator, image: str, region: int, kind: str, wrong: bool, miss: float = 0.1) -> Scored:
     """What a listener that is mostly right makes of a caption: it misses `miss` of the wrong ones."""
-    found = random.random() > (miss if wrong else 0.98)
+    found = random.random() > (miss if wrong else 0.99)
     trust = random.beta(1, 12) if found else random.beta(9, 1)
     taken = None if trust >= 0.5 else int(random.random() < 0.5) * (region + 1)
     return Scored(image, region, kind, f"{kind} {image} {region}", float(trust), taken)  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ def test_errors_that_only_a_second_asking_sees_widen_the_interval() -> None:
     alike = judged(scores, agreed=dict.fromkeys(places, True))
     unlike = judged(scores, agreed={place: at % 10 != 0 for at, place in enumerate(places)})
     assert alike.high is not None and unlike.high is not None
-    assert alike.high < 0.05
+    assert alike.high < 0.07
     assert unlike.high > 0.1
 
 
