@@ -36,7 +36,7 @@ _LINE = re.compile(r"^<region(\d+)>: (.+)$", re.MULTILINE)
 class Condition:
     """How captions come about. `quality` is of the drop's JPEGs, `tag` a mark's height in pixels as the model sees it.
 
-    `mode` is the caption mode, `captioner` the folder of the weights. One by one, `share` of the regions are asked about.
+    `mode` is the caption mode, `captioner` the folder of the weights. `share` of the regions are asked about alone.
     """
 
     name: str

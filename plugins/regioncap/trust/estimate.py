@@ -18,7 +18,7 @@ from regioncap.trust.scores import Scored
 # From how many judged captions on, and how many that were planted by questions of their own, a build can be judged.
 FEWEST_REGIONS, FEWEST_PLANTED = 60, 40
 # A listener is deaf that trusts less than this share of the planted captions of a kind less than half of the own ones.
-_HEARS: dict[str, float] = {"neighbour": 0.85, "foreign": 0.85, "attribute": 0.65}
+_HEARS: dict[str, float] = {"neighbour": 0.8, "foreign": 0.8, "attribute": 0.65}
 # Wider intervals say nothing.
 _WIDEST = 0.5
 
@@ -26,14 +26,20 @@ _WIDEST = 0.5
 _EDGES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.85)
 _DOUBTED_STEPS = 4
 _CELLS = 2 * _DOUBTED_STEPS + 3
-# What is thought of right captions before anything is known of them: few fall into the low cells. As many captions.
-_RIGHT = np.array([*(0.25, 0.25, 0.4, 0.4, 0.7, 0.7, 1.0, 1.0), 2.0, 4.0, 12.0])
+# What is thought of right captions before any is known to be right, as of so many captions: hardly any share of them
+# that is doubted can be ruled out. Of the doubted ones, and of the others, how they fall.
+_DOUBTED_RIGHT = (2.0, 2.0)
+_LOW = np.array([0.5, 0.5, 0.5, 0.5, 0.7, 0.7, 1.0, 1.0])
+_HIGH = np.array([0.5, 1.0, 3.0])
 _WRONG = 0.2
 # Of the shares of right captions and of each kind of wrong ones, likewise.
 _MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
-# The share of wrong captions that a listener takes for right as its captioner does, beyond those that are missed as
-# planted ones are: a Beta distribution's two parameters, for the captioner's own model and for another one.
-_SHARED = {True: (2.0, 9.0), False: (1.0, 14.0)}
+# The share of trusted captions that are wrong all the same, as errors are that captioner and judge share. It is as the
+# share that a second asking disagrees with, times a number up to this: not all of these are wrong, and the second
+# asking may share the error too. Where nothing is asked twice, all that is known is this Beta distribution, for the
+# captioner's own model as judge and for another one.
+_OF_DISAGREED = 1.3
+_UNHEARD = {True: (1.0, 25.0), False: (1.0, 50.0)}
 
 # So many draws, each after so many steps of a chain of its own.
 _DRAWS, _STEPS = 400, 20
@@ -88,12 +94,16 @@ def estimate(
     judge: str,
     same_model: bool,
     known: Mapping[tuple[str, int], bool] | None = None,
+    agreed: Mapping[tuple[str, int], bool] | None = None,
 ) -> Judged:
     """Judge a build of so many `regions` by the scores of its captions, all or a sample of them, and of planted ones.
 
     `asked` counts the questions. `known` says of single captions, by row id and region, that they are known to be right
-    or wrong: from a person, a class label, or a second asking that says the same. Fails closed: where the listener
-    cannot be told from one that guesses, or was asked too little, `share` is None and `reason` says why.
+    or wrong: from a person or a class label. `agreed` says of some that were drawn whether a second asking, about the
+    region alone, says the same: those are taken for right, and tell how much is wrong that nobody hears.
+
+    Fails closed: where the listener cannot be told from one that guesses, or was asked too little, `share` is None and
+    `reason` says why.
     """
     known = known or {}
     by_kind: dict[str, list[Scored]] = {kind: [] for kind in ("own", *PLANTED)}
@@ -109,7 +119,7 @@ def estimate(
     reason = _too_few(own, by_kind, regions) or _deaf(own, by_kind)
     if reason:
         return judged.model_copy(update={"reason": reason})
-    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known)
+    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known, agreed or {})
     low, share, high = (float(value) for value in np.quantile(wrong, (0.025, 0.5, 0.975)))
     if high - low > _WIDEST:
         told = f"the share of wrong captions can be anything from {low:.0%} to {high:.0%}"
@@ -176,38 +186,72 @@ def _drawn(
     regions: int,
     same_model: bool,
     known: Mapping[tuple[str, int], bool],
+    agreed: Mapping[tuple[str, int], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted."""
     random = np.random.default_rng(_SEED)
+    right_ones = {place for place, same in agreed.items() if same} | {place for place, right in known.items() if right}
+    wrong_ones = {place for place, right in known.items() if not right}
+    right_ones -= wrong_ones
     told = {
-        value: [score for score in own if known.get((score.image, score.region)) is value] for value in (True, False)
+        value: [score for score in own if (score.image, score.region) in places]
+        for value, places in ((True, right_ones), (False, wrong_ones))
     }
-    unknown = _counts(score for score in own if (score.image, score.region) not in known).astype(np.int64)
-    right = _RIGHT + _counts(told[True])
+    rest = [score for score in own if (score.image, score.region) not in right_ones | wrong_ones]
+    unknown = _counts(rest).astype(np.int64)
+    right, low = _counts(told[True]), 2 * _DOUBTED_STEPS
     kinds = np.array([_WRONG + _counts(scores) for scores in planted.values() if scores])
-    found, missed = sum(score.doubted for score in told[False]), sum(not score.doubted for score in told[False])
-    alpha, beta = _SHARED[same_model]
-    falls = _dirichlet(random, np.broadcast_to(np.vstack([right, kinds]), (_DRAWS, 1 + len(kinds), _CELLS)))
+    # Right ones cannot be doubted more often than twice what all are, where at least half are right.
+    doubted = unknown[:low].sum()
+    most = 2 * (doubted + 3 * np.sqrt(doubted) + 3) / max(1, unknown.sum())
+    alarms = random.beta(_DOUBTED_RIGHT[0] + right[:low].sum(), _DOUBTED_RIGHT[1] + right[low:].sum(), size=50 * _DRAWS)
+    possible = alarms[alarms <= most]
+    alarm = random.choice(possible if len(possible) else alarms, size=(_DRAWS, 1))
+    falls_right = np.hstack(
+        [
+            alarm * _dirichlet(random, np.tile(_LOW + right[:low], (_DRAWS, 1))),
+            (1 - alarm) * _dirichlet(random, np.tile(_HIGH + right[low:], (_DRAWS, 1))),
+        ]
+    )
+    falls = np.concatenate([falls_right[:, None], _dirichlet(random, np.tile(kinds, (_DRAWS, 1, 1)))], axis=1)
     prior = np.array([_MOSTLY_RIGHT + len(told[True]), *[_SOME_WRONG] * len(kinds)])
     mix = np.full((_DRAWS, len(prior)), 1 / len(prior))
     for _ in range(_STEPS):
         likely = np.moveaxis(falls, 1, 2) * mix[:, None, :]
-        taken = random.multinomial(unknown, likely / likely.sum(axis=2, keepdims=True))
+        taken = random.multinomial(unknown, _shares(likely))
         mix = _dirichlet(random, prior + taken.sum(axis=1))
-    seen = taken[:, :, 1:].sum(axis=(1, 2)) + found
-    share = random.beta(alpha + missed, beta + found, size=_DRAWS)
-    unseen = random.poisson(random.gamma(seen + 0.3) * share / (1 - share))
-    wrong = np.minimum(len(own), seen + np.maximum(unseen, missed))
+    # Draws count by how likely they make it that so many of the build's own are doubted as are.
+    doubts = np.clip((falls[:, :, :low].sum(axis=2) * mix).sum(axis=1), 1e-9, 1 - 1e-9)
+    fit = unknown[:low].sum() * np.log(doubts) + unknown[low:].sum() * np.log1p(-doubts)
+    counted = random.choice(_DRAWS, size=_DRAWS, p=_shares(np.exp(fit - fit.max())))
+    taken = taken[counted]
+    trusted = sum(not score.doubted for score in rest)
+    twice = [
+        agreed[place]
+        for score in own
+        if not score.doubted
+        for place in [(score.image, score.region)]
+        if place in agreed
+    ]
+    alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if twice else _UNHEARD[same_model]
+    unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if twice else 1, size=_DRAWS)
+    seen = taken[:, :, 1:].sum(axis=(1, 2))
+    wrong = np.minimum(len(own), len(told[False]) + seen + random.binomial(trusted, np.minimum(1, unheard)))
     if regions > len(own):
         rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
         wrong = wrong + random.binomial(regions - len(own), rate)
-    return wrong / max(regions, len(own)), falls[:, 0, : 2 * _DOUBTED_STEPS].sum(axis=1)
+    false = taken[:, :low, 0].sum(axis=1) + right[:low].sum()
+    return wrong / max(regions, len(own)), false / np.maximum(1, taken[:, :, 0].sum(axis=1) + right.sum())
 
 
 def _dirichlet(random: np.random.Generator, counts: np.ndarray) -> np.ndarray:
     """A draw for each row of counts along the last axis."""
-    drawn = np.maximum(random.standard_gamma(counts), 1e-12)
-    return np.asarray(drawn / drawn.sum(axis=-1, keepdims=True))
+    return _shares(np.maximum(random.standard_gamma(counts), 1e-12))
+
+
+def _shares(numbers: np.ndarray) -> np.ndarray:
+    """The numbers along the last axis as shares of their sum."""
+    return np.asarray(numbers / numbers.sum(axis=-1, keepdims=True))
 
 
 def not_judged(reason: str, *, regions: int, how: Literal["all", "sample"], judge: str, same_model: bool) -> Judged:

@@ -78,7 +78,8 @@ def asked_again(scores: Iterable[Scored]) -> list[Scored]:
 def together(rounds: Sequence[Iterable[Scored]]) -> list[Scored]:
     """One score for each caption from one or more rounds: the mean of its trust, and what it was surest taken for.
 
-    Where another region may have been meant as well, only the rounds count in which that was not shown.
+    Where another region may have been meant as well, only the rounds count in which that was not shown; whether it was
+    taken for the other is told by the round in which it was.
     """
     by_claim: dict[tuple[str, int, Kind, str], list[Scored]] = defaultdict(list)
     for scores in rounds:
@@ -88,6 +89,7 @@ def together(rounds: Sequence[Iterable[Scored]]) -> list[Scored]:
     for claim in by_claim.values():
         counted = [score for score in claim if not score.shared] or claim
         trust = sum(score.trust for score in counted) / len(counted)
-        taken = min(counted, key=lambda score: score.trust).confused_with if trust < DOUBTED else None
+        told = [score for score in claim if score.shared and score.confused_with] or counted
+        taken = min(told, key=lambda score: score.trust).confused_with if trust < DOUBTED else None
         merged.append(replace(counted[0], trust=trust, confused_with=taken))
     return merged

@@ -13,7 +13,7 @@ from regioncap.trust.scores import Scored
 
 def drawn(random: np.random.Generator, image: str, region: int, kind: str, wrong: bool, miss: float = 0.1) -> Scored:
     """What a listener that is mostly right makes of a caption: it misses `miss` of the wrong ones."""
-    found = random.random() > (miss if wrong else 0.98)
+    found = random.random() > (miss if wrong else 0.99)
     trust = random.beta(1, 12) if found else random.beta(9, 1)
     taken = None if trust >= 0.5 else int(random.random() < 0.5) * (region + 1)
     return Scored(image, region, kind, f"{kind} {image} {region}", float(trust), taken)  # type: ignore[arg-type]
@@ -38,7 +38,7 @@ def judged(scores: Sequence[Scored], regions: int = 400, **others: object) -> Ju
 
 def agreed(scores: Sequence[Scored], wrong: set[tuple[str, int]], number: int = 100) -> dict[tuple[str, int], bool]:
     places = [(score.image, score.region) for score in scores if score.kind == "own"]
-    return {place: True for place in places[:number] if place not in wrong}
+    return {place: place not in wrong for place in places[:number]}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.2])
@@ -46,7 +46,7 @@ def test_the_interval_holds_the_true_share(share: float) -> None:
     held = 0
     for seed in range(12):
         scores, wrong = build(seed, 400, share)
-        told = judged(scores, known=agreed(scores, wrong))
+        told = judged(scores, agreed=agreed(scores, wrong))
         assert told.low is not None and told.high is not None and told.share is not None
         assert told.low <= told.share <= told.high
         held += told.low <= len(wrong) / 400 <= told.high
@@ -56,16 +56,16 @@ def test_the_interval_holds_the_true_share(share: float) -> None:
 
 def test_without_captions_that_are_known_to_be_right_the_interval_is_wider_and_still_holds() -> None:
     scores, wrong = build(1, 400, 0.05)
-    with_known, without = judged(scores, known=agreed(scores, wrong)), judged(scores)
+    with_known, without = judged(scores, agreed=agreed(scores, wrong)), judged(scores)
     assert without.low is not None and without.high is not None
     assert with_known.low is not None and with_known.high is not None
     assert without.high - without.low >= with_known.high - with_known.low
     assert without.low <= 0.05 <= without.high
 
 
-def test_the_captioner_s_own_model_as_judge_has_a_wider_interval() -> None:
-    scores, wrong = build(2, 400, 0.05)
-    same, other = (judged(scores, known=agreed(scores, wrong), same_model=same) for same in (True, False))
+def test_the_captioner_s_own_model_as_judge_has_a_wider_interval_where_nothing_is_asked_twice() -> None:
+    scores, _ = build(2, 400, 0.05)
+    same, other = (judged(scores, same_model=same) for same in (True, False))
     assert same.high is not None and other.high is not None
     assert same.high > other.high
 
@@ -83,10 +83,20 @@ def test_a_listener_that_misses_more_has_a_wider_interval() -> None:
     widths = []
     for miss in (0.02, 0.2):
         scores, wrong = build(4, 400, 0.2, miss)
-        told = judged(scores, known=agreed(scores, wrong))
+        told = judged(scores, agreed=agreed(scores, wrong))
         assert told.low is not None and told.high is not None
         widths.append(told.high - told.low)
     assert widths[1] > widths[0]
+
+
+def test_errors_that_only_a_second_asking_sees_widen_the_interval() -> None:
+    scores, _ = build(2, 400, 0.0)
+    places = [(score.image, score.region) for score in scores if score.kind == "own"][:100]
+    alike = judged(scores, agreed=dict.fromkeys(places, True))
+    unlike = judged(scores, agreed={place: at % 10 != 0 for at, place in enumerate(places)})
+    assert alike.high is not None and unlike.high is not None
+    assert alike.high < 0.07
+    assert unlike.high > 0.1
 
 
 def test_the_same_answers_give_the_same_figures() -> None:
@@ -103,7 +113,7 @@ def test_what_a_person_calls_wrong_is_counted_as_wrong() -> None:
 
 def test_the_figures_say_what_was_planted_and_found() -> None:
     scores, wrong = build(7, 400, 0.0)
-    told = judged(scores, known=agreed(scores, wrong))
+    told = judged(scores, agreed=agreed(scores, wrong))
     assert set(told.found) == set(PLANTED)
     assert told.planted == 800
     assert told.found["foreign"].planted == 100
@@ -165,7 +175,7 @@ def test_a_judge_that_is_deaf_to_changed_words_only_is_not_believed() -> None:
 
 def test_wrong_captions_are_no_fault_of_the_judge() -> None:
     scores, wrong = build(12, 400, 0.4)
-    told = judged(scores, known=agreed(scores, wrong))
+    told = judged(scores, agreed=agreed(scores, wrong))
     assert told.low is not None and told.high is not None
     assert told.low <= 0.4 <= told.high
 

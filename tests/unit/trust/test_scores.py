@@ -56,8 +56,8 @@ def test_a_caption_that_is_only_the_other_region_s_stays_doubted() -> None:
     alone = Sheet("row", 1, ((1, 2), (3, 1)), (1, 3))
     (second,) = own(scored(alone, [heard(1, {"1": 0.05, "2": 0.05, "none": 0.9})], captions)).values()
     (score,) = together([[first], [second]])
-    assert (score.trust, score.confused_with) == (pytest.approx(0.05), 0)
-    assert first.confused_with == 2
+    assert (score.trust, score.confused_with) == (pytest.approx(0.05), 2)
+    assert second.confused_with == 0
 
 
 def test_what_is_said_of_an_own_caption_tells_of_the_others_if_they_had_it() -> None:
