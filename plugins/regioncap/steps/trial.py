@@ -11,6 +11,7 @@ from regioncap.errors import BoxFormatError, DropError
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.trial import MarksRead, Place, Tried, TriedRow
 from regioncap.steps.caption import caption_shard
+from regioncap.steps.judge import judge_shard
 from regioncap.steps.plan import plan_build
 from regioncap.steps.propose import propose_shard
 from regioncap.steps.reading import read_marks
@@ -85,6 +86,7 @@ def _build(
             vlm=vlm,
             progress=lambda asking: progress(asking.done, asking.questions),
         )
+        judge_shard(work=work, shard_id=shard_id, plan=plan, vlm=vlm, judge=vlm, progress=lambda asking: None)
         validate_shard(work=work, shard_id=shard_id, plan=plan)
         seconds += time.monotonic() - started
     tried = gather(work, plan, name)
