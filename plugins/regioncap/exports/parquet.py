@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("id", pa.string()),
         ("image_uri", pa.string()),
         ("image_sha256", pa.string()),
+        ("perceptual_hash", pa.string()),
         ("width", pa.int64()),
         ("height", pa.int64()),
         (
@@ -41,6 +42,8 @@ SCHEMA = pa.schema(
                         ("bbox", _BOX),
                         ("caption", pa.string()),
                         ("corrected", pa.bool_()),
+                        ("trust", pa.float64()),
+                        ("confused_with", pa.int64()),
                         ("label", pa.string()),
                     ]
                 )

@@ -257,7 +257,7 @@ def test_a_refusal_says_nothing_of_all_while_others_are_under_way(place: Place, 
         schema = body["response_format"]["json_schema"]["schema"]
         if schema["required"] == ["<region2>"]:
             return error(400, "no second region here")
-        return replace(answer_well(body), delay=0.3)
+        return replace(answer_well(body), delay=1.5)
 
     vlm.behave = behave
     plan = rendered(place, caption_mode="per_region", max_rejected_ratio=1)
