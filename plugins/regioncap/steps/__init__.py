@@ -4,6 +4,7 @@
 `propose`   asks the VLM where things are, for rows without boxes
 `render`    marks the images of a shard
 `caption`   asks the VLM about every marked image that has no answer yet
+`judge`     asks which region each caption describes, and what is made of captions known to be wrong
 `validate`  makes records of the answers, or rejects their rows
 `publish`   writes a whole build, then swaps it in
 

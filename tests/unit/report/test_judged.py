@@ -61,7 +61,7 @@ def page_of_build(folder: Path, of: Judged | None) -> str:
     published = place.build(describe)
     build = see_build(place.warehouse, DATE, published.manifest.build_id)
     build = dataclasses.replace(build, manifest=build.manifest.model_copy(update={"judged": of}))
-    return build_page("/root", build, build.report(), find(build, Wanted(), At()), estimate([]))
+    return build_page("/root", build, build.report(), find(build, Wanted(), At()), estimate([]), None)
 
 
 def approval(folder: Path, of: Judged | None, warnings: list[str]) -> str:

@@ -348,12 +348,12 @@ def test_the_lines_that_load_a_build_load_it(place: Place, monkeypatch: pytest.M
     card = place.published("README.md")
     monkeypatch.chdir(Path(place.partition.uri.removeprefix("file://"), done.manifest.build))
     snippets = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     for snippet in snippets:
         names: dict[str, Any] = {}
         exec(snippet, names)
         records = names["records"]
-        ids = [row["id"] for row in records] if isinstance(records, list) else records["id"].tolist()
+        ids = [row["id"] for row in records] if isinstance(records, list) else list(records["id"])
         assert ids == ["000", "001", "002"]
 
 

@@ -217,8 +217,8 @@ def test_a_manifest_that_changes_while_it_is_read_is_noticed(place: Place, monke
     assert plan.rows == 4
     listed = plan_step.drops.contents
 
-    def listed_before(drop: Any, form: str) -> Any:
-        contents = listed(drop, form)
+    def listed_before(*arguments: Any) -> Any:
+        contents = listed(*arguments)
         place.put_rows({"image": "2.jpg", "bbox": [*BOXES, *BOXES]}, name="second.jsonl")
         return contents
 

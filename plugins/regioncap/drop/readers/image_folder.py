@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regioncap.drop.readers import jsonl
-from regioncap.drop.readers.loose import found_boxes
+from regioncap.drop.readers.loose import found_boxes, lines_in
 from regioncap.drop.readers.reader import DropReader, Given, Row
 from regioncap.errors import RowError
 
@@ -40,14 +40,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return b'"file_name"' in start.split(b"\n", 1)[0]
 
 
-def _count(given: Given) -> int:
-    return sum(_lines(given, manifest) for manifest in given.manifests)
-
-
-def _lines(given: Given, manifest: str) -> int:
-    assert jsonl.READER.count is not None
-    with given.local(manifest) as path:
-        return jsonl.READER.count(path)
-
-
-READER = DropReader(("metadata.jsonl",), _rows, None, _recognises, _count)
+READER = DropReader(("metadata.jsonl",), _rows, None, _recognises, lines_in)

@@ -8,7 +8,7 @@ from typing import Any
 
 from regioncap.drop.readers import jsonl
 from regioncap.drop.readers.grouped import Grouped
-from regioncap.drop.readers.loose import Found, found_boxes
+from regioncap.drop.readers.loose import Found, found_boxes, lines_in
 from regioncap.drop.readers.reader import DropReader, Given, Row
 from regioncap.drop.rows import parse_line
 from regioncap.errors import RowError
@@ -68,14 +68,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return False
 
 
-def _count(given: Given) -> int:
-    return sum(_lines(given, manifest) for manifest in given.manifests)
-
-
-def _lines(given: Given, manifest: str) -> int:
-    assert jsonl.READER.count is not None
-    with given.local(manifest) as path:
-        return jsonl.READER.count(path)
-
-
-READER = DropReader((".jsonl",), _rows, None, _recognises, _count, nested=False)
+READER = DropReader((".jsonl",), _rows, None, _recognises, lines_in, nested=False)

@@ -4,8 +4,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, from_corners
-from regioncap.errors import RowError
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners
 
 # A class, how much of it is cut off and hidden, an angle, four corners, seven numbers of its place in the world; then
 # perhaps how sure it is. A class can have spaces in it, so lines are read from their ends.
@@ -14,13 +13,7 @@ _IGNORED = "DontCare"
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    for manifest, data in given.small(given.manifests):
-        try:
-            if isinstance(data, RowError):
-                raise data
-            yield Row(1, _value(given, manifest, data), manifest=manifest)
-        except RowError as fault:
-            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+    return a_row_each(given.small(given.manifests), lambda manifest, data: _value(given, manifest, data))
 
 
 def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:

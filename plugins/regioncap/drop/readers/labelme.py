@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, around
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -17,13 +17,7 @@ _MOST = 32 << 20
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    for manifest, data in given.small(given.manifests, _MOST):
-        try:
-            if isinstance(data, RowError):
-                raise data
-            yield Row(1, _value(given, manifest, data), manifest=manifest)
-        except RowError as fault:
-            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+    return a_row_each(given.small(given.manifests, _MOST), lambda manifest, data: _value(given, manifest, data))
 
 
 def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:

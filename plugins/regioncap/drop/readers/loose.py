@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from regioncap.drop.readers.reader import from_corners, tidy
+from regioncap.drop.readers import jsonl
+from regioncap.drop.readers.reader import Given, from_corners, tidy
 
 # Under what names objects with boxes are found, where a row has not the boxes' own key, and a box in an object.
 _LISTS = ("objects", "annotations", "regions", "boxes", "bboxes", "detections", "instances")
@@ -161,3 +162,14 @@ def _is_list(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
+
+
+def lines_in(given: Given) -> int:
+    """How many rows a drop's manifests of JSON lines have, at most."""
+    return sum(_lines(given, manifest) for manifest in given.manifests)
+
+
+def _lines(given: Given, manifest: str) -> int:
+    assert jsonl.READER.count is not None
+    with given.local(manifest) as path:
+        return jsonl.READER.count(path)

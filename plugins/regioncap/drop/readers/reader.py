@@ -124,6 +124,22 @@ class DropReader:
         return (self.nested or "/" not in path) and path.endswith(endings)
 
 
+def a_row_each(
+    files: Iterable[tuple[str, bytes | RowError]], value: Callable[[str, bytes], dict[str, Any]]
+) -> Iterator[Row]:
+    """The rows of a format that has a file for each image: `value` makes one of a file's path and bytes.
+
+    A file that cannot be read, and one for which `value` raises RowError, costs its own row.
+    """
+    for manifest, data in files:
+        try:
+            if isinstance(data, RowError):
+                raise data
+            yield Row(1, value(manifest, data), manifest=manifest)
+        except RowError as fault:
+            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+
+
 def id_in(given: Given, manifest: str, identity: Any) -> Any:
     """The id of a row that a manifest gives: where there are several, each counts by itself."""
     return identity if len(given.manifests) == 1 else f"{manifest}#{identity}"

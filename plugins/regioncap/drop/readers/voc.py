@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.readers.elements import elements, number_of, text_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, from_corners
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -14,13 +14,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    for manifest, data in given.small(given.manifests):
-        try:
-            if isinstance(data, RowError):
-                raise data
-            yield Row(1, _value(given, manifest, data), manifest=manifest)
-        except RowError as fault:
-            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+    return a_row_each(given.small(given.manifests), lambda manifest, data: _value(given, manifest, data))
 
 
 def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:

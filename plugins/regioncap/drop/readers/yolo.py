@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import DropReader, Given, Row
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -79,13 +79,7 @@ def _is_nested(name: Any) -> bool:
 
 def _rows(given: Given) -> Iterator[Row]:
     classes = _Classes(given)
-    for manifest, data in given.small(_labels(given)):
-        try:
-            if isinstance(data, RowError):
-                raise data
-            yield Row(1, _value(given, manifest, data, classes), manifest=manifest)
-        except RowError as fault:
-            yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+    return a_row_each(given.small(_labels(given)), lambda manifest, data: _value(given, manifest, data, classes))
 
 
 def _labels(given: Given) -> list[str]:
