@@ -112,7 +112,7 @@ def _record(row: RenderedRow, settings: BuildSettings) -> ExpectedRecord:
         "bbox": row.bbox,
         "prompt": user_prompt(settings.prompt_template, len(row.regions)),
         "normalized_bbox": row.normalized_bbox,
-        "regions": [region.model_dump() for region in row.regions],
+        "regions": [region.model_dump() | {"corrected": False, "label": None} for region in row.regions],
     }
     plan = planned(MODEL, **settings.model_dump())
     asked = {}
