@@ -76,8 +76,10 @@ def obtained(judged: Judged) -> list[str]:
         told.append(f"Of right captions it doubts at most {percent(judged.false_alarm)}, as far as is known.")
     if judged.asked_again or judged.rejected:
         told.append(
-            f"Of the captions that it doubted, {judged.asked_again:,} were asked for again ({judged.mended:,} of the "
-            f"new ones are trusted), and {judged.rejected:,} were rejected."
+            "The estimate is of the captions as they were first written. Then "
+            f"{judged.asked_again:,} that were doubted were asked for again ({judged.mended:,} of the new ones are "
+            f"trusted), and {judged.rejected:,} rows were rejected: "
+            "how much is wrong of what is left is not known, but less."
         )
     return told
 

@@ -95,6 +95,7 @@ def judge_shard(
         limited = "of a sample no more was asked: it may take a fifth of captioning's time, and no slow server's"
     heard = {each.row.id: listener.heard(each) for each in asked}
     scores = {each.row.id: scores_of(each.row, heard[each.row.id], each.captions) for each in asked}
+    first = [score for each in scores.values() for score in each]
     again: list[_Row] = []
     mended = 0
     if plan.settings.asks_again and reason is None:
@@ -111,6 +112,7 @@ def judge_shard(
         scores[each.row.id] = [score for score in before if score.kind != "own" or score.region not in regions] + kept
     shard.write_judged(
         [score for each in scores.values() for score in each],
+        first,
         heard=sum(map(len, heard.values())),
         counts=listener.counts,
         asked_again=sum(len(each.questions) for each in again),

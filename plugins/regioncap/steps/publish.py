@@ -277,19 +277,23 @@ class _Content:
 class _Judgement:
     """What `judge` did with all shards: receipts, and where captions were judged that are no record's.
 
-    `rejected` are the ids of rows that did not become records, `doubted` counts those that were rejected as doubted.
+    `rejected` are the ids of rows that did not become records for another reason than that a caption is doubted, and
+    `doubted` those that did not for that one.
     """
 
     shards: list[Shard] = field(default_factory=list)
     receipts: list[JudgeReceipt] = field(default_factory=list)
     rejected: set[str] = field(default_factory=set)
-    doubted: int = 0
+    doubted: set[str] = field(default_factory=set)
 
-    def scores(self) -> Iterator[Scored]:
-        """All scores of planted captions, and those of the records' own, read anew from shard to shard."""
+    def first_scores(self) -> Iterator[Scored]:
+        """The scores of planted captions and of rows' own as they were first written, read anew from shard to shard.
+
+        Of captions that were chosen for being trusted, a share that is wrong cannot be told.
+        """
         for shard in self.shards:
             judged = shard.judged()
-            for score in judged.scores if judged else ():
+            for score in judged.first if judged else ():
                 if score.kind != "own" or score.image not in self.rejected:
                     yield score
 
@@ -298,9 +302,10 @@ def _judged(plan: Plan, content: _Content) -> Judged | None:
     """What is known of how many captions are wrong; None where nothing was to be judged."""
     if not plan.judge_share:
         return None
-    receipts = content.judged.receipts
+    receipts, doubted = content.judged.receipts, content.judged.doubted
+    left_out = sum(score.kind == "own" and score.image in doubted for score in content.judged.first_scores())
     common: _Common = {
-        "regions": content.statistics.counts.regions,
+        "regions": content.statistics.counts.regions + left_out,
         "how": "all" if plan.settings.judges == "all" or plan.judge_share == 1.0 else "sample",
         "judge": plan.judge,
         "same_model": plan.judge == plan.model,
@@ -315,12 +320,12 @@ def _judged(plan: Plan, content: _Content) -> Judged | None:
     elif limited and not heard:
         judged = not_judged(limited.most_common(1)[0][0], **common)
     else:
-        judged = estimate(content.judged.scores(), asked=heard, **common)
+        judged = estimate(content.judged.first_scores(), asked=heard, **common)
     return judged.model_copy(
         update={
             "asked_again": sum(receipt.asked_again for receipt in receipts),
             "mended": sum(receipt.mended for receipt in receipts),
-            "rejected": content.judged.doubted,
+            "rejected": len(doubted),
         }
     )
 
@@ -429,9 +434,8 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
         def note(data: bytes, where: str) -> None:
             for row in parse_lines(data, Rejected, where, _CLEAR_ALL):
                 statistics.add_rejected(row)
-                judgement.doubted += row.code == Code.DOUBTED
                 if row.id is not None and plan.judge_share:
-                    judgement.rejected.add(row.id)
+                    (judgement.doubted if row.code == Code.DOUBTED else judgement.rejected).add(row.id)
                 rejects.write(line(row))
 
         note(plan_rejected(work, plan), layout.plan_rejected_path(plan.plan_id))

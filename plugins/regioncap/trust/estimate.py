@@ -61,11 +61,17 @@ class Judged(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     share: float | None = Field(
-        description="The estimated share of wrong captions; null where the build is not judged.", examples=[0.021]
+        description="The estimated share of captions that are wrong, as they were first written: before doubted ones "
+        "were asked for again or rejected. Null where the build is not judged.",
+        examples=[0.021],
     )
     low: float | None = Field(description="The lower end of the share's 95 % interval.", examples=[0.009])
     high: float | None = Field(description="Its upper end.", examples=[0.044])
-    regions: int = Field(ge=0, description="How many captions the build has.", examples=[400])
+    regions: int = Field(
+        ge=0,
+        description="How many captions there were, those of rows that were rejected as doubted too.",
+        examples=[400],
+    )
     judged: int = Field(ge=0, description="How many of them were judged.", examples=[400])
     asked: int = Field(ge=0, description="How many questions the listener answered.", examples=[1064])
     planted: int = Field(ge=0, description="How many planted captions were judged.", examples=[2310])
@@ -81,7 +87,7 @@ class Judged(BaseModel):
     same_model: bool = Field(description="Whether it is the model that made the captions.", examples=[True])
     asked_again: int = Field(default=0, ge=0, description="How many captions were asked for again.", examples=[11])
     mended: int = Field(default=0, ge=0, description="How many of these got a caption that is trusted.", examples=[8])
-    rejected: int = Field(default=0, ge=0, description="How many were rejected as doubted.", examples=[0])
+    rejected: int = Field(default=0, ge=0, description="How many rows were rejected as doubted.", examples=[0])
     reason: str | None = Field(default=None, description="Why the build is not judged, in words.", examples=[None])
 
 

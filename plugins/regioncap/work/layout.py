@@ -48,6 +48,7 @@ RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
 CAPTION_COUNTS = "caption.json"
 SCORED = "scored.json"
+FIRST_SCORED = "first_scored.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
 

@@ -73,10 +73,12 @@ class Rendered(NamedTuple):
 class JudgedShard(NamedTuple):
     """The scores of a shard's captions and of planted ones, the receipt of `judge`, and the hash of the scores' file.
 
-    Of a region's captions, the own one among the scores is the one that is kept.
+    Of a region's captions, the own one among the scores is the one that is kept; `first` are the scores from before
+    doubtful captions were asked for again.
     """
 
     scores: list[Scored]
+    first: list[Scored]
     receipt: JudgeReceipt
     inputs: dict[str, str]
 
@@ -158,7 +160,8 @@ class Shard:
                 f"{self.own.uri}: judge has read other rows than render wrote: {self.clear('judge')}"
             )
         scores = _SCORES.validate_json(self._checked(receipt, layout.SCORED, "judge"))
-        return JudgedShard(scores, receipt, _noted(receipt, layout.SCORED))
+        first = _SCORES.validate_json(self._checked(receipt, layout.FIRST_SCORED, "judge"))
+        return JudgedShard(scores, first, receipt, _noted(receipt, layout.SCORED))
 
     def validated(self) -> "Validated":
         """What `publish` reads. Raises StepMissingError where any of it is not this plan's, or not whole."""
@@ -221,6 +224,7 @@ class Shard:
     def write_judged(
         self,
         scores: Sequence[Scored],
+        first: Sequence[Scored],
         *,
         heard: int,
         counts: AskCounts,
@@ -236,7 +240,9 @@ class Shard:
             **self._named(), inputs=inputs, outputs={}, seconds=seconds, heard=heard, counts=counts,
             asked_again=asked_again, mended=mended, reason=reason, limited=limited,
         )  # fmt: skip
-        write_all(self.own, layout.RECEIPTS["judge"], receipt, {layout.SCORED: _SCORES.dump_json(list(scores))})
+        files = {layout.SCORED: scores, layout.FIRST_SCORED: first}
+        written = {path: _SCORES.dump_json(list(each)) for path, each in files.items()}
+        write_all(self.own, layout.RECEIPTS["judge"], receipt, written)
 
     def write_validated(
         self, records: Sequence[Record], rejected: Sequence[Rejected], *, inputs: dict[str, str], seconds: float

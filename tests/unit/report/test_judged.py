@@ -120,7 +120,7 @@ def test_what_a_share_is_made_of_is_told_too(tmp_path: Path) -> None:
     for page in (report_page(judged()), page_of_build(tmp_path, judged())):
         text = " ".join(" ".join(_Blocks(page).said).split())
         assert "112 of 120 found (87 to 97 % of such, 95 % interval)" in text
-        assert "11 were asked for again (8 of the new ones are trusted)" in text
+        assert "11 that were doubted were asked for again (8 of the new ones are trusted)" in text
         assert "the same model" in text and "regioncap review" in text
 
 

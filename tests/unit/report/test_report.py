@@ -340,7 +340,8 @@ def test_the_card_tells_the_model_and_its_licence() -> None:
     assert "unknown: look it up" in render_card(report_of(statistics, "my-model"))
 
 
-def test_the_lines_that_load_a_build_load_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_that_load_a_build_load_it(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     place.good_rows(3)
     # A record's id is text, also where it looks like a number.
     place.put_rows(*({"id": f"00{k}", "image": f"{k}.jpg", "bbox": [[10, 10, 40, 30]]} for k in range(3)))

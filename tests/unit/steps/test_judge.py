@@ -1,6 +1,7 @@
 """`judge`: what the listener is asked, what it is not asked again, and what a build says of it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,7 +326,24 @@ def test_rows_with_doubtful_captions_can_be_rejected(place: Place, vlm: FakeVlm,
     assert "region 1, the listener finds region 3" in said["7.jpg"]["reason"]
     judged = published.manifest.judged
     assert judged is not None and judged.rejected == 2
-    assert judged.judged == judged.regions == 3 * (ROWS - 2)
+    assert judged.judged == judged.regions == 3 * ROWS
+
+
+@pytest.mark.parametrize("judge_again", ["ask_again", "reject"])
+def test_the_share_is_told_of_captions_as_they_were_not_of_those_that_were_chosen_for_being_trusted(
+    place: Place, vlm: FakeVlm, knowing: Knowing, tmp_path: Path, judge_again: str
+) -> None:
+    rows(place, ROWS)
+    published = judged_build(place, vlm, knowing, judge_again=judge_again)
+    plain = Place(tmp_path / "plain")
+    rows(plain, ROWS)
+    noted = judged_build(plain, vlm, knowing)
+    told, wanted = ({**dict(each.manifest.judged or {}), "asked": 0} for each in (published, noted))
+    changed = {"asked_again", "mended", "rejected"}
+    assert told.keys() == wanted.keys()
+    assert {name: told[name] for name in told.keys() - changed} == {
+        name: wanted[name] for name in wanted.keys() - changed
+    }
 
 
 def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
