@@ -330,7 +330,7 @@ def test_a_persons_sample_gives_an_estimate(app: FastAPI, place: Place) -> None:
         answer = send(user, f"{base}/sample", token=own, region=region[1], verdict="wrong" if number < 5 else "right")
         assert answer.status_code == 303
     assert "All 50 drawn regions are looked at" in user.get(f"{base}/sample").text
-    assert "5 of 50 wrong: 4.3 to 21.4 % of the captions" in user.get(base).text
+    assert "5 of 50 wrong: 4.3 to 21 % of the captions" in user.get(base).text
     told = user.get(f"/api{base}/sample").json()
     assert (told["right"], told["wrong"], told["share"]) == (45, 5, 0.1)
     assert len({region["key"] for region in told["regions"]}) == 50

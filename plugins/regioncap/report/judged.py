@@ -60,8 +60,8 @@ def within(judged: Judged) -> str:
 def why_not(judged: Judged) -> str:
     """Why a build is not judged, and from how many regions on there is a figure."""
     reason = (judged.reason or "it is not known why").rstrip(".")
-    small = f" There is a figure from {FEWEST_REGIONS} captions on." if judged.regions < FEWEST_REGIONS else ""
-    return f"{reason}.{small}"
+    is_small = judged.regions < FEWEST_REGIONS or 0 < judged.judged < FEWEST_REGIONS
+    return f"{reason}. There is a figure from {FEWEST_REGIONS} captions on." if is_small else f"{reason}."
 
 
 def obtained(judged: Judged) -> list[str]:

@@ -142,7 +142,7 @@ def _too_few(own: list[Scored], planted: Mapping[str, list[Scored]], regions: in
     """Why there is too little to tell anything from."""
     if len(own) < FEWEST_REGIONS:
         of = f" of {regions}" if regions != len(own) else ""
-        return f"{len(own)}{of} captions were judged: from {FEWEST_REGIONS} on there is a figure"
+        return f"{len(own)}{of} captions were judged"
     made = sum(len(scores) for kind, scores in planted.items() if kind != "neighbour")
     if made < FEWEST_PLANTED:
         return (

@@ -144,6 +144,8 @@ def test_where_a_build_is_not_judged_no_figure_is_shown_anywhere(tmp_path: Path,
 def test_of_a_small_build_it_is_told_from_how_many_captions_on_there_is_a_figure() -> None:
     small = not_judged("12 captions were judged", regions=12)
     assert words.why_not(small) == f"12 captions were judged. There is a figure from {FEWEST_REGIONS} captions on."
+    few = not_judged("20 of 5000 captions were judged", regions=5000).model_copy(update={"judged": 20})
+    assert words.why_not(few).endswith(f"There is a figure from {FEWEST_REGIONS} captions on.")
     assert "There is a figure" not in words.why_not(not_judged("the judge is away", regions=5000))
 
 
