@@ -33,8 +33,9 @@ class Acceptance:
         # When requests of a shape were last answered.
         self._answered: dict[Shape, float] = {}
         self._ended = 0
-        # The rows, by their first image, that were refused with the same words whatever is in their pictures.
-        self._suspects: defaultdict[str, set[str]] = defaultdict(set)
+        # By the words of the refusal, when rows were refused whatever is in their pictures; a row is known by its first
+        # image.
+        self._suspects: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._error: VlmSetupError | VlmUnavailableError | None = None
         self._asking = asyncio.Lock()
 
@@ -60,7 +61,10 @@ class Acceptance:
             if self._is_answered_since(shape, now):
                 return
             alike = self._suspects[_NUMBER.sub("0", str(completion.refused))]
-            alike.add(request.images[0] if request.images else "")
+            if alike and self._is_answered_since(shape, min(alike.values())):
+                # Where few are under way, answers come between the refusals instead of beside them.
+                alike.clear()
+            alike[request.images[0] if request.images else ""] = now
             if len(alike) > 1 or not (self._answered or await self._is_taken_smaller(request, images)):
                 self._error = refuses_all(completion, self._client.name)
                 raise self._error

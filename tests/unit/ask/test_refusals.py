@@ -251,17 +251,18 @@ def test_a_server_that_fails_at_every_image_loses_no_row(place: Place, vlm: Fake
     assert [counts.asked for counts in caption(place, plan, vlm)] == [ROWS]
 
 
-def test_a_refusal_says_nothing_of_all_while_others_are_under_way(place: Place, vlm: FakeVlm) -> None:
-    # One region is refused in every row, also with a plain picture; the other is answered, but later.
+@pytest.mark.parametrize("in_flight", [1, 2, 256])
+def test_a_refusal_says_nothing_of_all_while_others_are_answered(place: Place, vlm: FakeVlm, in_flight: int) -> None:
+    # One region is refused in every row, also with a plain picture; the other is answered, before, beside or after it.
     def behave(_: int, body: dict[str, Any]) -> Reply:
         schema = body["response_format"]["json_schema"]["schema"]
         if schema["required"] == ["<region2>"]:
             return error(400, "no second region here")
-        return replace(answer_well(body), delay=1.5)
+        return replace(answer_well(body), delay=0.2)
 
     vlm.behave = behave
     plan = rendered(place, caption_mode="per_region", max_rejected_ratio=1)
-    caption(place, plan, vlm)
+    caption(place, plan, vlm, max_in_flight=in_flight)
     assert publish(place, plan).manifest.counts.rejected == ROWS
 
 
