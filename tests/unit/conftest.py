@@ -1,5 +1,6 @@
 """What the unit tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from tests.hurry import Hurry, hurried
 def place(tmp_path: Path) -> Place:
     """An empty drop, with a work area and a warehouse, in local folders."""
     return Place(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def of_no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tests of Airflow's are collected too, these would be tests of their deployment."""
+    for name in [name for name in os.environ if name.startswith("REGIONCAP_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
