@@ -217,8 +217,8 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
     images = 480
     rig.upload(small_drop(tmp_path / "drop", seed=24, images=images), "2026-06-01")
     asked = rig.questions_asked()
-    # One question an image, so that questions can be counted by images.
-    joint = {"drop_date": "2026-06-01", "caption_mode": "joint"}
+    # One question an image and none of a judge, so that questions can be counted by images.
+    joint = {"drop_date": "2026-06-01", "caption_mode": "joint", "judge": "none"}
     run_id = rig.trigger(joint)
     shards = S3Store(rig.stack.s3, "warehouse", "region_captions/_work/dt=2026-06-01/shards")
 
