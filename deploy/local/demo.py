@@ -24,13 +24,23 @@ from regioncap.ask.status import BuildStatus, Status
 from regioncap.cli.terminal import shown
 from regioncap.drop.dates import resolve_drop_date
 from regioncap.errors import DropDateError, ServiceError
+from regioncap.report import judged
 from regioncap.storage.local import LocalStore
 from regioncap.storage.s3 import S3Store
 from regioncap.warehouse.manifest import Manifest
 from regioncap.warehouse.reader import open_build
 
 _SAMPLE = "2026-10-05"
-_STEPS = ("wait_for_drop", "plan", "shard.render", "shard.caption", "shard.validate", "approve", "publish")
+_STEPS = (
+    "wait_for_drop",
+    "plan",
+    "shard.render",
+    "shard.caption",
+    "shard.judge",
+    "shard.validate",
+    "approve",
+    "publish",
+)
 _SHOWN_RECORDS = 4
 _PLAIN_EVERY_SECONDS = 10.0
 
@@ -171,6 +181,9 @@ def summary(manifest: Manifest, uri: str, out: Path, *, unchanged: bool) -> None
     if counts.rejected:
         codes = Counter(row["code"] for row in published.rejected())
         console.print("\nrejected: " + ", ".join(f"{code} ({number})" for code, number in codes.most_common()))
+    if manifest.judged:
+        why = f": {judged.why_not(manifest.judged)}" if manifest.judged.share is None else ""
+        console.print(f"\nwrong captions, by estimate: {judged.share_told(manifest.judged)}{why}")
     build = out / manifest.build
     console.print(f"\ndataset         {uri}/{manifest.build}")
     console.print(f"local copy      {build}")

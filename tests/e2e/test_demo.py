@@ -24,6 +24,7 @@ def test_a_build_is_followed_and_summed_up(rig: Rig, tmp_path: Path, capsys: pyt
     assert "images marked" in shown and "questions answered" in shown
     assert "<region1>" in shown
     assert "duplicate_id (1)" in shown
+    assert "wrong captions, by estimate: " in shown
     report = tmp_path / manifest.build / "report.html"
     assert report.exists() and str(report) in shown.replace("\n", "")
     assert (tmp_path / manifest.build / "exports/parquet/captions-00000-of-00001.parquet").exists()

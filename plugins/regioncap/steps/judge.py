@@ -51,7 +51,7 @@ _IMAGES_KEPT = 64
 
 # A sample takes at most this share of the time that captioning took, but these seconds it may take in any case: what
 # captioning took is no measure where next to nothing was asked.
-_TIME_SHARE, _LEAST_SECONDS = 0.2, 5.0
+_TIME_SHARE, _LEAST_SECONDS = 0.2, 15.0
 # Of fewer captions it cannot be told how fast the server is.
 _TELLING = 10
 
@@ -90,7 +90,7 @@ def judge_shard(
     asked = [replace(each, questions=ask(each.row.id, each.captions, each.regions, others)) for each in rows]
     if limited is not None:
         asked = []
-    reason = listener.hear(asked, started + limit)
+    reason = listener.hear(asked, limit)
     if listener.late:
         limited = "of a sample no more was asked: it may take a fifth of captioning's time, and no slow server's"
     heard = {each.row.id: listener.heard(each) for each in asked}
@@ -242,13 +242,13 @@ class _Listener:
         # Whether something was not asked for the time it takes.
         self.late = False
 
-    def hear(self, rows: Sequence[_Row], until: float) -> str | None:
-        """Ask what is asked about rows and has no answer; begin nothing after `until`, by the monotonic clock.
+    def hear(self, rows: Sequence[_Row], limit: float) -> str | None:
+        """Ask what is asked about rows and has no answer; begin nothing when asking has taken `limit` seconds.
 
         Returns why they are not judged, if they are not.
         """
         try:
-            self._ask([item for each in rows for item in self._items(each)], until)
+            self._ask([item for each in rows for item in self._items(each)], limit)
         except (VlmUnavailableError, VlmSetupError, CeilingError) as error:
             if self._plan.settings.judge_away == "wait":
                 raise
@@ -286,7 +286,7 @@ class _Listener:
         steps = (self._follow(item.row, question, completions) for question in item.questions)
         return next((step for step in steps if step.request is not None), None)
 
-    def _ask(self, items: Sequence[_Item], until: float) -> None:
+    def _ask(self, items: Sequence[_Item], limit: float) -> None:
         shared = self._shard.shared
         before = load_completions(shared, layout.JUDGED)
         own, found = without_refusals(before), without_refusals(self._earlier)
@@ -313,18 +313,20 @@ class _Listener:
                 return None
             return PreparedRequest(request, {request.images[0]: drawn.jpeg(item.row.row, step.sheet)})
 
-        began = time.monotonic()
-
         def is_slow(seconds: float) -> bool:
             # Where captions were taken over, it was not known before.
             return sampled and seconds > max(_TELLING, self._least) and sink.counts().asked < seconds
 
         def in_time() -> Iterator[_Item]:
+            began: float | None = None
             for item in left:
-                if time.monotonic() > until or is_slow(time.monotonic() - began):
+                taken = 0.0 if began is None else time.monotonic() - began
+                if taken >= limit or is_slow(taken):
                     self.late = True
                     return
                 yield item
+                # The first one is taken before the server is found out about, which is no asking.
+                began = began or time.monotonic()
 
         images = len({item.row.row.id for item in items})
         sink = CompletionSink(

@@ -321,6 +321,8 @@ def _judged(plan: Plan, content: _Content) -> Judged | None:
         judged = not_judged(limited.most_common(1)[0][0], **common)
     else:
         judged = estimate(content.judged.first_scores(), asked=heard, **common)
+        if judged.share is None and limited:
+            judged = judged.model_copy(update={"reason": f"{judged.reason}: {limited.most_common(1)[0][0]}"})
     return judged.model_copy(
         update={
             "asked_again": sum(receipt.asked_again for receipt in receipts),
