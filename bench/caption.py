@@ -177,7 +177,8 @@ def step(base_url: str, folder: Path) -> tuple[float, float]:
         progress=lambda at: None,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    if counts.asked != plan.rows:
+    # A few answers do not pass the gates, and are asked for once more.
+    if not plan.rows <= counts.asked <= 1.02 * plan.rows:
         raise RuntimeError(f"{counts.asked} requests were sent")
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
