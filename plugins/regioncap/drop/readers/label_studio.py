@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
-from regioncap.drop.readers.streamed import items
+from regioncap.drop.readers.streamed import a_row_each_item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -18,17 +18,7 @@ _SHORT = ("x", "y", "width", "height")
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    for manifest in given.manifests:
-        with given.local(manifest) as path:
-            for item in items(path):
-                if item.key or not item.number:
-                    raise ValueError("it is no list of tasks")
-                try:
-                    if item.fault is not None:
-                        raise item.fault
-                    yield Row(item.number, _task(given, manifest, item.value), manifest=manifest)
-                except RowError as fault:
-                    yield Row(item.number, None, fault, item.value, manifest)
+    return a_row_each_item(given, "tasks", lambda manifest, item: _task(given, manifest, item))
 
 
 def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:

@@ -6,11 +6,12 @@ With the standard library's decoder, one item at a time, so that memory holds a 
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regioncap.drop.readers.reader import Given, Row
 from regioncap.drop.rows import MAX_DEPTH, too_deep
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -192,3 +193,22 @@ def _item(text: _Text, key: str, number: int) -> Item:
         return Item(key, number, text.value())
     except RowError as fault:
         return Item(key, number, None, fault)
+
+
+def a_row_each_item(given: Given, what: str, value: Callable[[str, Any], dict[str, Any]]) -> Iterator[Row]:
+    """The rows of manifests that are one list of `what`: `value` makes one of a manifest's path and an item.
+
+    An item that cannot be read, and one for which `value` raises RowError, costs its own row. Raises ValueError where a
+    manifest is no such list.
+    """
+    for manifest in given.manifests:
+        with given.local(manifest) as path:
+            for item in items(path):
+                if item.key or not item.number:
+                    raise ValueError(f"it is no list of {what}")
+                try:
+                    if item.fault is not None:
+                        raise item.fault
+                    yield Row(item.number, value(manifest, item.value), manifest=manifest)
+                except RowError as fault:
+                    yield Row(item.number, None, fault, item.value, manifest)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
-from regioncap.drop.readers.streamed import items
+from regioncap.drop.readers.streamed import a_row_each_item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -13,17 +13,7 @@ _BEGINS = re.compile(rb'"(?:objects|regions)"\s*:\s*\[.{0,2000}?"(?:object_id|re
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    for manifest in given.manifests:
-        with given.local(manifest) as path:
-            for item in items(path):
-                if item.key or not item.number:
-                    raise ValueError("it is no list of images")
-                try:
-                    if item.fault is not None:
-                        raise item.fault
-                    yield Row(item.number, _value(given, manifest, item.value), manifest=manifest)
-                except RowError as fault:
-                    yield Row(item.number, None, fault, item.value, manifest)
+    return a_row_each_item(given, "images", lambda manifest, item: _value(given, manifest, item))
 
 
 def _value(given: Given, manifest: str, image: Any) -> dict[str, Any]:
