@@ -4,8 +4,8 @@
         [--broken A B] [--hang]
 
 With --slots, so many requests are worked on at a time, each for about --seconds (log-normal, as generation lengths
-are); the others wait. GET /busy says what share of the slots' time was used from the first answer on, while there was
-something to start.
+are); the others wait. GET /busy says what share of the slots' time was used from the first answer about an image on,
+while there was something to start: how a server wants to be asked is found out before.
 
 With --batch, all that is there is answered at once, every so many seconds. With --rate, all that is there shares so
 many answers a second, as on a CPU. Neither tells its queue. With --most, what comes beside so many is refused with 429
@@ -35,6 +35,8 @@ _ANSWER = json.dumps(
         "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
     }
 ).encode()
+# A request of fewer bytes has no image of the bench's.
+_WITHOUT_IMAGE = 10_000
 _MODELS = json.dumps({"data": [{"id": MODEL}]}).encode()
 
 
@@ -53,18 +55,20 @@ class Server:
         self._working = self._waiting = 0
         # When the number of slots at work changed, and what it was from then on.
         self._log: list[tuple[float, int]] = []
-        self._answers: list[float] = []
+        self._first_answer: float | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             return
-        while (await receive()).get("more_body"):
-            pass
+        length, more = 0, True
+        while more:
+            message = await receive()
+            length, more = length + len(message.get("body", b"")), message.get("more_body", False)
         status = self._status(scope["path"])
         self._there += 1
         try:
-            body = await self._answer(scope["path"]) if status == 200 else b"{}"
+            body = await self._answer(scope["path"], length) if status == 200 else b"{}"
         finally:
             self._there -= 1
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -81,7 +85,7 @@ class Server:
             return 500
         return 429 if self._told.most is not None and self._there >= self._told.most else 200
 
-    async def _answer(self, path: str) -> bytes:
+    async def _answer(self, path: str, length: int) -> bytes:
         if path.endswith("/models"):
             return _MODELS
         if path == "/busy":
@@ -109,7 +113,8 @@ class Server:
                 self._note(+1)
                 await asyncio.sleep(float(self._rng.lognormal(np.log(self._seconds), 0.5)))
                 self._note(-1)
-        self._answers.append(time.monotonic())
+        if self._first_answer is None and length > _WITHOUT_IMAGE:
+            self._first_answer = time.monotonic()
         return _ANSWER
 
     def _note(self, change: int) -> None:
@@ -117,8 +122,8 @@ class Server:
         self._log.append((time.monotonic(), self._working))
 
     def _busy(self) -> float:
-        """The share of the slots' time that was used, from the first answer until no request was left to start."""
-        first, last = self._answers[0], max(at for at, working in self._log if working == self._slots)
+        """The share of the slots' time that was used, from `_first_answer` until no request was left to start."""
+        first, last = self._first_answer or 0.0, max(at for at, working in self._log if working == self._slots)
         used = 0.0
         for (at, working), (until, _) in zip(self._log, self._log[1:], strict=False):
             used += working * max(0.0, min(until, last) - max(at, first))

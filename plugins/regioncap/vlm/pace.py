@@ -20,6 +20,8 @@ _MANY = 64
 _ROUND_ANSWERS, _ROUND_SECONDS = 8, 0.5
 # A limit that is twice as high has to bring so much more.
 _GAIN = 0.15
+# What a server told of its queue still holds with so many times as many under way.
+_FEW_MORE = 1.25
 # After so many rounds without a change it is looked whether fewer would do.
 _HELD_ROUNDS = 32
 # So many may be between being sent and being worked on, their images being read, without being a queue.
@@ -254,8 +256,9 @@ class Pace:
         if limit != self.limit:
             self._set(limit)
             if limit > seen.limit:
-                # What they say of fewer says nothing of more.
-                self._queues.clear()
+                # What they say of fewer says nothing of many more.
+                if limit > seen.limit * _FEW_MORE:
+                    self._queues.clear()
                 self._fewer = Level(seen.limit, seen.rate) if seen.rate is not None else None
             elif self._fewer is not None and seen.rate is not None and self._fewer.limit < limit:
                 # More under way have shown what the server can do.

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -319,6 +320,32 @@ def test_a_server_that_answers_a_batch_a_minute_is_given_ever_more_and_no_row_is
     course = follow(Batches(60.0, size), 1000 if size > 8 else 300, look=5.0)
     assert course.blamed == 0
     assert rate_at_the_end(course) >= least
+
+
+def test_a_few_more_of_a_known_queue_are_not_twice_as_many_a_moment_later() -> None:
+    now = 0.0
+    pace = Pace(256, 300.0, clock=lambda: now)
+    sent = deque(pace.sent() for _ in range(4))
+    now = 0.5
+    for _ in range(4):
+        pace.ended(sent.popleft(), answered=True)
+
+    def fill() -> None:
+        sent.extend(pace.sent() for _ in range(pace.limit - pace.under_way))
+
+    fill()
+    for running, limit in ((55, 69), (57, 72)):
+        pace.tell(running, pace.under_way - running)
+        pace.decide()
+        assert pace.limit == limit
+        fill()
+    for _ in range(3 * pace.limit):
+        now += 0.01
+        pace.ended(sent.popleft(), answered=True)
+        fill()
+    # Nothing new was told of the queue: what is known of it still holds.
+    pace.decide()
+    assert pace.limit == 72
 
 
 def test_time_in_which_nothing_was_ready_counts_until_all_is_sent() -> None:
