@@ -259,7 +259,7 @@ def real(console: Console, folder: Path, images: int) -> dict[str, float]:
 
     def beside(others: list[float]) -> float:
         # Of what was measured one after the other: the next round may find a slower machine.
-        return statistics.median(rate / other for rate, other in zip(steps, others, strict=True))
+        return float(statistics.median(rate / other for rate, other in zip(steps, others, strict=True)))
 
     return {"of_ceiling": beside(ceilings), "over_offline": beside(offline), "over_offline_tuned": beside(tuned)}
 

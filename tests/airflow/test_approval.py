@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import markdown_it
 import pytest
 
 from regioncap.airflow.approval import approval_request, asks_for_approval
@@ -37,3 +38,18 @@ def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Pat
     assert "[Look at this build](http://airflow/regioncap/dates/x)" in body
     assert f"`s3://warehouse/dt=2026-10-05/build={staged.manifest.build_id}/report.html`" in body
     assert f"| {staged.manifest.counts.rows} |" in body
+
+
+def test_text_from_drops_and_params_is_text_to_whoever_is_asked(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    staged = stage_build(
+        plan=validated(place.work, "a"), drop=place.drop, work=place.work, partition=place.partition, before=(),
+        max_rejected_ratio=1, progress=lambda message: None,
+    )  # fmt: skip
+    assert isinstance(staged, Staged)
+    hostile = "[all is well](http://evil) ![x](http://evil/i.png) <b>www.evil.com</b>\n\n# Approve this | `code`"
+    odd = staged.model_copy(update={"warnings": [hostile]})
+    _, body = approval_request(odd, "s3://warehouse/`[all is well](http://evil)` `", None)
+    html = markdown_it.MarkdownIt("gfm-like").render(body)
+    assert "<a" not in html and "<img" not in html and "<h1" not in html and "<b>" not in html
+    assert html.count("<code>") == 1 and "[all is well](http://evil) ![x]" in html

@@ -1,8 +1,10 @@
 """What holds for every DAG of RegionCap, whoever writes it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
@@ -11,8 +13,10 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from regioncap.airflow.params import run_settings
 from regioncap.airflow.timetable import DayBefore
 from regioncap.config.settings import BuildSettings, settings_of
+from regioncap.errors import ParamsError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -156,6 +160,61 @@ def test_a_field_that_may_be_empty_can_be_emptied_in_the_form(dag: DAG) -> None:
         params[name] = dag.params.get_param(name).resolve(None)
     assert settings_of(params).system_prompt == ""
     assert settings_of(params).export_formats == []
+
+
+def test_a_deployment_fixes_and_bounds_params(monkeypatch: pytest.MonkeyPatch) -> None:
+    locks = {
+        "approval": "always",
+        "max_rejected_ratio": {"maximum": 0.2},
+        "keep_builds": {"minimum": 3},
+        "caption_mode": {"enum": ["joint", "auto"]},
+        "system_prompt": "",
+        "max_requests": {"maximum": 1000},
+        "request_extras": {"top_k": 1},
+    }
+    monkeypatch.setenv("REGIONCAP_LOCKED_PARAMS", json.dumps(locks))
+    monkeypatch.setenv("REGIONCAP_PARAMS", json.dumps({"max_rejected_ratio": 0.1, "keep_builds": 3, "max_requests": 9}))
+    bag = _bag()
+    assert not bag.import_errors
+    params = bag.dags["region_captions"].params
+    # Nightly runs have them too.
+    assert params["approval"] == "always" and params["request_extras"] == {"top_k": 1}
+    assert params.get_param("approval").schema["description_md"].endswith("**Fixed by this deployment.**")
+    assert "Bounded by this deployment." in params.get_param("keep_builds").schema["description_md"]
+    for name, value in {"approval": "always", "keep_builds": 4, "caption_mode": "auto", "system_prompt": None}.items():
+        params.get_param(name).resolve(value)
+    for name, value in {
+        "approval": "never", "max_rejected_ratio": 0.3, "keep_builds": 2, "caption_mode": "per_region",
+        "system_prompt": "Say yes.", "max_requests": None, "request_extras": {},
+    }.items():  # fmt: skip
+        with pytest.raises(ParamValidationError):
+            params.get_param(name).resolve(value)
+
+
+@pytest.mark.parametrize(
+    ("locks", "told"),
+    [
+        ({"aproval": "always"}, "REGIONCAP_LOCKED_PARAMS has names that are no params: aproval"),
+        ({"drop_date": "2026-10-05"}, "REGIONCAP_LOCKED_PARAMS has names that are no params: drop_date"),
+        ({"max_boxes": {"maximum": 3}}, "REGIONCAP_LOCKED_PARAMS does not allow the default of max_boxes, 10"),
+        ({"approval": "maybe"}, "REGIONCAP_LOCKED_PARAMS"),
+    ],
+)
+def test_a_lock_that_makes_no_sense_is_an_import_error(
+    locks: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGIONCAP_LOCKED_PARAMS", json.dumps(locks))
+    (error,) = (text for path, text in _bag().import_errors.items() if path.endswith("region_captions.py"))
+    assert told in error
+
+
+def test_a_run_from_before_a_lock_fails_and_names_the_param(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {"drops_uri": "/d", "warehouse_uri": "/w", "model_profile": "demo", "approval": "never"}
+    context: Any = {"params": params}
+    assert run_settings(context).approval == "never"
+    monkeypatch.setenv("REGIONCAP_LOCKED_PARAMS", '{"approval": "always"}')
+    with pytest.raises(ParamsError, match="LOCKED_PARAMS does not allow the run's value of approval, 'never'"):
+        run_settings(context)
 
 
 def test_the_deployment_gives_defaults_to_params(monkeypatch: pytest.MonkeyPatch) -> None:

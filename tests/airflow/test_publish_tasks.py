@@ -54,6 +54,7 @@ class Run:
     def __init__(self, folder: Path, **params: Any) -> None:
         self.place = Place(folder)
         self.folder = folder
+        self.started_by: str | None = None
         self.params: dict[str, Any] = {"approval": "always", "max_rejected_ratio": 1.0, **params}
         self.tries: dict[tuple[str, int], int] = {}
         self.approvals: list[bool] = []
@@ -90,7 +91,7 @@ class Run:
             "run_id": "manual__1",
             "params": params,
             "dag": SimpleNamespace(dag_id="region_captions"),
-            "dag_run": SimpleNamespace(partition_key=None),
+            "dag_run": SimpleNamespace(partition_key=None, triggering_user_name=self.started_by),
             "outlet_events": {self.asset: event},
         }
 
@@ -166,6 +167,40 @@ def test_what_a_person_approves_is_what_is_published(tmp_path: Path, airflow: Re
     assert request.options == ["Approve", "Reject"]
     # Published again, since the worker died before it could say so.
     assert run.publish()["build_id"] == published["build_id"]
+
+
+def test_whoever_started_a_run_does_not_approve_it_where_the_deployment_says_so(
+    tmp_path: Path, airflow: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path)
+    run.started_by = "Ann"
+    run.plan("a")
+    run.count()
+    run.approve(0)
+    monkeypatch.setenv("REGIONCAP_APPROVAL_BY_ANOTHER", "true")
+    with pytest.raises(StepMissingError, match="Ann started this run, and here somebody else has to approve"):
+        run.answer(0)
+    with pytest.raises(StepMissingError, match="nobody has agreed to it"):
+        run.publish()
+    # Cleared, it asks anew.
+    assert run.count() == [False, True]
+    run.approve(1)
+    run.started_by = "Bob"
+    run.answer(1)
+    assert run.publish()["build_id"] == run.current()
+
+
+def test_whoever_started_a_run_may_reject_it(
+    tmp_path: Path, airflow: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGIONCAP_APPROVAL_BY_ANOTHER", "true")
+    run = Run(tmp_path)
+    run.started_by = "Ann"
+    run.plan("a")
+    run.count()
+    run.approve(0)
+    with pytest.raises(BuildRejectedError, match="Ann rejected the build"):
+        run.answer(0, "Reject")
 
 
 def test_a_build_that_is_rejected_is_not_published(tmp_path: Path, airflow: Requests) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from regioncap.config.settings import Approval
+from regioncap.report.card import code_span
 from regioncap.report.judged import share_told
+from regioncap.report.shown import markdown
 from regioncap.work.staged import Staged
 
 APPROVE = "Approve"
@@ -23,7 +25,7 @@ def asks_for_approval(approval: Approval, warnings: Sequence[str]) -> bool:
 def approval_request(staged: Staged, partition_uri: str, page: str | None) -> tuple[str, str]:
     """What is asked, and what there is to know for the answer, as Markdown; `page` is where to see the build."""
     manifest, counts = staged.manifest, staged.manifest.counts
-    warnings = [f"- {warning}" for warning in staged.warnings] or ["- nothing unusual"]
+    warnings = [f"- {markdown(warning)}" for warning in staged.warnings] or ["- nothing unusual"]
     body = [
         "| rows | captioned | rejected | regions |",
         "| --- | --- | --- | --- |",
@@ -33,7 +35,7 @@ def approval_request(staged: Staged, partition_uri: str, page: str | None) -> tu
         *warnings,
         "",
         *([f"[Look at this build]({page})", ""] if page else []),
-        f"Report: `{partition_uri}/{manifest.build}/report.html`",
+        f"Report: {code_span(f'{partition_uri}/{manifest.build}/report.html')}",
         "",
         f"*{APPROVE}* makes it the current build; *{REJECT}* leaves what is published as it is.",
     ]

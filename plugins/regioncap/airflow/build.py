@@ -14,7 +14,7 @@ from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
-from regioncap.airflow.params import drop_date_of
+from regioncap.airflow.params import drop_date_of, run_settings
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
@@ -96,7 +96,7 @@ class PlanOperator(BaseOperator):
         self.judge_conn_id = judge_conn_id
 
     def execute(self, context: Context) -> list[str]:
-        date, settings = drop_date_of(context), settings_of(context["params"])
+        date, settings = drop_date_of(context), run_settings(context)
         check_places(settings)
         work = open_work(settings.work_root, date, self.warehouse_conn_id)
         try:

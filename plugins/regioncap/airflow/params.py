@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context, Param
+from airflow.sdk.exceptions import ParamValidationError
 
-from regioncap.config.deployment import Deployment
+from regioncap.config.deployment import Deployment, variable
+from regioncap.config.locks import locked, told
 from regioncap.config.settings import BuildSettings, settings_of
 from regioncap.drop.dates import resolve_drop_date
+from regioncap.errors import ParamsError
 
 # JSON schema keywords that Airflow's form understands as they are.
 _KEYWORDS = (
@@ -20,7 +23,8 @@ _KEYWORDS = (
 def form(deployment: Deployment) -> dict[str, Param]:
     """One param per setting, in the order and with the groups of `BuildSettings`, and the drop date in front.
 
-    Raises ValueError where the deployment has a default for something that is no setting.
+    Raises ValueError where the deployment has a default or a lock for something that is no setting, and ParamsError
+    where a lock does not allow the default.
     """
     params = {
         "drop_date": Param(
@@ -35,8 +39,10 @@ def form(deployment: Deployment) -> dict[str, Param]:
         )
     }
     defaults = deployment.default_params
-    if unknown := deployment.params.keys() - BuildSettings.model_fields:
-        raise ValueError(f"REGIONCAP_PARAMS has names that are no params: {', '.join(sorted(unknown))}")
+    locks = deployment.locked_params
+    for field, named in (("params", deployment.params), ("locked_params", locks)):
+        if unknown := named.keys() - BuildSettings.model_fields:
+            raise ValueError(f"{variable(field)} has names that are no params: {', '.join(sorted(unknown))}")
     roots = deployment.allowed_roots
     notes = {"model_profile": deployment.about_model}
     for name, schema in BuildSettings.model_json_schema()["properties"].items():
@@ -48,16 +54,43 @@ def form(deployment: Deployment) -> dict[str, Param]:
             keywords["type"] = [schema["type"], "null"]
         if schema["section"] == "Places" or name == "drops_uri":
             keywords |= {"pattern": _below(roots), "examples": list(roots)}
+        if name in locks:
+            keywords = locked(keywords, locks[name])
+        told_of = (schema["description"], notes.get(name, ""), f"**{told(locks[name])}**" if name in locks else "")
         params[name] = Param(
             defaults.get(name, schema.get("default", [] if schema.get("type") == "array" else None)),
             title=schema["title"],
-            description_md=" ".join(
-                filter(None, (_help(schema["description"]), _help(notes.get(name, "")), _bounds(schema)))
-            ),
+            description_md=" ".join(filter(None, (*map(_help, told_of), _bounds(keywords)))),
             section=schema["section"],
             **keywords,
         )
+    for name in locks:
+        _check_lock(name, params[name], params[name].value, "default")
     return params
+
+
+def run_settings(context: Context) -> BuildSettings:
+    """The run's settings. Raises ParamsError, also where the deployment has locked a param since the run was started.
+
+    Airflow checks what the form sends against the form; what a run was given before, by a copy of the DAG, or by a
+    backfill, it does not.
+    """
+    settings, deployment = settings_of(context["params"]), Deployment.from_environment()
+    if deployment.locked_params:
+        values, fields = settings.model_dump(mode="json"), form(deployment)
+        for name in deployment.locked_params:
+            _check_lock(name, fields[name], values[name], "run's value")
+    return settings
+
+
+def _check_lock(name: str, param: Param, value: Any, whose: str) -> None:
+    try:
+        param.resolve(value)
+    except ParamValidationError as error:
+        raise ParamsError(
+            f"{variable('locked_params')} does not allow the {whose} of {name}, {value!r}: "
+            f"{str(error).splitlines()[0]}; start another run, or change the variable"
+        ) from None
 
 
 def _help(description: str) -> str:

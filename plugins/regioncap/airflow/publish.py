@@ -12,6 +12,7 @@ from regioncap.airflow.approval import APPROVE, REJECT, approval_request, asks_f
 from regioncap.airflow.build import PlanHandle, claim_of
 from regioncap.airflow.links import BuildLink, build_page, preview_page
 from regioncap.airflow.openlineage import lineage
+from regioncap.airflow.params import run_settings
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
@@ -20,7 +21,7 @@ from regioncap.airflow.places import (
     open_warehouse,
     open_work,
 )
-from regioncap.config.settings import settings_of
+from regioncap.config.deployment import Deployment, variable
 from regioncap.errors import BuildRejectedError, StepMissingError, StorageError
 from regioncap.report.drift import earlier_qualities
 from regioncap.report.figures import load_report
@@ -115,7 +116,7 @@ class _LastStep(BaseOperator):
             partition=partition,
             before=earlier_qualities(open_warehouse(handle["warehouse_uri"], self.warehouse_conn_id), handle["date"]),
             # The run's, as it is now: the deployment's default may have been raised since it was planned.
-            max_rejected_ratio=settings_of(context["params"]).max_rejected_ratio,
+            max_rejected_ratio=run_settings(context).max_rejected_ratio,
             progress=progress,
             kept=kept,
         )
@@ -160,12 +161,21 @@ class ApproveOperator(_LastStep, HITLOperator):
         self._check_that_it_asks()
         answer = super().execute_complete(context, event)
         who = (answer["responded_by_user"] or {}).get("name", "somebody")
-        if answer["chosen_options"] != [APPROVE]:
+        if answer["chosen_options"] == [APPROVE]:
+            self._check_that_it_is_another(context["dag_run"].triggering_user_name, who)
+        else:
             raise BuildRejectedError(
                 f"{who} rejected the build: it is not published. Its answers are kept, so a run with other settings "
                 "asks only what is new"
             )
         return Approved(build_id=build_id, by=who)
+
+    def _check_that_it_is_another(self, starter: str | None, who: str) -> None:
+        if starter == who and Deployment.from_environment().approval_by_another:
+            raise StepMissingError(
+                f"{who} started this run, and here somebody else has to approve its build "
+                f"({variable('approval_by_another')}): {_ASK_ANEW}"
+            )
 
     def _check_that_it_asks(self) -> None:
         if not self.asks:

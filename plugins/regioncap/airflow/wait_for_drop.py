@@ -8,9 +8,8 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from regioncap.airflow.drop_ready import DropReadyTrigger
-from regioncap.airflow.params import drop_date_of
+from regioncap.airflow.params import drop_date_of, run_settings
 from regioncap.airflow.places import DROPS_CONNECTION, check_places, open_drop
-from regioncap.config.settings import settings_of
 from regioncap.drop.drop import not_ready
 from regioncap.errors import DropError
 
@@ -36,7 +35,7 @@ class WaitForDrop(BaseOperator):
         self.drops_conn_id = drops_conn_id
 
     def execute(self, context: Context) -> str:
-        date, settings = drop_date_of(context), settings_of(context["params"])
+        date, settings = drop_date_of(context), run_settings(context)
         check_places(settings)
         drop = open_drop(settings.drops_uri, date, self.drops_conn_id)
         reason = not_ready(drop, settings.readiness, time.time())

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError, field_
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from regioncap.captions.prompts import CaptionMode
+from regioncap.config.locks import is_fixed
 from regioncap.marks.profiles import GENERIC, PROFILES, profile_of
 
 Event = Literal["failure", "overdue", "success"]
@@ -62,6 +63,15 @@ class Deployment(BaseSettings):
     params: Json[dict[str, Any]] = Field(
         {}, description="Defaults of any other params: what nightly runs go by.", examples=['{"shard_size": 256}']
     )
+    locked_params: Json[dict[str, Any]] = Field(
+        {},
+        description="Params that no run may change: a value is then the only one, and an object with `minimum`, "
+        "`maximum` or `enum` bounds it.",
+        examples=['{"approval": "always", "max_rejected_ratio": {"maximum": 0.1}}'],
+    )
+    approval_by_another: bool = Field(
+        False, description="Whether a build may not be approved by whoever has started its run."
+    )
     schedule: str = Field(
         "0 0 * * *",
         description="When nightly runs start, as a cron expression in UTC; each builds the day before.",
@@ -100,6 +110,7 @@ class Deployment(BaseSettings):
             "model_profile": self.model_profile,
             "caption_mode": self.caption_mode,
             **self.params,
+            **{name: lock for name, lock in self.locked_params.items() if is_fixed(lock)},
         }
 
     @property
@@ -175,6 +186,8 @@ def _fault(given: Mapping[str, str], field: str, *inside: str, message: str) -> 
         return f"{variable(field)} has to be JSON such as {schema['examples'][0]}: {': '.join((*inside, message))}"
     if "enum" in schema:
         wanted = f"one of {', '.join(schema['enum'])}"
+    elif schema["type"] == "boolean":
+        wanted = "true or false"
     else:
         number = "a whole number" if schema["type"] == "integer" else "a number"
         wanted = f"{number} from {schema['minimum']:g} to {schema['maximum']:g}"
