@@ -2,7 +2,7 @@
 
 import typer
 
-from regioncap.cli import builds, check, compare, review, trial, verify
+from regioncap.cli import builds, check, compare, review, trial, upkeep, verify
 
 # Markdown, so that it is as wide as the terminal.
 _HELP = """What RegionCap published, and drops before it does, on the command line.
@@ -35,4 +35,5 @@ app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.command("review")(review.review)
 app.command("try")(trial.try_)
+app.command("upkeep")(upkeep.upkeep)
 app.command("verify")(verify.verify)

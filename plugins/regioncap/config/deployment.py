@@ -85,6 +85,13 @@ class Deployment(BaseSettings):
     catch_up_days: int = Field(
         7, ge=0, le=366, description="So many days back, drops that came late are looked for every night. 0: never."
     )
+    keep_work_days: int = Field(
+        30,
+        ge=1,
+        le=3660,
+        description="So many days, what no build needs any more stays in the work area (`regioncap upkeep`, and the "
+        "DAG `region_captions_upkeep`).",
+    )
     notifier: Json[NotifierConfig] | None = Field(
         None,
         description="Who is told how runs end: `class` is the path of one of Airflow's notifiers, `on` a list of "

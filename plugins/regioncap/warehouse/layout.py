@@ -17,6 +17,9 @@ BEGUN = "_begun.json"
 
 IMAGES = "images/"
 
+# Beside the partitions, and no partition: the name begins with an underscore.
+PREVIEWS = "_previews/"
+
 # Beside a partition's builds: journals of what people say about them.
 CORRECTIONS = "_corrections/"
 REVIEWS = "_reviews/"
@@ -31,8 +34,8 @@ def partition_path(date: str) -> str:
 
 
 def preview_path(date: str, plan_id: str) -> str:
-    """The preview of a plan; relative to the warehouse. No partition: its name begins with an underscore."""
-    return f"_previews/{partition_path(date)}/{plan_id}"
+    """The preview of a plan; relative to the warehouse."""
+    return f"{PREVIEWS}{partition_path(date)}/{plan_id}"
 
 
 def image_path(marked: str) -> str:

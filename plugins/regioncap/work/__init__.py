@@ -12,5 +12,6 @@
 `spent`        what a build has taken of requests and tokens
 `row_index`    which row is in which shard
 `claim`        one run at a time builds a date
+`upkeep`       what can go, and how it goes
 `staged`       a build that waits for somebody's approval
 """

@@ -113,6 +113,12 @@ def who_holds(work: Store) -> str | None:
     return claimed.run_id if claimed is not None and claimed.held else None
 
 
+def latest_number(work: Store) -> int:
+    """The number of the latest claim, 0 where there is none: it goes up whenever a run plans the date."""
+    claimed, _ = _read(work)
+    return claimed.number if claimed is not None else 0
+
+
 def _read(work: Store) -> tuple[_Claimed | None, str | None]:
     """What the file says, and its version. One that is damaged is nobody's claim."""
     try:

@@ -64,10 +64,11 @@ class _Asked(BaseModel):
 
 def was_somebody_asked(work: Store) -> bool:
     """Whether a build of the date, in whose work area this is, waits for a person's approval or was refused it."""
-    return any(_is_asked_about(work, plan_id) for plan_id in work.sub("plans/").folders())
+    return any(is_asked_about(work, plan_id) for plan_id in work.sub("plans/").folders())
 
 
-def _is_asked_about(work: Store, plan_id: str) -> bool:
+def is_asked_about(work: Store, plan_id: str) -> bool:
+    """Whether the build of a plan waits for a person's approval or was refused it."""
     try:
         return _Asked.model_validate_json(work.read(layout.staged_path(plan_id))).asked
     except NotFoundError:
