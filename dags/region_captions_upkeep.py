@@ -42,6 +42,7 @@ with DAG(
         "retry_delay": timedelta(minutes=1),
         "retry_policy": RETRY_POLICY,
         "execution_timeout": timedelta(hours=12),
+        "weight_rule": "regioncap.airflow.priority.NightlyFirst",
     },
     on_failure_callback=tell_failure,
 ):

@@ -238,7 +238,7 @@ def test_a_variable_that_makes_no_sense_is_an_import_error_that_says_what_would_
 ) -> None:
     monkeypatch.setenv("REGIONCAP_WAIT_HOURS", "noon")
     errors = _bag().import_errors.values()
-    assert len(errors) == 3
+    assert len(errors) == 4
     assert all("REGIONCAP_WAIT_HOURS is 'noon': it has to be a number from 0 to 24" in error for error in errors)
 
 

@@ -12,6 +12,7 @@
 `approval`              what a person is asked before a build is published
 `notify`, `deadline`    who is told how runs end, and when a night is overdue
 `late`, `late_dates`    drops that came after their own night
+`upkeep`                what no build needs any more, and its end
 `priority`, `weights`   who goes first
 `progress`, `openlineage`  what Airflow's metrics and OpenLineage are told
 """

@@ -7,6 +7,7 @@
 `compare`     two builds of a date: what differs between them?
 `review`      drawn regions of a build: does a person call their captions right?
 `verify`      published builds: are they whole, byte for byte?
+`upkeep`      what of the work area can go
 `partitions`  what commands about published dates have in common
 `places`      how a command reaches a place: with Airflow's connections, or by the environment
 `terminal`    what is printed

@@ -2,5 +2,6 @@
 
 `settings`    the params of a run: one declaration for form, help, bounds and checks
 `extras`      what a run may add to every request
+`locks`       what of a param the deployment fixes or bounds
 `deployment`  the `REGIONCAP_*` variables
 """
