@@ -33,11 +33,11 @@ from regioncap.trust.alike import fits_too, same
 from regioncap.trust.answers import Heard
 from regioncap.trust.estimate import Judged, estimate
 from regioncap.trust.planted import kinds_for
-from regioncap.trust.questions import PLANTED, Question, chance, drawn, sheets
+from regioncap.trust.questions import PLANTED, SECOND, Question, asked_twice, drawn, sheets
 from regioncap.trust.scores import Scored, asked_again, scored, together
 
-# Of a build: its regions, and of which share of them it is known what a second asking says.
-REGIONS, SECOND = 400, 0.25
+# A build's regions.
+REGIONS = 400
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 SAMPLE = 0.5
 BUILDS = 200
@@ -165,18 +165,18 @@ def scores_of(build: Build, share: float = 1.0) -> tuple[list[Scored], int]:
     return together(rounds), asked
 
 
-def judged(build: Build, share: float = 1.0, known: bool = True) -> Judged:
+def judged(build: Build, share: float = 1.0) -> Judged:
     """What is told of a build, by all of its captions or by a sample."""
     scores, asked = scores_of(build, share)
-    agreed = {
-        (scene.image, region): same(build.recording.second[scene.image, region], build.captions[scene.image][region])
-        for scene in build.scenes
-        for region in scene.boxes
-        if chance("second", scene.image, region) < SECOND
-    }
+    scores = [
+        replace(score, agreed=same(build.recording.second[score.image, score.region], score.caption))
+        if score.kind == "own" and asked_twice(score.image, score.region, SECOND)
+        else score
+        for score in scores
+    ]
     return estimate(
         scores, regions=build.regions, asked=asked, how="all" if share == 1 else "sample", judge=build.recording.judge,
-        same_model=build.recording.same_model, agreed=agreed if known else {},
+        same_model=build.recording.same_model,
     )  # fmt: skip
 
 

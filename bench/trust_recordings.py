@@ -25,7 +25,7 @@ from regioncap.regions.boxes import Box
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask, plant
-from regioncap.trust.questions import PLANTED, ROUNDS, Question, chance, sheets
+from regioncap.trust.questions import PLANTED, ROUNDS, Question, asked_twice, chance, sheets
 from regioncap.vlm.server import ServerConfig, environment
 
 _PROFILE = PROFILES["demo"]
@@ -116,7 +116,7 @@ class Recorder:
                     continue
                 style = _style(condition)
                 for region, box in boxes.items():
-                    if chance("second", image, region) >= condition.share:
+                    if not asked_twice(image, region, condition.share):
                         continue
                     close, _ = crop_view(picture, picture.size, region, box, _PROFILE, style)
                     path = self._written(condition, image, f"close-{region}", close)

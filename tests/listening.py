@@ -49,8 +49,8 @@ class Knowing:
 
     It says `wrong` of a region where that has its row's id and number, but `alone`, asked about it by itself, the truth
     unless that says something else. `asked` are the captions that it was asked about as a listener, and
-    `sheets` the images that were drawn for it. Where it is `deaf`,
-    it hears the first region always.
+    `sheets` the images that were drawn for it. Where it is `deaf`, it hears the first region always; where it is
+    `fooled`, it takes what it says wrong for true.
     """
 
     def __init__(self, wrong: Mapping[tuple[str, int], str] | None = None) -> None:
@@ -58,7 +58,7 @@ class Knowing:
         self.alone: dict[tuple[str, int], str] = {}
         self.asked: list[str] = []
         self.sheets: list[Sheet] = []
-        self.deaf = False
+        self.deaf = self.fooled = False
         self._images: dict[str, tuple[str, dict[int, int]]] = {}
 
     def learn(self, place: Place, plan: Plan) -> None:
@@ -91,8 +91,12 @@ class Knowing:
     def _listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
         caption = _ASKED.search(text)[1]  # type: ignore[index]
         self.asked.append(caption)
-        fits = [number for region, number in shown.items() if truth(row_id, region) == caption]
+        fits = [number for region, number in shown.items() if caption in self._true(row_id, region)]
         return heard(["1"] if self.deaf else [str(number) for number in fits] or [NO_REGION], len(shown))
+
+    def _true(self, row_id: str, region: int) -> set[str | None]:
+        """What it takes for true of a region."""
+        return {truth(row_id, region), self.wrong.get((row_id, region)) if self.fooled else None}
 
 
 def heard(right: Sequence[str], shown: int, sure: float = 0.97) -> Reply:

@@ -3,16 +3,20 @@
 As of attempts, it is a pure function of the answers: a task that is tried again comes to the same questions. Each
 caption is asked about on a listening image of the first round; what is doubted there, and what `asked_again` says, once
 more under another shuffle.
+
+Of some regions a caption is asked for once more, another way: by themselves where they were asked about together, and
+together where each was asked about by itself. What the listener does not see it does not doubt; a second look may.
 """
 
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from regioncap.ask.requests import first_system, request_of
+from regioncap.ask.attempts import follow_attempts
+from regioncap.ask.requests import RegionNumbers, asked_together, first_mode, first_system, request_of
 from regioncap.captions.prompts import which_prompt
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import encode, mark
@@ -21,7 +25,7 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
-from regioncap.trust.questions import ROUNDS, Question, Sheet, drawn, sheets
+from regioncap.trust.questions import ROUNDS, Question, Sheet, asked_twice, drawn, sheets
 from regioncap.trust.scores import DOUBTED, Scored, asked_again, scored, together
 from regioncap.vlm.completion import Completion
 from regioncap.vlm.requests import ChatRequest, Part, as_choice
@@ -104,6 +108,45 @@ def scores_of(row: RenderedRow, heard: list[Heard], captions: Mapping[int, str])
             told = [each for each in heard if each.round == number and each.region in sheet.asked]
             rounds[-1] += scored(sheet, told, captions)
     return together(rounds)
+
+
+def second_plan(plan: Plan) -> Plan:
+    """The plan as it asks for captions the other way: all of an image together or each by itself.
+
+    Once, and for what the model thinks likeliest: the answer is compared, and never published.
+    """
+    other = "per_region" if first_mode(plan) == "joint" else "joint"
+    changes = {"caption_mode": other, "temperature": 0.0, "max_attempts": 1}
+    return plan.model_copy(update={"settings": plan.settings.model_copy(update=changes)})
+
+
+def second_askings(row: RenderedRow, regions: Sequence[int], other: Plan) -> list[RegionNumbers]:
+    """What is asked the `other` way (`second_plan`) of a row of which `regions` are judged: regions together."""
+    twice = {region for region in regions if asked_twice(row.id, region, other.second_share)}
+    return [together for together in asked_together(row, other) if twice & set(together)]
+
+
+def agreed(
+    row: RenderedRow,
+    scores: Sequence[Scored],
+    other: Plan,
+    completions: Mapping[str, Completion],
+) -> list[Scored]:
+    """The scores of a row, with whether the own captions are what an asking the `other` way says.
+
+    As it is without an answer; one without a caption for a region is not of the same opinion.
+    """
+    said: dict[int, str] = {}
+    for regions in second_askings(row, [score.region for score in scores if score.kind == "own"], other):
+        attempts = follow_attempts(row, regions, other, completions)
+        if attempts.used:
+            said |= dict.fromkeys(regions, "") | attempts.captions
+    return [
+        replace(score, agreed=same(said[score.region], score.caption))
+        if score.kind == "own" and score.region in said and asked_twice(row.id, score.region, other.second_share)
+        else score
+        for score in scores
+    ]
 
 
 def regions_to_ask_again(

@@ -36,9 +36,10 @@ _WRONG = 0.2
 _MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
 # The share of trusted captions that are wrong all the same, as errors are that captioner and judge share. It is as the
 # share that a second asking disagrees with, times a number up to this: not all of these are wrong, and the second
-# asking may share the error too. Where nothing is asked twice, all that is known is this Beta distribution, for the
-# captioner's own model as judge and for another one.
+# asking may share the error too. Where second askings tell nothing (`tells`), all that is known is this Beta
+# distribution, for the captioner's own model as judge and for another one.
 _OF_DISAGREED = 1.3
+_FEWEST_TWICE = 25
 _UNHEARD = {True: (1.0, 25.0), False: (1.0, 50.0)}
 
 # So many draws, each after so many steps of a chain of its own.
@@ -80,11 +81,20 @@ class Judged(BaseModel):
         examples=[{"attribute": {"planted": 120, "found": 112}}],
     )
     false_alarm: float | None = Field(
-        description="The share of right captions that are doubted, at most as far as is known.", examples=[0.01]
+        description="The share of right captions that are doubted: the upper end of its 95 % interval, which begins at "
+        "0.",
+        examples=[0.01],
     )
     how: Literal["all", "sample"] = Field(description="Whether all captions were judged.", examples=["all"])
     judge: str = Field(description="The model that judged.", examples=["regioncap-demo"])
     same_model: bool = Field(description="Whether it is the model that made the captions.", examples=[True])
+    asked_twice: int = Field(
+        default=0,
+        ge=0,
+        description="Of how many trusted captions another one was asked for, another way, to compare.",
+        examples=[96],
+    )
+    agreed: int = Field(default=0, ge=0, description="How many of these said the same.", examples=[94])
     asked_again: int = Field(default=0, ge=0, description="How many captions were asked for again.", examples=[11])
     mended: int = Field(default=0, ge=0, description="How many of these got a caption that is trusted.", examples=[8])
     rejected: int = Field(default=0, ge=0, description="How many rows were rejected as doubted.", examples=[0])
@@ -100,13 +110,12 @@ def estimate(
     judge: str,
     same_model: bool,
     known: Mapping[tuple[str, int], bool] | None = None,
-    agreed: Mapping[tuple[str, int], bool] | None = None,
 ) -> Judged:
     """Judge a build of so many `regions` by the scores of its captions, all or a sample of them, and of planted ones.
 
     `asked` counts the questions. `known` says of single captions, by row id and region, that they are known to be right
-    or wrong: from a person or a class label. `agreed` says of some that were drawn whether a second asking, about the
-    region alone, says the same: those are taken for right, and tell how much is wrong that nobody hears.
+    or wrong: from a person or a class label. Those with which a second asking has agreed are taken for right, and how
+    many these are tells how much is wrong that nobody hears.
 
     Fails closed: where the listener cannot be told from one that guesses, or was asked too little, `share` is None and
     `reason` says why.
@@ -117,21 +126,36 @@ def estimate(
         by_kind[score.kind].append(score)
     own = by_kind.pop("own")
     found = {kind: _recall(planted) for kind, planted in by_kind.items() if planted}
+    twice = _asked_twice(own)
     judged = Judged(
         share=None, low=None, high=None, regions=regions, judged=len(own), asked=asked,
         planted=sum(recall.planted for recall in found.values()), found=found, false_alarm=None, how=how, judge=judge,
-        same_model=same_model,
+        same_model=same_model, asked_twice=len(twice), agreed=twice.count(True),
     )  # fmt: skip
     reason = _too_few(own, by_kind, regions) or _deaf(own, by_kind)
     if reason:
         return judged.model_copy(update={"reason": reason})
-    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known, agreed or {})
+    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known)
     low, share, high = (float(value) for value in np.quantile(wrong, (0.025, 0.5, 0.975)))
     if high - low > _WIDEST:
         told = f"the share of wrong captions can be anything from {low:.0%} to {high:.0%}"
         return judged.model_copy(update={"reason": f"{told}: have more captions judged, or by a better judge"})
     alarm = float(np.quantile(false_alarms, 0.975))
     return judged.model_copy(update={"share": share, "low": low, "high": high, "false_alarm": alarm})
+
+
+def tells(asked_twice: int, agreed: int) -> bool:
+    """Whether second askings tell how many of the trusted captions are wrong.
+
+    A few do not. Nor do they where most say something else: of a model that finds other words each time that says
+    nothing of right or wrong.
+    """
+    return asked_twice >= _FEWEST_TWICE and 2 * agreed >= asked_twice
+
+
+def _asked_twice(own: Iterable[Scored]) -> list[bool]:
+    """Of the trusted captions that were asked for once more, whether that says the same."""
+    return [score.agreed for score in own if score.agreed is not None and not score.doubted]
 
 
 def _recall(planted: list[Scored]) -> Recall:
@@ -192,11 +216,11 @@ def _drawn(
     regions: int,
     same_model: bool,
     known: Mapping[tuple[str, int], bool],
-    agreed: Mapping[tuple[str, int], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted."""
     random = np.random.default_rng(_SEED)
-    right_ones = {place for place, same in agreed.items() if same} | {place for place, right in known.items() if right}
+    right_ones = {(score.image, score.region) for score in own if score.agreed}
+    right_ones |= {place for place, right in known.items() if right}
     wrong_ones = {place for place, right in known.items() if not right}
     right_ones -= wrong_ones
     told = {
@@ -232,15 +256,10 @@ def _drawn(
     counted = random.choice(_DRAWS, size=_DRAWS, p=_shares(np.exp(fit - fit.max())))
     taken = taken[counted]
     trusted = sum(not score.doubted for score in rest)
-    twice = [
-        agreed[place]
-        for score in own
-        if not score.doubted
-        for place in [(score.image, score.region)]
-        if place in agreed
-    ]
-    alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if twice else _UNHEARD[same_model]
-    unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if twice else 1, size=_DRAWS)
+    twice = _asked_twice(own)
+    telling = tells(len(twice), twice.count(True))
+    alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if telling else _UNHEARD[same_model]
+    unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if telling else 1, size=_DRAWS)
     seen = taken[:, :, 1:].sum(axis=(1, 2))
     wrong = np.minimum(len(own), len(told[False]) + seen + random.binomial(trusted, np.minimum(1, unheard)))
     if regions > len(own):

@@ -20,6 +20,8 @@ PLANTED: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "ow
 MOST_MARKS = 9
 # Under so many shuffles a caption is asked about at most. What is trusted under the first is not asked again.
 ROUNDS = 2
+# Of so many of the regions that are judged a caption is asked for once more, another way.
+SECOND = 0.25
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ def _groups(regions: Sequence[int], boxes: Mapping[int, Box]) -> list[tuple[int,
 def drawn(image: str, region: int, share: float) -> bool:
     """Whether a region is in a sample of `share` (0..1) of all regions."""
     return chance("sample", image, region) < share
+
+
+def asked_twice(image: str, region: int, share: float) -> bool:
+    """Whether a region that is judged is among the `share` (0..1) of which a caption is asked for once more."""
+    return chance("second", image, region) < share
 
 
 def chance(what: str, image: str, region: int) -> float:

@@ -21,7 +21,8 @@ class Scored:
     `trust` is 0..1: how likely the listener finds the region by it. `confused_with` is the region that it found
     instead, 0 where it found none, None where it found the region itself. `shared`: another region that was shown has
     the same caption, and may be meant as well. `weight` is less than one where one answer tells of several planted
-    captions.
+    captions. `agreed` says whether a second asking, another way, gave the region this caption; None where there was
+    none.
     """
 
     image: str
@@ -32,6 +33,7 @@ class Scored:
     confused_with: int | None
     shared: bool = False
     weight: float = 1.0
+    agreed: bool | None = None
 
     @property
     def doubted(self) -> bool:
