@@ -104,9 +104,7 @@ def judge_shard(
     captioner = _Captioner(work, shard, shard_id, plan, vlm, progress)
     first = [score for each in scores.values() for score in each]
     if reason is None:
-        first = _asked_twice(
-            captioner, plan, asked, scores, 0.0 if listener.late else limit - listener.counts.seconds
-        )
+        first = _asked_twice(captioner, plan, asked, scores, 0.0 if listener.late else limit - listener.counts.seconds)
     again: list[_Row] = []
     mended = 0
     if plan.settings.asks_again and reason is None:

@@ -109,18 +109,15 @@ def estimate(
     how: Literal["all", "sample"],
     judge: str,
     same_model: bool,
-    known: Mapping[tuple[str, int], bool] | None = None,
 ) -> Judged:
     """Judge a build of so many `regions` by the scores of its captions, all or a sample of them, and of planted ones.
 
-    `asked` counts the questions. `known` says of single captions, by row id and region, that they are known to be right
-    or wrong: from a person or a class label. Those with which a second asking has agreed are taken for right, and how
-    many these are tells how much is wrong that nobody hears.
+    `asked` counts the questions. Captions with which a second asking has agreed are taken for right, and how many these
+    are tells how much is wrong that nobody hears.
 
     Fails closed: where the listener cannot be told from one that guesses, or was asked too little, `share` is None and
     `reason` says why.
     """
-    known = known or {}
     by_kind: dict[str, list[Scored]] = {kind: [] for kind in ("own", *PLANTED)}
     for score in scores:
         by_kind[score.kind].append(score)
@@ -135,7 +132,7 @@ def estimate(
     reason = _too_few(own, by_kind, regions) or _deaf(own, by_kind)
     if reason:
         return judged.model_copy(update={"reason": reason})
-    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known)
+    wrong, false_alarms = _drawn(own, by_kind, regions, same_model)
     low, share, high = (float(value) for value in np.quantile(wrong, (0.025, 0.5, 0.975)))
     if high - low > _WIDEST:
         told = f"the share of wrong captions can be anything from {low:.0%} to {high:.0%}"
@@ -215,21 +212,16 @@ def _drawn(
     planted: Mapping[str, list[Scored]],
     regions: int,
     same_model: bool,
-    known: Mapping[tuple[str, int], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted."""
+    """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted.
+
+    The first is of this build's captions, however the rest would be judged; the second of all that it might have had.
+    """
     random = np.random.default_rng(_SEED)
-    right_ones = {(score.image, score.region) for score in own if score.agreed}
-    right_ones |= {place for place, right in known.items() if right}
-    wrong_ones = {place for place, right in known.items() if not right}
-    right_ones -= wrong_ones
-    told = {
-        value: [score for score in own if (score.image, score.region) in places]
-        for value, places in ((True, right_ones), (False, wrong_ones))
-    }
-    rest = [score for score in own if (score.image, score.region) not in right_ones | wrong_ones]
+    taken_for_right = [score for score in own if score.agreed]
+    rest = [score for score in own if not score.agreed]
     unknown = _counts(rest).astype(np.int64)
-    right, low = _counts(told[True]), 2 * _DOUBTED_STEPS
+    right, low = _counts(taken_for_right), 2 * _DOUBTED_STEPS
     kinds = np.array([_WRONG + _counts(scores) for scores in planted.values() if scores])
     # Right ones cannot be doubted more often than twice what all are, where at least half are right.
     doubted = unknown[:low].sum()
@@ -244,7 +236,7 @@ def _drawn(
         ]
     )
     falls = np.concatenate([falls_right[:, None], _dirichlet(random, np.tile(kinds, (_DRAWS, 1, 1)))], axis=1)
-    prior = np.array([_MOSTLY_RIGHT + len(told[True]), *[_SOME_WRONG] * len(kinds)])
+    prior = np.array([_MOSTLY_RIGHT + len(taken_for_right), *[_SOME_WRONG] * len(kinds)])
     mix = np.full((_DRAWS, len(prior)), 1 / len(prior))
     for _ in range(_STEPS):
         likely = np.moveaxis(falls, 1, 2) * mix[:, None, :]
@@ -261,12 +253,13 @@ def _drawn(
     alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if telling else _UNHEARD[same_model]
     unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if telling else 1, size=_DRAWS)
     seen = taken[:, :, 1:].sum(axis=(1, 2))
-    wrong = np.minimum(len(own), len(told[False]) + seen + random.binomial(trusted, np.minimum(1, unheard)))
+    wrong = np.minimum(len(own), seen + random.binomial(trusted, np.minimum(1, unheard)))
     if regions > len(own):
         rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
         wrong = wrong + random.binomial(regions - len(own), rate)
     false = taken[:, :low, 0].sum(axis=1) + right[:low].sum()
-    return wrong / max(regions, len(own)), false / np.maximum(1, taken[:, :, 0].sum(axis=1) + right.sum())
+    not_false = taken[:, low:, 0].sum(axis=1) + right[low:].sum()
+    return wrong / max(regions, len(own)), random.beta(false + 0.5, not_false + 0.5)
 
 
 def _dirichlet(random: np.random.Generator, counts: np.ndarray) -> np.ndarray:
