@@ -26,6 +26,7 @@ from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask, plant
 from regioncap.trust.questions import PLANTED, ROUNDS, Question, asked_twice, chance, sheets
+from regioncap.trust.scorers import SCORERS, WHICH_REGION
 from regioncap.vlm.server import ServerConfig, environment
 
 _PROFILE = PROFILES["demo"]
@@ -169,7 +170,7 @@ class Recorder:
                                 "images": [drawn[order]],
                                 "texts": [which_prompt(question.caption, "en")],
                                 "options": {},
-                                "choices": sheet.choices,
+                                "choices": SCORERS[WHICH_REGION].choices(len(sheet.shown)),
                             }
                         )
                         of_row.append((name, question, round_, sheet.number(question.region)))

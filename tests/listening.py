@@ -78,7 +78,7 @@ class Knowing:
         content = body["messages"][1]["content"]
         row_id, shown = self._images[content_name(jpeg_bytes(content[0]))]
         if "logprobs" in body:
-            return self._listen(content[1]["text"], row_id, shown)
+            return self.listen(content[1]["text"], row_id, shown)
         if alone := _ALONE.search(content[-1].get("text", "")):
             region = int(alone[1])
             said = self.alone.get((row_id, region), truth(row_id, region))
@@ -88,7 +88,8 @@ class Knowing:
         said_of = {n: self.wrong.get((row_id, n), truth(row_id, n)) for n in regions}
         return completion(json.dumps({region_name(n): said for n, said in said_of.items()}))
 
-    def _listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
+    def listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
+        """Its answer to a listener's question about an image that shows regions (by number) under other numbers."""
         caption = _ASKED.search(text)[1]  # type: ignore[index]
         self.asked.append(caption)
         fits = [number for region, number in shown.items() if caption in self._true(row_id, region)]

@@ -17,7 +17,6 @@ from PIL import Image
 
 from regioncap.ask.attempts import follow_attempts
 from regioncap.ask.requests import RegionNumbers, asked_together, first_mode, first_system, request_of
-from regioncap.captions.prompts import which_prompt
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
@@ -26,6 +25,7 @@ from regioncap.regions.records import RenderedRow
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.questions import ROUNDS, Question, Sheet, asked_twice, drawn, sheets
+from regioncap.trust.scorers import SCORERS
 from regioncap.trust.scores import DOUBTED, Scored, asked_again, scored, together
 from regioncap.vlm.completion import Completion
 from regioncap.vlm.requests import ChatRequest, Part, as_choice
@@ -73,13 +73,14 @@ def follow_listening(
     heard: list[Heard] = []
     for number in range(ROUNDS):
         sheet = next(each for each in sheets_of(row, captions, number) if question.region in each.asked)
-        request = which_request(row, plan, sheet, question.caption)
+        request = listening_request(row, plan, sheet, question)
         completion = completions.get(request.key)
         if completion is None:
             return Followed(heard, request, sheet)
         if completion.refused is not None:
             return Followed(heard)
-        probabilities = by_choice(completion.probabilities or {}, sheet.choices)
+        scorer = SCORERS[plan.settings.judge_by]
+        probabilities = by_choice(completion.probabilities or {}, scorer.choices(len(sheet.shown)))
         if probabilities is None:
             return Followed(heard, unbound=True)
         heard.append(
@@ -91,7 +92,8 @@ def follow_listening(
                 caption=question.caption,
                 round=number,
                 shown=sheet.number(question.region),
-                probabilities=probabilities,
+                probabilities=scorer.told(sheet.number(question.region), probabilities),
+                alone=scorer.alone,
             )
         )
         if not asked_again(scored(sheet, heard[-1:], captions)):
@@ -195,13 +197,15 @@ def _covered(box: Sequence[float], other: Sequence[float]) -> float:
     return max(x, 0.0) * max(y, 0.0) / (box[2] * box[3])
 
 
-def which_request(row: RenderedRow, plan: Plan, sheet: Sheet, caption: str) -> ChatRequest:
-    """The request that asks which of the regions shown a caption describes."""
+def listening_request(row: RenderedRow, plan: Plan, sheet: Sheet, question: Question) -> ChatRequest:
+    """The request that asks a question about the regions shown: which of them its caption describes, say."""
     settings = plan.settings
+    scorer = SCORERS[settings.judge_by]
+    text = scorer.question(question.caption, sheet.number(question.region), settings.prompt_language)
     # As captioning begins, and the image first: vLLM computes an equal beginning only once.
     system = first_system(plan, len(sheet.shown))
-    parts = (Part("image", sheet_name(row, sheet)), Part("text", which_prompt(caption, settings.prompt_language)))
-    options = {**settings.request_extras, **as_choice(sheet.choices), "model": plan.judge}
+    parts = (Part("image", sheet_name(row, sheet)), Part("text", text))
+    options = {**settings.request_extras, **as_choice(scorer.choices(len(sheet.shown))), "model": plan.judge}
     return request_of(plan, system, parts, options, row.image)
 
 

@@ -37,6 +37,7 @@ from regioncap.marks.styles import STYLES
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.frames import BoxFrame
 from regioncap.regions.jsonl import canonical
+from regioncap.trust.scorers import SCORERS, WHICH_REGION
 
 
 def _ways_without_boxes() -> list[str]:
@@ -351,6 +352,13 @@ class BuildSettings(BaseModel):
         "again, and the run fails if the judge does not come back.",
         json_schema_extra=_group("Judge"),
     )
+    judge_by: str = Field(
+        WHICH_REGION,
+        title="Judged by",
+        description="What the judge is asked about a caption. `which_region`: which of the marked regions it "
+        "describes, or none. A package of your own can add other questions (scorers).",
+        json_schema_extra=_group("Judge", enum=sorted(SCORERS)),
+    )
 
     shard_size: int = Field(
         512,
@@ -487,6 +495,11 @@ class BuildSettings(BaseModel):
     @classmethod
     def _known_profile(cls, value: str) -> str:
         return _known(value, "model_profile", PROFILES)
+
+    @field_validator("judge_by")
+    @classmethod
+    def _known_scorer(cls, value: str) -> str:
+        return _known(value, "judge_by", SCORERS)
 
     @field_validator("when_no_boxes")
     @classmethod
@@ -644,7 +657,7 @@ NOT_IDENTITY = frozenset(
 # Settings that came after the first version: at their defaults they change nothing.
 _LATER = (
     "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding", "judge",
-    "judge_again", "label_hint", "keep_fields", "images_uri", "sample_rows",
+    "judge_again", "judge_by", "label_hint", "keep_fields", "images_uri", "sample_rows",
 )  # fmt: skip
 
 

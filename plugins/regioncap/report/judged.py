@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regioncap.trust.estimate import FEWEST_REGIONS, Judged, tells
+from regioncap.trust.scorers import WHICH_REGION
 from regioncap.warehouse.reviews import Estimate, wilson
 
 # A build is warned of where more than this share of its captions is wrong, whatever else is true.
@@ -67,8 +68,10 @@ def obtained(judged: Judged) -> list[str]:
     """How the figure was obtained, and what was done about the captions that are doubted; without the judge's name."""
     of = f"{judged.regions:,} captions"
     drawn = f"All {of} were judged" if judged.how == "all" else f"{judged.judged:,} of {of} were drawn and judged"
+    own = judged.scorer == WHICH_REGION
+    asked = "which of the marked regions is this caption of?" if own else f"those of the scorer {judged.scorer}."
     told = [
-        f"{drawn}, by {judged.asked:,} questions: which of the marked regions is this caption of?",
+        f"{drawn}, by {judged.asked:,} questions: {asked}",
         _BOUND_SAME if judged.same_model else _BOUND_OTHER,
     ]
     if judged.share is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.trust.questions import PLANTED
+from regioncap.trust.scorers import WHICH_REGION
 from regioncap.trust.scores import Scored
 
 # From how many judged captions on, and how many that were planted by questions of their own, a build can be judged.
@@ -88,6 +89,9 @@ class Judged(BaseModel):
     how: Literal["all", "sample"] = Field(description="Whether all captions were judged.", examples=["all"])
     judge: str = Field(description="The model that judged.", examples=["regioncap-demo"])
     same_model: bool = Field(description="Whether it is the model that made the captions.", examples=[True])
+    scorer: str = Field(
+        default=WHICH_REGION, description="What it was asked: the run's `judge_by`.", examples=[WHICH_REGION]
+    )
     asked_twice: int = Field(
         default=0,
         ge=0,

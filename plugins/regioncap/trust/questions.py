@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from regioncap.captions.prompts import NO_REGION
 from regioncap.regions.boxes import Box
 from regioncap.trust.alike import words_of
 
@@ -51,11 +50,6 @@ class Sheet:
     def regions(self) -> tuple[int, ...]:
         """The regions that are marked in it."""
         return tuple(region for region, _ in self.shown)
-
-    @property
-    def choices(self) -> list[str]:
-        """The answers that a listener may give."""
-        return [str(number) for number in range(1, len(self.shown) + 1)] + [NO_REGION]
 
     def number(self, region: int) -> int:
         """The number under which a region is shown. Raises KeyError."""

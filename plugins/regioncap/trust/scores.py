@@ -52,7 +52,7 @@ def scored(sheet: Sheet, heard: Iterable[Heard], captions: Mapping[int, str]) ->
         found[0] = max(0.0, 1.0 - sum(found.values()))
         shared = any(same(captions[other], answer.caption) for other in sheet.regions if other != answer.region)
         scores.append(_score(answer.image, answer.region, answer.kind, answer.caption, found, shared))
-        if answer.kind == "own":
+        if answer.kind == "own" and not answer.alone:
             # Had another region this caption too, then that is what the listener would say.
             wrong = [region for region in sheet.regions if not fits_too(captions[region], answer.caption)]
             scores += [

@@ -1,5 +1,6 @@
 """What the listener is asked, when it is asked again, and what is made of its answers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from regioncap.ask.listening import (
     draw_sheet,
     drawn_regions,
     follow_listening,
+    listening_request,
     regions_to_ask_again,
     sheets_of,
-    which_request,
 )
 from regioncap.ask.requests import first_requests
 from regioncap.regions.records import RenderedRow
@@ -23,6 +24,7 @@ from regioncap.work.plan import Plan
 from tests.builders import encoded, marked_row, picture, planned
 
 CAPTIONS = {1: "a red door", 2: "a grey cat", 3: "two old chairs"}
+RED = Question("0", 1, CAPTIONS[1], "own")
 
 
 def row(**changes: Any) -> RenderedRow:
@@ -62,7 +64,7 @@ def test_the_first_token_says_how_likely_each_choice_is(
 
 def test_a_question_asks_for_one_token_with_its_probabilities_after_the_captions_own_beginning() -> None:
     sheet = sheets_of(row(), CAPTIONS, 0)[0]
-    request = which_request(row(), plan(), sheet, "a red door")
+    request = listening_request(row(), plan(), sheet, RED)
     (first,) = first_requests(row(), plan())
     assert request.system == first.system
     assert [part.kind for part in request.parts] == ["image", "text"]
@@ -75,7 +77,7 @@ def test_a_question_asks_for_one_token_with_its_probabilities_after_the_captions
 
 def test_extras_are_sent_but_change_nothing_of_how_an_answer_is_bound() -> None:
     extras = {"chat_template_kwargs": {"enable_thinking": False}, "logprobs": False}
-    request = which_request(row(), plan(request_extras=extras), sheets_of(row(), CAPTIONS, 0)[0], "a red door")
+    request = listening_request(row(), plan(request_extras=extras), sheets_of(row(), CAPTIONS, 0)[0], RED)
     assert request.options["chat_template_kwargs"] == {"enable_thinking": False}
     assert request.options["logprobs"] is True
 
@@ -83,14 +85,14 @@ def test_extras_are_sent_but_change_nothing_of_how_an_answer_is_bound() -> None:
 def test_another_judge_another_caption_and_other_marks_make_other_questions() -> None:
     sheet, again = sheets_of(row(), CAPTIONS, 0)[0], sheets_of(row(), CAPTIONS, 1)[0]
     keys = {
-        which_request(row(), plan(), sheet, "a red door").key,
-        which_request(row(), plan(), sheet, "a blue door").key,
-        which_request(row(), plan(), again, "a red door").key,
-        which_request(row(marked="other marks"), plan(), sheet, "a red door").key,
-        which_request(row(), plan().model_copy(update={"judge_model": "another"}), sheet, "a red door").key,
+        listening_request(row(), plan(), sheet, RED).key,
+        listening_request(row(), plan(), sheet, replace(RED, caption="a blue door")).key,
+        listening_request(row(), plan(), again, RED).key,
+        listening_request(row(marked="other marks"), plan(), sheet, RED).key,
+        listening_request(row(), plan().model_copy(update={"judge_model": "another"}), sheet, RED).key,
     }
     assert len(keys) == 4 + (sheet.shown != again.shown)
-    assert which_request(row(), plan(), sheet, "a red door").key in keys
+    assert listening_request(row(), plan(), sheet, RED).key in keys
 
 
 def test_what_is_found_at_once_is_asked_once_and_what_is_doubtful_under_another_shuffle() -> None:
