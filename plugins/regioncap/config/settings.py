@@ -334,7 +334,7 @@ class BuildSettings(BaseModel):
         "which of the regions each caption describes. From that, and from captions that are known to be wrong, the "
         "report says how many of a build's captions are wrong. `sample`: about 200 regions a build, in at most a fifth "
         "of the time that captioning takes; nothing where the server gives less than one answer a second. `all`: every "
-        "region. `none`: nothing is judged.",
+        "region. Of a quarter of them a caption is asked for once more, to compare. `none`: nothing is judged.",
         json_schema_extra=_group("Judge"),
     )
     judge_again: JudgeAgain = Field(
@@ -356,7 +356,7 @@ class BuildSettings(BaseModel):
         WHICH_REGION,
         title="Judged by",
         description="What the judge is asked about a caption. `which_region`: which of the marked regions it "
-        "describes, or none. A package of your own can add other questions (scorers).",
+        "describes, or none. A package of your own can add other scorers.",
         json_schema_extra=_group("Judge", enum=sorted(SCORERS)),
     )
 
