@@ -5,6 +5,7 @@ All is asked of the demo model by vLLM as the pipeline asks it: the same marks, 
 
 import io
 import json
+import math
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -130,6 +131,7 @@ class Recorder:
                 region = int(match[1])
                 if region in scene.boxes:
                     scene.captions.setdefault(region, match[2].strip())
+                    scene.sure.setdefault(region, _sure(told, match.start(2), match.end(2)))
         for scenes in done.values():
             for scene in scenes:
                 for region in scene.boxes:
@@ -222,6 +224,16 @@ def weaker(weights: Path, folder: Path, seed: int, noise: float) -> Path:
     command = [str(VLLM_PYTHON), "-m", "bench.trust_weights", str(weights), str(folder), str(seed), str(noise)]
     subprocess.run(command, check=True)
     return folder
+
+
+def _sure(told: Mapping[str, Any], begin: int, end: int) -> float:
+    """How likely the least likely token was in a part of an answer."""
+    sure, at = 1.0, 0
+    for token, logprob in zip(told["tokens"], told["logprobs"], strict=True):
+        if begin <= at < end:
+            sure = min(sure, math.exp(logprob))
+        at += len(token)
+    return sure
 
 
 def _style(condition: Condition) -> Any:

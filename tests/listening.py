@@ -77,7 +77,7 @@ class Knowing:
     def __call__(self, number: int, body: dict[str, Any]) -> Reply:
         content = body["messages"][1]["content"]
         row_id, shown = self._images[content_name(jpeg_bytes(content[0]))]
-        if "logprobs" in body:
+        if "top_logprobs" in body:
             return self.listen(content[1]["text"], row_id, shown)
         if alone := _ALONE.search(content[-1].get("text", "")):
             region = int(alone[1])

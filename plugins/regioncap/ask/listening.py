@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from regioncap.ask.attempts import follow_attempts
+from regioncap.ask.attempts import Attempts, follow_attempts
 from regioncap.ask.requests import RegionNumbers, asked_together, first_mode, first_system, request_of
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import encode, mark
@@ -152,17 +152,22 @@ def agreed(
 
 
 def regions_to_ask_again(
-    row: RenderedRow, plan: Plan, captions: Mapping[int, str], scores: Sequence[Scored]
+    row: RenderedRow,
+    plan: Plan,
+    captions: Mapping[int, str],
+    scores: Sequence[Scored],
+    before: Sequence[Attempts] = (),
 ) -> list[int]:
     """The regions of which other captions are asked for; `captions` are the row's, by region, and these their scores.
 
     The doubted ones; where the run leaves it to the listener, also those of which one request about all regions says
-    less than a close-up does: small ones, covered ones, and those with the same caption as another.
+    less than a close-up does: small ones, covered ones, those with the same caption as another, and those in whose
+    caption the model was unsure of a word. `before` is what came of asking for the captions.
     """
     own = {score.region: score.trust for score in scores if score.kind == "own"}
     again = {region for region, trust in own.items() if trust < DOUBTED}
     if plan.settings.caption_mode == "auto":
-        again |= _hard_to_see(row, plan) & own.keys()
+        again |= (_hard_to_see(row, plan) | unsure_of(before)) & own.keys()
         again |= {
             region
             for region in own
@@ -172,9 +177,22 @@ def regions_to_ask_again(
 
 
 def better(before: Sequence[Scored], after: Sequence[Scored]) -> list[Scored]:
-    """The scores of those other captions that are kept: what is trusted more, or as much with a closer look."""
-    trusted = {score.region: score.trust for score in before if score.kind == "own"}
-    return [score for score in after if score.kind == "own" and score.trust >= max(trusted[score.region], DOUBTED)]
+    """The scores of those other captions that are kept: what is not doubted, since it comes of a closer look."""
+    judged = {score.region for score in before if score.kind == "own"}
+    return [score for score in after if score.kind == "own" and score.region in judged and not score.doubted]
+
+
+def unsure_of(asked: Sequence[Attempts]) -> set[int]:
+    """The regions in whose captions the model was unsure of a token, as far as the server tells."""
+    unsure = set()
+    for attempts in asked:
+        for region, caption in attempts.captions.items():
+            completion = next((each for each in reversed(attempts.used) if caption in each.text), None)
+            if completion is not None and completion.unsure:
+                begin = completion.text.index(caption)
+                if any(begin <= at < begin + len(caption) for at, _ in completion.unsure):
+                    unsure.add(region)
+    return unsure
 
 
 def _hard_to_see(row: RenderedRow, plan: Plan) -> set[int]:

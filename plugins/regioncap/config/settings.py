@@ -226,8 +226,8 @@ class BuildSettings(BaseModel):
         title="Ask about",
         description="`joint`: all regions of an image in one request. `per_region`: each region in a request of its "
         "own, with a close-up beside the marked image; better for small regions, and as many requests as regions. "
-        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, or "
-        "got the same caption as another; every caption is judged for that.",
+        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, "
+        "got the same caption as another, or of whose words the model was unsure; every caption is judged for that.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(

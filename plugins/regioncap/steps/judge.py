@@ -474,7 +474,7 @@ def _ask_again(
     items = [
         item(each, region)
         for each in rows
-        for region in regions_to_ask_again(each.row, plan, each.captions, scores[each.row.id])
+        for region in regions_to_ask_again(each.row, plan, each.captions, scores[each.row.id], each.before)
     ]
     completions = captioner.ask(items)
     again = []

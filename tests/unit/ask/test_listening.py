@@ -1,10 +1,12 @@
 """What the listener is asked, when it is asked again, and what is made of its answers."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from regioncap.ask.attempts import Attempts
 from regioncap.ask.listening import (
     better,
     by_choice,
@@ -146,9 +148,14 @@ def test_doubted_captions_are_asked_for_again_and_with_auto_those_that_are_hard_
     assert regions_to_ask_again(small, auto, CAPTIONS, scores) == [1, 2]
     covered = row(regions=[*seen.regions[:2], seen.regions[2].model_copy(update={"bbox": [20, 20, 100, 100]})])
     assert regions_to_ask_again(covered, auto, CAPTIONS, scores) == [2, 3]
+    text = json.dumps({f"<region{region}>": caption for region, caption in CAPTIONS.items()})
+    unsure = Completion(key="k", text=text, finish_reason="stop", unsure=[(3, 0.5), (text.index(CAPTIONS[3]) + 2, 0.9)])
+    said = [Attempts(dict(CAPTIONS), used=[unsure])]
+    assert regions_to_ask_again(seen, auto, CAPTIONS, scores, said) == [2, 3]
+    assert regions_to_ask_again(seen, plan(), CAPTIONS, scores, said) == [2]
 
 
-def test_another_caption_is_kept_where_it_is_trusted_and_no_less_than_the_first() -> None:
+def test_another_caption_is_kept_where_it_is_not_doubted_since_it_comes_of_a_closer_look() -> None:
     before = [scored(1, 0.2), scored(2, 0.2), scored(3, 0.9)]
     after = [scored(1, 0.8, "a lamp"), scored(2, 0.4, "a dog"), scored(3, 0.7, "a stool")]
-    assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp")]
+    assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp"), (3, "a stool")]

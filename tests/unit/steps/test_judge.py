@@ -87,7 +87,7 @@ def test_questions_begin_as_captioning_does_with_the_image_before_the_text(
 ) -> None:
     rows(place, 4)
     judged_build(place, vlm, knowing)
-    asked = [body for body in vlm.requests if "logprobs" in body]
+    asked = [body for body in vlm.requests if "top_logprobs" in body]
     assert {body["messages"][0]["content"] for body in asked} == {vlm.requests[0]["messages"][0]["content"]}
     for body in asked:
         assert [part["type"] for part in body["messages"][1]["content"]] == ["image_url", "text"]
@@ -432,7 +432,7 @@ def test_what_was_asked_about_by_itself_is_asked_about_together_with_the_others(
     asked = len(vlm.requests)
     judge(place, plan, vlm)
     told = asked_twice(place, plan)
-    again = [body for body in vlm.requests[asked:] if "logprobs" not in body]
+    again = [body for body in vlm.requests[asked:] if "top_logprobs" not in body]
     # All regions of an image in one request.
     assert len(again) == len({row for row, _, _ in told}) > 0
     assert all([part["type"] for part in body["messages"][1]["content"]] == ["image_url", "text"] for body in again)
