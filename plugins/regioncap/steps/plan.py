@@ -142,7 +142,7 @@ def plan_build(
             warnings=written.warnings,
             corrections=corrections,
             judge_share=judge_share,
-            second_share=_second_share(judge_share, written),
+            second_share=_second_share(settings, judge_share, written),
             judge_model=judge_model,
         ).with_id()
         # A plan is there last.
@@ -212,10 +212,11 @@ def _judge_share(settings: BuildSettings, written: _Written) -> float:
     return round(min(1.0, JUDGED_REGIONS / max(_regions(written), 1.0)), 6)
 
 
-def _second_share(judge_share: float, written: _Written) -> float:
-    """Which share of the regions that are judged is asked about once more."""
-    judged = judge_share * _regions(written)
-    return round(min(SECOND, ASKED_TWICE / max(judged, 1.0)), 6) if judge_share else 0.0
+def _second_share(settings: BuildSettings, judge_share: float, written: _Written) -> float:
+    """Which share of the regions that are judged is asked about once more: of a trial's nothing is told by that."""
+    if not judge_share or settings.sample_rows is not None:
+        return 0.0
+    return round(min(SECOND, ASKED_TWICE / max(judge_share * _regions(written), 1.0)), 6)
 
 
 def _regions(written: _Written) -> float:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from regioncap.ask.attempts import Attempts
+from regioncap.ask.attempts import Attempts, follow_attempts
 from regioncap.ask.listening import (
+    agreed,
     better,
     by_choice,
     draw_sheet,
@@ -15,6 +16,8 @@ from regioncap.ask.listening import (
     follow_listening,
     listening_request,
     regions_to_ask_again,
+    second_askings,
+    second_plan,
     sheets_of,
 )
 from regioncap.ask.requests import first_requests
@@ -159,3 +162,60 @@ def test_another_caption_is_kept_where_it_is_not_doubted_since_it_comes_of_a_clo
     before = [scored(1, 0.2), scored(2, 0.2), scored(3, 0.9)]
     after = [scored(1, 0.8, "a lamp"), scored(2, 0.4, "a dog"), scored(3, 0.7, "a stool")]
     assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp"), (3, "a stool")]
+
+
+# ---- second askings
+
+
+def second_completion(text: str, **changes: Any) -> dict[str, Completion]:
+    """The answer to what is asked about region 1 the other way."""
+    other = second_plan(plan().model_copy(update={"second_share": 1.0}))
+    request = follow_attempts(row(crops=["c1", "c2", "c3"]), (1,), other, {}).request
+    assert request is not None
+    return {request.key: Completion(key=request.key, text=text, finish_reason="stop", **changes)}
+
+
+def agreed_with(completions: dict[str, Completion], caption: str = "a red door") -> bool | None:
+    """Whether they say the same of region 1."""
+    other = second_plan(plan().model_copy(update={"second_share": 1.0}))
+    own, planted = agreed(
+        row(crops=["c1", "c2", "c3"]),
+        [scored(1, 0.9, caption), scored(1, 0.1, "a tree", "foreign")],
+        other,
+        completions,
+    )
+    assert planted.agreed is None
+    return own.agreed
+
+
+def test_the_other_way_is_by_itself_where_all_were_asked_about_together_and_together_where_each_was_by_itself() -> None:
+    joint, alone = (
+        plan(caption_mode=mode, temperature=0.9).model_copy(update={"second_share": 1.0})
+        for mode in ("joint", "per_region")
+    )
+    assert second_askings(row(), [1, 3], second_plan(joint)) == [(1,), (3,)]
+    assert second_askings(row(), [1, 3], second_plan(alone)) == [(1, 2, 3)]
+    assert second_askings(row(), [], second_plan(alone)) == []
+    for each in (joint, alone):
+        settings = second_plan(each).settings
+        assert (settings.temperature, settings.max_attempts) == (0.0, 1)
+    assert second_askings(row(), [1, 2, 3], second_plan(joint.model_copy(update={"second_share": 0.0}))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ('{"<region1>": "A red door."}', True),
+        ('{"<region1>": "a blue door"}', False),
+        # What says nothing of the region is of no such opinion.
+        ('{"<region1>": ""}', False),
+        ("I cannot tell.", False),
+    ],
+)
+def test_a_second_asking_says_the_same_or_it_does_not(text: str, same: bool) -> None:
+    assert agreed_with(second_completion(text)) is same
+
+
+def test_without_an_answer_nothing_is_known_of_a_second_opinion() -> None:
+    assert agreed_with({}) is None
+    assert agreed_with(second_completion("", refused="At most 1 image may be provided")) is None

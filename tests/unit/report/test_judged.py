@@ -142,6 +142,11 @@ def test_second_askings_are_told_with_how_many_there_were() -> None:
     assert "as far as is usual" in none and "0 of 0" not in none
 
 
+def test_another_scorer_is_named_as_what_was_asked() -> None:
+    assert "by 1,234 questions: which of the marked regions" in words.obtained(judged())[0]
+    assert words.obtained(judged(scorer="yes_no"))[0].endswith("by 1,234 questions: those of the scorer yes_no.")
+
+
 def test_a_sample_and_another_model_are_told_as_such() -> None:
     told = " ".join(words.obtained(judged(how="sample", judged=200, regions=5000, same_model=False)))
     assert told.startswith("200 of 5,000 captions were drawn and judged, by 1,234 questions")

@@ -502,6 +502,13 @@ def test_where_the_captioner_is_away_or_takes_no_close_ups_the_judge_s_word_coun
     assert (judged.asked_twice, judged.agreed) == (0, 0)
 
 
+def test_where_rows_are_only_tried_nothing_is_asked_for_twice(place: Place, vlm: FakeVlm, knowing: Knowing) -> None:
+    rows(place, 8)
+    plan = captioned(place, vlm, knowing, sample_rows=8)
+    judge(place, plan, vlm)
+    assert knowing.asked and alone(vlm) == []
+
+
 def test_of_many_regions_no_more_are_asked_for_twice_than_it_takes(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
