@@ -29,15 +29,16 @@ from rich.table import Table
 
 from bench.trust_recordings import Condition, Recorder, Scene, questions, weaker
 from deploy.local.paths import DEMO_MODEL
-from regioncap.trust.alike import fits_too, same
+from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.estimate import Judged, estimate
 from regioncap.trust.planted import kinds_for
-from regioncap.trust.questions import PLANTED, Question, chance, drawn, sheets
+from regioncap.trust.questions import PLANTED, SECOND, Question, asked_twice, drawn, sheets
 from regioncap.trust.scores import Scored, asked_again, scored, together
+from regioncap.vlm.completion import SURE
 
-# Of a build: its regions, and of which share of them it is known what a second asking says.
-REGIONS, SECOND = 400, 0.25
+# A build's regions.
+REGIONS = 400
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 SAMPLE = 0.5
 BUILDS = 200
@@ -46,8 +47,6 @@ SCENES, NATURAL_SCENES = 240, 110
 WEAK, OTHER = 0.1, 0.07
 # The threshold at which recall is measured: so many right captions are below it.
 FALSE_ALARM = 0.01
-# Regions that `auto` asks about again: what the listener trusts less than this.
-AGAIN = 0.85
 
 
 @dataclass
@@ -165,18 +164,18 @@ def scores_of(build: Build, share: float = 1.0) -> tuple[list[Scored], int]:
     return together(rounds), asked
 
 
-def judged(build: Build, share: float = 1.0, known: bool = True) -> Judged:
+def judged(build: Build, share: float = 1.0) -> Judged:
     """What is told of a build, by all of its captions or by a sample."""
     scores, asked = scores_of(build, share)
-    agreed = {
-        (scene.image, region): same(build.recording.second[scene.image, region], build.captions[scene.image][region])
-        for scene in build.scenes
-        for region in scene.boxes
-        if chance("second", scene.image, region) < SECOND
-    }
+    scores = [
+        replace(score, agreed=same(build.recording.second[score.image, score.region], score.caption))
+        if score.kind == "own" and asked_twice(score.image, score.region, SECOND)
+        else score
+        for score in scores
+    ]
     return estimate(
         scores, regions=build.regions, asked=asked, how="all" if share == 1 else "sample", judge=build.recording.judge,
-        same_model=build.recording.same_model, agreed=agreed if known else {},
+        same_model=build.recording.same_model,
     )  # fmt: skip
 
 
@@ -282,7 +281,9 @@ def separated(recording: Recording, kinds: Sequence[str]) -> dict[str, float]:
 
 
 def cascade(recording: Recording, seconds: Mapping[str, float]) -> dict[str, float]:
-    """What `auto` reaches: joint, then each region that is doubted or shares its caption by itself, with its crop.
+    """What `auto` reaches: joint, then by itself each region that is doubted, shares its caption, or was unsure.
+
+    A region is unsure in whose caption a token was less likely than `SURE`; by itself it is asked about with its crop.
 
     `seconds` are the server's of one joint answer (per image), one about a region, and one of the listener's.
     """
@@ -294,15 +295,16 @@ def cascade(recording: Recording, seconds: Mapping[str, float]) -> dict[str, flo
     joint = alone = auto = again = 0
     for scene in recording.scenes:
         for region, caption in scene.captions.items():
-            twice = any(fits_too(caption, text) for other, text in scene.captions.items() if other != region)
-            asked = own[scene.image, region].trust < AGAIN or twice
+            twice = any(same(caption, text) for other, text in scene.captions.items() if other != region)
+            asked = own[scene.image, region].doubted or twice or scene.sure.get(region, 0.0) < SURE
             by_itself = recording.second[scene.image, region]
             joint += scene.right(region, caption)
             alone += scene.right(region, by_itself)
             auto += scene.right(region, by_itself if asked else caption)
             again += asked
     listened = (build.regions + second_round) * seconds["heard"]
-    spent = len(recording.scenes) * seconds["joint"] + listened + again * seconds["alone"]
+    # What comes of it is judged as well.
+    spent = len(recording.scenes) * seconds["joint"] + listened + again * (seconds["alone"] + seconds["heard"])
     return {
         "joint_right": joint / build.regions,
         "per_region_right": alone / build.regions,

@@ -3,8 +3,8 @@
     .venv-vllm/bin/python -m bench.trust_answers MODEL ROWS.jsonl OUT.jsonl
 
 A row of ROWS is {"images": [path, ...], "texts": [one after each image], "options": {...}, "choices": [...]}; with
-`choices` the answer is one of them. A line of OUT has the answer's `text`, the natural `logprobs` of its tokens, and
-the `probabilities` of the choices.
+`choices` the answer is one of them. A line of OUT has the answer's `text`, its `tokens` with their natural `logprobs`,
+and the `probabilities` of the choices.
 """
 
 import json
@@ -68,6 +68,7 @@ def answer(row: dict[str, Any], told: Any) -> dict[str, Any]:
     if "choices" not in row:
         return {
             "text": said.text,
+            "tokens": [each[token].decoded_token for each, token in zip(said.logprobs, said.token_ids, strict=True)],
             "logprobs": [each[token].logprob for each, token in zip(said.logprobs, said.token_ids, strict=True)],
         }
     likely = {each.decoded_token: math.exp(each.logprob) for each in said.logprobs[0].values()}

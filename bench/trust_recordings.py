@@ -5,6 +5,7 @@ All is asked of the demo model by vLLM as the pipeline asks it: the same marks, 
 
 import io
 import json
+import math
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +26,8 @@ from regioncap.regions.boxes import Box
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask, plant
-from regioncap.trust.questions import PLANTED, ROUNDS, Question, chance, sheets
+from regioncap.trust.questions import PLANTED, ROUNDS, Question, asked_twice, chance, sheets
+from regioncap.trust.scorers import SCORERS, WHICH_REGION
 from regioncap.vlm.server import ServerConfig, environment
 
 _PROFILE = PROFILES["demo"]
@@ -116,7 +118,7 @@ class Recorder:
                     continue
                 style = _style(condition)
                 for region, box in boxes.items():
-                    if chance("second", image, region) >= condition.share:
+                    if not asked_twice(image, region, condition.share):
                         continue
                     close, _ = crop_view(picture, picture.size, region, box, _PROFILE, style)
                     path = self._written(condition, image, f"close-{region}", close)
@@ -129,6 +131,7 @@ class Recorder:
                 region = int(match[1])
                 if region in scene.boxes:
                     scene.captions.setdefault(region, match[2].strip())
+                    scene.sure.setdefault(region, _sure(told, match.start(2), match.end(2)))
         for scenes in done.values():
             for scene in scenes:
                 for region in scene.boxes:
@@ -169,7 +172,7 @@ class Recorder:
                                 "images": [drawn[order]],
                                 "texts": [which_prompt(question.caption, "en")],
                                 "options": {},
-                                "choices": sheet.choices,
+                                "choices": SCORERS[WHICH_REGION].choices(len(sheet.shown)),
                             }
                         )
                         of_row.append((name, question, round_, sheet.number(question.region)))
@@ -221,6 +224,16 @@ def weaker(weights: Path, folder: Path, seed: int, noise: float) -> Path:
     command = [str(VLLM_PYTHON), "-m", "bench.trust_weights", str(weights), str(folder), str(seed), str(noise)]
     subprocess.run(command, check=True)
     return folder
+
+
+def _sure(told: Mapping[str, Any], begin: int, end: int) -> float:
+    """How likely the least likely token was in a part of an answer."""
+    sure, at = 1.0, 0
+    for token, logprob in zip(told["tokens"], told["logprobs"], strict=True):
+        if begin <= at < end:
+            sure = min(sure, math.exp(logprob))
+        at += len(token)
+    return sure
 
 
 def _style(condition: Condition) -> Any:

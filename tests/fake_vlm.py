@@ -97,7 +97,7 @@ class FakeVlm:
         if self.paused:
             return completion("Half a", "abort")
         if "Good morning!" in json.dumps(body["messages"]):
-            if "logprobs" in body and self.greets_listening is not None:
+            if "top_logprobs" in body and self.greets_listening is not None:
                 return self.greets_listening(body)
             return completion("Hello! How can I help?" if self.ignores_schemas else '"structured"')
         with self._lock:

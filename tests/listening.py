@@ -49,8 +49,8 @@ class Knowing:
 
     It says `wrong` of a region where that has its row's id and number, but `alone`, asked about it by itself, the truth
     unless that says something else. `asked` are the captions that it was asked about as a listener, and
-    `sheets` the images that were drawn for it. Where it is `deaf`,
-    it hears the first region always.
+    `sheets` the images that were drawn for it. Where it is `deaf`, it hears the first region always; where it is
+    `fooled`, it takes what it says wrong for true.
     """
 
     def __init__(self, wrong: Mapping[tuple[str, int], str] | None = None) -> None:
@@ -58,7 +58,7 @@ class Knowing:
         self.alone: dict[tuple[str, int], str] = {}
         self.asked: list[str] = []
         self.sheets: list[Sheet] = []
-        self.deaf = False
+        self.deaf = self.fooled = False
         self._images: dict[str, tuple[str, dict[int, int]]] = {}
 
     def learn(self, place: Place, plan: Plan) -> None:
@@ -77,8 +77,8 @@ class Knowing:
     def __call__(self, number: int, body: dict[str, Any]) -> Reply:
         content = body["messages"][1]["content"]
         row_id, shown = self._images[content_name(jpeg_bytes(content[0]))]
-        if "logprobs" in body:
-            return self._listen(content[1]["text"], row_id, shown)
+        if "top_logprobs" in body:
+            return self.listen(content[1]["text"], row_id, shown)
         if alone := _ALONE.search(content[-1].get("text", "")):
             region = int(alone[1])
             said = self.alone.get((row_id, region), truth(row_id, region))
@@ -88,11 +88,16 @@ class Knowing:
         said_of = {n: self.wrong.get((row_id, n), truth(row_id, n)) for n in regions}
         return completion(json.dumps({region_name(n): said for n, said in said_of.items()}))
 
-    def _listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
+    def listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
+        """Its answer to a listener's question about an image that shows regions (by number) under other numbers."""
         caption = _ASKED.search(text)[1]  # type: ignore[index]
         self.asked.append(caption)
-        fits = [number for region, number in shown.items() if truth(row_id, region) == caption]
+        fits = [number for region, number in shown.items() if caption in self._true(row_id, region)]
         return heard(["1"] if self.deaf else [str(number) for number in fits] or [NO_REGION], len(shown))
+
+    def _true(self, row_id: str, region: int) -> set[str | None]:
+        """What it takes for true of a region."""
+        return {truth(row_id, region), self.wrong.get((row_id, region)) if self.fooled else None}
 
 
 def heard(right: Sequence[str], shown: int, sure: float = 0.97) -> Reply:

@@ -85,7 +85,7 @@ def test_captions_are_judged_by_a_connection_of_its_own_where_there_is_one(
         assert done.state == DagRunState.SUCCESS
         assert {state for (task, _), state in states(done).items() if task == "shard.judge"} == {"success"}
         asked = len(judge.requests)
-        assert asked >= 4 and not any("logprobs" in body for body in vlm.requests)
+        assert asked >= 4 and not any("top_logprobs" in body for body in vlm.requests)
         judged = manifest().judged
         assert judged is not None
         assert (judged.judge, judged.same_model, judged.judged) == ("another", False, 4)

@@ -142,7 +142,10 @@ def test_a_real_vllm_says_how_likely_each_region_is_and_that_none_is(
     counts = judge_shard(**asked, vlm=demo_vlm, judge=demo_vlm, progress=lambda at: None)
     judged = Shard(place.work, plan, shard_id).judged()
     assert judged is not None and judged.receipt.reason is None
-    assert counts.asked >= counts.questions and judged.receipt.heard >= counts.questions
+    twice = [score.agreed for score in judged.first if score.agreed is not None]
+    assert counts.asked >= counts.questions and judged.receipt.heard >= counts.questions - len(twice)
+    # Asked for once more, by itself with a close-up, it says the same but for a few.
+    assert twice.count(True) > 0.9 * len(twice) > 0
     assert judge_shard(**asked, vlm=demo_vlm, judge=demo_vlm, progress=lambda at: None).asked == 0
     validate_shard(work=place.work, shard_id=shard_id, plan=plan)
     regions = [region for record in records(Shard(place.work, plan, shard_id)) for region in record.regions]

@@ -41,7 +41,7 @@ class TracingVlm:
     def answer(self, body: dict[str, Any]) -> str:
         """What it says to a request."""
         self.asked.append(_with_names(body))
-        if "logprobs" in body:
+        if "top_logprobs" in body:
             self._heard.add(json.dumps(body["messages"][1]["content"][-1]["text"]))
             return "1"
         schema = body["response_format"]["json_schema"]["schema"]
@@ -73,7 +73,7 @@ class _Client(VlmClient):
 
     async def ask(self, request: ChatRequest, body: bytes) -> Completion:
         text = self._vlm.answer(json.loads(body))
-        likely = {"1": 0.9, "none": 0.1} if "logprobs" in request.options else None
+        likely = {"1": 0.9, "none": 0.1} if "top_logprobs" in request.options else None
         return Completion(
             key=request.key, text=text, finish_reason="stop", prompt_tokens=10, completion_tokens=5,
             probabilities=likely,

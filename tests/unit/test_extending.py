@@ -18,14 +18,17 @@ from regioncap.extend import Registry
 from regioncap.gates import GATES
 from regioncap.marks.profiles import PROFILES, profile_of
 from regioncap.marks.styles import STYLES
+from regioncap.trust.scorers import SCORERS
 from tests.builders import ROOT, Place, encoded
-from tests.fake_vlm import FakeVlm, completion
-from tests.steps import build, jpeg_of, records
+from tests.fake_vlm import FakeVlm, Reply, completion
+from tests.listening import Knowing, heard, rows, truth
+from tests.steps import build, caption, jpeg_of, judge, publish, records, render, validate
 
 PAGE = (ROOT / "docs/extending.md").read_text("utf-8")
 REGISTRIES: Mapping[str, Registry[Any]] = {
     "regioncap.gates": GATES, "regioncap.proposers": DETECTORS, "regioncap.readers": READERS,
     "regioncap.exporters": EXPORTERS, "regioncap.styles": STYLES, "regioncap.profiles": PROFILES,
+    "regioncap.scorers": SCORERS,
 }  # fmt: skip
 
 
@@ -55,7 +58,7 @@ def test_the_page_has_every_kind_whole_and_in_its_table() -> None:
     assert sorted(places) == sorted(modules())
     assert all(f"| `{group}` |" in PAGE for group in REGISTRIES)
     chosen = re.findall(r"^\| \[.*?\| `regioncap\.\w+` \| `(\w+)` \|", PAGE, re.MULTILINE)
-    assert len(chosen) == 5 and set(chosen) <= set(BuildSettings.model_fields)
+    assert len(chosen) == 6 and set(chosen) <= set(BuildSettings.model_fields)
 
 
 def test_every_example_can_be_used(package: None) -> None:
@@ -100,6 +103,43 @@ def test_the_reader_of_a_drop_gives_its_rows(package: None, tmp_path: Path) -> N
     plan = place.plan(input_format="auto")
     assert plan.settings.input_format == "boxes" and plan.settings.box_format == "xyxy"
     assert (plan.rows, plan.rejected) == (1, 0)
+
+
+class YesOrNo(Knowing):
+    """A VLM that knows what is in each region, and says yes or no to what the page's scorer asks."""
+
+    def listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
+        asked = re.search(r'Does "(.*)" describe region (\d+), and no other\?', text)
+        assert asked is not None
+        right = asked[1] == truth(row_id, {number: region for region, number in shown.items()}[int(asked[2])])
+        tokens = [
+            {"token": "yes" if right else "no", "logprob": -0.02},
+            {"token": "no" if right else "yes", "logprob": -4},
+        ]
+        reply = json.loads(completion(str(tokens[0]["token"]), "length").body)
+        reply["choices"][0]["logprobs"] = {"content": [{**tokens[0], "top_logprobs": tokens}]}
+        return Reply(body=json.dumps(reply))
+
+
+def test_captions_are_judged_by_the_scorer_that_a_run_chooses(
+    package: None, tmp_path: Path, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, knowing = Place(tmp_path), YesOrNo({("row-3", 2): "a tiny violet spoon"})
+    monkeypatch.setattr("regioncap.steps.judge.draw_sheet", knowing.draw_sheet)
+    vlm.behave, vlm.greets_listening = knowing, lambda _: heard(["1"], 1)
+    rows(place, 30)
+    plan = place.plan(judge="all", judge_by="yes_no")
+    render(place, plan)
+    knowing.learn(place, plan)
+    caption(place, plan, vlm)
+    judge(place, plan, vlm)
+    validate(place, plan)
+    judged = publish(place, plan).manifest.judged
+    assert judged is not None and judged.share is not None and judged.scorer == "yes_no"
+    # It tells of one region alone: what it would say of a neighbour is not known.
+    assert set(judged.found) == {"foreign", "attribute", "generic", "merged"}
+    doubted = [(r["id"], each["region"]) for r in records(place) for each in r["regions"] if each["trust"] < 0.5]
+    assert doubted == [("row-3", 2)]
 
 
 def test_what_is_no_coco_file_is_a_fault_of_the_drop(package: None, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.pace import Pace
-from regioncap.ask.requests import sampling_options
+from regioncap.ask.requests import sampling_options, told_of
 from regioncap.config.settings import BuildSettings
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
@@ -155,7 +155,7 @@ _FindDialect = Callable[[VlmClient, BuildSettings, "CompletionSink"], Awaitable[
 
 async def _captioning_dialect(client: VlmClient, settings: BuildSettings, sink: "CompletionSink") -> Dialect:
     structured = settings.answer_format == "structured"
-    dialect = await find_dialect(client, sampling_options(settings), structured=structured)
+    dialect = await find_dialect(client, sampling_options(settings) | told_of(settings), structured=structured)
     if structured and dialect.form is None:
         sink.schema_ignored = True
         _log.warning(

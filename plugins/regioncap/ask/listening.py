@@ -3,17 +3,20 @@
 As of attempts, it is a pure function of the answers: a task that is tried again comes to the same questions. Each
 caption is asked about on a listening image of the first round; what is doubted there, and what `asked_again` says, once
 more under another shuffle.
+
+Of some regions a caption is asked for once more, another way: by themselves where they were asked about together, and
+together where each was asked about by itself. What the listener does not see it does not doubt; a second look may.
 """
 
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from regioncap.ask.requests import first_system, request_of
-from regioncap.captions.prompts import which_prompt
+from regioncap.ask.attempts import Attempts, follow_attempts
+from regioncap.ask.requests import RegionNumbers, asked_together, first_mode, first_system, request_of
 from regioncap.marks.styles import STYLES
 from regioncap.marks.view import encode, mark
 from regioncap.regions.boxes import Box
@@ -21,7 +24,8 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import RenderedRow
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
-from regioncap.trust.questions import ROUNDS, Question, Sheet, drawn, sheets
+from regioncap.trust.questions import ROUNDS, Question, Sheet, asked_twice, drawn, sheets
+from regioncap.trust.scorers import SCORERS
 from regioncap.trust.scores import DOUBTED, Scored, asked_again, scored, together
 from regioncap.vlm.completion import Completion
 from regioncap.vlm.requests import ChatRequest, Part, as_choice
@@ -69,13 +73,14 @@ def follow_listening(
     heard: list[Heard] = []
     for number in range(ROUNDS):
         sheet = next(each for each in sheets_of(row, captions, number) if question.region in each.asked)
-        request = which_request(row, plan, sheet, question.caption)
+        request = listening_request(row, plan, sheet, question)
         completion = completions.get(request.key)
         if completion is None:
             return Followed(heard, request, sheet)
         if completion.refused is not None:
             return Followed(heard)
-        probabilities = by_choice(completion.probabilities or {}, sheet.choices)
+        scorer = SCORERS[plan.settings.judge_by]
+        probabilities = by_choice(completion.probabilities or {}, scorer.choices(len(sheet.shown)))
         if probabilities is None:
             return Followed(heard, unbound=True)
         heard.append(
@@ -87,7 +92,8 @@ def follow_listening(
                 caption=question.caption,
                 round=number,
                 shown=sheet.number(question.region),
-                probabilities=probabilities,
+                probabilities=scorer.told(sheet.number(question.region), probabilities),
+                alone=scorer.alone,
             )
         )
         if not asked_again(scored(sheet, heard[-1:], captions)):
@@ -106,18 +112,62 @@ def scores_of(row: RenderedRow, heard: list[Heard], captions: Mapping[int, str])
     return together(rounds)
 
 
+def second_plan(plan: Plan) -> Plan:
+    """The plan as it asks for captions the other way: all of an image together or each by itself.
+
+    Once, and for what the model thinks likeliest: the answer is compared, and never published.
+    """
+    other = "per_region" if first_mode(plan) == "joint" else "joint"
+    changes = {"caption_mode": other, "temperature": 0.0, "max_attempts": 1}
+    return plan.model_copy(update={"settings": plan.settings.model_copy(update=changes)})
+
+
+def second_askings(row: RenderedRow, regions: Sequence[int], other: Plan) -> list[RegionNumbers]:
+    """What is asked the `other` way (`second_plan`) of a row of which `regions` are judged: regions together."""
+    twice = {region for region in regions if asked_twice(row.id, region, other.second_share)}
+    return [together for together in asked_together(row, other) if twice & set(together)]
+
+
+def agreed(
+    row: RenderedRow,
+    scores: Sequence[Scored],
+    other: Plan,
+    completions: Mapping[str, Completion],
+) -> list[Scored]:
+    """The scores of a row, with whether the own captions are what an asking the `other` way says.
+
+    As it is without an answer; one without a caption for a region is not of the same opinion.
+    """
+    said: dict[int, str] = {}
+    for regions in second_askings(row, [score.region for score in scores if score.kind == "own"], other):
+        attempts = follow_attempts(row, regions, other, completions)
+        if attempts.used:
+            said |= dict.fromkeys(regions, "") | attempts.captions
+    return [
+        replace(score, agreed=same(said[score.region], score.caption))
+        if score.kind == "own" and score.region in said and asked_twice(row.id, score.region, other.second_share)
+        else score
+        for score in scores
+    ]
+
+
 def regions_to_ask_again(
-    row: RenderedRow, plan: Plan, captions: Mapping[int, str], scores: Sequence[Scored]
+    row: RenderedRow,
+    plan: Plan,
+    captions: Mapping[int, str],
+    scores: Sequence[Scored],
+    before: Sequence[Attempts] = (),
 ) -> list[int]:
     """The regions of which other captions are asked for; `captions` are the row's, by region, and these their scores.
 
     The doubted ones; where the run leaves it to the listener, also those of which one request about all regions says
-    less than a close-up does: small ones, covered ones, and those with the same caption as another.
+    less than a close-up does: small ones, covered ones, those with the same caption as another, and those in whose
+    caption the model was unsure of a word. `before` is what came of asking for the captions.
     """
     own = {score.region: score.trust for score in scores if score.kind == "own"}
     again = {region for region, trust in own.items() if trust < DOUBTED}
     if plan.settings.caption_mode == "auto":
-        again |= _hard_to_see(row, plan) & own.keys()
+        again |= (_hard_to_see(row, plan) | unsure_of(before)) & own.keys()
         again |= {
             region
             for region in own
@@ -127,9 +177,22 @@ def regions_to_ask_again(
 
 
 def better(before: Sequence[Scored], after: Sequence[Scored]) -> list[Scored]:
-    """The scores of those other captions that are kept: what is trusted more, or as much with a closer look."""
-    trusted = {score.region: score.trust for score in before if score.kind == "own"}
-    return [score for score in after if score.kind == "own" and score.trust >= max(trusted[score.region], DOUBTED)]
+    """The scores of those other captions that are kept: what is not doubted, since it comes of a closer look."""
+    judged = {score.region for score in before if score.kind == "own"}
+    return [score for score in after if score.kind == "own" and score.region in judged and not score.doubted]
+
+
+def unsure_of(asked: Sequence[Attempts]) -> set[int]:
+    """The regions in whose captions the model was unsure of a token, as far as the server tells."""
+    unsure = set()
+    for attempts in asked:
+        for region, caption in attempts.captions.items():
+            completion = next((each for each in reversed(attempts.used) if caption in each.text), None)
+            if completion is not None and completion.unsure:
+                begin = completion.text.index(caption)
+                if any(begin <= at < begin + len(caption) for at, _ in completion.unsure):
+                    unsure.add(region)
+    return unsure
 
 
 def _hard_to_see(row: RenderedRow, plan: Plan) -> set[int]:
@@ -152,13 +215,15 @@ def _covered(box: Sequence[float], other: Sequence[float]) -> float:
     return max(x, 0.0) * max(y, 0.0) / (box[2] * box[3])
 
 
-def which_request(row: RenderedRow, plan: Plan, sheet: Sheet, caption: str) -> ChatRequest:
-    """The request that asks which of the regions shown a caption describes."""
+def listening_request(row: RenderedRow, plan: Plan, sheet: Sheet, question: Question) -> ChatRequest:
+    """The request that asks a question about the regions shown: which of them its caption describes, say."""
     settings = plan.settings
+    scorer = SCORERS[settings.judge_by]
+    text = scorer.question(question.caption, sheet.number(question.region), settings.prompt_language)
     # As captioning begins, and the image first: vLLM computes an equal beginning only once.
     system = first_system(plan, len(sheet.shown))
-    parts = (Part("image", sheet_name(row, sheet)), Part("text", which_prompt(caption, settings.prompt_language)))
-    options = {**settings.request_extras, **as_choice(sheet.choices), "model": plan.judge}
+    parts = (Part("image", sheet_name(row, sheet)), Part("text", text))
+    options = {**settings.request_extras, **as_choice(scorer.choices(len(sheet.shown))), "model": plan.judge}
     return request_of(plan, system, parts, options, row.image)
 
 

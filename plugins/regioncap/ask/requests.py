@@ -1,6 +1,7 @@
 """The requests about a row, each known by a hash of all that is sent."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from regioncap.captions.grounding import grounding_prompt, grounding_schema
@@ -77,7 +78,9 @@ def caption_request(
         tokens = token_multiplier * settings.max_tokens
         sampling["max_tokens"] = tokens if room is None else max(settings.max_tokens, min(tokens, room))
     options = {**sampling, "model": plan.model, **_schema(plan, answer_schema(left))}
-    return request_of(plan, system, tuple(parts), options, row.image)
+    request = request_of(plan, system, tuple(parts), options, row.image)
+    # How sure the model is of its words changes none of them: the answer is the same as without.
+    return replace(request, options={**options, **told_of(settings)}) if mode == "joint" else request
 
 
 def first_system(plan: Plan, regions: int) -> str:
@@ -137,6 +140,11 @@ def request_of(plan: Plan, system: str, parts: tuple[Part, ...], options: dict[s
     }
     key = hashlib.sha256(canonical(identity)).hexdigest()[:32]
     return ChatRequest(key, system, parts, options, f"{image_digest(image):016x}")
+
+
+def told_of(settings: BuildSettings) -> dict[str, Any]:
+    """What is to be told beside the answer to a request about all regions of an image."""
+    return {"logprobs": True} if settings.caption_mode == "auto" else {}
 
 
 def sampling_options(settings: BuildSettings) -> dict[str, Any]:

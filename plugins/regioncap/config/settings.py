@@ -37,6 +37,7 @@ from regioncap.marks.styles import STYLES
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.frames import BoxFrame
 from regioncap.regions.jsonl import canonical
+from regioncap.trust.scorers import SCORERS, WHICH_REGION
 
 
 def _ways_without_boxes() -> list[str]:
@@ -225,8 +226,8 @@ class BuildSettings(BaseModel):
         title="Ask about",
         description="`joint`: all regions of an image in one request. `per_region`: each region in a request of its "
         "own, with a close-up beside the marked image; better for small regions, and as many requests as regions. "
-        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, or "
-        "got the same caption as another; every caption is judged for that.",
+        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, "
+        "got the same caption as another, or of whose words the model was unsure; every caption is judged for that.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(
@@ -333,7 +334,7 @@ class BuildSettings(BaseModel):
         "which of the regions each caption describes. From that, and from captions that are known to be wrong, the "
         "report says how many of a build's captions are wrong. `sample`: about 200 regions a build, in at most a fifth "
         "of the time that captioning takes; nothing where the server gives less than one answer a second. `all`: every "
-        "region. `none`: nothing is judged.",
+        "region. Of a quarter of them a caption is asked for once more, to compare. `none`: nothing is judged.",
         json_schema_extra=_group("Judge"),
     )
     judge_again: JudgeAgain = Field(
@@ -350,6 +351,13 @@ class BuildSettings(BaseModel):
         description="`publish`: the build is published, and says that it is not judged. `wait`: the task is tried "
         "again, and the run fails if the judge does not come back.",
         json_schema_extra=_group("Judge"),
+    )
+    judge_by: str = Field(
+        WHICH_REGION,
+        title="Judged by",
+        description="What the judge is asked about a caption. `which_region`: which of the marked regions it "
+        "describes, or none. A package of your own can add other scorers.",
+        json_schema_extra=_group("Judge", enum=sorted(SCORERS)),
     )
 
     shard_size: int = Field(
@@ -487,6 +495,11 @@ class BuildSettings(BaseModel):
     @classmethod
     def _known_profile(cls, value: str) -> str:
         return _known(value, "model_profile", PROFILES)
+
+    @field_validator("judge_by")
+    @classmethod
+    def _known_scorer(cls, value: str) -> str:
+        return _known(value, "judge_by", SCORERS)
 
     @field_validator("when_no_boxes")
     @classmethod
@@ -644,7 +657,7 @@ NOT_IDENTITY = frozenset(
 # Settings that came after the first version: at their defaults they change nothing.
 _LATER = (
     "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding", "judge",
-    "judge_again", "label_hint", "keep_fields", "images_uri", "sample_rows",
+    "judge_again", "judge_by", "label_hint", "keep_fields", "images_uri", "sample_rows",
 )  # fmt: skip
 
 

@@ -6,16 +6,16 @@ Whatever is shown of `Judged`, in pages, cards, events and warnings, is said her
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from regioncap.trust.estimate import FEWEST_REGIONS, Judged
+from regioncap.trust.estimate import FEWEST_REGIONS, Judged, tells
+from regioncap.trust.scorers import WHICH_REGION
 from regioncap.warehouse.reviews import Estimate, wilson
 
 # A build is warned of where more than this share of its captions is wrong, whatever else is true.
 UNUSUAL_WRONG = 0.1
 
 _BOUND_SAME = (
-    "Captioner and judge are the same model: what it gets wrong in both parts is not found, and the interval allows "
-    "for that only as far as is usual. Another model as judge (connection `regioncap_judge`), or a person's sample "
-    "(`regioncap review`), bounds it."
+    "Captioner and judge are the same model: what it gets wrong in both parts is not found. Another model as judge "
+    "(connection `regioncap_judge`), or a person's sample (`regioncap review`), bounds it."
 )
 _BOUND_OTHER = "Captioner and judge are two models: only what both get wrong in the same way is not found."
 
@@ -68,12 +68,20 @@ def obtained(judged: Judged) -> list[str]:
     """How the figure was obtained, and what was done about the captions that are doubted; without the judge's name."""
     of = f"{judged.regions:,} captions"
     drawn = f"All {of} were judged" if judged.how == "all" else f"{judged.judged:,} of {of} were drawn and judged"
+    own = judged.scorer == WHICH_REGION
+    asked = "which of the marked regions is this caption of?" if own else f"those of the scorer {judged.scorer}."
     told = [
-        f"{drawn}, by {judged.asked:,} questions: which of the marked regions is this caption of?",
+        f"{drawn}, by {judged.asked:,} questions: {asked}",
         _BOUND_SAME if judged.same_model else _BOUND_OTHER,
     ]
+    if judged.share is not None:
+        told.append(_second(judged))
     if judged.false_alarm is not None:
-        told.append(f"Of right captions it doubts at most {percent(judged.false_alarm)}, as far as is known.")
+        # Earlier versions wrote 0 where none was doubted.
+        most = max(judged.false_alarm, wilson(0, max(1, judged.judged))[1])
+        told.append(
+            f"Of right captions it doubts {percents(0, most)} (95 % interval, from {judged.judged:,} captions judged)."
+        )
     if judged.asked_again or judged.rejected:
         told.append(
             "The estimate is of the captions as they were first written. Then "
@@ -82,6 +90,22 @@ def obtained(judged: Judged) -> list[str]:
             "how much is wrong of what is left is not known, but less."
         )
     return told
+
+
+def _second(judged: Judged) -> str:
+    """What second askings tell of errors that nobody hears."""
+    usual = "the interval allows for errors that are not found as far as is usual"
+    if not judged.asked_twice:
+        return f"No caption was asked for twice: {usual}."
+    low, high = wilson(judged.agreed, judged.asked_twice)
+    of_these = f"{judged.agreed:,} of {judged.asked_twice:,} trusted captions ({percents(low, high)}, 95 % interval)"
+    if tells(judged.asked_twice, judged.agreed):
+        return (
+            f"Asked for once more, another way, {of_these} are the same: the interval allows for what this leaves open."
+        )
+    return (
+        f"Asked for once more, another way, {of_these} are the same: too few to tell right from wrong by, so {usual}."
+    )
 
 
 def heard(judged: Judged) -> Sequence[Heard]:

@@ -10,21 +10,25 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import Attempts, follow_again, follow_attempts
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.listening import (
     Followed,
+    agreed,
     better,
     draw_sheet,
     drawn_regions,
     follow_listening,
     regions_to_ask_again,
     scores_of,
+    second_askings,
+    second_plan,
     sheet_name,
 )
-from regioncap.ask.requests import asked_together
+from regioncap.ask.requests import RegionNumbers, asked_together
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import CeilingError, RowError, VlmSetupError, VlmUnavailableError
 from regioncap.regions.records import RenderedRow
@@ -45,6 +49,8 @@ from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
 
 _log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 # Questions about one listening image follow each other: so many images are read only once.
 _IMAGES_KEPT = 64
@@ -95,11 +101,14 @@ def judge_shard(
         limited = "of a sample no more was asked: it may take a fifth of captioning's time, and no slow server's"
     heard = {each.row.id: listener.heard(each) for each in asked}
     scores = {each.row.id: scores_of(each.row, heard[each.row.id], each.captions) for each in asked}
+    captioner = _Captioner(work, shard, shard_id, plan, vlm, progress)
     first = [score for each in scores.values() for score in each]
+    if reason is None:
+        first = _asked_twice(captioner, plan, asked, scores, 0.0 if listener.late else limit - listener.counts.seconds)
     again: list[_Row] = []
     mended = 0
     if plan.settings.asks_again and reason is None:
-        again = _ask_again(shard, work, shard_id, plan, vlm, progress, asked, scores)
+        again = _ask_again(captioner, plan, asked, scores)
         reason = listener.hear(again, math.inf)
     for each in again:
         after = listener.heard(each)
@@ -110,11 +119,12 @@ def judge_shard(
         doubted = {score.region for score in before if score.kind == "own" and score.trust < DOUBTED}
         mended += len(regions & doubted)
         scores[each.row.id] = [score for score in before if score.kind != "own" or score.region not in regions] + kept
+    counts = _sum(listener.counts, captioner.counts)
     shard.write_judged(
         [score for each in scores.values() for score in each],
         first,
         heard=sum(map(len, heard.values())),
-        counts=listener.counts,
+        counts=counts,
         asked_again=sum(len(each.questions) for each in again),
         mended=mended,
         reason=reason,
@@ -122,7 +132,7 @@ def judge_shard(
         inputs=rendered.inputs,
         seconds=round(time.monotonic() - started, 3),
     )
-    return listener.counts
+    return counts
 
 
 @dataclass(frozen=True)
@@ -342,58 +352,137 @@ class _Listener:
             self.counts = _sum(self.counts, sink.counts())
 
 
-def _ask_again(
-    shard: Shard,
-    work: Store,
-    shard_id: str,
-    plan: Plan,
-    vlm: Vlm,
-    progress: Callable[[AskProgress], None],
-    rows: Sequence[_Row],
-    scores: Mapping[str, Sequence[Scored]],
-) -> list[_Row]:
-    """Ask for other captions where the run wants that; returns the rows with these, and what is asked about them."""
-    items = [
-        (each, region)
-        for each in rows
-        for region in regions_to_ask_again(each.row, plan, each.captions, scores[each.row.id])
-    ]
-    before = load_completions(shard.shared, layout.ANSWERS)
-    own = without_refusals(before)
-    found = earlier_completions(work, plan, shard_id, layout.ANSWERS) if items else {}
-    ended = of_ended_servers({**found, **before})
-    known = {**without_refusals(found), **own}
+@dataclass(frozen=True)
+class _Again:
+    """What is asked about a row once more, and how what came of it is followed."""
 
-    def follow(item: tuple[_Row, int], completions: Mapping[str, Completion]) -> Attempts:
-        each, region = item
+    row: _Row
+    follow_row: Callable[[Mapping[str, Completion]], Attempts]
+
+    def follow(self, completions: Mapping[str, Completion]) -> Attempts:
+        """What came of it; nothing where the row is to be left to `validate`."""
         try:
-            return follow_again(each.row, region, plan, completions, each.before)
+            return self.follow_row(completions)
         except Exception as error:
-            _leave(each.row, error)
+            _leave(self.row.row, error)
             return Attempts()
 
-    def prepare(item: tuple[_Row, int], completions: Mapping[str, Completion]) -> PreparedRequest | None:
-        request = follow(item, {**known, **completions}).request
-        if request is None or (request.key in ended and ended[request.key].server == sink.server):
-            return None
-        return PreparedRequest(request, {name: _image(shard, name) for name in request.images})
 
-    left = [item for item in items if follow(item, known).request is not None]
-    used = {done.key: done for item in items for done in follow(item, known).used if done.key not in own}
-    kept = sum(follow(item, own).request is None for item in items)
-    images = len({each.row.id for each, _ in items})
-    sink = CompletionSink(
-        shard.shared, layout.ANSWERS, questions=len(items), images=images, kept=kept, progress=progress
-    )
-    sink.take_over(used.values(), len(items) - kept - len(left))
-    ask_into(sink, vlm, left, prepare, plan.settings, Ceiling(work, plan))
-    completions = load_completions(shard.shared, layout.ANSWERS)
+class _Captioner:
+    """Asks for captions of a shard once more."""
+
+    def __init__(
+        self,
+        work: Store,
+        shard: Shard,
+        shard_id: str,
+        plan: Plan,
+        vlm: Vlm,
+        progress: Callable[[AskProgress], None],
+    ) -> None:
+        self._work, self._shard, self._plan, self._vlm, self._progress = work, shard, plan, vlm, progress
+        self._shard_id = shard_id
+        self.counts = _NOTHING
+
+    def ask(self, items: Sequence[_Again], limit: float = math.inf) -> dict[str, Completion]:
+        """Ask what has no answer yet, and begin nothing after `limit` seconds; returns all that was answered, ever.
+
+        An earlier plan's answers are taken over. Raises VlmUnavailableError, VlmSetupError and CeilingError.
+        """
+        shared = self._shard.shared
+        before = self.answered()
+        if not items:
+            return before
+        own = without_refusals(before)
+        found = earlier_completions(self._work, self._plan, self._shard_id, layout.ANSWERS)
+        ended = of_ended_servers({**found, **before})
+        known = {**without_refusals(found), **own}
+
+        def prepare(item: _Again, completions: Mapping[str, Completion]) -> PreparedRequest | None:
+            request = item.follow({**known, **completions}).request
+            if request is None or (request.key in ended and ended[request.key].server == sink.server):
+                return None
+            return PreparedRequest(request, {name: _image(self._shard, name) for name in request.images})
+
+        left = [item for item in items if item.follow(known).request is not None]
+        used = {done.key: done for item in items for done in item.follow(known).used if done.key not in own}
+        kept = sum(item.follow(own).request is None for item in items)
+        images = len({item.row.row.id for item in items})
+        sink = CompletionSink(
+            shared, layout.ANSWERS, questions=len(items), images=images, kept=kept, progress=self._progress
+        )
+        sink.take_over(used.values(), len(items) - kept - len(left))
+        try:
+            ask_into(
+                sink, self._vlm, _within(left, limit), prepare, self._plan.settings, Ceiling(self._work, self._plan)
+            )
+        finally:
+            self.counts = _sum(self.counts, sink.counts())
+        return self.answered()
+
+    def answered(self) -> dict[str, Completion]:
+        """All that was answered about the shard, ever."""
+        return load_completions(self._shard.shared, layout.ANSWERS)
+
+
+def _within(items: Iterable[Item], limit: float) -> Iterator[Item]:
+    """The items, as far as they are asked for within `limit` seconds of the first one."""
+    began: float | None = None
+    for item in items:
+        if began is not None and time.monotonic() - began >= limit:
+            return
+        yield item
+        began = began or time.monotonic()
+
+
+def _asked_twice(
+    captioner: _Captioner,
+    plan: Plan,
+    rows: Sequence[_Row],
+    scores: Mapping[str, Sequence[Scored]],
+    limit: float,
+) -> list[Scored]:
+    """Ask for some captions once more, another way; returns the rows' scores, with whether these say the same.
+
+    Where that cannot be had, they are as they are: the judge's word is enough. Raises VlmUnavailableError where the
+    captioner is away and the run waits.
+    """
+    other = second_plan(plan)
+
+    def item(each: _Row, regions: RegionNumbers) -> _Again:
+        return _Again(each, lambda completions: follow_attempts(each.row, regions, other, completions))
+
+    items = [item(each, regions) for each in rows for regions in second_askings(each.row, each.regions, other)]
+    try:
+        completions = captioner.ask(items if limit > 0 else [], limit)
+    except (VlmUnavailableError, VlmSetupError, CeilingError) as error:
+        if plan.settings.judge_away == "wait" and isinstance(error, VlmUnavailableError):
+            raise
+        _log.warning("not all captions could be asked for once more: %s", error)
+        completions = captioner.answered()
+    return [score for each in rows for score in agreed(each.row, scores[each.row.id], other, completions)]
+
+
+def _ask_again(
+    captioner: _Captioner, plan: Plan, rows: Sequence[_Row], scores: Mapping[str, Sequence[Scored]]
+) -> list[_Row]:
+    """Ask for other captions where the run wants that; returns the rows with these, and what is asked about them."""
+
+    def item(each: _Row, region: int) -> _Again:
+        return _Again(each, lambda completions: follow_again(each.row, region, plan, completions, each.before))
+
+    items = [
+        item(each, region)
+        for each in rows
+        for region in regions_to_ask_again(each.row, plan, each.captions, scores[each.row.id], each.before)
+    ]
+    completions = captioner.ask(items)
     again = []
-    for each, region_items in groupby(items, key=lambda item: item[0]):
+    for each, of_row in groupby(items, key=lambda item: item.row):
         others = {
             region: caption
-            for item in region_items
-            for region, caption in follow(item, completions).captions.items()
+            for asked in of_row
+            for region, caption in asked.follow(completions).captions.items()
             if caption != each.captions[region]
         }
         questions = [Question(each.row.id, region, caption, "own") for region, caption in others.items()]

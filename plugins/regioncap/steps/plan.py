@@ -23,6 +23,7 @@ from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
+from regioncap.trust.questions import SECOND
 from regioncap.warehouse import manifest
 from regioncap.warehouse.corrections import corrections_of, what_holds
 from regioncap.work import layout, shard
@@ -40,6 +41,8 @@ MAX_SHARDS = 1000
 
 # So many regions of a build are judged where it is a sample.
 JUDGED_REGIONS = 200
+# Of so many at most a caption is asked for once more: from them it is told closely enough what no judge hears.
+ASKED_TWICE = 200
 
 
 def plan_build(
@@ -117,6 +120,7 @@ def plan_build(
                 shard_id: [source for source in sources if source in unnamed]
                 for shard_id, sources in written.sources.items()
             }
+        judge_share = _judge_share(settings, written)
         plan = Plan(
             date=date,
             drop_uri=drop.uri,
@@ -137,7 +141,8 @@ def plan_build(
             versions=written.versions,
             warnings=written.warnings,
             corrections=corrections,
-            judge_share=_judge_share(settings, written),
+            judge_share=judge_share,
+            second_share=_second_share(settings, judge_share, written),
             judge_model=judge_model,
         ).with_id()
         # A plan is there last.
@@ -204,10 +209,20 @@ def _judge_share(settings: BuildSettings, written: _Written) -> float:
     """Which share of the regions is drawn to be judged."""
     if settings.judges != "sample":
         return float(settings.judges == "all")
-    # Rows without boxes have about as many regions as others.
+    return round(min(1.0, JUDGED_REGIONS / max(_regions(written), 1.0)), 6)
+
+
+def _second_share(settings: BuildSettings, judge_share: float, written: _Written) -> float:
+    """Which share of the regions that are judged is asked about once more: of a trial's nothing is told by that."""
+    if not judge_share or settings.sample_rows is not None:
+        return 0.0
+    return round(min(SECOND, ASKED_TWICE / max(judge_share * _regions(written), 1.0)), 6)
+
+
+def _regions(written: _Written) -> float:
+    """About how many regions there are: rows without boxes have as many as others."""
     each = written.regions / written.with_boxes if written.with_boxes else 1.0
-    regions = each * (written.rows - written.rejected)
-    return round(min(1.0, JUDGED_REGIONS / max(regions, 1.0)), 6)
+    return each * (written.rows - written.rejected)
 
 
 def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:

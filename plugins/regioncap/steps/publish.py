@@ -328,6 +328,7 @@ def _judged(plan: Plan, content: _Content) -> Judged | None:
             "asked_again": sum(receipt.asked_again for receipt in receipts),
             "mended": sum(receipt.mended for receipt in receipts),
             "rejected": len(doubted),
+            "scorer": plan.settings.judge_by,
         }
     )
 

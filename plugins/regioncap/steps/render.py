@@ -38,7 +38,7 @@ from regioncap.regions.formats import Evidence, GivenRow, told, weigh
 from regioncap.regions.frames import Canvas
 from regioncap.regions.records import DroppedBoxNote, PlannedRow, RegionBox, Rejected, RenderedRow
 from regioncap.storage.store import Store
-from regioncap.trust.questions import drawn
+from regioncap.trust.questions import asked_twice, drawn
 from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
@@ -237,7 +237,9 @@ def _outcome(
     except Exception as error:
         return _rejected(row, error, at)
     try:
-        rendered, canvas, jpegs = render_row(row, data, plan.settings, decoders, find_boxes, plan.judge_share)
+        rendered, canvas, jpegs = render_row(
+            row, data, plan.settings, decoders, find_boxes, plan.judge_share, plan.second_share
+        )
     except Exception as error:
         outcome, seen, written, decided_by = _rejected(row, error, at)
         if row.bbox is None and plan.settings.when_no_boxes == "ask_model":
@@ -271,6 +273,7 @@ def render_row(
     decoders: Decoders,
     find_boxes: FindBoxes,
     judge_share: float = 0.0,
+    second_share: float = 0.0,
 ) -> tuple[RenderedRow, Canvas, dict[str, bytes]]:
     """Mark one image, given its bytes.
 
@@ -282,14 +285,18 @@ def render_row(
         given, box_format, frame = [region_boxes.as_xywh(box) for box in find_boxes(row, data)], "xywh", "displayed"
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
-    may_be_drawn = _any_drawn(row, range(1, min(len(given), settings.max_boxes) + 1), judge_share)
+    numbers = range(1, min(len(given), settings.max_boxes) + 1)
+    may_be_drawn = _any_drawn(row, numbers, judge_share)
+    may_be_alone = settings.asks_again or any(
+        asked_twice(row.id, region, second_share) and drawn(row.id, region, judge_share) for region in numbers
+    )
     how = Marking(
         view=settings.view,
         mark_style=settings.mark_style,
         box_format=box_format,
         box_frame=frame,
         max_boxes=settings.max_boxes,
-        per_region=settings.caption_mode == "per_region" or (settings.asks_again and may_be_drawn),
+        per_region=settings.caption_mode == "per_region" or (may_be_alone and may_be_drawn),
         stated=row.stated,
         unmarked=may_be_drawn,
     )

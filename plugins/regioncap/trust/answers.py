@@ -18,3 +18,4 @@ class Heard(BaseModel):
     round: int = Field(ge=0, description="Which shuffle it was, from 0.")
     shown: int | None = Field(description="The number that the region was shown under.")
     probabilities: dict[str, float] = Field(description="Of each number shown, and of `none`.")
+    alone: bool = Field(default=False, description="Whether the answer tells of this region alone.")

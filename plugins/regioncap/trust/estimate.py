@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from regioncap.trust.questions import PLANTED
+from regioncap.trust.scorers import WHICH_REGION
 from regioncap.trust.scores import Scored
 
 # From how many judged captions on, and how many that were planted by questions of their own, a build can be judged.
@@ -36,9 +37,10 @@ _WRONG = 0.2
 _MOSTLY_RIGHT, _SOME_WRONG = 4.0, 0.1
 # The share of trusted captions that are wrong all the same, as errors are that captioner and judge share. It is as the
 # share that a second asking disagrees with, times a number up to this: not all of these are wrong, and the second
-# asking may share the error too. Where nothing is asked twice, all that is known is this Beta distribution, for the
-# captioner's own model as judge and for another one.
+# asking may share the error too. Where second askings tell nothing (`tells`), all that is known is this Beta
+# distribution, for the captioner's own model as judge and for another one.
 _OF_DISAGREED = 1.3
+_FEWEST_TWICE = 25
 _UNHEARD = {True: (1.0, 25.0), False: (1.0, 50.0)}
 
 # So many draws, each after so many steps of a chain of its own.
@@ -80,11 +82,23 @@ class Judged(BaseModel):
         examples=[{"attribute": {"planted": 120, "found": 112}}],
     )
     false_alarm: float | None = Field(
-        description="The share of right captions that are doubted, at most as far as is known.", examples=[0.01]
+        description="The share of right captions that are doubted: the upper end of its 95 % interval, which begins at "
+        "0.",
+        examples=[0.01],
     )
     how: Literal["all", "sample"] = Field(description="Whether all captions were judged.", examples=["all"])
     judge: str = Field(description="The model that judged.", examples=["regioncap-demo"])
     same_model: bool = Field(description="Whether it is the model that made the captions.", examples=[True])
+    scorer: str = Field(
+        default=WHICH_REGION, description="What it was asked: the run's `judge_by`.", examples=[WHICH_REGION]
+    )
+    asked_twice: int = Field(
+        default=0,
+        ge=0,
+        description="Of how many trusted captions another one was asked for, another way, to compare.",
+        examples=[96],
+    )
+    agreed: int = Field(default=0, ge=0, description="How many of these said the same.", examples=[94])
     asked_again: int = Field(default=0, ge=0, description="How many captions were asked for again.", examples=[11])
     mended: int = Field(default=0, ge=0, description="How many of these got a caption that is trusted.", examples=[8])
     rejected: int = Field(default=0, ge=0, description="How many rows were rejected as doubted.", examples=[0])
@@ -99,39 +113,50 @@ def estimate(
     how: Literal["all", "sample"],
     judge: str,
     same_model: bool,
-    known: Mapping[tuple[str, int], bool] | None = None,
-    agreed: Mapping[tuple[str, int], bool] | None = None,
 ) -> Judged:
     """Judge a build of so many `regions` by the scores of its captions, all or a sample of them, and of planted ones.
 
-    `asked` counts the questions. `known` says of single captions, by row id and region, that they are known to be right
-    or wrong: from a person or a class label. `agreed` says of some that were drawn whether a second asking, about the
-    region alone, says the same: those are taken for right, and tell how much is wrong that nobody hears.
+    `asked` counts the questions. Captions with which a second asking has agreed are taken for right, and how many these
+    are tells how much is wrong that nobody hears.
 
     Fails closed: where the listener cannot be told from one that guesses, or was asked too little, `share` is None and
     `reason` says why.
     """
-    known = known or {}
     by_kind: dict[str, list[Scored]] = {kind: [] for kind in ("own", *PLANTED)}
     for score in scores:
         by_kind[score.kind].append(score)
     own = by_kind.pop("own")
     found = {kind: _recall(planted) for kind, planted in by_kind.items() if planted}
+    twice = _asked_twice(own)
     judged = Judged(
         share=None, low=None, high=None, regions=regions, judged=len(own), asked=asked,
         planted=sum(recall.planted for recall in found.values()), found=found, false_alarm=None, how=how, judge=judge,
-        same_model=same_model,
+        same_model=same_model, asked_twice=len(twice), agreed=twice.count(True),
     )  # fmt: skip
     reason = _too_few(own, by_kind, regions) or _deaf(own, by_kind)
     if reason:
         return judged.model_copy(update={"reason": reason})
-    wrong, false_alarms = _drawn(own, by_kind, regions, same_model, known, agreed or {})
+    wrong, false_alarms = _drawn(own, by_kind, regions, same_model)
     low, share, high = (float(value) for value in np.quantile(wrong, (0.025, 0.5, 0.975)))
     if high - low > _WIDEST:
         told = f"the share of wrong captions can be anything from {low:.0%} to {high:.0%}"
         return judged.model_copy(update={"reason": f"{told}: have more captions judged, or by a better judge"})
     alarm = float(np.quantile(false_alarms, 0.975))
     return judged.model_copy(update={"share": share, "low": low, "high": high, "false_alarm": alarm})
+
+
+def tells(asked_twice: int, agreed: int) -> bool:
+    """Whether second askings tell how many of the trusted captions are wrong.
+
+    A few do not. Nor do they where most say something else: of a model that finds other words each time that says
+    nothing of right or wrong.
+    """
+    return asked_twice >= _FEWEST_TWICE and 2 * agreed >= asked_twice
+
+
+def _asked_twice(own: Iterable[Scored]) -> list[bool]:
+    """Of the trusted captions that were asked for once more, whether that says the same."""
+    return [score.agreed for score in own if score.agreed is not None and not score.doubted]
 
 
 def _recall(planted: list[Scored]) -> Recall:
@@ -191,21 +216,16 @@ def _drawn(
     planted: Mapping[str, list[Scored]],
     regions: int,
     same_model: bool,
-    known: Mapping[tuple[str, int], bool],
-    agreed: Mapping[tuple[str, int], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted."""
+    """Draws of the share of the build's captions that are wrong, and of the share of right ones that are doubted.
+
+    The first is of this build's captions, however the rest would be judged; the second of all that it might have had.
+    """
     random = np.random.default_rng(_SEED)
-    right_ones = {place for place, same in agreed.items() if same} | {place for place, right in known.items() if right}
-    wrong_ones = {place for place, right in known.items() if not right}
-    right_ones -= wrong_ones
-    told = {
-        value: [score for score in own if (score.image, score.region) in places]
-        for value, places in ((True, right_ones), (False, wrong_ones))
-    }
-    rest = [score for score in own if (score.image, score.region) not in right_ones | wrong_ones]
+    taken_for_right = [score for score in own if score.agreed]
+    rest = [score for score in own if not score.agreed]
     unknown = _counts(rest).astype(np.int64)
-    right, low = _counts(told[True]), 2 * _DOUBTED_STEPS
+    right, low = _counts(taken_for_right), 2 * _DOUBTED_STEPS
     kinds = np.array([_WRONG + _counts(scores) for scores in planted.values() if scores])
     # Right ones cannot be doubted more often than twice what all are, where at least half are right.
     doubted = unknown[:low].sum()
@@ -220,7 +240,7 @@ def _drawn(
         ]
     )
     falls = np.concatenate([falls_right[:, None], _dirichlet(random, np.tile(kinds, (_DRAWS, 1, 1)))], axis=1)
-    prior = np.array([_MOSTLY_RIGHT + len(told[True]), *[_SOME_WRONG] * len(kinds)])
+    prior = np.array([_MOSTLY_RIGHT + len(taken_for_right), *[_SOME_WRONG] * len(kinds)])
     mix = np.full((_DRAWS, len(prior)), 1 / len(prior))
     for _ in range(_STEPS):
         likely = np.moveaxis(falls, 1, 2) * mix[:, None, :]
@@ -232,22 +252,18 @@ def _drawn(
     counted = random.choice(_DRAWS, size=_DRAWS, p=_shares(np.exp(fit - fit.max())))
     taken = taken[counted]
     trusted = sum(not score.doubted for score in rest)
-    twice = [
-        agreed[place]
-        for score in own
-        if not score.doubted
-        for place in [(score.image, score.region)]
-        if place in agreed
-    ]
-    alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if twice else _UNHEARD[same_model]
-    unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if twice else 1, size=_DRAWS)
+    twice = _asked_twice(own)
+    telling = tells(len(twice), twice.count(True))
+    alpha, beta = (1.0 + twice.count(False), 0.5 + twice.count(True)) if telling else _UNHEARD[same_model]
+    unheard = random.beta(alpha, beta, size=_DRAWS) * random.uniform(0, _OF_DISAGREED if telling else 1, size=_DRAWS)
     seen = taken[:, :, 1:].sum(axis=(1, 2))
-    wrong = np.minimum(len(own), len(told[False]) + seen + random.binomial(trusted, np.minimum(1, unheard)))
+    wrong = np.minimum(len(own), seen + random.binomial(trusted, np.minimum(1, unheard)))
     if regions > len(own):
         rate = random.beta(wrong + 0.3, len(own) - wrong + 2.0)
         wrong = wrong + random.binomial(regions - len(own), rate)
     false = taken[:, :low, 0].sum(axis=1) + right[:low].sum()
-    return wrong / max(regions, len(own)), false / np.maximum(1, taken[:, :, 0].sum(axis=1) + right.sum())
+    not_false = taken[:, low:, 0].sum(axis=1) + right[low:].sum()
+    return wrong / max(regions, len(own)), random.beta(false + 0.5, not_false + 0.5)
 
 
 def _dirichlet(random: np.random.Generator, counts: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from regioncap.captions.prompts import NO_REGION
 from regioncap.regions.boxes import Box
 from regioncap.trust.alike import words_of
 
@@ -20,6 +19,8 @@ PLANTED: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "ow
 MOST_MARKS = 9
 # Under so many shuffles a caption is asked about at most. What is trusted under the first is not asked again.
 ROUNDS = 2
+# Of so many of the regions that are judged a caption is asked for once more, another way.
+SECOND = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,6 @@ class Sheet:
     def regions(self) -> tuple[int, ...]:
         """The regions that are marked in it."""
         return tuple(region for region, _ in self.shown)
-
-    @property
-    def choices(self) -> list[str]:
-        """The answers that a listener may give."""
-        return [str(number) for number in range(1, len(self.shown) + 1)] + [NO_REGION]
 
     def number(self, region: int) -> int:
         """The number under which a region is shown. Raises KeyError."""
@@ -113,6 +109,11 @@ def _groups(regions: Sequence[int], boxes: Mapping[int, Box]) -> list[tuple[int,
 def drawn(image: str, region: int, share: float) -> bool:
     """Whether a region is in a sample of `share` (0..1) of all regions."""
     return chance("sample", image, region) < share
+
+
+def asked_twice(image: str, region: int, share: float) -> bool:
+    """Whether a region that is judged is among the `share` (0..1) of which a caption is asked for once more."""
+    return chance("second", image, region) < share
 
 
 def chance(what: str, image: str, region: int) -> float:

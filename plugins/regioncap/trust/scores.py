@@ -21,7 +21,8 @@ class Scored:
     `trust` is 0..1: how likely the listener finds the region by it. `confused_with` is the region that it found
     instead, 0 where it found none, None where it found the region itself. `shared`: another region that was shown has
     the same caption, and may be meant as well. `weight` is less than one where one answer tells of several planted
-    captions.
+    captions. `agreed` says whether a second asking, another way, gave the region this caption; None where there was
+    none.
     """
 
     image: str
@@ -32,6 +33,7 @@ class Scored:
     confused_with: int | None
     shared: bool = False
     weight: float = 1.0
+    agreed: bool | None = None
 
     @property
     def doubted(self) -> bool:
@@ -50,7 +52,7 @@ def scored(sheet: Sheet, heard: Iterable[Heard], captions: Mapping[int, str]) ->
         found[0] = max(0.0, 1.0 - sum(found.values()))
         shared = any(same(captions[other], answer.caption) for other in sheet.regions if other != answer.region)
         scores.append(_score(answer.image, answer.region, answer.kind, answer.caption, found, shared))
-        if answer.kind == "own":
+        if answer.kind == "own" and not answer.alone:
             # Had another region this caption too, then that is what the listener would say.
             wrong = [region for region in sheet.regions if not fits_too(captions[region], answer.caption)]
             scores += [

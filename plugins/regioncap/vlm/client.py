@@ -11,7 +11,7 @@ import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from regioncap.errors import VlmUnavailableError
-from regioncap.vlm.completion import ENDED, Completion
+from regioncap.vlm.completion import ENDED, SURE, Completion
 from regioncap.vlm.doctor import DoctorFigures
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import (
@@ -27,7 +27,7 @@ from regioncap.vlm.faults import (
 from regioncap.vlm.pace import is_of_the_load
 from regioncap.vlm.protocol import ChatCompletion, Usage, chat
 from regioncap.vlm.replicas import Replicas, Server, UnderWay
-from regioncap.vlm.requests import ChatRequest
+from regioncap.vlm.requests import CHOICE, ChatRequest
 from regioncap.vlm.solitude import Solitude
 from regioncap.vlm.tries import AnsweredAfter, Tries
 from regioncap.vlm.watch import follow, poll
@@ -128,7 +128,8 @@ class VlmClient:
             context=self.context,
             about=request.about,
             seconds=round(time.monotonic() - tries.started, 3),
-            probabilities=choice.probabilities if choice else None,
+            probabilities=choice.probabilities if choice and CHOICE in request.options else None,
+            unsure=choice.unsure(SURE) if choice and "logprobs" in request.options else None,
         )
 
     async def _try(self, tries: Tries, body: bytes) -> ChatCompletion:

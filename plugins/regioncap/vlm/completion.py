@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+# A token that was less likely than this was not sure: of the demo model's captions, a twentieth has one, and nearly
+# all in which it takes one thing for another (`make bench-trust`).
+SURE = 0.95
 # The `finish_reason` of a completion whose request ended the server each time.
 ENDED = "ended"
 
@@ -14,7 +17,8 @@ class Completion(BaseModel):
     (`unfinished`), or ended itself each time (`ended`); `server` says which one it was, as far as that can be told.
     `context` is how many tokens question and answer may have together, where the server tells; `about` is what the
     request is about, as a hash of the image's path. `probabilities` are those of the answer's first token, by token,
-    where these were asked for.
+    where these were asked for; `unsure` are the tokens of which the model was less sure than `SURE`, where that was
+    asked for and told: where each begins in `text`, and how likely it was.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -30,3 +34,4 @@ class Completion(BaseModel):
     server: str = ""
     seconds: float = 0.0
     probabilities: dict[str, float] | None = None
+    unsure: list[tuple[int, float]] | None = None

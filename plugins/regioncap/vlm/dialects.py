@@ -57,8 +57,8 @@ _PROBES = ((_WORD, '"structured"'), (_OBJECT, '{"answer":"structured"}'))
 # Room for what a model thinks when it is greeted.
 _THINKING_TOKENS = 1024
 
-# Fields that a request can do without: what is sampled then is another answer, and no wrong one.
-_DISPENSABLE = ("top_k", "repetition_penalty", "seed")
+# Fields that a request can do without: what is sampled then is another answer, and no wrong one, or less is told of it.
+_DISPENSABLE = ("top_k", "repetition_penalty", "seed", "logprobs")
 # Fields of which a server may take one value only.
 _SAMPLING = ("temperature", "top_p")
 _OWN = {*_DISPENSABLE, *_SAMPLING, "model", "messages", "max_tokens", "response_format"}

@@ -47,9 +47,10 @@ class Message(BaseModel):
 
 
 class Likely(BaseModel):
-    """A token that the model may write, and the logarithm of its probability."""
+    """A token that the model may write, its bytes in UTF-8 where it is told, and the logarithm of its probability."""
 
     token: str
+    bytes: list[int] | None = None
     logprob: float
 
 
@@ -90,6 +91,27 @@ class Choice(BaseModel):
         first = self.logprobs.content[0]
         told = {likely.token: _probability(likely.logprob) for likely in (first, *first.top_logprobs)}
         return {token: probability for token, probability in told.items() if probability}
+
+    def unsure(self, sure: float) -> list[tuple[int, float]] | None:
+        """The tokens that were less likely than `sure`: where each begins in the text, and its probability.
+
+        None where the server does not tell, or tells of other tokens than those of the text.
+        """
+        if self.logprobs is None or not self.logprobs.content:
+            return None
+        pieces = [bytes(each.bytes) if each.bytes else each.token.encode() for each in self.logprobs.content]
+        written = b"".join(pieces)
+        # Before it there may be thoughts, and after it tokens that end it.
+        begin, text = written.find(self.message.text.encode()), self.message.text.encode()
+        if begin < 0 or not text:
+            return None
+        found, at = [], -begin
+        for each, piece in zip(self.logprobs.content, pieces, strict=True):
+            probability = _probability(each.logprob)
+            if 0 <= at < len(text) and probability < sure:
+                found.append((len(text[:at].decode(errors="ignore")), probability))
+            at += len(piece)
+        return found
 
     @property
     def cut_off(self) -> bool:

@@ -29,7 +29,8 @@ class ChatRequest:
     """A chat request, without the images.
 
     `key` is a hash of everything that is sent, images by their content hash, so the same key means the same request:
-    no position, no try number. `about` is not sent: it goes with the completion.
+    no position, no try number, nor what is only to be told beside the answer. `about` is not sent: it goes with the
+    completion.
     """
 
     key: str

@@ -16,6 +16,7 @@ from regioncap.gates import GATES
 from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
+from regioncap.trust.scorers import SCORERS
 
 # The modules and rooms that decide what is published: which rows and boxes are used, what the model sees and is asked,
 # how its answers are read and judged, what a record says. Not here: how fast something goes, where it is kept, how the
@@ -23,7 +24,7 @@ from regioncap.regions.jsonl import canonical
 DECIDING = (
     "ask/attempts.py", "ask/listening.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions",
     "steps/propose.py", "steps/render.py", "steps/validate.py", "trust/alike.py", "trust/questions.py",
-    "trust/scores.py",
+    "trust/scorers.py", "trust/scores.py",
 )  # fmt: skip
 
 _PACKAGE = Path(str(regioncap.__file__)).parent
@@ -79,6 +80,7 @@ def extensions(settings: BuildSettings) -> list[tuple[Registry[Any], str]]:
         (READERS, settings.input_format),
         (STYLES, settings.mark_style),
         (PROFILES, settings.model_profile),
+        (SCORERS, settings.judge_by),
     ]
     return [
         *((GATES, name) for name in GATES.added),

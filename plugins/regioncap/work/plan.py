@@ -29,7 +29,8 @@ class Plan(BaseModel):
     the plan was made. `corrections` names the file with what people have corrected, if they have. `images_uri` is where
     the images are. `sources` names for a shard those of earlier plans that hold its rows and have answers that do not
     say which image they are about: they are taken over from there (see `work/earlier.py`). `judge_share` is the share
-    of regions that are drawn to be judged, by the model `judge_model` where that is another one.
+    of regions that are drawn to be judged, by the model `judge_model` where that is another one, and `second_share` the
+    share of these that are asked about once more.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -58,6 +59,7 @@ class Plan(BaseModel):
     # Not known to plans from before there was a listener.
     judge_share: float = 0.0
     judge_model: str = ""
+    second_share: float = 0.0
     images_uri: str = ""
 
     @property

@@ -1,18 +1,24 @@
 """What the listener is asked, when it is asked again, and what is made of its answers."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from regioncap.ask.attempts import Attempts, follow_attempts
 from regioncap.ask.listening import (
+    agreed,
     better,
     by_choice,
     draw_sheet,
     drawn_regions,
     follow_listening,
+    listening_request,
     regions_to_ask_again,
+    second_askings,
+    second_plan,
     sheets_of,
-    which_request,
 )
 from regioncap.ask.requests import first_requests
 from regioncap.regions.records import RenderedRow
@@ -23,6 +29,7 @@ from regioncap.work.plan import Plan
 from tests.builders import encoded, marked_row, picture, planned
 
 CAPTIONS = {1: "a red door", 2: "a grey cat", 3: "two old chairs"}
+RED = Question("0", 1, CAPTIONS[1], "own")
 
 
 def row(**changes: Any) -> RenderedRow:
@@ -62,7 +69,7 @@ def test_the_first_token_says_how_likely_each_choice_is(
 
 def test_a_question_asks_for_one_token_with_its_probabilities_after_the_captions_own_beginning() -> None:
     sheet = sheets_of(row(), CAPTIONS, 0)[0]
-    request = which_request(row(), plan(), sheet, "a red door")
+    request = listening_request(row(), plan(), sheet, RED)
     (first,) = first_requests(row(), plan())
     assert request.system == first.system
     assert [part.kind for part in request.parts] == ["image", "text"]
@@ -75,7 +82,7 @@ def test_a_question_asks_for_one_token_with_its_probabilities_after_the_captions
 
 def test_extras_are_sent_but_change_nothing_of_how_an_answer_is_bound() -> None:
     extras = {"chat_template_kwargs": {"enable_thinking": False}, "logprobs": False}
-    request = which_request(row(), plan(request_extras=extras), sheets_of(row(), CAPTIONS, 0)[0], "a red door")
+    request = listening_request(row(), plan(request_extras=extras), sheets_of(row(), CAPTIONS, 0)[0], RED)
     assert request.options["chat_template_kwargs"] == {"enable_thinking": False}
     assert request.options["logprobs"] is True
 
@@ -83,14 +90,14 @@ def test_extras_are_sent_but_change_nothing_of_how_an_answer_is_bound() -> None:
 def test_another_judge_another_caption_and_other_marks_make_other_questions() -> None:
     sheet, again = sheets_of(row(), CAPTIONS, 0)[0], sheets_of(row(), CAPTIONS, 1)[0]
     keys = {
-        which_request(row(), plan(), sheet, "a red door").key,
-        which_request(row(), plan(), sheet, "a blue door").key,
-        which_request(row(), plan(), again, "a red door").key,
-        which_request(row(marked="other marks"), plan(), sheet, "a red door").key,
-        which_request(row(), plan().model_copy(update={"judge_model": "another"}), sheet, "a red door").key,
+        listening_request(row(), plan(), sheet, RED).key,
+        listening_request(row(), plan(), sheet, replace(RED, caption="a blue door")).key,
+        listening_request(row(), plan(), again, RED).key,
+        listening_request(row(marked="other marks"), plan(), sheet, RED).key,
+        listening_request(row(), plan().model_copy(update={"judge_model": "another"}), sheet, RED).key,
     }
     assert len(keys) == 4 + (sheet.shown != again.shown)
-    assert which_request(row(), plan(), sheet, "a red door").key in keys
+    assert listening_request(row(), plan(), sheet, RED).key in keys
 
 
 def test_what_is_found_at_once_is_asked_once_and_what_is_doubtful_under_another_shuffle() -> None:
@@ -144,9 +151,71 @@ def test_doubted_captions_are_asked_for_again_and_with_auto_those_that_are_hard_
     assert regions_to_ask_again(small, auto, CAPTIONS, scores) == [1, 2]
     covered = row(regions=[*seen.regions[:2], seen.regions[2].model_copy(update={"bbox": [20, 20, 100, 100]})])
     assert regions_to_ask_again(covered, auto, CAPTIONS, scores) == [2, 3]
+    text = json.dumps({f"<region{region}>": caption for region, caption in CAPTIONS.items()})
+    unsure = Completion(key="k", text=text, finish_reason="stop", unsure=[(3, 0.5), (text.index(CAPTIONS[3]) + 2, 0.9)])
+    said = [Attempts(dict(CAPTIONS), used=[unsure])]
+    assert regions_to_ask_again(seen, auto, CAPTIONS, scores, said) == [2, 3]
+    assert regions_to_ask_again(seen, plan(), CAPTIONS, scores, said) == [2]
 
 
-def test_another_caption_is_kept_where_it_is_trusted_and_no_less_than_the_first() -> None:
+def test_another_caption_is_kept_where_it_is_not_doubted_since_it_comes_of_a_closer_look() -> None:
     before = [scored(1, 0.2), scored(2, 0.2), scored(3, 0.9)]
     after = [scored(1, 0.8, "a lamp"), scored(2, 0.4, "a dog"), scored(3, 0.7, "a stool")]
-    assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp")]
+    assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp"), (3, "a stool")]
+
+
+# ---- second askings
+
+
+def second_completion(text: str, **changes: Any) -> dict[str, Completion]:
+    """The answer to what is asked about region 1 the other way."""
+    other = second_plan(plan().model_copy(update={"second_share": 1.0}))
+    request = follow_attempts(row(crops=["c1", "c2", "c3"]), (1,), other, {}).request
+    assert request is not None
+    return {request.key: Completion(key=request.key, text=text, finish_reason="stop", **changes)}
+
+
+def agreed_with(completions: dict[str, Completion], caption: str = "a red door") -> bool | None:
+    """Whether they say the same of region 1."""
+    other = second_plan(plan().model_copy(update={"second_share": 1.0}))
+    own, planted = agreed(
+        row(crops=["c1", "c2", "c3"]),
+        [scored(1, 0.9, caption), scored(1, 0.1, "a tree", "foreign")],
+        other,
+        completions,
+    )
+    assert planted.agreed is None
+    return own.agreed
+
+
+def test_the_other_way_is_by_itself_where_all_were_asked_about_together_and_together_where_each_was_by_itself() -> None:
+    joint, alone = (
+        plan(caption_mode=mode, temperature=0.9).model_copy(update={"second_share": 1.0})
+        for mode in ("joint", "per_region")
+    )
+    assert second_askings(row(), [1, 3], second_plan(joint)) == [(1,), (3,)]
+    assert second_askings(row(), [1, 3], second_plan(alone)) == [(1, 2, 3)]
+    assert second_askings(row(), [], second_plan(alone)) == []
+    for each in (joint, alone):
+        settings = second_plan(each).settings
+        assert (settings.temperature, settings.max_attempts) == (0.0, 1)
+    assert second_askings(row(), [1, 2, 3], second_plan(joint.model_copy(update={"second_share": 0.0}))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ('{"<region1>": "A red door."}', True),
+        ('{"<region1>": "a blue door"}', False),
+        # What says nothing of the region is of no such opinion.
+        ('{"<region1>": ""}', False),
+        ("I cannot tell.", False),
+    ],
+)
+def test_a_second_asking_says_the_same_or_it_does_not(text: str, same: bool) -> None:
+    assert agreed_with(second_completion(text)) is same
+
+
+def test_without_an_answer_nothing_is_known_of_a_second_opinion() -> None:
+    assert agreed_with({}) is None
+    assert agreed_with(second_completion("", refused="At most 1 image may be provided")) is None

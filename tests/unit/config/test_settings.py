@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ OTHER = {
     "max_attempts": 1, "seed": 1, "label_hint": True, "keep_fields": ["camera"],
     "images_uri": "/images", "sample_rows": 20, "request_extras": {"min_p": 0.1},
     "max_requests": 7, "max_tokens_total": 7, "judge": "all", "judge_again": "reject", "judge_away": "wait",
+    "judge_by": "yes_no",
     "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
@@ -44,7 +46,8 @@ def test_every_setting_has_a_title_a_help_and_a_group() -> None:
 
 
 @pytest.mark.parametrize("name", BuildSettings.model_fields)
-def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str) -> None:
+def test_every_setting_is_part_of_the_build_unless_it_is_listed(name: str, extend: Callable[..., None]) -> None:
+    extend("regioncap.scorers", "yes_no", "it = None")
     changed = settings(**BASE | {name: OTHER[name]})
     assert (changed.identity() == settings(**BASE).identity()) == (name in NOT_IDENTITY)
 
@@ -160,7 +163,7 @@ def test_the_budget_of_pixels_is_the_profiles() -> None:
 
 def test_a_build_with_later_settings_at_their_defaults_is_the_one_it_was_before_there_were_these_settings() -> None:
     later = {"read_heic", "max_image_megapixels", "box_frame", "max_pixels", "request_extras", "manifest_encoding"}
-    later |= {"label_hint", "keep_fields", "images_uri", "sample_rows", "judge", "judge_again"}
+    later |= {"label_hint", "keep_fields", "images_uri", "sample_rows", "judge", "judge_again", "judge_by"}
     by_default = settings(judge="sample")
     dumped = by_default.model_dump(exclude={*NOT_IDENTITY, *later})
     assert by_default.identity() == hashlib.sha256(canonical(dumped)).hexdigest()

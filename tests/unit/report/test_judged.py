@@ -124,6 +124,29 @@ def test_what_a_share_is_made_of_is_told_too(tmp_path: Path) -> None:
         assert "the same model" in text and "regioncap review" in text
 
 
+@pytest.mark.parametrize("upper", [0.0, 0.011])
+def test_how_often_right_captions_are_doubted_is_told_as_an_interval_with_what_it_is_from(upper: float) -> None:
+    (said,) = [text for text in words.obtained(judged(false_alarm=upper, judged=400)) if "Of right captions" in text]
+    assert "95 % interval" in said and "400 captions" in said
+    # Of 400 none: that may be one of a hundred all the same.
+    assert f"0 to {words.percent(upper or 0.00951)} (" in said
+
+
+def test_second_askings_are_told_with_how_many_there_were() -> None:
+    told = " ".join(words.obtained(judged(asked_twice=48, agreed=46, same_model=True)))
+    assert "46 of 48" in told and "86 to 99 %, 95 % interval" in told
+    assert "the same model" in told and "regioncap review" in told
+    other_words = " ".join(words.obtained(judged(asked_twice=48, agreed=6, same_model=True)))
+    assert "6 of 48" in other_words and "as far as is usual" in other_words
+    none = " ".join(words.obtained(judged(asked_twice=0, agreed=0, same_model=True)))
+    assert "as far as is usual" in none and "0 of 0" not in none
+
+
+def test_another_scorer_is_named_as_what_was_asked() -> None:
+    assert "by 1,234 questions: which of the marked regions" in words.obtained(judged())[0]
+    assert words.obtained(judged(scorer="yes_no"))[0].endswith("by 1,234 questions: those of the scorer yes_no.")
+
+
 def test_a_sample_and_another_model_are_told_as_such() -> None:
     told = " ".join(words.obtained(judged(how="sample", judged=200, regions=5000, same_model=False)))
     assert told.startswith("200 of 5,000 captions were drawn and judged, by 1,234 questions")

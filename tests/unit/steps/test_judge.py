@@ -87,7 +87,7 @@ def test_questions_begin_as_captioning_does_with_the_image_before_the_text(
 ) -> None:
     rows(place, 4)
     judged_build(place, vlm, knowing)
-    asked = [body for body in vlm.requests if "logprobs" in body]
+    asked = [body for body in vlm.requests if "top_logprobs" in body]
     assert {body["messages"][0]["content"] for body in asked} == {vlm.requests[0]["messages"][0]["content"]}
     for body in asked:
         assert [part["type"] for part in body["messages"][1]["content"]] == ["image_url", "text"]
@@ -194,7 +194,7 @@ def test_what_was_heard_is_kept_and_only_the_rest_is_asked(place: Place, vlm: Fa
     vlm.behave = knowing
     (counts,) = judge(place, plan, vlm)
     asked = list(knowing.asked)
-    assert len(asked) == counts.asked + 9
+    assert len(asked) + len(alone(vlm)) == counts.asked + 9
     (again,) = judge(place, plan, vlm)
     assert (again.asked, knowing.asked) == (0, asked)
 
@@ -314,7 +314,7 @@ def test_a_region_that_was_asked_about_by_itself_is_asked_again_with_another_see
     rows(place, 2)
     knowing.alone["row-1", 1] = "a tiny violet spoon"
     judged_build(place, vlm, knowing, judge_again="ask_again", caption_mode="per_region")
-    seeds = [body["seed"] for body in vlm.requests if "seed" in body]
+    seeds = [body["seed"] for body in alone(vlm)]
     assert sorted(seeds) == [42] * 6 + [43]
 
 
@@ -347,8 +347,9 @@ def test_the_share_is_told_of_captions_as_they_were_not_of_those_that_were_chose
 
 
 def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
-    place: Place, vlm: FakeVlm, knowing: Knowing
+    place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("regioncap.steps.plan.ASKED_TWICE", 0)
     rows(place, 8)
     small = [[4, 4, 30, 30], [40, 4, 30, 30], [80, 40, 5, 5]]
     manifest = [json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]
@@ -357,11 +358,8 @@ def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
     plan = captioned(place, vlm, knowing, caption_mode="auto", judge="none")
     judge(place, plan, vlm)
     finished(place, plan)
-    alone = [
-        text for body in vlm.requests if "close-up" in (text := body["messages"][1]["content"][-1].get("text", ""))
-    ]
     # The small one, and the three that are wrong.
-    assert len(alone) == 4
+    assert len(alone(vlm)) == 4
     assert regions(place)["row-3", 2]["caption"] == truth("row-3", 2)
 
 
@@ -381,6 +379,144 @@ def test_a_build_that_could_not_be_judged_is_judged_by_the_next_run_and_no_capti
     judge(place, again, vlm)
     last = finished(place, again)
     assert last.manifest.build_id != first.manifest.build_id
-    assert len(vlm.requests) == asked + len(knowing.asked)
+    assert len(vlm.requests) == asked + len(knowing.asked) + len(asked_twice(place, again))
     assert all(region["trust"] is not None for region in regions(place).values())
     assert place.plan(run_id="run-3", judge="all").unchanged
+
+
+# ---- second askings
+
+
+def asked_twice(place: Place, plan: Plan) -> list[tuple[str, int, bool]]:
+    """The captions of a plan that were asked for once more, and whether that says the same."""
+    shards = (Shard(place.work, plan, shard_id).judged() for shard_id in plan.shards)
+    first = [score for shard in shards if shard for score in shard.first]
+    return [(score.image, score.region, score.agreed) for score in first if score.agreed is not None]
+
+
+def alone(vlm: FakeVlm) -> list[dict[str, Any]]:
+    """The requests about one region by itself."""
+    return [body for body in vlm.requests if "Describe <region" in body["messages"][1]["content"][-1].get("text", "")]
+
+
+def test_a_quarter_of_what_is_judged_is_asked_for_once_more_by_itself_and_the_build_says_what_came_of_it(
+    place: Place, vlm: FakeVlm, knowing: Knowing
+) -> None:
+    rows(place, ROWS)
+    plan = captioned(place, vlm, knowing)
+    asked = len(vlm.requests)
+    judge(place, plan, vlm)
+    judged = finished(place, plan).manifest.judged
+    told = asked_twice(place, plan)
+    assert 0.15 < len(told) / (3 * ROWS) < 0.35
+    assert {(row, region) for row, region, same in told if not same} == {each[:2] for each in told} & set(WRONG)
+    again = alone(vlm)
+    assert len(again) == len(told) and not alone_before(vlm, asked)
+    for body in again:
+        assert [part["type"] for part in body["messages"][1]["content"]] == ["image_url", "text", "image_url", "text"]
+        assert body["temperature"] == 0
+    assert judged is not None
+    trusted = [same for row, region, same in told if (row, region) not in WRONG]
+    assert (judged.asked_twice, judged.agreed) == (len(trusted), trusted.count(True))
+
+
+def alone_before(vlm: FakeVlm, asked: int) -> bool:
+    return any(body in vlm.requests[:asked] for body in alone(vlm))
+
+
+def test_what_was_asked_about_by_itself_is_asked_about_together_with_the_others(
+    place: Place, vlm: FakeVlm, knowing: Knowing
+) -> None:
+    rows(place, 12)
+    plan = captioned(place, vlm, knowing, caption_mode="per_region")
+    asked = len(vlm.requests)
+    judge(place, plan, vlm)
+    told = asked_twice(place, plan)
+    again = [body for body in vlm.requests[asked:] if "top_logprobs" not in body]
+    # All regions of an image in one request.
+    assert len(again) == len({row for row, _, _ in told}) > 0
+    assert all([part["type"] for part in body["messages"][1]["content"]] == ["image_url", "text"] for body in again)
+    # It says wrong what it says right of each by itself.
+    assert {(row, region) for row, region, same in told if not same} == {each[:2] for each in told} & set(WRONG)
+
+
+def test_errors_that_captioner_and_judge_share_are_allowed_for_as_far_as_a_second_asking_sees_them(
+    place: Place, vlm: FakeVlm, knowing: Knowing
+) -> None:
+    rows(place, ROWS)
+    knowing.fooled = True
+    wrong = {(f"row-{at}", at % 3 + 1): f"a violet spoon of {at} grams" for at in range(0, ROWS, 2)}
+    knowing.wrong = wrong
+    judged = judged_build(place, vlm, knowing).manifest.judged
+    assert judged is not None and judged.high is not None
+    assert judged.agreed < judged.asked_twice
+    assert judged.high >= len(wrong) / (3 * ROWS)
+
+
+def test_second_askings_are_kept_and_taken_over_by_the_next_build(place: Place, vlm: FakeVlm, knowing: Knowing) -> None:
+    rows(place, 12)
+    plan = captioned(place, vlm, knowing)
+    judge(place, plan, vlm)
+    asked = len(vlm.requests)
+    judge(place, plan, vlm)
+    assert len(vlm.requests) == asked
+    finished(place, plan)
+    manifest = place.drop.read("manifest.jsonl").decode().splitlines()
+    place.put("manifest.jsonl", "\n".join(manifest[:11]) + "\n")
+    again = captioned(place, vlm, knowing, run_id="run-2")
+    asked_alone = len(alone(vlm))
+    judge(place, again, vlm)
+    assert len(alone(vlm)) == asked_alone > 0
+    assert set(asked_twice(place, again)) <= set(asked_twice(place, plan))
+
+
+def test_a_sample_whose_time_is_over_asks_for_nothing_twice(place: Place, vlm: FakeVlm, knowing: Knowing) -> None:
+    rows(place, 12)
+    plan = captioned(place, vlm, knowing, judge="sample")
+    own = Shard(place.work, plan, plan.shards[0]).own
+    counts = json.loads(own.read("caption.json"))
+    own.write("caption.json", json.dumps({**counts, "seconds": 0.0}).encode())
+    judge(place, plan, vlm, least_seconds=-1.0)
+    assert alone(vlm) == [] and asked_twice(place, plan) == []
+
+
+@pytest.mark.parametrize(
+    ("judge_away", "reply"),
+    [("publish", Reply(503)), ("wait", Reply(503)), ("wait", error(400, "At most 1 image may be provided"))],
+)
+def test_where_the_captioner_is_away_or_takes_no_close_ups_the_judge_s_word_counts_alone_or_it_waits(
+    place: Place, vlm: FakeVlm, knowing: Knowing, judge_away: str, reply: Reply
+) -> None:
+    rows(place, ROWS)
+    plan = captioned(place, vlm, knowing, judge_away=judge_away)
+    with fake_vlm(knowing) as other:
+        other.greets_listening = vlm.greets_listening
+        vlm.behave = lambda _, body: reply
+        if (judge_away, reply.status) == ("wait", 503):
+            with pytest.raises(VlmUnavailableError):
+                judge(place, plan, vlm, other)
+            return
+        judge(place, plan, vlm, other)
+    judged = finished(place, plan).manifest.judged
+    assert judged is not None and judged.share is not None
+    assert (judged.asked_twice, judged.agreed) == (0, 0)
+
+
+def test_where_rows_are_only_tried_nothing_is_asked_for_twice(place: Place, vlm: FakeVlm, knowing: Knowing) -> None:
+    rows(place, 8)
+    plan = captioned(place, vlm, knowing, sample_rows=8)
+    judge(place, plan, vlm)
+    assert knowing.asked and alone(vlm) == []
+
+
+def test_of_many_regions_no_more_are_asked_for_twice_than_it_takes(
+    place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regioncap.steps.plan.ASKED_TWICE", 6)
+    rows(place, ROWS)
+    plan = captioned(place, vlm, knowing)
+    judge(place, plan, vlm)
+    assert 0 < len(asked_twice(place, plan)) < 15
+    (shard_id,) = plan.shards
+    with_crops = {row.id for row in Shard(place.work, plan, shard_id).rendered().rows if row.crops}
+    assert with_crops == {row for row, _, _ in asked_twice(place, plan)}

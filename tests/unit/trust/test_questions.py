@@ -61,9 +61,8 @@ def test_regions_with_the_same_box_are_cut_into_sheets_too() -> None:
     ] == [5] * 4
 
 
-def test_a_listener_may_answer_each_number_shown_or_none() -> None:
+def test_a_sheet_knows_under_which_number_a_region_is_shown() -> None:
     sheet = Sheet("row", 0, ((4, 2), (7, 1)), (4, 7))
-    assert sheet.choices == ["1", "2", "none"]
     assert (sheet.number(4), sheet.number(7)) == (2, 1)
     with pytest.raises(KeyError):
         sheet.number(5)

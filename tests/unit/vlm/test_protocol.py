@@ -1,6 +1,7 @@
 """Bodies of chat APIs: answers in each of their shapes, and what servers say of errors."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -120,6 +121,32 @@ def test_an_answer_may_say_how_likely_its_first_token_was_and_others() -> None:
     told = [{"token": "1", "logprob": -0.1054}, {"token": "2", "logprob": -2.3026}, {"token": "3", "logprob": -9999.0}]
     content = [{"token": "1", "logprob": -0.1054, "bytes": [49], "top_logprobs": told}, {"token": "!", "logprob": 0.0}]
     assert choice_with({"content": content}).probabilities == pytest.approx({"1": 0.9, "2": 0.1}, abs=1e-3)
+
+
+def written(*tokens: tuple[str, float], text: str) -> Choice:
+    content = [{"token": token, "bytes": list(token.encode()), "logprob": math.log(likely)} for token, likely in tokens]
+    return Choice.model_validate({"message": {"content": text}, "logprobs": {"content": content}})
+
+
+def test_the_tokens_of_which_the_model_was_not_sure_are_told_by_their_place_in_the_text() -> None:
+    said = written(("<think>", 0.5), ("两", 0.4), ("个", 0.99), (" cat", 0.6), ("<end>", 0.3), text="两个 cat")
+    assert said.unsure(0.95) == [(0, 0.4), (2, 0.6)]
+    assert said.unsure(0.5) == [(0, 0.4)]
+
+
+def test_parts_of_a_character_are_tokens_too() -> None:
+    first, second = "两".encode()[:1], "两".encode()[1:]
+    content = [
+        {"token": "\ufffd", "bytes": list(piece), "logprob": math.log(likely)}
+        for piece, likely in ((b"a", 0.99), (first, 0.99), (second, 0.2))
+    ]
+    said = Choice.model_validate({"message": {"content": "a两"}, "logprobs": {"content": content}})
+    assert said.unsure(0.95) == [(1, 0.2)]
+
+
+def test_of_other_tokens_than_those_of_the_text_nothing_is_said() -> None:
+    assert written(("a", 0.1), text="another text").unsure(0.95) is None
+    assert Choice.model_validate({"message": {"content": "a"}}).unsure(0.95) is None
 
 
 @pytest.mark.parametrize(
