@@ -90,6 +90,17 @@ class ValidateReceipt(Receipt):
     rejected: int
 
 
+class StageReceipt(Receipt):
+    """What of a shard was staged: its marked images as they are in the folder of the build `build_id`, by their paths.
+
+    `size` is how many bytes the records have.
+    """
+
+    build_id: str
+    size: int
+    images: dict[str, StoredImage]
+
+
 AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 

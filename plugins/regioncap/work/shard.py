@@ -31,6 +31,7 @@ from regioncap.work.receipts import (
     JudgeReceipt,
     Receipt,
     RenderReceipt,
+    StageReceipt,
     StoredImage,
     ValidateReceipt,
     load_receipt,
@@ -165,14 +166,13 @@ class Shard:
 
     def validated(self) -> "Validated":
         """What `publish` reads. Raises StepMissingError where any of it is not this plan's, or not whole."""
-        rendered, validated = self.render_receipt(), self._receipt("validate", ValidateReceipt)
+        rendered, validated = self.render_receipt(), self.validate_receipt()
         judged = self.judged()
         if validated.inputs != _noted(rendered, layout.RENDERED) | (judged.inputs if judged else {}):
             raise StepMissingError(
                 f"{self.own.uri}: validate has read something else than render and judge wrote: "
                 f"{self.clear('validate')}"
             )
-        records = self._checked(validated, layout.RECORDS, "validate")
         rejected = {
             f"{self.own.uri}/{path}": self._checked(receipt, path, task)
             for receipt, path, task in (
@@ -180,8 +180,29 @@ class Shard:
                 (validated, layout.VALIDATE_REJECTED, "validate"),
             )
         }
-        held = ValidatedShard(self, records.count(b"\n"), len(records), sha256(records))
-        return Validated(held, records, rejected, rendered.made_from, judged)
+        held = ValidatedShard(self, validated.records, validated.outputs.get(layout.RECORDS, ""))
+        return Validated(held, rejected, rendered.made_from, judged)
+
+    def staged(self, held: "ValidatedShard") -> "StagedShard | None":
+        """What was staged of these records; None where it was not, or what lies there is not what was written.
+
+        Raises StepMissingError where the records are gone since.
+        """
+        try:
+            receipt = self._receipt("stage", StageReceipt)
+            statistics = self._checked(receipt, layout.STATISTICS, "validate")
+        except StepMissingError:
+            return None
+        if receipt.inputs != {layout.RECORDS: held.sha256}:
+            return None
+        try:
+            size = self.own.stat(layout.RECORDS).size
+        except NotFoundError:
+            size = -1
+        if size != receipt.size:
+            where = f"{self.own.uri}/{layout.RECORDS}"
+            raise StepMissingError(f"{where} is not what validate wrote: {self.clear('validate')}")
+        return StagedShard(receipt, statistics)
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -254,8 +275,29 @@ class Shard:
         files = {layout.VALIDATE_REJECTED: _lines(rejected), layout.RECORDS: _lines(records)}
         write_all(self.own, layout.RECEIPTS["validate"], receipt, files)
 
+    def write_staged(
+        self,
+        held: "ValidatedShard",
+        statistics: bytes,
+        *,
+        size: int,
+        build_id: str,
+        images: Mapping[str, StoredImage],
+        seconds: float,
+    ) -> None:
+        """Write down what was staged."""
+        receipt = StageReceipt(
+            **self._named(), inputs={layout.RECORDS: held.sha256}, outputs={}, seconds=seconds,
+            size=size, build_id=build_id, images=dict(images),
+        )  # fmt: skip
+        write_all(self.own, layout.RECEIPTS["stage"], receipt, {layout.STATISTICS: statistics})
+
     def _named(self) -> dict[str, str]:
         return {"plan_id": self._plan.plan_id, "identity": self._plan.identity}
+
+    def validate_receipt(self) -> ValidateReceipt:
+        """The receipt of `validate`. Raises StepMissingError."""
+        return self._receipt("validate", ValidateReceipt)
 
     def _receipt(self, task: str, model: type[AnyReceipt]) -> AnyReceipt:
         return load_receipt(self.own, layout.RECEIPTS[task], model, self._plan, self.clear(task))
@@ -276,14 +318,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class ValidatedShard:
-    """A validated shard, and how many records it had, in a file of which size and hash, when it was looked at.
+    """A validated shard, and how many records it had, in a file of which hash, when it was looked at.
 
     `store` is where its marked images are, by the paths that the records name.
     """
 
     shard: Shard
     rows: int
-    size: int
     sha256: str
 
     @property
@@ -293,27 +334,45 @@ class ValidatedShard:
 
     def read(self) -> bytes:
         """The records, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
-        data = read_bytes(self.shard.own, layout.RECORDS, self.shard.clear("validate"))
-        if sha256(data) != self.sha256:
-            raise BuildIncompleteError(f"{self.shard.own.uri}: records were written anew while they were published")
-        return data
+        own, remedy = self.shard.own, self.shard.clear("validate")
+        data = read_bytes(own, layout.RECORDS, remedy)
+        if sha256(data) == self.sha256:
+            return data
+        if self.shard.validate_receipt().outputs.get(layout.RECORDS) != self.sha256:
+            raise BuildIncompleteError(f"{own.uri}: records were written anew while they were published")
+        raise StepMissingError(f"{own.uri}/{layout.RECORDS} is not what validate wrote: {remedy}")
+
+    def record(self, place: int) -> Record:
+        """One of its records, by its place from 0. Raises BuildIncompleteError, and StepMissingError."""
+        return Record.model_validate_json(self.read().splitlines()[place])
 
     def marked(self, path: str) -> bytes:
         """A marked image, which is named by a hash of it. Raises StepMissingError."""
         return read_marked(self.store, path)
 
 
+class StagedShard(NamedTuple):
+    """The receipt of staging a shard, and what the report counts of its records, as JSON."""
+
+    receipt: StageReceipt
+    statistics: bytes
+
+
 class Validated(NamedTuple):
-    """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file.
+    """A validated shard, and the rows that `render` and `validate` rejected, by the file.
 
     `made_from` is what `render` noted of its rows and images, if it did; `judged` what `judge` did, where it was to.
     """
 
     held: ValidatedShard
-    records: bytes
     rejected: dict[str, bytes]
     made_from: str | None
     judged: JudgedShard | None
+
+    @property
+    def records(self) -> bytes:
+        """Its records, as JSON lines. Raises BuildIncompleteError, and StepMissingError."""
+        return self.held.read()
 
 
 def read_marked(shared: Store, path: str) -> bytes:
