@@ -34,8 +34,7 @@ def stage_shard(
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     validated = shard.validated()
-    records = validated.records
-    statistics, marked = counted(validated.held, records)
+    statistics, marked = counted(validated.held, validated.records)
     begun = join_build(work, plan.plan_id, partition)
     images: dict[str, StoredImage] = {}
     for path, stored in placed(shard, marked, begun.within(partition)):
@@ -44,7 +43,7 @@ def stage_shard(
     shard.write_staged(
         validated.held,
         statistics.model_dump_json().encode(),
-        size=len(records),
+        version=shard.own.stat(layout.RECORDS).version,
         build_id=begun.build_id,
         images=images,
         seconds=round(time.monotonic() - started, 3),

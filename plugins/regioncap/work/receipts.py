@@ -93,11 +93,11 @@ class ValidateReceipt(Receipt):
 class StageReceipt(Receipt):
     """What of a shard was staged: its marked images as they are in the folder of the build `build_id`, by their paths.
 
-    `size` is how many bytes the records have.
+    `version` is the version of the file of records that were counted.
     """
 
     build_id: str
-    size: int
+    version: str
     images: dict[str, StoredImage]
 
 

@@ -166,7 +166,7 @@ class Shard:
 
     def validated(self) -> "Validated":
         """What `publish` reads. Raises StepMissingError where any of it is not this plan's, or not whole."""
-        rendered, validated = self.render_receipt(), self.validate_receipt()
+        rendered, validated = self.render_receipt(), self._receipt("validate", ValidateReceipt)
         judged = self.judged()
         if validated.inputs != _noted(rendered, layout.RENDERED) | (judged.inputs if judged else {}):
             raise StepMissingError(
@@ -183,26 +183,24 @@ class Shard:
         held = ValidatedShard(self, validated.records, validated.outputs.get(layout.RECORDS, ""))
         return Validated(held, rejected, rendered.made_from, judged)
 
-    def staged(self, held: "ValidatedShard") -> "StagedShard | None":
-        """What was staged of these records; None where it was not, or what lies there is not what was written.
+    def records(self, digest: str) -> bytes:
+        """The records, as JSON lines, that `validate` wrote with this hash. Raises StepMissingError."""
+        remedy = self.clear("validate")
+        data = read_bytes(self.own, layout.RECORDS, remedy)
+        if sha256(data) != digest:
+            raise StepMissingError(f"{self.own.uri}/{layout.RECORDS} is not what validate wrote: {remedy}")
+        return data
 
-        Raises StepMissingError where the records are gone since.
-        """
+    def staged(self, held: "ValidatedShard") -> "StagedShard | None":
+        """What was staged of these records; None where it was not, or where any of it is not what was written."""
         try:
             receipt = self._receipt("stage", StageReceipt)
             statistics = self._checked(receipt, layout.STATISTICS, "validate")
-        except StepMissingError:
+            version = self.own.stat(layout.RECORDS).version
+        except (StepMissingError, NotFoundError):
             return None
-        if receipt.inputs != {layout.RECORDS: held.sha256}:
-            return None
-        try:
-            size = self.own.stat(layout.RECORDS).size
-        except NotFoundError:
-            size = -1
-        if size != receipt.size:
-            where = f"{self.own.uri}/{layout.RECORDS}"
-            raise StepMissingError(f"{where} is not what validate wrote: {self.clear('validate')}")
-        return StagedShard(receipt, statistics)
+        same = receipt.inputs == {layout.RECORDS: held.sha256} and receipt.version == version
+        return StagedShard(receipt, statistics) if same else None
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -280,7 +278,7 @@ class Shard:
         held: "ValidatedShard",
         statistics: bytes,
         *,
-        size: int,
+        version: str,
         build_id: str,
         images: Mapping[str, StoredImage],
         seconds: float,
@@ -288,16 +286,12 @@ class Shard:
         """Write down what was staged."""
         receipt = StageReceipt(
             **self._named(), inputs={layout.RECORDS: held.sha256}, outputs={}, seconds=seconds,
-            size=size, build_id=build_id, images=dict(images),
+            version=version, build_id=build_id, images=dict(images),
         )  # fmt: skip
         write_all(self.own, layout.RECEIPTS["stage"], receipt, {layout.STATISTICS: statistics})
 
     def _named(self) -> dict[str, str]:
         return {"plan_id": self._plan.plan_id, "identity": self._plan.identity}
-
-    def validate_receipt(self) -> ValidateReceipt:
-        """The receipt of `validate`. Raises StepMissingError."""
-        return self._receipt("validate", ValidateReceipt)
 
     def _receipt(self, task: str, model: type[AnyReceipt]) -> AnyReceipt:
         return load_receipt(self.own, layout.RECEIPTS[task], model, self._plan, self.clear(task))
@@ -334,13 +328,14 @@ class ValidatedShard:
 
     def read(self) -> bytes:
         """The records, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
-        own, remedy = self.shard.own, self.shard.clear("validate")
-        data = read_bytes(own, layout.RECORDS, remedy)
-        if sha256(data) == self.sha256:
-            return data
-        if self.shard.validate_receipt().outputs.get(layout.RECORDS) != self.sha256:
-            raise BuildIncompleteError(f"{own.uri}: records were written anew while they were published")
-        raise StepMissingError(f"{own.uri}/{layout.RECORDS} is not what validate wrote: {remedy}")
+        remedy = self.shard.clear("validate")
+        data = read_bytes(self.shard.own, layout.RECORDS, remedy)
+        if sha256(data) != self.sha256:
+            raise BuildIncompleteError(
+                f"{self.shard.own.uri}: records were written anew while they were published; if it comes up again, "
+                f"they are damaged: {remedy}"
+            )
+        return data
 
     def record(self, place: int) -> Record:
         """One of its records, by its place from 0. Raises BuildIncompleteError, and StepMissingError."""
@@ -371,8 +366,8 @@ class Validated(NamedTuple):
 
     @property
     def records(self) -> bytes:
-        """Its records, as JSON lines. Raises BuildIncompleteError, and StepMissingError."""
-        return self.held.read()
+        """Its records, as JSON lines. Raises StepMissingError."""
+        return self.held.shard.records(self.held.sha256)
 
 
 def read_marked(shared: Store, path: str) -> bytes:
