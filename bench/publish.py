@@ -54,30 +54,7 @@ WORK = "bench/work"
 FEW_IMAGES = 10
 
 # What captions are made of.
-_WORDS = [
-    "a",
-    "the",
-    "red",
-    "small",
-    "old",
-    "man",
-    "dog",
-    "car",
-    "tree",
-    "door",
-    "left",
-    "right",
-    "on",
-    "with",
-    "in",
-    "front",
-    "of",
-    "two",
-    "blue",
-    "cup",
-    "behind",
-    "near",
-]
+_WORDS = "a the red small old man dog car tree door left right on with in front of two blue cup behind near"
 
 console = Console(width=140)
 
@@ -115,7 +92,7 @@ def plant(port: int, credentials: Path, plan: Plan, shards: Sequence[int], image
             made = []
             for row in range(rows):
                 one = record(number * rows + row, names[row % images])
-                said = [" ".join(chance.choices(_WORDS, k=8)) for _ in range(REGIONS)]
+                said = [" ".join(chance.choices(_WORDS.split(), k=8)) for _ in range(REGIONS)]
                 regions = [
                     one.regions[0].model_copy(update={"region": place, "caption": text})
                     for place, text in enumerate(said, start=1)
