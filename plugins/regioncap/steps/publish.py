@@ -167,7 +167,7 @@ def stage_build(
         build_id, begun_under, build = begun.build_id, begun.begun_under, begun.within(partition)
         progress(f"{statistics.counts.captioned:,} records, {statistics.rejected:,} rejected rows: writing {build.uri}")
         sent = _Sent(build)
-        sent.note_small(BEGUN, build.read(BEGUN))
+        sent.note_small(BEGUN, begun.note)
         captions = _upload(begun, build, content.held, plan.settings.file_name_prefix, sent, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
         exports = write_exports(
@@ -197,7 +197,7 @@ def stage_build(
             judged=judged,
         )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
-        page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
+        page = render_page(report, statistics.samples, lambda path: _picture(build, path))
         sent.write("report.html", page.encode())
         sent.write("README.md", render_card(report).encode())
 
@@ -557,6 +557,14 @@ def _has(build: Manifest, content: _Content) -> bool:
 def _is_made_from(build: Manifest, content: _Content) -> bool:
     """Whether a build was made from the same, whatever the model has said each time."""
     return content.made_from is not None and build.made_from == content.made_from
+
+
+def _picture(build: Store, path: str) -> bytes:
+    """A marked image of the build, which the report shows. Raises BuildIncompleteError."""
+    try:
+        return read_marked(build, path)
+    except StepMissingError as error:
+        raise BuildIncompleteError(f"{build.uri}/{path} is not what was put there: was something deleted?") from error
 
 
 class _Sent:

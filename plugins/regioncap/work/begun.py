@@ -29,6 +29,11 @@ class BegunBuild(BaseModel):
     build_id: str
     begun_under: str | None
 
+    @property
+    def note(self) -> bytes:
+        """What its folder says first of all."""
+        return Begun(begun_under=self.begun_under).model_dump_json().encode()
+
     def within(self, partition: Store) -> Store:
         """Its folder."""
         return partition.sub(f"{build_path(self.build_id)}/")
@@ -48,7 +53,7 @@ def begin_build(partition: Store, begun_under: str | None) -> BegunBuild:
     build_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     begun = BegunBuild(build_id=build_id, begun_under=begun_under)
     # Before any other file is written: `collect` relies on it.
-    begun.within(partition).write(BEGUN, Begun(begun_under=begun_under).model_dump_json().encode())
+    begun.within(partition).write(BEGUN, begun.note)
     return begun
 
 
