@@ -12,5 +12,6 @@
 `spent`        what a build has taken of requests and tokens
 `row_index`    which row is in which shard
 `claim`        one run at a time builds a date
+`begun`        the build that shards put their images into before it is written
 `staged`       a build that waits for somebody's approval
 """
