@@ -23,6 +23,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from bench.render import peak_memory
 from deploy.local import bucket
 from deploy.local.credentials import load_or_create
 from regioncap.marks.view import content_name
+from regioncap.regions.jsonl import line
 from regioncap.steps.publish import publish_build
 from regioncap.steps.stage import COPIES_AT_ONCE, stage_shard
 from regioncap.storage.s3 import S3Store
@@ -40,7 +42,7 @@ from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import StoredImage, sha256
+from regioncap.work.receipts import StoredImage, ValidateReceipt, sha256, write_all
 from regioncap.work.shard import Shard
 from tests.builders import encoded, picture, planned, record
 
@@ -71,6 +73,23 @@ def plan_of(name: str, records: int, per_shard: int) -> Plan:
     return planned().model_copy(update={**changes, "rejected_rows": sha256(b"")})
 
 
+@cache
+def template() -> str:
+    """A record's line, with placeholders."""
+    one = record(0, "%(marked)s", "%(said)s")
+    regions = [one.regions[0].model_copy(update={"region": place}) for place in range(1, REGIONS + 1)]
+    changes = {"image": "%(number)d.jpg", "id": "%(number)d", "perceptual_hash": "%(looks)s", "regions": regions}
+    return line(one.model_copy(update=changes)).decode()
+
+
+def written(number: int, marked: str, chance: random.Random) -> bytes:
+    """The line of a record with captions of its own."""
+    parts = template().split("%(said)s")
+    texts = ["".join(f"{word} " for word in chance.choices(_WORDS.split(), k=8)) for _ in parts[1:]]
+    text = parts[0] + "".join(said + part for said, part in zip(texts, parts[1:], strict=True))
+    return (text % {"number": number, "marked": marked, "looks": chance.randbytes(32).hex()}).encode()
+
+
 def plant(port: int, credentials: Path, plan: Plan, shards: Sequence[int], images: int) -> None:
     """Write what `validate` leaves behind for some shards, with so many different images in each."""
     work = store(bucket.client(port, load_or_create(credentials)), plan.plan_id)
@@ -89,18 +108,14 @@ def plant(port: int, credentials: Path, plan: Plan, shards: Sequence[int], image
             names = [content_name(data) for data in files]
             list(pool.map(shard.shared.write, map(image_path, names), files))
             stored = {one.path: StoredImage(bytes=one.size, checksum=one.checksum) for one in shard.shared.list(IMAGES)}
-            made = []
-            for row in range(rows):
-                one = record(number * rows + row, names[row % images])
-                said = [" ".join(chance.choices(_WORDS.split(), k=8)) for _ in range(REGIONS)]
-                regions = [
-                    one.regions[0].model_copy(update={"region": place, "caption": text})
-                    for place, text in enumerate(said, start=1)
-                ]
-                looks = chance.randbytes(32).hex()
-                made.append(one.model_copy(update={"regions": regions, "perceptual_hash": looks}))
+            records = b"".join(written(number * rows + row, names[row % images], chance) for row in range(rows))
             shard.write_rendered([], [], images=stored, inputs={}, seconds=0.0)
-            shard.write_validated(made, [], inputs=shard.rendered().inputs, seconds=0.0)
+            receipt = ValidateReceipt(
+                plan_id=plan.plan_id, identity=plan.identity, inputs=shard.rendered().inputs, outputs={}, seconds=0.0,
+                records=rows, rejected=0,
+            )  # fmt: skip
+            files = {layout.RECORDS: records, layout.VALIDATE_REJECTED: b""}
+            write_all(shard.own, layout.RECEIPTS["validate"], receipt, files)
             shard.own.write(layout.CAPTION_COUNTS, asked.model_dump_json().encode())
 
 
