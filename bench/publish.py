@@ -114,8 +114,8 @@ def plant(port: int, credentials: Path, plan: Plan, shards: Sequence[int], image
                 plan_id=plan.plan_id, identity=plan.identity, inputs=shard.rendered().inputs, outputs={}, seconds=0.0,
                 records=rows, rejected=0,
             )  # fmt: skip
-            files = {layout.RECORDS: records, layout.VALIDATE_REJECTED: b""}
-            write_all(shard.own, layout.RECEIPTS["validate"], receipt, files)
+            made = {layout.RECORDS: records, layout.VALIDATE_REJECTED: b""}
+            write_all(shard.own, layout.RECEIPTS["validate"], receipt, made)
             shard.own.write(layout.CAPTION_COUNTS, asked.model_dump_json().encode())
 
 

@@ -170,7 +170,9 @@ class Timings(_Model):
     rendering_seconds: float = Field(ge=0, description="Time that render tasks took, summed.", examples=[1.3])
     asking_seconds: float = Field(ge=0, description="Time that caption tasks took, summed.", examples=[19.2])
     publishing_seconds: float = Field(
-        ge=0, description="Time from the first file of the build to this report.", examples=[0.8]
+        ge=0,
+        description="Time that writing the build took, but for what the tasks of shards had put there before.",
+        examples=[0.8],
     )
     schema_ignored: bool = Field(
         description="Whether the server ignored that answers were to be structured: they were read as free text.",

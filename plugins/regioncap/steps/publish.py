@@ -168,7 +168,7 @@ def stage_build(
         progress(f"{statistics.counts.captioned:,} records, {statistics.rejected:,} rejected rows: writing {build.uri}")
         sent = _Sent(build)
         sent.note_small(BEGUN, begun.note)
-        captions = _upload(begun, build, content.held, plan.settings.file_name_prefix, sent, progress)
+        captions = _upload(begun, build, shards, plan.settings.file_name_prefix, sent, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
         exports = write_exports(
             plan=plan,
@@ -264,39 +264,17 @@ def commit_build(
 
 @dataclass(frozen=True)
 class _Content:
-    """What a plan's shards hold: `held` are those with records, `rejected` is the file of all rejected rows.
+    """What a plan's shards hold: `shards` are those with records, `rejected` is the file of all rejected rows.
 
     `identity` is the plan's, and `made_from` a hash of what all of it was made from, if that was noted.
     """
 
     identity: str
     statistics: Statistics
-    held: list["_Held"]
+    shards: list[ValidatedShard]
     rejected: FileEntry
     made_from: str | None
     judged: "_Judgement"
-
-    @property
-    def shards(self) -> list[ValidatedShard]:
-        """Those with records."""
-        return [item.shard for item in self.held]
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A validated shard, and where its marked images were put, if they were."""
-
-    shard: ValidatedShard
-    staged: StageReceipt | None
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """What a shard has left, and what the report counts of its records."""
-
-    validated: Validated
-    statistics: PartStatistics
-    staged: StageReceipt | None
 
 
 @dataclass
@@ -466,25 +444,25 @@ def _delete(begun: BegunBuild, partition: Store, progress: Callable[[str], None]
         progress(f"{begun.build_id}, which is not needed, cannot be deleted: {error}")
 
 
-def _load(shard: Shard) -> _Loaded:
-    validated = shard.validated()
-    staged = shard.staged(validated.held)
+def _counted(validated: Validated) -> PartStatistics:
+    """What the report counts of a shard's records. Raises StepMissingError."""
+    staged = validated.held.shard.statistics(validated.held)
     if staged is not None:
         with suppress(ValidationError):  # another version's, which counted otherwise
-            return _Loaded(validated, PartStatistics.model_validate_json(staged.statistics), staged.receipt)
-    statistics, _ = counted(validated.held, validated.records)
-    return _Loaded(validated, statistics, staged.receipt if staged else None)
+            return PartStatistics.model_validate_json(staged)
+    return counted(validated.held, validated.records)[0]
 
 
 def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]) -> _Content:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
-    held: list[_Held] = []
+    shards: list[ValidatedShard] = []
     made_of: list[str | None] = []
 
-    def load(shard_id: str) -> _Loaded | StepMissingError:
+    def load(shard_id: str) -> tuple[Validated, PartStatistics] | StepMissingError:
         try:
-            return _load(Shard(work, plan, shard_id))
+            validated = Shard(work, plan, shard_id).validated()
+            return validated, _counted(validated)
         except StepMissingError as error:
             return error
 
@@ -504,9 +482,9 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             if isinstance(loaded, StepMissingError):
                 missing.append(loaded)
                 continue
-            validated = loaded.validated
-            statistics.join(loaded.statistics, validated.held.record)
-            held.append(_Held(validated.held, loaded.staged))
+            validated, part = loaded
+            statistics.join(part, validated.held.record)
+            shards.append(validated.held)
             if validated.judged is not None:
                 judgement.shards.append(validated.held.shard)
                 judgement.receipts.append(validated.judged.receipt)
@@ -525,7 +503,7 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
     return _Content(
         identity=plan.identity,
         statistics=statistics,
-        held=[item for item in held if item.shard.rows],
+        shards=[item for item in shards if item.rows],
         rejected=_entry(rejected_file, "rejected.jsonl", statistics.rejected),
         made_from=made_from(plan, made_of),
         judged=judgement,
@@ -626,8 +604,11 @@ class _Sent:
             raise BuildIncompleteError(
                 f"{left} of {len(keys)} files are not in {self._build.uri} as they were sent: was something deleted?"
             )
-        for path in filter(content_of, needless):
-            self._build.delete(path)
+        try:
+            for path in filter(content_of, needless):
+                self._build.delete(path)
+        except Exception as error:  # they harm nobody
+            progress(f"images that no record names cannot be deleted: {error}")
         return inventory
 
     def _look_at(self, path: str) -> None:
@@ -640,39 +621,40 @@ class _Sent:
 def _upload(
     begun: BegunBuild,
     build: Store,
-    held: Sequence[_Held],
+    shards: Sequence[ValidatedShard],
     prefix: str,
     sent: _Sent,
     progress: Callable[[str], None],
 ) -> list[FileEntry]:
     """Write the records, and put those marked images into the build that are not there; returns the record files."""
 
-    def write_records(numbered: tuple[int, _Held]) -> tuple[FileEntry, set[str] | None]:
+    def write_records(numbered: tuple[int, ValidatedShard]) -> tuple[FileEntry, StageReceipt | set[str]]:
         number, item = numbered
-        data = item.shard.read()
-        name = f"{prefix}-{number:05d}-of-{len(held):05d}.jsonl"
+        data = item.read()
+        name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
         build.write(name, data)
-        is_there = item.staged is not None and item.staged.build_id == begun.build_id
-        marked = None if is_there else counted(item.shard, data)[1]
-        return FileEntry(path=name, rows=item.shard.rows, bytes=len(data), sha256=item.shard.sha256), marked
+        staged = item.shard.staged(item)
+        entry = FileEntry(path=name, rows=item.rows, bytes=len(data), sha256=item.sha256)
+        if staged is not None and staged.build_id == begun.build_id:
+            return entry, staged
+        return entry, counted(item, data)[1]
 
     entries: list[FileEntry] = []
     copied = 0
-    for item, (entry, marked) in zip(held, in_order(write_records, enumerate(held), _READS_AT_ONCE), strict=True):
+    for item, (entry, marked) in zip(shards, in_order(write_records, enumerate(shards), _READS_AT_ONCE), strict=True):
         entries.append(entry)
         sent.note(entry.path, entry.bytes, entry.sha256)
-        if marked is None:
-            assert item.staged is not None
-            images = iter(item.staged.images.items())
+        if isinstance(marked, StageReceipt):
+            for path, image in marked.images.items():
+                sent.note(path, image.bytes, checksum=image.checksum)
         else:
-            images = placed(item.shard.shard, marked, build)
-        for path, image in images:
-            sent.note(path, image.bytes, checksum=image.checksum)
-            copied += marked is not None
-            if marked is not None and copied % _COPIES_PER_MESSAGE == 0:
-                progress(f"{copied:,} marked images copied")
+            for path, image in placed(item.shard, marked, build):
+                sent.note(path, image.bytes, checksum=image.checksum)
+                copied += 1
+                if copied % _COPIES_PER_MESSAGE == 0:
+                    progress(f"{copied:,} marked images copied")
         if len(entries) % _SHARDS_PER_MESSAGE == 0:
-            progress(f"the records of {len(entries):,} of {len(held):,} shards are written")
+            progress(f"the records of {len(entries):,} of {len(shards):,} shards are written")
     return entries
 
 

@@ -6,6 +6,7 @@ taken a build is the only one who ever writes anything else into it than images,
 """
 
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -70,7 +71,8 @@ def join_build(work: Store, plan_id: str, partition: Store) -> BegunBuild:
         begun = begin_build(partition, state)
         if _write(work, plan_id, begun, version):
             return begun
-        begun.within(partition).delete_folder()
+        with suppress(Exception):  # no reader knows of it; `collect` tries again
+            begun.within(partition).delete_folder()
     raise _lost(work, plan_id)
 
 

@@ -191,16 +191,23 @@ class Shard:
             raise StepMissingError(f"{self.own.uri}/{layout.RECORDS} is not what validate wrote: {remedy}")
         return data
 
-    def staged(self, held: "ValidatedShard") -> "StagedShard | None":
-        """What was staged of these records; None where it was not, or where any of it is not what was written."""
+    def staged(self, held: "ValidatedShard") -> StageReceipt | None:
+        """The receipt of staging these records; None where they were not staged, or are not any more what they were."""
         try:
             receipt = self._receipt("stage", StageReceipt)
-            statistics = self._checked(receipt, layout.STATISTICS, "validate")
             version = self.own.stat(layout.RECORDS).version
         except (StepMissingError, NotFoundError):
             return None
         same = receipt.inputs == {layout.RECORDS: held.sha256} and receipt.version == version
-        return StagedShard(receipt, statistics) if same else None
+        return receipt if same else None
+
+    def statistics(self, held: "ValidatedShard") -> bytes | None:
+        """What the report counts of these records, as JSON; None where they were not staged, or it is damaged."""
+        receipt = self.staged(held)
+        try:
+            return self._checked(receipt, layout.STATISTICS, "validate") if receipt else None
+        except StepMissingError:
+            return None
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -344,13 +351,6 @@ class ValidatedShard:
     def marked(self, path: str) -> bytes:
         """A marked image, which is named by a hash of it. Raises StepMissingError."""
         return read_marked(self.store, path)
-
-
-class StagedShard(NamedTuple):
-    """The receipt of staging a shard, and what the report counts of its records, as JSON."""
-
-    receipt: StageReceipt
-    statistics: bytes
 
 
 class Validated(NamedTuple):
