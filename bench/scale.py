@@ -6,7 +6,8 @@
 (SeaweedFS): seconds, peak memory, shards. Each runs in a process of its own, so that peak memory is its own.
 
 *Airflow*: a build on the embedded stack with its real scheduler, bucket and vLLM. A moment of the run in which any task
-marks, captions or publishes is work; every other one is overhead. The second table says what was going on in those.
+marks, captions, stages or publishes is work; every other one is overhead. The second table says what was going on in
+those.
 """
 
 import argparse
@@ -193,9 +194,13 @@ def work_seconds(stack: Stack) -> dict[tuple[str, int], float]:
     seconds: dict[tuple[str, int], float] = {}
     plan = json.loads(work.read(plan_file))
     for index, shard_id in enumerate(plan["shards"]):
-        for step, counts in (("render", layout.RECEIPTS["render"]), ("caption", layout.CAPTION_COUNTS)):
-            file = layout.plan_shard_path(plan["plan_id"], shard_id) + counts
-            seconds[f"shard.{step}", index] = json.loads(work.read(file))["seconds"]
+        for task, told in (
+            ("render", layout.RECEIPTS["render"]),
+            ("caption", layout.CAPTION_COUNTS),
+            ("validate", layout.RECEIPTS["stage"]),
+        ):
+            file = layout.plan_shard_path(plan["plan_id"], shard_id) + told
+            seconds[f"shard.{task}", index] = json.loads(work.read(file))["seconds"]
     published = S3Store(stack.s3, "warehouse", f"region_captions/{partition_path(DATE)}")
     build = json.loads(published.read("_manifest.json"))["build"]
     report = json.loads(published.read(f"{build}/report.json"))

@@ -112,7 +112,10 @@ with DAG(
             doc_md="Asks which region each caption describes, and what of captions that are wrong (*Judge*).",
         )
         validate = ValidateOperator(
-            task_id="validate", plan=plan.output["plan"], shard=shard, doc_md="Takes the answers apart and checks them."
+            task_id="validate",
+            plan=plan.output["plan"],
+            shard=shard,
+            doc_md="Takes the answers apart, checks them, and puts the marked images where they are published.",
         )
         render >> caption >> judge >> validate
 
@@ -125,7 +128,7 @@ with DAG(
     approve = ApproveOperator.partial(
         task_id="approve",
         plan=plan.output["plan"],
-        # One task copies all of the date's images.
+        # Exports are written by one task, and so are all images where the build that was begun is lost.
         execution_timeout=timedelta(hours=12),
         response_timeout=timedelta(days=7),
         trigger_rule="none_failed_min_one_success",

@@ -114,8 +114,8 @@ class FaultyStore:
     def local_path(self, path: str) -> Path | None:
         return self._store.local_path(path)
 
-    def copy(self, source: Store, source_path: str, path: str) -> None:
-        self._done("copy", path, lambda: self._store.copy(source, source_path, path))
+    def copy(self, source: Store, source_path: str, path: str) -> str | None:
+        return self._done("copy", path, lambda: self._store.copy(source, source_path, path))
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
         return self._done("replace", path, lambda: self._store.replace(path, data, version))

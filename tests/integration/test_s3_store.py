@@ -134,8 +134,10 @@ def test_copies_within_the_bucket_and_from_a_folder_have_the_same_bytes(store: S
     local = LocalStore(tmp_path)
     local.write("ä b+c.bin", bytes(range(256)))
     store.copy(local, "ä b+c.bin", "ä b+c.bin")
-    store.sub("deep").copy(store, "ä b+c.bin", "d.bin")
+    checksum = store.sub("deep").copy(store, "ä b+c.bin", "d.bin")
     assert store.read("deep/d.bin") == bytes(range(256))
+    # What is said of a copy when it is made is what is said of it later.
+    assert checksum is not None and checksum == next(store.list("deep/")).checksum
 
 
 def test_folders_are_those_directly_below(store: S3Store) -> None:

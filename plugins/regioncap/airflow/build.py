@@ -34,6 +34,7 @@ from regioncap.steps.judge import judge_shard
 from regioncap.steps.plan import plan_build
 from regioncap.steps.propose import propose_shard
 from regioncap.steps.render import render_shard
+from regioncap.steps.stage import stage_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
 from regioncap.vlm.endpoint import Vlm
@@ -300,14 +301,34 @@ class JudgeOperator(_AskOperator):
 
 
 class ValidateOperator(_ShardOperator):
-    """Makes records of a shard's answers. Returns how many rows are records and how many are rejected."""
+    """Makes records of a shard's answers, and puts their marked images where they are published.
+
+    Returns how many rows are records and how many are rejected.
+    """
 
     def execute(self, context: Context) -> dict[str, int]:
         handle: PlanHandle = self.plan
         work = self._work()
-        claim_of(work, handle, context).check()
-        records, rejected = validate_shard(work=work, shard_id=self.shard, plan=Plan.load(work, handle["plan_id"]))
+        claim, say = claim_of(work, handle, context), _every(_LOG_EVERY_SECONDS)
+        claim.check()
+        plan = Plan.load(work, handle["plan_id"])
+        records, rejected = validate_shard(work=work, shard_id=self.shard, plan=plan)
         self.log.info("%s records, %s rejected rows", records, rejected)
+
+        def progress(done: int, images: int) -> None:
+            claim.keep()
+            if say() or done == images:
+                self.log.info("%s of %s marked images are where they are published", f"{done:,}", f"{images:,}")
+
+        # What is looked at as a preview is never published.
+        if plan.settings.sample_rows is None:
+            stage_shard(
+                work=work,
+                shard_id=self.shard,
+                plan=plan,
+                partition=open_partition(handle["warehouse_uri"], handle["date"], self.warehouse_conn_id),
+                progress=progress,
+            )
         return {"records": records, "rejected": rejected}
 
 

@@ -1,5 +1,6 @@
 """What is seen only when all rows of a build lie side by side: shared captions, alike captions, look-alike images."""
 
+import hashlib
 import math
 from array import array
 from collections import Counter
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from regioncap.regions.records import Record
 from regioncap.report.look_alikes import hashes_of, look_alikes
@@ -23,6 +24,9 @@ _FEWEST_RECORDS = 50
 
 _LISTED = 10
 _SHOWN_LENGTH = 200
+
+# Captions are counted in so many parts, one after the other: what is sorted is never all of them.
+_PARTS = 16
 
 Places = npt.NDArray[np.int64]
 
@@ -107,14 +111,29 @@ class Found:
         return _share(self.counts.alike_captions, self.regions)
 
 
+class PartAcross(BaseModel):
+    """What `Across` has noted of some records, for another process: arrays of little-endian numbers as Base64."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    images: Base64Bytes
+    hashes: Base64Bytes
+    hashed: Base64Bytes
+    captions: Base64Bytes
+    places: Base64Bytes
+    regions: int
+    alike_captions: int
+    alike: list[int]
+
+
 class Across:
-    """Takes note of records while they pass by: 40 bytes of each, and 12 of each caption, whatever they say."""
+    """Takes note of records while they pass by: 44 bytes of each, and 12 of each caption, whatever they say."""
 
     def __init__(self) -> None:
         # Of each record: its image (rows may be of the same one), and how it looks, if that is known.
         self._images = array("q")
         self._hashes = bytearray()
-        self._hashed = array("q")
+        self._hashed = array("I")
         # Of each caption of a record: what it says, and the record's place.
         self._captions = array("q")
         self._places = array("I")
@@ -126,7 +145,7 @@ class Across:
     def add(self, record: Record) -> None:
         """Take note of a record."""
         place = len(self._images)
-        self._images.append(hash(record.image))
+        self._images.append(_number(record.image))
         if record.perceptual_hash is not None:
             self._hashes += bytes.fromhex(record.perceptual_hash)
             self._hashed.append(place)
@@ -140,6 +159,32 @@ class Across:
                 self._alike.append(place)
         self._found = None
 
+    def part(self) -> PartAcross:
+        """What is noted so far, for `join`."""
+        return PartAcross.model_construct(
+            images=self._images.tobytes(),
+            hashes=bytes(self._hashes),
+            hashed=self._hashed.tobytes(),
+            captions=self._captions.tobytes(),
+            places=self._places.tobytes(),
+            regions=self._regions,
+            alike_captions=self._alike_captions,
+            alike=self._alike,
+        )
+
+    def join(self, part: PartAcross) -> None:
+        """Take note of records that another one has noted; they come after those that are noted here."""
+        before = len(self._images)
+        self._images.frombytes(part.images)
+        self._hashes += part.hashes
+        for places, theirs in ((self._hashed, part.hashed), (self._places, part.places)):
+            places.frombytes((np.frombuffer(theirs, np.uint32) + np.uint32(before)).tobytes())
+        self._captions.frombytes(part.captions)
+        self._regions += part.regions
+        self._alike_captions += part.alike_captions
+        self._alike += [before + place for place in part.alike[: _LISTED - len(self._alike)]]
+        self._found = None
+
     def found(self) -> Found:
         """What was found; once it is, that is kept."""
         if self._found is None:
@@ -148,16 +193,13 @@ class Across:
 
     def _look(self) -> Found:
         records = len(self._images)
-        captions, places = np.array(self._captions, np.int64), np.array(self._places, np.int64)
         shared_by = max(SHARED_RECORDS, math.ceil(SHARED_SHARE * records))
-        said, first, times = np.unique(captions, return_index=True, return_counts=True)
-        many = times >= shared_by
-        leading = sorted(zip(-times[many], places[first[many]], said[many], strict=True))[:_LISTED]
+        shared, sharing = self._shared(shared_by)
         images, later, earlier = self._look_alikes()
         counts = AcrossBuild(
             shared_by=shared_by,
-            shared_captions=int(many.sum()),
-            sharing_records=len(np.unique(places[np.isin(captions, said[many])])),
+            shared_captions=len(shared),
+            sharing_records=sharing,
             most_shared=[],
             alike_captions=self._alike_captions,
             alike=[],
@@ -169,21 +211,41 @@ class Across:
             counts=counts,
             records=records,
             regions=self._regions,
-            shared=[(-int(times), int(place), int(key)) for times, place, key in leading],
+            shared=[(-times, place, key) for times, place, key in sorted(shared)[:_LISTED]],
             alike=self._alike,
             looking_alike=[(int(a), int(b)) for a, b in zip(later[:_LISTED], earlier[:_LISTED], strict=True)],
         )
 
+    def _shared(self, shared_by: int) -> tuple[list[tuple[int, int, int]], int]:
+        """Captions that so many records share, as (minus how many, the first one's place, key); and these records."""
+        captions, places = np.frombuffer(self._captions, np.int64), np.frombuffer(self._places, np.uint32)
+        lowest = np.frombuffer(self._captions, np.uint8)[::8] % _PARTS
+        sharing = np.zeros(len(self._images), np.bool_)
+        shared: list[tuple[int, int, int]] = []
+        for part in range(_PARTS):
+            (at,) = np.nonzero(lowest == part)
+            said, first, which, times = np.unique(
+                captions[at], return_index=True, return_inverse=True, return_counts=True
+            )
+            many = times >= shared_by
+            sharing[places[at[many[which]]]] = True
+            leading = zip((-times[many]).tolist(), places[at[first[many]]].tolist(), said[many].tolist(), strict=True)
+            shared += leading
+        return shared, int(sharing.sum())
+
     def _look_alikes(self) -> tuple[int, Places, Places]:
         """How many images there are, and the places of records whose images look like others', and of these others."""
-        images = np.array(self._images, np.int64)
-        hashed = np.array(self._hashed, np.int64)
+        images = np.frombuffer(self._images, np.int64)
+        hashed = np.frombuffer(self._hashed, np.uint32)
+        hashes = hashes_of(self._hashes)
         # Rows of the same file are the same image, whatever it looks like.
         _, once = np.unique(images[hashed], return_index=True)
-        once.sort()
-        like = look_alikes(hashes_of(bytes(self._hashes))[once])
+        if len(once) < len(hashed):
+            once.sort()
+            hashed, hashes = hashed[once], hashes[once]
+        like = look_alikes(hashes)
         (later,) = np.nonzero(like >= 0)
-        return len(np.unique(images)), hashed[once[later]], hashed[once[like[later]]]
+        return len(np.unique(images)), hashed[later].astype(np.int64), hashed[like[later]].astype(np.int64)
 
 
 def with_examples(found: Found, read: Callable[[int], Record]) -> AcrossBuild:
@@ -244,7 +306,12 @@ def _alike_in(record: Record) -> list[AlikeCaptions]:
 
 def _key(caption: str) -> int:
     """Stands for what a caption says; a fraction of the memory that the text takes."""
-    return hash(words_of(caption))
+    return _number("\0".join(words_of(caption)))
+
+
+def _number(text: str) -> int:
+    """A 64-bit hash of a text: the same in each process."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True)
 
 
 def _share(part: int, whole: int) -> float:

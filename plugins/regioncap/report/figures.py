@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -18,7 +19,7 @@ from regioncap.parallel import in_order
 from regioncap.regions.codes import Code
 from regioncap.regions.formats import doubts, together, weigh
 from regioncap.regions.records import Record, Rejected
-from regioncap.report.across import Across, AcrossBuild, unusual, with_examples
+from regioncap.report.across import Across, AcrossBuild, PartAcross, unusual, with_examples
 from regioncap.report.judged import to_be_warned_of
 from regioncap.report.words import count_words
 from regioncap.storage.readback import informing, no_newer_than
@@ -169,7 +170,9 @@ class Timings(_Model):
     rendering_seconds: float = Field(ge=0, description="Time that render tasks took, summed.", examples=[1.3])
     asking_seconds: float = Field(ge=0, description="Time that caption tasks took, summed.", examples=[19.2])
     publishing_seconds: float = Field(
-        ge=0, description="Time from the first file of the build to this report.", examples=[0.8]
+        ge=0,
+        description="Time that writing the build took, but for what the tasks of shards had put there before.",
+        examples=[0.8],
     )
     schema_ignored: bool = Field(
         description="Whether the server ignored that answers were to be structured: they were read as free text.",
@@ -247,20 +250,35 @@ class Report(_Model):
     )
 
 
+# An item of a sample without the item itself: the order it goes by, its hash, and its number.
+Rank = tuple[float, int, int]
+
+
 class Sample(Generic[Item]):
-    """At most `size` of the items that pass by: those with the smallest hashes, a fair choice, the same each time."""
+    """At most `size` of the items that pass by: those with the smallest hashes, a fair choice, the same each time.
+
+    Items have numbers that go up as they pass by.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._passed = 0
         self._heap: list[tuple[float, int, int, Item]] = []
 
-    def add(self, key: str, item: Item, order: float = 0.0) -> None:
+    def add(self, key: str, number: int, item: Item, order: float = 0.0) -> None:
         """Let an item pass by, known by `key`; of a smaller `order` it goes before others, whatever their hashes."""
-        self._passed += 1
-        rank = -int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
+        # 63 bits, which any JSON has room for.
+        rank = -(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> 1)
+        self.join((-order, rank, number), item)
+
+    def join(self, rank: Rank, item: Item) -> None:
+        """Let an item pass by that has passed another sample, of which this is one of the `ranks`."""
         keep = heapq.heappush if len(self._heap) < self._size else heapq.heappushpop
-        keep(self._heap, (-order, rank, self._passed, item))
+        keep(self._heap, (*rank, item))
+
+    @property
+    def ranks(self) -> list[Rank]:
+        """What is kept, for `join`."""
+        return sorted(entry[:3] for entry in self._heap)
 
     def first(self, number: int) -> list[Item]:
         """The `number` items with the smallest hashes, by their order, and else as they passed."""
@@ -276,6 +294,25 @@ class Samples:
     warned: list[Record]
     clean: list[Record]
     rejected: dict[str, list[Rejected]]
+
+
+class PartStatistics(BaseModel):
+    """What `Statistics` has gathered of some records, for another process. The records of samples are not in it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    across: PartAcross
+    dropped_boxes_by_code: dict[str, int]
+    checks: dict[str, int]
+    regions_per_image: dict[int, int]
+    words_per_caption: dict[int, int]
+    attempts_per_record: dict[int, int]
+    warned_records: int
+    doubted_captions: int
+    characters: int
+    doubted: list[Rank]
+    warned: list[Rank]
+    clean: list[Rank]
 
 
 class Statistics:
@@ -295,13 +332,15 @@ class Statistics:
         self.warned_records = 0
         self.doubted_captions = 0
         self._characters = 0
-        self._doubted: Sample[Record] = Sample(SAMPLED_DOUBTED)
-        self._warned: Sample[Record] = Sample(SAMPLED_WARNED)
-        self._clean: Sample[Record] = Sample(SAMPLED_RECORDS)
+        # A record is read again where it was another process that has seen it.
+        self._doubted: Sample[Callable[[], Record]] = Sample(SAMPLED_DOUBTED)
+        self._warned: Sample[Callable[[], Record]] = Sample(SAMPLED_WARNED)
+        self._clean: Sample[Callable[[], Record]] = Sample(SAMPLED_RECORDS)
         self._rejected: dict[str, Sample[Rejected]] = {}
 
     def add(self, record: Record) -> None:
         """Count a record."""
+        number = self.records
         self.across.add(record)
         self.regions_per_image[len(record.regions)] += 1
         self.attempts_per_record[record.attempts] += 1
@@ -313,16 +352,62 @@ class Statistics:
         doubted = [region.trust or 0.0 for region in record.regions if region.confused_with is not None]
         self.doubted_captions += len(doubted)
         if doubted:
-            self._doubted.add(record.id, record, order=min(doubted))
+            self._doubted.add(record.id, number, lambda: record, order=min(doubted))
         else:
-            (self._warned if record.checks else self._clean).add(record.id, record)
+            (self._warned if record.checks else self._clean).add(record.id, number, lambda: record)
+
+    def part(self) -> PartStatistics:
+        """What is gathered of records so far, for `join`."""
+        return PartStatistics(
+            across=self.across.part(),
+            dropped_boxes_by_code=self.dropped_boxes_by_code,
+            checks=self.checks,
+            regions_per_image=self.regions_per_image,
+            words_per_caption=self.words_per_caption,
+            attempts_per_record=self.attempts_per_record,
+            warned_records=self.warned_records,
+            doubted_captions=self.doubted_captions,
+            characters=self._characters,
+            doubted=self._doubted.ranks,
+            warned=self._warned.ranks,
+            clean=self._clean.ranks,
+        )
+
+    def join(self, part: PartStatistics, read: Callable[[int], Record]) -> None:
+        """Count records that another process has gathered; `read` gets the one of a place among them, from 0."""
+        before = self.records
+        self.across.join(part.across)
+        for counts, theirs in (
+            (self.dropped_boxes_by_code, part.dropped_boxes_by_code),
+            (self.checks, part.checks),
+            (self.regions_per_image, part.regions_per_image),
+            (self.words_per_caption, part.words_per_caption),
+            (self.attempts_per_record, part.attempts_per_record),
+        ):
+            counts.update(theirs)  # type: ignore[arg-type]
+        self.warned_records += part.warned_records
+        self.doubted_captions += part.doubted_captions
+        self._characters += part.characters
+        for sample, ranks in (
+            (self._doubted, part.doubted),
+            (self._warned, part.warned),
+            (self._clean, part.clean),
+        ):
+            for order, rank, place in ranks:
+                sample.join((order, rank, before + place), partial(read, place))
 
     def add_rejected(self, row: Rejected) -> None:
         """Count a rejected row."""
+        number = self.rejected
         code = str(row.code)
         self.rejected_by_code[code] += 1
         sample = self._rejected.setdefault(code, Sample(SAMPLED_PER_CODE))
-        sample.add(f"{row.manifest}:{row.line}", row)
+        sample.add(f"{row.manifest}:{row.line}", number, row)
+
+    @property
+    def records(self) -> int:
+        """How many records there are so far."""
+        return self.regions_per_image.total()
 
     @property
     def rejected(self) -> int:
@@ -332,10 +417,9 @@ class Statistics:
     @property
     def counts(self) -> Counts:
         """How many rows became what."""
-        records = self.regions_per_image.total()
         return Counts(
-            rows=records + self.rejected,
-            captioned=records,
+            rows=self.records + self.rejected,
+            captioned=self.records,
             rejected=self.rejected,
             regions=self.words_per_caption.total(),
         )
@@ -344,10 +428,11 @@ class Statistics:
     def samples(self) -> Samples:
         """What the page shows; few records with doubts and warnings leave more room for others."""
         doubted, warned = self._doubted.first(SAMPLED_DOUBTED), self._warned.first(SAMPLED_WARNED)
+        clean = self._clean.first(SAMPLED_RECORDS - len(doubted) - len(warned))
         return Samples(
-            doubted=doubted,
-            warned=warned,
-            clean=self._clean.first(SAMPLED_RECORDS - len(doubted) - len(warned)),
+            doubted=[read() for read in doubted],
+            warned=[read() for read in warned],
+            clean=[read() for read in clean],
             rejected={code: self._rejected[code].first(SAMPLED_PER_CODE) for code in _leading(self.rejected_by_code)},
         )
 

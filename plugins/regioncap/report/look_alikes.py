@@ -24,26 +24,36 @@ Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 
-def hashes_of(data: bytes) -> Hashes:
+def hashes_of(data: bytes | bytearray) -> Hashes:
     """Hashes of 32 bytes each, one behind the other, as (images, 4)."""
     return np.frombuffer(data, np.uint64).reshape(-1, _WORDS)
 
 
 def look_alikes(hashes: Hashes) -> Places:
     """For each image the place of an earlier one that it looks like, -1 where there is none."""
-    unique, first, which = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
-    # Of equal ones, the earliest stands for all; they are put into the order of their first.
-    order = np.argsort(first)
-    unique, first = unique[order], first[order]
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    of = first[rank[which.reshape(-1)]]
+    order = np.lexsort(hashes.T)
+    first = _starts(hashes, order)
+    # Of equal ones, the earliest stands for all.
+    of = np.empty_like(order)
+    of[order] = order[first][np.cumsum(first) - 1]
     like = np.where(of < np.arange(len(hashes)), of, -1)
+    earliest = np.sort(order[first])
+    del order, first, of
+    unique = hashes if len(earliest) == len(hashes) else hashes[earliest]
     for one, other in _near(unique):
-        places = first[other]
+        places = earliest[other]
         # The earliest that is known; -1 is none.
-        like[places] = np.where(like[places] < 0, first[one], like[places])
+        like[places] = np.where(like[places] < 0, earliest[one], like[places])
     return like
+
+
+def _starts(hashes: Hashes, order: Places) -> npt.NDArray[np.bool_]:
+    """Of hashes in this order, which are others than the one before."""
+    starts = np.ones(len(order), np.bool_)
+    for at in range(1, len(order), _AT_ONCE):
+        these, before = order[at : at + _AT_ONCE], order[at - 1 : at - 1 + _AT_ONCE][: len(order) - at]
+        starts[at : at + _AT_ONCE] = (hashes[these] != hashes[before]).any(axis=1)
+    return starts
 
 
 def _near(hashes: Hashes) -> Iterator[tuple[Places, Places]]:
@@ -56,9 +66,11 @@ def _near(hashes: Hashes) -> Iterator[tuple[Places, Places]]:
             (at,) = np.nonzero(values[:-step] == values[step:])
             if not len(at):
                 break
-            one, other = order[at], order[at + step]
-            alike = np.bitwise_count(hashes[one] ^ hashes[other]).sum(axis=1) <= MOST_BITS
-            yield one[alike], other[alike]
+            for start in range(0, len(at), _AT_ONCE):
+                some = at[start : start + _AT_ONCE]
+                one, other = order[some], order[some + step]
+                alike = np.bitwise_count(hashes[one] ^ hashes[other]).sum(axis=1) <= MOST_BITS
+                yield one[alike], other[alike]
 
 
 def _bands(hashes: Hashes) -> npt.NDArray[np.uint16]:

@@ -6,6 +6,7 @@
 `caption`   asks the VLM about every marked image that has no answer yet
 `judge`     asks which region each caption describes, and what is made of captions known to be wrong
 `validate`  makes records of the answers, or rejects their rows
+`stage`     puts a shard's marked images where they are published, in the same task
 `publish`   writes a whole build, then swaps it in
 
 `check`     what `plan` and `render` would do with a drop, before it is uploaded

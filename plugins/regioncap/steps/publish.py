@@ -1,17 +1,20 @@
 """`publish`: from validated shards to a published build, all at once or not at all."""
 
 import hashlib
-import json
-import secrets
 import tempfile
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal, TypedDict
+
+import numpy as np
+from pydantic import ValidationError
 
 from regioncap.drop.elsewhere import ImageFiles
 from regioncap.errors import (
@@ -31,17 +34,17 @@ from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.card import render_card
 from regioncap.report.drift import drift
-from regioncap.report.figures import Quality, Statistics, make_report, render_summaries
+from regioncap.report.figures import PartStatistics, Quality, Statistics, make_report, render_summaries
 from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.steps.plan import was_not_judged
 from regioncap.steps.render import check_boxes
-from regioncap.storage.store import Entry, Store, check_conditional_writes
+from regioncap.steps.stage import counted, placed
+from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.trust.estimate import Judged, estimate, not_judged
 from regioncap.trust.scores import Scored
 from regioncap.warehouse.history import (
     GRACE,
-    Begun,
     collect,
     note_fingerprint,
     succession,
@@ -49,23 +52,23 @@ from regioncap.warehouse.history import (
     withdrawn_builds,
 )
 from regioncap.warehouse.inventory import ListedFile, write_inventory
-from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, MANIFEST, build_path, partition_path
+from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, MANIFEST, build_path, content_of, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
 from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout
+from regioncap.work.begun import BegunBuild, begin_build, take_build
 from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import JudgeReceipt
+from regioncap.work.receipts import JudgeReceipt, StageReceipt
 from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
 
-# Copies within a bucket wait for the service, not for us.
-COPIES_AT_ONCE = 32
-# Each holds a shard's records as text.
+# Each holds what a shard has left: a part of what the report counts, or its records as text.
 _READS_AT_ONCE = 4
 
 # Each message is also a sign of life.
 _COPIES_PER_MESSAGE = 2_000
+_FILES_PER_MESSAGE = 50_000
 _SHARDS_PER_MESSAGE = 100
 
 # So many shards whose tasks are to be cleared are named.
@@ -150,21 +153,22 @@ def stage_build(
         if published is not None:
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
+                _leave_begun(plan, work, partition, progress)
                 _collect(partition, progress)
                 return known
 
         if kept is not None and _can_still_be_published(kept, content, partition, published):
+            _leave_begun(plan, work, partition, progress)
             return kept
 
         check_conditional_writes(partition)
         now = datetime.now(UTC)
-        build_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        build = partition.sub(f"{build_path(build_id)}/")
+        begun = _begun(plan, work, partition, state_of(published), progress)
+        build_id, begun_under, build = begun.build_id, begun.begun_under, begun.within(partition)
         progress(f"{statistics.counts.captioned:,} records, {statistics.rejected:,} rejected rows: writing {build.uri}")
-        begun_under = state_of(published)
         sent = _Sent(build)
-        sent.write(BEGUN, Begun(begun_under=begun_under).model_dump_json().encode())
-        captions = _upload(build, shards, plan.settings.file_name_prefix, sent, progress)
+        sent.note_small(BEGUN, begun.note)
+        captions = _upload(begun, build, shards, plan.settings.file_name_prefix, sent, progress)
         _write_file(build, rejected_file, "rejected.jsonl")
         exports = write_exports(
             plan=plan,
@@ -193,7 +197,7 @@ def stage_build(
             judged=judged,
         )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
-        page = render_page(report, statistics.samples, lambda path: read_marked(build, path))
+        page = render_page(report, statistics.samples, lambda path: _picture(build, path))
         sent.write("report.html", page.encode())
         sent.write("README.md", render_card(report).encode())
 
@@ -207,7 +211,7 @@ def stage_build(
         captions=[within(entry) for entry in captions],
         rejected=within(rejected),
         exports=[within(entry) for entry in exports],
-        files=within(sent.inventory()),
+        files=within(sent.inventory(progress)),
         counts=statistics.counts,
         created_at=time_of_build(published, now).isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
@@ -418,15 +422,48 @@ def _collect(partition: Store, progress: Callable[[str], None]) -> None:
             progress(f"deleted {', '.join(collected)}: not kept any more, or never published")
 
 
+def _begun(plan: Plan, work: Store, partition: Store, state: str | None, progress: Callable[[str], None]) -> BegunBuild:
+    """The build that the plan's shards have begun, or another one where that can never become the current one."""
+    begun = take_build(work, plan.plan_id)
+    if begun is not None and begun.begun_under != state:
+        progress(f"{begun.build_id} was begun before another build was published, or gone back to: it is given up")
+        _delete(begun, partition, progress)
+        begun = None
+    return begun or begin_build(partition, state)
+
+
+def _leave_begun(plan: Plan, work: Store, partition: Store, progress: Callable[[str], None]) -> None:
+    """Delete the build that the plan's shards have begun, if there is one: it is not needed."""
+    if begun := take_build(work, plan.plan_id):
+        _delete(begun, partition, progress)
+
+
+def _delete(begun: BegunBuild, partition: Store, progress: Callable[[str], None]) -> None:
+    try:
+        begun.within(partition).delete_folder()
+    except Exception as error:  # no reader knows of it; `collect` tries again
+        progress(f"{begun.build_id}, which is not needed, cannot be deleted: {error}")
+
+
+def _counted(validated: Validated) -> PartStatistics:
+    """What the report counts of a shard's records. Raises StepMissingError."""
+    staged = validated.held.shard.statistics(validated.held)
+    if staged is not None:
+        with suppress(ValidationError):  # another version's, which counted otherwise
+            return PartStatistics.model_validate_json(staged)
+    return counted(validated.held, validated.records)[0]
+
+
 def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]) -> _Content:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
     shards: list[ValidatedShard] = []
     made_of: list[str | None] = []
 
-    def load(shard_id: str) -> Validated | StepMissingError:
+    def load(shard_id: str) -> tuple[Validated, PartStatistics] | StepMissingError:
         try:
-            return Shard(work, plan, shard_id).validated()
+            validated = Shard(work, plan, shard_id).validated()
+            return validated, _counted(validated)
         except StepMissingError as error:
             return error
 
@@ -446,16 +483,14 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             if isinstance(loaded, StepMissingError):
                 missing.append(loaded)
                 continue
-            for record in parse_lines(
-                loaded.records, Record, f"{loaded.held.shard.own.uri}/{layout.RECORDS}", _CLEAR_ALL
-            ):
-                statistics.add(record)
-            shards.append(loaded.held)
-            if loaded.judged is not None:
-                judgement.shards.append(loaded.held.shard)
-                judgement.receipts.append(loaded.judged.receipt)
-            made_of.append(loaded.made_from)
-            for path, rejected in loaded.rejected.items():
+            validated, part = loaded
+            statistics.join(part, validated.held.record)
+            shards.append(validated.held)
+            if validated.judged is not None:
+                judgement.shards.append(validated.held.shard)
+                judgement.receipts.append(validated.judged.receipt)
+            made_of.append(validated.made_from)
+            for path, rejected in validated.rejected.items():
                 note(rejected, path)
             if done % _SHARDS_PER_MESSAGE == 0:
                 progress(f"{done:,} of {len(plan.shards):,} shards counted")
@@ -503,104 +538,125 @@ def _is_made_from(build: Manifest, content: _Content) -> bool:
     return content.made_from is not None and build.made_from == content.made_from
 
 
+def _picture(build: Store, path: str) -> bytes:
+    """A marked image of the build, which the report shows. Raises BuildIncompleteError."""
+    try:
+        return read_marked(build, path)
+    except StepMissingError as error:
+        raise BuildIncompleteError(f"{build.uri}/{path} is not what was put there: was something deleted?") from error
+
+
 class _Sent:
     """What was sent to a build's folder, so that it can be told whether it has arrived.
 
-    Of a million images no objects are held: a number stands for each, and what is known of a few files is their hash.
+    Of a million images no objects are held: two numbers stand for each, and what is known of a few files is their hash.
     """
 
     def __init__(self, build: Store) -> None:
         self._build = build
-        self._keys: set[int] = set()
+        self._keys, self._checksums = array("q"), array("q")
         self._hashes: dict[str, str] = {}
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""
         self._build.write(path, data)
+        self.note_small(path, data)
+
+    def note_small(self, path: str, data: bytes) -> None:
+        """Note that a file is there with these bytes."""
         self.note(path, len(data), hashlib.sha256(data).hexdigest())
 
-    def note(self, path: str, size: int, sha256: str | None = None) -> bool:
-        """Note that a file is written; an image is named by its hash. Returns whether it was not noted before."""
-        key = _file_key(path, size)
-        new = key not in self._keys
-        self._keys.add(key)
+    def note(self, path: str, size: int, sha256: str | None = None, checksum: str | None = None) -> None:
+        """Note that a file is written; an image is named by its hash. `checksum` is what the service said of it."""
+        self._keys.append(hash((path, size)))
+        self._checksums.append(0 if checksum is None else hash(checksum))
         if sha256 is not None:
             self._hashes[path] = sha256
-        return new
 
-    def inventory(self) -> FileEntry:
-        """Write the build's inventory, from one listing, when all is sent.
+    def inventory(self, progress: Callable[[str], None]) -> FileEntry:
+        """Write the build's inventory, from one listing, when all is sent; images that no record names are deleted.
 
-        Raises BuildIncompleteError where not every file is there, at its size. What is in it was checked when it was
-        uploaded or copied.
+        Raises BuildIncompleteError where not every file is there, at its size and with its checksum. What is in it was
+        checked when it was uploaded or copied.
         """
-        sent, left = len(self._keys), self._keys
+        keys, first = np.unique(np.frombuffer(self._keys, np.int64), return_index=True)
+        checksums = np.frombuffer(self._checksums, np.int64)[first]
+        there = np.zeros(len(keys), np.bool_)
+        needless: list[str] = []
 
         def listed() -> Iterator[ListedFile]:
-            for entry in self._build.list():
-                left.discard(_file_key(entry.path, entry.size))
+            for passed, entry in enumerate(self._build.list(), start=1):
+                if passed % _FILES_PER_MESSAGE == 0:
+                    progress(f"{passed:,} files are there")
+                key = hash((entry.path, entry.size))
+                at = int(np.searchsorted(keys, key))
+                if at == len(keys) or keys[at] != key:
+                    needless.append(entry.path)
+                    continue
+                if checksums[at] and entry.checksum is not None and hash(entry.checksum) != checksums[at]:
+                    self._look_at(entry.path)
+                there[at] = True
                 yield ListedFile(
                     path=entry.path, bytes=entry.size, checksum=entry.checksum, sha256=self._hashes.get(entry.path)
                 )
 
         inventory = write_inventory(self._build, listed())
-        if left:
+        if left := len(keys) - int(there.sum()):
             raise BuildIncompleteError(
-                f"{len(left)} of {sent} files are not in {self._build.uri} as they were sent: was something deleted?"
+                f"{left} of {len(keys)} files are not in {self._build.uri} as they were sent: was something deleted?"
             )
+        try:
+            for path in filter(content_of, needless):
+                self._build.delete(path)
+        except Exception as error:  # they harm nobody
+            progress(f"images that no record names cannot be deleted: {error}")
         return inventory
+
+    def _look_at(self, path: str) -> None:
+        """Compare an image, of which the service says something else than when it was put there, with its name."""
+        begins = content_of(path)
+        if begins is None or not hashlib.sha256(self._build.read(path)).hexdigest().startswith(begins):
+            raise BuildIncompleteError(f"{self._build.uri}/{path} is not what was put there: did somebody alter it?")
 
 
 def _upload(
-    build: Store, shards: Sequence[ValidatedShard], prefix: str, sent: _Sent, progress: Callable[[str], None]
+    begun: BegunBuild,
+    build: Store,
+    shards: Sequence[ValidatedShard],
+    prefix: str,
+    sent: _Sent,
+    progress: Callable[[str], None],
 ) -> list[FileEntry]:
-    """Write the records and copy their images; returns the record files."""
-    entries: list[FileEntry] = []
+    """Write the records, and put those marked images into the build that are not there; returns the record files."""
 
-    def write_records(numbered: tuple[int, ValidatedShard]) -> tuple[FileEntry, Store, list[Entry]]:
+    def write_records(numbered: tuple[int, ValidatedShard]) -> tuple[FileEntry, StageReceipt | set[str]]:
         number, item = numbered
         data = item.read()
         name = f"{prefix}-{number:05d}-of-{len(shards):05d}.jsonl"
         build.write(name, data)
-        noted = item.shard.render_receipt().images
-        wanted = {json.loads(text)["image_with_bbox"] for text in data.splitlines()}
-        images = [entry for entry in item.store.list(IMAGES) if entry.path in wanted]
-        if missing := len(wanted) - len(images):
-            raise StepMissingError(
-                f"{missing} marked images of {item.store.uri} are missing: {item.shard.clear('render')}"
-            )
-        for image in images:
-            # From a folder they pass through here when they are copied.
-            written = noted.get(image.path)
-            if image.checksum is not None and (written is None or not written.is_still(image)):
-                read_marked(item.store, image.path)
-        return FileEntry(path=name, rows=item.rows, bytes=item.size, sha256=item.sha256), item.store, images
+        staged = item.shard.staged(item)
+        entry = FileEntry(path=name, rows=item.rows, bytes=len(data), sha256=item.sha256)
+        if staged is not None and staged.build_id == begun.build_id:
+            return entry, staged
+        return entry, counted(item, data)[1]
 
-    def images() -> Iterator[tuple[Store, Entry]]:
-        for entry, store, found in in_order(write_records, enumerate(shards), _READS_AT_ONCE):
-            entries.append(entry)
-            sent.note(entry.path, entry.bytes, entry.sha256)
-            for image in found:
-                if sent.note(image.path, image.size):
-                    yield store, image
-
-    def copy(item: tuple[Store, Entry]) -> None:
-        store, image = item
-        if image.checksum is None:
-            # From a folder it passes through here, so it can be looked at on its way.
-            build.write(image.path, read_marked(store, image.path))
+    entries: list[FileEntry] = []
+    copied = 0
+    for item, (entry, marked) in zip(shards, in_order(write_records, enumerate(shards), _READS_AT_ONCE), strict=True):
+        entries.append(entry)
+        sent.note(entry.path, entry.bytes, entry.sha256)
+        if isinstance(marked, StageReceipt):
+            for path, image in marked.images.items():
+                sent.note(path, image.bytes, checksum=image.checksum)
         else:
-            build.copy(store, image.path, image.path)
-
-    for copied, _ in enumerate(in_order(copy, images(), COPIES_AT_ONCE), start=1):
-        if copied % _COPIES_PER_MESSAGE == 0:
-            progress(f"{copied:,} marked images copied")
+            for path, image in placed(item.shard, marked, build):
+                sent.note(path, image.bytes, checksum=image.checksum)
+                copied += 1
+                if copied % _COPIES_PER_MESSAGE == 0:
+                    progress(f"{copied:,} marked images copied")
+        if len(entries) % _SHARDS_PER_MESSAGE == 0:
+            progress(f"the records of {len(entries):,} of {len(shards):,} shards are written")
     return entries
-
-
-def _file_key(path: str, size: int) -> int:
-    """Stands for a file of a build; a fraction of the memory that its path takes."""
-    return hash((path, size))
 
 
 def _reader(shards: Sequence[ValidatedShard]) -> Callable[[int], Record]:
@@ -609,8 +665,7 @@ def _reader(shards: Sequence[ValidatedShard]) -> Callable[[int], Record]:
 
     def read(place: int) -> Record:
         number = bisect_right(ends, place)
-        shard = shards[number]
-        return Record.model_validate_json(shard.read().splitlines()[place - ends[number] + shard.rows])
+        return shards[number].record(place - ends[number] + shards[number].rows)
 
     return read
 

@@ -188,12 +188,13 @@ class LocalStore:
     def local_path(self, path: str) -> Path:
         return self._path(path)
 
-    def copy(self, source: Store, source_path: str, path: str) -> None:
+    def copy(self, source: Store, source_path: str, path: str) -> str | None:
         def copy() -> None:
             with source.open(source_path) as incoming:
                 self.write_stream(incoming, path)
 
         persist(copy)
+        return None
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:
         tries = 0

@@ -231,29 +231,30 @@ class S3Store:
     def local_path(self, path: str) -> None:
         return None
 
-    def copy(self, source: Store, source_path: str, path: str) -> None:
+    def copy(self, source: Store, source_path: str, path: str) -> str | None:
         if isinstance(source, S3Store) and source.endpoint == self.endpoint:
             origin = {"Bucket": source._bucket, "Key": source._prefix + source_path}
-            if self._asked(f"{path} from {source.uri}/{source_path}", lambda: self._copied(origin, path)):
-                return
+            etag = self._asked(f"{path} from {source.uri}/{source_path}", lambda: self._copied(origin, path))
+            if etag is not None:
+                return etag.strip('"')
 
         def through_here() -> None:
             with source.open(source_path) as incoming:
                 self.write_stream(incoming, path)
 
         persist(through_here)
+        return None
 
-    def _copied(self, origin: Mapping[str, str], path: str) -> bool:
-        """Whether the service has copied an object by itself: one of more than 5 GB it may not."""
+    def _copied(self, origin: Mapping[str, str], path: str) -> str | None:
+        """The ETag of an object that the service has copied by itself: one of more than 5 GB it may not."""
         try:
             done = self._client.copy_object(Bucket=self._bucket, Key=self._prefix + path, CopySource=origin)  # type: ignore[arg-type]
         except ClientError as error:
             if error.response["Error"]["Code"] in _NO_COPY:
-                return False
+                return None
             raise
         # Whether it went well is said in the answer's body; boto3 takes one that was lost for an empty one.
-        done["CopyObjectResult"]["ETag"]
-        return True
+        return done["CopyObjectResult"]["ETag"]
 
     @property
     def endpoint(self) -> str:

@@ -79,10 +79,10 @@ class Store(Protocol):
     def local_path(self, path: str) -> Path | None:
         """Where a file lies on this machine's disk; None in a store that has no files."""
 
-    def copy(self, source: "Store", source_path: str, path: str) -> None:
+    def copy(self, source: "Store", source_path: str, path: str) -> str | None:
         """Copy a file from another store, without passing it through here where both are the same service.
 
-        What passes through here is read as by `open`.
+        Returns the copy's checksum where the service tells it. What passes through here is read as by `open`.
         """
 
     def replace(self, path: str, data: bytes, version: str | None) -> str:

@@ -13,5 +13,6 @@
 `row_index`    which row is in which shard
 `claim`        one run at a time builds a date
 `upkeep`       what can go, and how it goes
+`begun`        the build that shards put their images into before it is written
 `staged`       a build that waits for somebody's approval
 """

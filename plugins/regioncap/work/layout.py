@@ -6,6 +6,7 @@
     plans/<plan>/rejected.jsonl     rows that `plan` rejected
     plans/<plan>/lineage.parquet    which row is in which shard
     corrections/<hash>.jsonl        what people have corrected, as plans read it
+    plans/<plan>/begun.json         the build that the plan's shards put their marked images into
     plans/<plan>/staged.json        a build that is written, and waits for somebody's approval
     plans/<plan>/shards/<shard>/    what this plan's steps made of a shard, and nobody else's
         earlier/                    what earlier plans left in folders of this name about this shard's images
@@ -20,6 +21,8 @@
         records.jsonl               what `validate` made of the answers ...
         validate_rejected.jsonl
         validate.json               ... and its receipt
+        statistics.json             what the report counts of the records ...
+        stage.json                  ... and the receipt of staging: which marked images are in which build
     spent/<build>.json              how many requests and tokens a build has taken, where a run bounds them
     shards/<shard>/                 what all plans with these rows share; all of it is named by what is in it
         rows.jsonl                  rows to do; <shard> is a hash of this file
@@ -51,9 +54,16 @@ SCORED = "scored.json"
 FIRST_SCORED = "first_scored.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
+STATISTICS = "statistics.json"
 
-# Receipts, by the task that writes them last.
-RECEIPTS = {"propose": "propose.json", "render": "render.json", "judge": "judge.json", "validate": "validate.json"}
+# Receipts, by the step that writes them last.
+RECEIPTS = {
+    "propose": "propose.json",
+    "render": "render.json",
+    "judge": "judge.json",
+    "validate": "validate.json",
+    "stage": "stage.json",
+}
 
 
 def spent_path(build: str) -> str:
@@ -74,6 +84,11 @@ def plan_rejected_path(plan_id: str) -> str:
 def corrections_path(digest: str) -> str:
     """Relative to the partition's work area."""
     return f"corrections/{digest}.jsonl"
+
+
+def begun_path(plan_id: str) -> str:
+    """Relative to the partition's work area."""
+    return f"plans/{plan_id}/begun.json"
 
 
 def staged_path(plan_id: str) -> str:

@@ -90,6 +90,17 @@ class ValidateReceipt(Receipt):
     rejected: int
 
 
+class StageReceipt(Receipt):
+    """What of a shard was staged: its marked images as they are in the folder of the build `build_id`, by their paths.
+
+    `version` is the version of the file of records that were counted.
+    """
+
+    build_id: str
+    version: str
+    images: dict[str, StoredImage]
+
+
 AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 

@@ -31,6 +31,7 @@ from regioncap.work.receipts import (
     JudgeReceipt,
     Receipt,
     RenderReceipt,
+    StageReceipt,
     StoredImage,
     ValidateReceipt,
     load_receipt,
@@ -172,7 +173,6 @@ class Shard:
                 f"{self.own.uri}: validate has read something else than render and judge wrote: "
                 f"{self.clear('validate')}"
             )
-        records = self._checked(validated, layout.RECORDS, "validate")
         rejected = {
             f"{self.own.uri}/{path}": self._checked(receipt, path, task)
             for receipt, path, task in (
@@ -180,8 +180,34 @@ class Shard:
                 (validated, layout.VALIDATE_REJECTED, "validate"),
             )
         }
-        held = ValidatedShard(self, records.count(b"\n"), len(records), sha256(records))
-        return Validated(held, records, rejected, rendered.made_from, judged)
+        held = ValidatedShard(self, validated.records, validated.outputs.get(layout.RECORDS, ""))
+        return Validated(held, rejected, rendered.made_from, judged)
+
+    def records(self, digest: str) -> bytes:
+        """The records, as JSON lines, that `validate` wrote with this hash. Raises StepMissingError."""
+        remedy = self.clear("validate")
+        data = read_bytes(self.own, layout.RECORDS, remedy)
+        if sha256(data) != digest:
+            raise StepMissingError(f"{self.own.uri}/{layout.RECORDS} is not what validate wrote: {remedy}")
+        return data
+
+    def staged(self, held: "ValidatedShard") -> StageReceipt | None:
+        """The receipt of staging these records; None where they were not staged, or are not any more what they were."""
+        try:
+            receipt = self._receipt("stage", StageReceipt)
+            version = self.own.stat(layout.RECORDS).version
+        except (StepMissingError, NotFoundError):
+            return None
+        same = receipt.inputs == {layout.RECORDS: held.sha256} and receipt.version == version
+        return receipt if same else None
+
+    def statistics(self, held: "ValidatedShard") -> bytes | None:
+        """What the report counts of these records, as JSON; None where they were not staged, or it is damaged."""
+        receipt = self.staged(held)
+        try:
+            return self._checked(receipt, layout.STATISTICS, "validate") if receipt else None
+        except StepMissingError:
+            return None
 
     def render_receipt(self) -> RenderReceipt:
         """The receipt of `render`, which has read what `propose` wrote last. Raises StepMissingError."""
@@ -254,6 +280,23 @@ class Shard:
         files = {layout.VALIDATE_REJECTED: _lines(rejected), layout.RECORDS: _lines(records)}
         write_all(self.own, layout.RECEIPTS["validate"], receipt, files)
 
+    def write_staged(
+        self,
+        held: "ValidatedShard",
+        statistics: bytes,
+        *,
+        version: str,
+        build_id: str,
+        images: Mapping[str, StoredImage],
+        seconds: float,
+    ) -> None:
+        """Write down what was staged."""
+        receipt = StageReceipt(
+            **self._named(), inputs={layout.RECORDS: held.sha256}, outputs={}, seconds=seconds,
+            version=version, build_id=build_id, images=dict(images),
+        )  # fmt: skip
+        write_all(self.own, layout.RECEIPTS["stage"], receipt, {layout.STATISTICS: statistics})
+
     def _named(self) -> dict[str, str]:
         return {"plan_id": self._plan.plan_id, "identity": self._plan.identity}
 
@@ -276,14 +319,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class ValidatedShard:
-    """A validated shard, and how many records it had, in a file of which size and hash, when it was looked at.
+    """A validated shard, and how many records it had, in a file of which hash, when it was looked at.
 
     `store` is where its marked images are, by the paths that the records name.
     """
 
     shard: Shard
     rows: int
-    size: int
     sha256: str
 
     @property
@@ -293,10 +335,18 @@ class ValidatedShard:
 
     def read(self) -> bytes:
         """The records, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""
-        data = read_bytes(self.shard.own, layout.RECORDS, self.shard.clear("validate"))
+        remedy = self.shard.clear("validate")
+        data = read_bytes(self.shard.own, layout.RECORDS, remedy)
         if sha256(data) != self.sha256:
-            raise BuildIncompleteError(f"{self.shard.own.uri}: records were written anew while they were published")
+            raise BuildIncompleteError(
+                f"{self.shard.own.uri}: records were written anew while they were published; if it comes up again, "
+                f"they are damaged: {remedy}"
+            )
         return data
+
+    def record(self, place: int) -> Record:
+        """One of its records, by its place from 0. Raises BuildIncompleteError, and StepMissingError."""
+        return Record.model_validate_json(self.read().splitlines()[place])
 
     def marked(self, path: str) -> bytes:
         """A marked image, which is named by a hash of it. Raises StepMissingError."""
@@ -304,16 +354,20 @@ class ValidatedShard:
 
 
 class Validated(NamedTuple):
-    """A validated shard, its records as JSON lines, and the rows that `render` and `validate` rejected, by the file.
+    """A validated shard, and the rows that `render` and `validate` rejected, by the file.
 
     `made_from` is what `render` noted of its rows and images, if it did; `judged` what `judge` did, where it was to.
     """
 
     held: ValidatedShard
-    records: bytes
     rejected: dict[str, bytes]
     made_from: str | None
     judged: JudgedShard | None
+
+    @property
+    def records(self) -> bytes:
+        """Its records, as JSON lines. Raises StepMissingError."""
+        return self.held.shard.records(self.held.sha256)
 
 
 def read_marked(shared: Store, path: str) -> bytes:

@@ -119,7 +119,7 @@ class Writer:
             shard, held = Shard(work, plan, f"shard-{start}"), records[start : start + shard_size]
             data = b"".join(map(line, held))
             shard.own.write(layout.RECORDS, data)
-            shards.append(ValidatedShard(shard, len(held), len(data), sha256(data)))
+            shards.append(ValidatedShard(shard, len(held), sha256(data)))
             for item in held:
                 shard.shared.write(item.image_with_bbox, marked_jpeg(item.id))
         messages: list[str] = []

@@ -1,6 +1,9 @@
 """What is seen only when all rows of a build lie side by side."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 
 from demo_model.world import generator, make_scene
 from regioncap.regions.records import Record
-from regioncap.report.across import Across, AcrossBuild, unusual, with_examples
+from regioncap.report.across import Across, AcrossBuild, PartAcross, unusual, with_examples
 from tests.builders import Place, describe, encoded
 from tests.pages import record
 
@@ -136,3 +139,26 @@ def test_a_build_of_several_shards_names_its_look_alikes(tmp_path: Path) -> None
     place.build(describe, shard_size=1)
     across = json.loads(place.published("report.json"))["across"]
     assert across["looking_alike"] == [{"image": "small.jpg", "other": "photo.png"}]
+
+
+@pytest.mark.parametrize("cuts", [[0], [1], [40], [3, 3, 39], [10, 20, 30]], ids=str)
+def test_parts_that_are_joined_say_the_same_as_one_that_has_seen_all_records(cuts: list[int]) -> None:
+    records = [of(number, "a cat", "a dog" if number % 3 else "The cat.", f"thing {number}") for number in range(38)]
+    records += [of(38, perceptual_hash=records[7].perceptual_hash), of(3), of(39, perceptual_hash=None)]
+    joined = Across()
+    for start, end in zip([0, *cuts], [*cuts, len(records)], strict=True):
+        written = noted(records[start:end]).part().model_dump_json()
+        joined.join(PartAcross.model_validate_json(written))
+    assert joined.found() == noted(records).found()
+    assert joined.found().counts.look_alikes == 1 and joined.found().shared
+
+
+def test_what_is_noted_of_a_record_is_the_same_in_another_process() -> None:
+    told = "from tests.unit.report.test_across import *; print(noted([of(1, 'a cat')]).part().model_dump_json())"
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", told], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1

@@ -22,6 +22,7 @@ from regioncap.report.figures import (
     SAMPLED_RECORDS,
     SAMPLED_WARNED,
     SCHEMA_IGNORED,
+    PartStatistics,
     Statistics,
     held_back,
     told_of_one_colour,
@@ -149,6 +150,33 @@ def test_few_records_with_warnings_leave_room_for_others() -> None:
     for number in range(100):
         statistics.add(record(number, checks=["duplicate_box"] if number < 3 else []))
     assert (len(statistics.samples.warned), len(statistics.samples.clean)) == (3, SAMPLED_RECORDS - 3)
+
+
+def test_parts_that_are_joined_say_the_same_as_one_that_has_seen_all_records() -> None:
+    records = [
+        record(
+            number, "a cat", f"thing {number}", attempts=1 + number % 3, dropped_boxes=RECORD.dropped_boxes,
+            checks=["duplicate_box"] if number % 7 == 0 else [],
+        )
+        for number in range(300)
+    ]  # fmt: skip
+    for number in range(0, 300, 11):
+        doubted = records[number].regions[0].model_copy(update={"trust": number / 1000, "confused_with": 2})
+        records[number] = records[number].model_copy(update={"regions": [doubted, *records[number].regions[1:]]})
+    whole, joined = Statistics(), Statistics()
+    for each in records:
+        whole.add(each)
+    for start, end in ((0, 1), (1, 1), (1, 120), (120, 300)):
+        part = Statistics()
+        for each in records[start:end]:
+            part.add(each)
+        written = part.part().model_dump_json()
+        joined.join(PartStatistics.model_validate_json(written), records[start:end].__getitem__)
+    assert joined.samples == whole.samples
+    assert (joined.counts, joined.quality(), joined.gates()) == (whole.counts, whole.quality(), whole.gates())
+    for name in ("words_per_caption", "regions_per_image", "attempts_per_record", "dropped_boxes_by_code", "checks"):
+        assert getattr(joined, name) == getattr(whole, name)
+    assert (joined.warned_records, joined.doubted_captions) == (whole.warned_records, whole.doubted_captions)
 
 
 @given(st.dictionaries(st.integers(0, 10_000), st.integers(1, 10_000), min_size=1))
