@@ -10,6 +10,7 @@
 `box_keys`    boxes under another key than the declared one
 `images`      from an image file to the picture that a person sees
 `png`, `jpeg`, `tiff`, `webp`, `heif`  what Pillow leaves out of these formats: damage, blemishes, depths, crops
+`unread`      what a file is that no decoder takes
 `colours`     from a decoder's pixels to sRGB over white, by ICC profiles; `coding`: by numbers, HDR too
 `likeness`    how an image looks, in 256 bits
 `decoders`    processes that do this, and can be killed; `decoder` is the life of one, `decoding` what it is asked for

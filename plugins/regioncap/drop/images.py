@@ -20,6 +20,7 @@ from regioncap.drop.heif import Said, read_heif
 from regioncap.drop.jpeg import DamagedError, Layout, feed, read_layout
 from regioncap.drop.png import SIGNATURE, read_png
 from regioncap.drop.tiff import check_not_dark, check_readable, check_sums, deep_grey, tags_of
+from regioncap.drop.unread import not_read
 from regioncap.drop.webp import has_hole
 from regioncap.errors import RowError
 from regioncap.marks.profiles import MAX_ASPECT
@@ -239,12 +240,7 @@ def _opened(data: bytes, heic: bool) -> Image.Image:
             _raise_if_not_about_the_data(error)
             raise RowError(Code.IMAGE_UNREADABLE, f"a HEIC file that cannot be opened: {error}") from error
         return opened
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        raise RowError(
-            Code.IMAGE_UNREADABLE,
-            f"a TIFF of a kind that is not read ({unreadable}): save it in another way, such as PNG",
-        ) from unreadable
-    raise RowError(Code.IMAGE_UNREADABLE, f"not an image of a supported format ({', '.join(FORMATS)})") from unreadable
+    raise not_read(data, FORMATS) from unreadable
 
 
 def _too_large(width: int, height: int, limit: int) -> RowError:

@@ -17,7 +17,9 @@ def perceptual_hash(image: Image.Image) -> str | None:
     It is a pHash, of the size of PDQ: the discrete cosine transform of the grey picture, each coefficient beside their
     median. What is turned, mirrored or cut has another one.
     """
-    small = image.resize((_SEEN, _SEEN), Image.Resampling.LANCZOS, reducing_gap=3.0).convert("L")
+    # Grey first, and then by means of whole blocks to about twice the size: all pixels of the image are read, which
+    # costs most here.
+    small = image.convert("L").resize((_SEEN, _SEEN), Image.Resampling.LANCZOS, reducing_gap=2.0)
     low, high = small.getextrema()
     if high - low < _LEAST_RANGE:  # type: ignore[operator]
         return None

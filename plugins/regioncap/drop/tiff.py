@@ -22,10 +22,16 @@ def tags_of(image: Image.Image) -> Mapping[int, Any]:
 
 
 def check_readable(image: Image.Image) -> None:
-    """Raises RowError for a TIFF that Pillow takes and whose bytes it mixes up."""
+    """Raises RowError for a TIFF that Pillow takes and whose bytes it mixes up, or of which it takes a thumbnail."""
     tags = tags_of(image)
     if not tags:
         return
+    if tags.get(Tags.NewSubfileType, 0) & 1 and (getattr(tags, "next", 0) or Tags.SubIFDs in tags):
+        raise RowError(
+            Code.IMAGE_UNREADABLE,
+            "its first page is a smaller copy of the picture, as in a camera's raw files (DNG): save the picture "
+            "itself, as JPEG or PNG",
+        )
     packed = image.info.get("compression") != "raw"
     if tags.get(Tags.PlanarConfiguration, 1) == 2 and len(image.getbands()) > 1:
         bits = max(tags.get(Tags.BitsPerSample, (8,)))

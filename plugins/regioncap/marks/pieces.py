@@ -96,14 +96,24 @@ def tags(image: Image.Image, marks: Sequence[Mark], scale: Scale) -> None:
         if gap(place, mark.rect) > scale.line + 2 * scale.halo:
             _leader(draw, place, mark, scale)
     for mark, place in zip(marks, places, strict=True):
-        ink = contrast(mark.colour)
-        draw.rectangle(_inclusive(place), fill=mark.colour, outline=ink)
-        height = place[3] - place[1]
-        font, stroke = _font(height), _stroke(height)
-        left, top, right, bottom = font.getbbox(mark.label, stroke_width=stroke)
-        x = place[0] + (place[2] - place[0] - (right - left)) / 2 - left
-        y = place[1] + (place[3] - place[1] - (bottom - top)) / 2 - top
-        draw.text((round(x), round(y)), mark.label, fill=ink, font=font, stroke_width=stroke, stroke_fill=ink)
+        width, height = _sides(place)
+        left, top, right, bottom = _text_box(mark.label, height)
+        x = round(place[0] + (width - (right - left)) / 2 - left) - place[0]
+        y = round(place[1] + (height - (bottom - top)) / 2 - top) - place[1]
+        image.paste(_tag(mark.label, mark.colour, (width, height), (x, y)), place)
+
+
+# Writing a number with its outline takes longer than all else that is drawn, and there are few different tags.
+@lru_cache(maxsize=256)
+def _tag(label: str, colour: RGB, size: Size, at: tuple[int, int]) -> Image.Image:
+    """A tag by itself, with its label's origin at (x, y) `at`. Not to be drawn on."""
+    tag = Image.new("RGB", size)
+    draw = ImageDraw.Draw(tag)
+    ink = contrast(colour)
+    draw.rectangle(_inclusive((0, 0, *size)), fill=colour, outline=ink)
+    stroke = _stroke(size[1])
+    draw.text(at, label, fill=ink, font=_font(size[1]), stroke_width=stroke, stroke_fill=ink)
+    return tag
 
 
 def tag_places(marks: Sequence[Mark], scale: Scale, frame: Size) -> Sequence[Rect]:
@@ -134,10 +144,16 @@ def _leader(draw: ImageDraw.ImageDraw, tag: Rect, mark: Mark, scale: Scale) -> N
 
 
 def _tag_size(label: str, height: int, frame: Size) -> Size:
-    left, _, right, _ = _font(height).getbbox(label, stroke_width=_stroke(height))
+    left, _, right, _ = _text_box(label, height)
     # Even, so that a tag's centre can lie on a border.
     width = max(height, 2 * round((right - left + max(4, height // 3)) / 2))
     return min(width, frame[0]), min(height, frame[1])
+
+
+@lru_cache(maxsize=256)
+def _text_box(label: str, tag_height: int) -> tuple[float, float, float, float]:
+    """What the label of a tag covers, (x0, y0, x1, y1) from where it is written."""
+    return _font(tag_height).getbbox(label, stroke_width=_stroke(tag_height))
 
 
 @lru_cache(maxsize=64)

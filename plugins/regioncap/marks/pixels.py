@@ -1,5 +1,7 @@
-"""From Pillow's memory to OpenCV's."""
+"""From Pillow's memory to OpenCV's, and back."""
 
+import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -23,7 +25,7 @@ def stored(image: Image.Image) -> npt.NDArray[Any]:
         # The environment that the demo model is trained in has no Arrow.
         import pyarrow as pa
 
-        shared = pa.array(image).flatten().to_numpy(zero_copy_only=True)
+        shared = pa.array(image).values.to_numpy(zero_copy_only=True)
     except (ImportError, ValueError):  # an image of more than 16 MB lies in several pieces
         packed: npt.NDArray[Any] = np.asarray(image)
         return cv2.cvtColor(packed, cv2.COLOR_RGB2RGBA)
@@ -31,12 +33,21 @@ def stored(image: Image.Image) -> npt.NDArray[Any]:
     return pixels
 
 
-def from_stored(pixels: npt.NDArray[Any]) -> Image.Image:
-    """The RGB image whose pixels are in a (height, width, 4) array of uint8, which it keeps until it is drawn on."""
-    height, width, _ = pixels.shape
+def written(size: tuple[int, int], write: Callable[[npt.NDArray[Any]], object]) -> Image.Image:
+    """A new RGB image of `size` (width, height), whose pixels `write` writes into a (height, width, 4) array of uint8.
+
+    They are written where Pillow keeps them: an image over other memory is copied by whoever draws on it.
+    """
+    image = Image.new("RGB", size, None)
     try:
         import pyarrow as pa
-    except ImportError:
-        return Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB))
-    values = pa.Array.from_buffers(pa.uint8(), pixels.size, [None, pa.py_buffer(pixels)])
-    return Image.fromarrow(pa.FixedSizeListArray.from_arrays(values, 4), "RGB", (width, height))
+
+        memory = pa.array(image).values.buffers()[1]
+    except (ImportError, ValueError):  # as above
+        pixels = np.empty((size[1], size[0], 4), np.uint8)
+        write(pixels)
+        return Image.frombytes("RGB", size, pixels, "raw", "RGBX")
+    # Arrow lends it for reading; nobody else has this image yet.
+    own = (ctypes.c_uint8 * memory.size).from_address(memory.address)
+    write(np.frombuffer(own, np.uint8).reshape(size[1], size[0], 4))
+    return image

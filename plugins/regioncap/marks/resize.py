@@ -5,7 +5,7 @@ import math
 import cv2
 from PIL import Image
 
-from regioncap.marks.pixels import from_stored, stored
+from regioncap.marks.pixels import stored, written
 
 # How wide a pixel is to begin with, as the standard deviation of a Gaussian, in pixels. Blurring by
 # _PIXEL * sqrt(s^2 - 1) makes it _PIXEL * s wide, which is one pixel of an image that is s times smaller. The value is
@@ -26,4 +26,4 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         sigma = _PIXEL * math.sqrt(shrinking**2 - 1)
         side = 2 * max(1, round(2 * sigma)) + 1
         pixels = cv2.GaussianBlur(pixels, (side, side), sigma)
-    return from_stored(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC))
+    return written(size, lambda resized: cv2.resize(pixels, size, dst=resized, interpolation=cv2.INTER_CUBIC))

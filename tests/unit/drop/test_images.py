@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from regioncap.drop import colours, images
 from regioncap.drop.colours import deep_to_rgb
@@ -449,6 +449,86 @@ def test_what_is_no_image_gets_a_code(data: bytes, code: Code) -> None:
     with pytest.raises(RowError) as fault:
         open_image(data)
     assert fault.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html><body>403 Forbidden</body></html>", "web page"),
+        (b"\xef\xbb\xbf<HTML><head></head></HTML>", "web page"),
+        (b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>', "XML"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL"),
+        (b"\xff\n" + bytes(40), "JPEG XL"),
+        (encoded(picture(), "JPEG2000"), "JPEG 2000"),
+        (encoded(picture(), "ICO"), "ICO"),
+        (encoded(picture(), "PPM"), "PPM"),
+        (encoded(picture(), "PDF"), "PDF"),
+        (b"8BPS\0\1" + bytes(40), "Photoshop"),
+        (b"PK\3\4" + bytes(40), "ZIP"),
+        (b"\0\0\0\x18ftypisom" + bytes(40), "video"),
+        (b"\x1aE\xdf\xa3" + bytes(40), "video"),
+    ],
+)
+def test_what_is_another_thing_than_an_image_is_called_by_its_name(data: bytes, told: str) -> None:
+    with pytest.raises(RowError) as fault:
+        open_image(data)
+    assert fault.value.code == Code.IMAGE_UNREADABLE and told in fault.value.reason
+
+
+@pytest.mark.parametrize("form", ["TIFF", "TIFF tiff_lzw", "TIFF tiff_adobe_deflate", "TIFF zstd", "WEBP"])
+@pytest.mark.parametrize("missing", [1, 40, 400])
+def test_a_file_whose_own_numbers_say_that_it_is_cut_short_is_truncated(form: str, missing: int) -> None:
+    options = {"compression": form.split()[1]} if " " in form else {}
+    data = encoded(Image.effect_noise((60, 60), 60).convert("RGB"), form.split()[0], **options)
+    with pytest.raises(RowError) as fault:
+        open_image(data[:-missing]).decode()
+    assert fault.value.code == Code.IMAGE_TRUNCATED
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_without_its_directory_is_truncated(big: bool) -> None:
+    data = tiff(np.full((40, 50), 7, np.uint8), big=big)
+    # Its last entries no pixel needs.
+    for end in (len(data) - 120, len(data) // 2, 20):
+        with pytest.raises(RowError) as fault:
+            open_image(data[:end]).decode()
+        assert fault.value.code == Code.IMAGE_TRUNCATED
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+def test_of_a_file_that_ends_in_its_header_it_is_said_what_it_begins_as(form: str) -> None:
+    with pytest.raises(RowError) as fault:
+        open_image(encoded(picture(), form)[:20])
+    assert form in fault.value.reason and "cut short" in fault.value.reason
+
+
+def test_the_same_file_is_refused_in_the_same_words() -> None:
+    for data in (tiff(np.zeros((8, 8), "f8")), encoded(picture(), "TIFF")[:-1], b"no image", encoded(picture())[:30]):
+        reasons = set()
+        for _ in range(2):
+            with pytest.raises(RowError) as fault:
+                open_image(bytes(bytearray(data))).decode()
+            reasons.add(fault.value.reason)
+        assert len(reasons) == 1 and "0x" not in reasons.pop()
+
+
+def test_a_tiff_that_begins_with_a_thumbnail_is_not_taken_for_the_picture() -> None:
+    def pages(first: int) -> bytes:
+        info = TiffImagePlugin.ImageFileDirectory_v2()
+        info[ExifTags.Base.NewSubfileType] = first
+        return encoded(picture(40, 20), "TIFF", save_all=True, append_images=[picture(400, 200)], tiffinfo=info)
+
+    with pytest.raises(RowError) as fault:
+        open_image(pages(1))
+    assert fault.value.code == Code.IMAGE_UNREADABLE and "smaller copy" in fault.value.reason
+    raw = tiff(np.zeros((8, 8), np.uint8), more=[(254, 4, [1]), (330, 4, [8])])
+    with pytest.raises(RowError):
+        open_image(raw)
+    assert open_image(pages(2)).width == 40
+    # What says so of the only picture there is means nothing.
+    assert open_image(tiff(np.zeros((8, 8), np.uint8), more=[(254, 4, [1])])).width == 8
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])

@@ -52,6 +52,17 @@ def test_any_size_can_be_asked_for(size: tuple[int, int]) -> None:
     assert resize(picture(123, 77), size).size == size
 
 
+# More than 16 MB lie in several pieces.
+@pytest.mark.parametrize("size", [(64, 40), (2400, 1800)])
+def test_a_resized_image_can_be_read_and_drawn_on_whatever_its_size(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    resized = resize(image, size)
+    assert (np.asarray(resized) == np.asarray(image)).all()
+    resized.paste((1, 2, 3), (5, 5, 9, 9))
+    assert resized.getpixel((6, 6)) == (1, 2, 3) and image.getpixel((6, 6)) != (1, 2, 3)
+    assert (for_opencv(resized) == np.asarray(resized)).all()
+
+
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 @pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
 def test_what_is_drawn_is_the_same_bytes_each_time(profile: ModelProfile, style: MarkStyle) -> None:
