@@ -102,7 +102,7 @@ def opened(warehouse: Store, wanted: Wanted, at: Place) -> tuple[SeenBuild, int]
     build = see_build(warehouse, DATE, BUILD_ID)
     found = find(build, wanted, at)
     seen = Seen.of(corrections_of(build.partition).lines(), "en")
-    gallery_page("/regioncap", build, wanted, at, found, [], seen, Writing("0" * 64))
+    gallery_page("/regioncap", build, wanted, at, found, [], [], seen, Writing("0" * 64))
     return build, len(found.records)
 
 

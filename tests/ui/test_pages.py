@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from regioncap.airflow import page_rights
 from regioncap.airflow.links import ROOT
 from regioncap.airflow.page_rights import may_read, may_trigger, token_of
-from regioncap.airflow.pages import create_app, drop_of, run_of, warehouse
+from regioncap.airflow.pages import create_app, drop_of, run_of, runs_under_way, warehouse
 from regioncap.storage import patience
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import corrections_of
@@ -61,6 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         warehouse: lambda: LocalStore(place.folder / "warehouse"),
         drop_of: lambda: place.drop,
         run_of: lambda: None,
+        runs_under_way: lambda: [],
         get_user: lambda: user,
         may_read: lambda: None,
         may_trigger: lambda: None,

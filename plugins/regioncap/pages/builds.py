@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError, RegionCapError
 from regioncap.parallel import in_order
 from regioncap.report.figures import Report, load_report
-from regioncap.storage.readback import unreadable
+from regioncap.storage.readback import read_at_most, unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import BUILD_MANIFEST, build_path, image_path, partition_path
 from regioncap.warehouse.manifest import Manifest, current
@@ -25,14 +25,17 @@ _BUILD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _IMAGE = re.compile(r"[0-9a-f]{32}")
 
 _READS_AT_ONCE = 16
+# No manifest and no page that RegionCap writes is larger by far.
+_MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class PublishedDate:
-    """A date's folder: what is published there, or what is wrong with it."""
+    """A date's folder: what is published there with its report, if that can be had, or what is wrong with it."""
 
     date: str
     manifest: Manifest | None
+    report: Report | None = None
     problem: str | None = None
 
 
@@ -68,10 +71,12 @@ def published_dates(warehouse: Store, dates: Sequence[str]) -> list[PublishedDat
 
 
 def _published(warehouse: Store, date: str) -> PublishedDate:
+    partition = warehouse.sub(partition_path(date))
     try:
-        return PublishedDate(date, current(warehouse.sub(partition_path(date)))[0])
+        manifest, _ = current(partition)
     except RegionCapError as error:
-        return PublishedDate(date, None, str(error))
+        return PublishedDate(date, None, problem=str(error))
+    return PublishedDate(date, manifest, load_report(partition, manifest) if manifest else None)
 
 
 def current_build(warehouse: Store, date: str) -> str:
@@ -90,7 +95,7 @@ def see_build(warehouse: Store, date: str, build_id: str) -> SeenBuild:
         raise BuildGoneError("there is no such build")
     path = f"{build_path(build_id)}/{BUILD_MANIFEST}"
     try:
-        manifest = Manifest.model_validate_json(partition.read(path))
+        manifest = Manifest.model_validate_json(read_at_most(partition, path, _MOST_BYTES))
     except NotFoundError as error:
         raise BuildGoneError(f"there is no build {build_id} of {date}, or it is not kept any more") from error
     except ValidationError as error:
@@ -105,6 +110,17 @@ def marked_image(build: SeenBuild, name: str) -> bytes:
     if not _IMAGE.fullmatch(name):
         raise BuildGoneError("there is no such image")
     return build.content.image({"image_with_bbox": image_path(name)})
+
+
+def published_page(place: Store, path: str) -> bytes:
+    """A page that a run has written into the warehouse. Raises BuildGoneError."""
+    try:
+        page = read_at_most(place, path, _MOST_BYTES)
+    except NotFoundError as error:
+        raise BuildGoneError(f"{place.uri}/{path} is gone") from error
+    if len(page) > _MOST_BYTES:
+        raise BuildGoneError(f"{place.uri}/{path} is larger than any that RegionCap writes")
+    return page
 
 
 def partition_of(warehouse: Store, date: str) -> Store:
