@@ -32,7 +32,7 @@ class RegionCapPlugin(AirflowPlugin):
         },
         # At each run, of whatever DAG: the page says so where it is another one's.
         {
-            "name": "Captions",
+            "name": "Dataset",
             "href": f"{ROOT}/run?dag={{DAG_ID}}&run={{RUN_ID}}",
             "icon": f"{ROOT}/icon.svg",
             "destination": "dag_run",
