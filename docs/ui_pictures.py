@@ -93,7 +93,7 @@ def _run(ui: AirflowPages, folder: Path) -> None:
 
 
 def _pages(ui: AirflowPages, stack: Stack, folder: Path) -> None:
-    """From the navigation through all pages; a caption is corrected, and the next build compared with that before it."""
+    """From the navigation through all pages: a caption is corrected, and the next build compared with that before."""
     ui.page.get_by_role("link", name="Captions", exact=True).click()
     pages = ui.page.frame_locator("iframe")
     expect(pages.get_by_role("heading", name="From date to date")).to_be_visible()

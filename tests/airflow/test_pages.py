@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 from airflow.api_fastapi.app import create_auth_manager
@@ -23,18 +23,23 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, select
 
 from regioncap.airflow.links import ROOT, build_page, dataset
-from regioncap.airflow.pages import create_app, drop_of, warehouse
+from regioncap.airflow.pages import create_app, drop_of, warehouse, work_of
 from regioncap.airflow.plugin import RegionCapPlugin
 from regioncap.airflow.publish import PublishOperator
 from regioncap.config.deployment import Deployment
+from regioncap.steps.preview import write_preview
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
 from regioncap.storage import patience
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import Correction, about_record, about_region, correct, corrections_of
 from regioncap.warehouse.journal import FILE_LINES
 from regioncap.warehouse.manifest import current
+from regioncap.work.shard import Shard
 from tests.builders import DATE, Place, encoded, picture, publish_each
 
 ORIGIN = {"origin": "http://testserver"}
+BOTH = "<region1>: a red door\n<region2>: a cat"
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}\u202e'
 
 
@@ -55,6 +60,7 @@ def app(airflow_db: None, place: Place) -> Iterator[FastAPI]:
     app = create_app()
     app.dependency_overrides[warehouse] = lambda: LocalStore(place.folder / "warehouse")
     app.dependency_overrides[drop_of] = lambda: place.drop
+    app.dependency_overrides[work_of] = lambda: place.work
     yield app
 
 
@@ -607,6 +613,33 @@ def test_a_date_that_is_built_just_now_is_said_to_be(app: FastAPI, place: Place)
     finally:
         with create_session() as session:
             session.execute(delete(DagRun).where(DagRun.run_id.like("~way-%")))
+
+
+def test_two_previews_are_shown_side_by_side(app: FastAPI, place: Place) -> None:
+    place.good_rows(4)
+    for style, says in (("box", lambda row: BOTH), ("corners", lambda row: BOTH.replace("red", "blue"))):
+        plan = place.plan(sample_rows=2, mark_style=style, answer_format="free_text")
+        for shard_id in plan.shards:
+            render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda *done: None)
+            place._answer(
+                plan, Shard(place.work, plan, shard_id), lambda row: f"<region1>: {caption}\n<region2>: a cat"
+            )
+            validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+        write_preview(plan=plan, work=place.work, warehouse=place.warehouse)
+    reader = client(app)
+    page = reader.get(f"/previews/{DATE}").text
+    one, two = re.findall(rf'href="[^"]*/previews/{DATE}/(\w+)/"', page)
+    assert f"/previews/{DATE}/{two}/compare/{one}" in page
+    assert reader.get(f"/previews/{DATE}/{one}/").status_code == 200
+    both = reader.get(f"/previews/{DATE}/{two}/compare/{one}")
+    assert "a red door" in both.text and "a blue door" in both.text and "mark_style" in both.text
+    assert both.headers["content-security-policy"].startswith("sandbox")
+    linked = set(re.findall(r'href="([^"]+\.jpg)"', both.text))
+    assert len(linked) == 4
+    for image in linked:
+        assert reader.get(urljoin(f"/previews/{DATE}/{two}/compare/{one}", image)).content.startswith(b"\xff\xd8")
+    for gone in ("0" * 32, place.plan().plan_id):
+        assert reader.get(f"/previews/{DATE}/{one}/compare/{gone}").status_code == 404
 
 
 def test_a_run_leads_to_the_build_that_it_published(app: FastAPI, place: Place) -> None:

@@ -24,8 +24,9 @@ from sqlalchemy import select
 
 from regioncap.airflow.links import ROOT, run_page
 from regioncap.airflow.page_rights import DAG_ID, Form, JsonBody, Token, User, may_read, may_trigger
-from regioncap.airflow.places import images_of, open_drop, open_warehouse
+from regioncap.airflow.places import images_of, open_drop, open_warehouse, open_work
 from regioncap.config.deployment import Deployment
+from regioncap.config.settings import settings_of
 from regioncap.drop.dates import resolve_drop_date
 from regioncap.drop.decoders import Decoders
 from regioncap.drop.elsewhere import Images
@@ -39,6 +40,7 @@ from regioncap.errors import (
     NothingPublishedError,
     RegionCapError,
     RollBackError,
+    StepMissingError,
 )
 from regioncap.gates import all_gates
 from regioncap.pages import render
@@ -48,22 +50,25 @@ from regioncap.pages.builds import (
     dates_of,
     marked_image,
     partition_of,
+    previews_of,
     published_dates,
     published_page,
     see_build,
 )
-from regioncap.pages.comparing import compare_builds
+from regioncap.pages.comparing import SHOWN, compare_builds
 from regioncap.pages.correcting import Seen, Wish, language_of, of_record, of_rejected
 from regioncap.pages.gallery import PAGE, Place, Wanted, find
 from regioncap.pages.originals import original, original_of_rejected
 from regioncap.pages.rejects import find_rejected
 from regioncap.regions.codes import Code
 from regioncap.report.figures import Report
+from regioncap.report.trial import differing_rows, render_trial
+from regioncap.steps.trial import gather
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
 from regioncap.warehouse.corrections import Correction, correct, corrections_of
 from regioncap.warehouse.history import roll_back
-from regioncap.warehouse.layout import image_path, partition_path, preview_path
+from regioncap.warehouse.layout import PREVIEW_PAGE, image_path, partition_path, preview_path
 from regioncap.warehouse.manifest import in_utc
 from regioncap.warehouse.reviews import (
     DrawnRegion,
@@ -76,6 +81,7 @@ from regioncap.warehouse.reviews import (
     reviews_of,
     verdicts,
 )
+from regioncap.work.plan import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -170,6 +176,14 @@ def _drop(uri: str, date: str, minute: int) -> Store:
 
 
 Drop = Annotated[Store, Depends(drop_of)]
+
+
+def work_of(date: _Date) -> Store:
+    """A date's work area, where the deployment has it."""
+    return open_work(settings_of(Deployment.from_environment().default_params).work_root, date)
+
+
+Work = Annotated[Store, Depends(work_of)]
 
 
 def _report(build: Build) -> Report | None:
@@ -500,10 +514,27 @@ def api_sample(build: Build) -> Response:
     )  # fmt: skip
 
 
+@router.get("/previews/{date}")
+def previews(place: Warehouse, root: Root, date: _Date) -> Response:
+    """What runs that were to try some rows of a date have made of them."""
+    return _page(render.previews_page(root, date, previews_of(place, date)))
+
+
+@router.get("/previews/{date}/{plan_id}/compare/{other_id}")
+def compare_previews(work: Work, plan_id: _Hash, other_id: _Hash) -> Response:
+    """Two previews side by side, and the first rows of which they make different things."""
+    plans = [Plan.load(work, one) for one in (plan_id, other_id)]
+    first, other = (gather(work, plan, plan.plan_id[:8]) for plan in plans)
+    first.folder, other.folder = "../", f"../../{other_id}/"
+    shown = differing_rows(first, other)[:SHOWN]
+    page = render_trial(plans[0].drop_uri, plans[0].model, [first, other], [], 0.0, shown)
+    return HTMLResponse(page, headers=_HEADERS | _ALONE)
+
+
 @router.get("/previews/{date}/{plan_id}/")
 def preview(place: Warehouse, date: _Date, plan_id: _Hash) -> Response:
     """What a run that was to try some rows has made of them."""
-    page = published_page(place, f"{preview_path(date, plan_id)}/try.html")
+    page = published_page(place, f"{preview_path(date, plan_id)}/{PREVIEW_PAGE}")
     return HTMLResponse(page, headers=_HEADERS | _ALONE)
 
 
@@ -638,7 +669,7 @@ def _drawn(build: SeenBuild) -> Sequence[DrawnRegion]:
 
 
 def _problem(request: Request, error: Exception) -> Response:
-    gone = isinstance(error, BuildGoneError | NothingPublishedError | NotFoundError)
+    gone = isinstance(error, BuildGoneError | NothingPublishedError | NotFoundError | StepMissingError)
     status, heading = (404, "There is nothing here") if gone else (503, "The warehouse cannot be read now")
     if isinstance(error, CorrectionError):
         status, heading = 400, "This cannot be entered"

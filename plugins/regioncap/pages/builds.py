@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import ValidationError
@@ -12,7 +13,14 @@ from regioncap.parallel import in_order
 from regioncap.report.figures import Report, load_report
 from regioncap.storage.readback import read_at_most, unreadable
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import BUILD_MANIFEST, build_path, image_path, partition_path
+from regioncap.warehouse.layout import (
+    BUILD_MANIFEST,
+    PREVIEW_PAGE,
+    build_path,
+    image_path,
+    partition_path,
+    preview_path,
+)
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.warehouse.reader import Build
 
@@ -37,6 +45,14 @@ class PublishedDate:
     manifest: Manifest | None
     report: Report | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run made of some rows: the plan that it is known by, and when, as a time in UTC."""
+
+    plan_id: str
+    made: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,21 @@ def marked_image(build: SeenBuild, name: str) -> bytes:
     if not _IMAGE.fullmatch(name):
         raise BuildGoneError("there is no such image")
     return build.content.image({"image_with_bbox": image_path(name)})
+
+
+def previews_of(warehouse: Store, date: str) -> list[Preview]:
+    """A date's previews, the latest first."""
+    place = warehouse.sub(preview_path(date, ""))
+
+    def found(name: str) -> tuple[float, str] | None:
+        try:
+            return place.stat(f"{name}/{PREVIEW_PAGE}").modified, name
+        except NotFoundError:
+            return None
+
+    names = filter(_IMAGE.fullmatch, place.folders())
+    latest = sorted(filter(None, in_order(found, names, _READS_AT_ONCE)), reverse=True)
+    return [Preview(name, datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")) for at, name in latest]
 
 
 def published_page(place: Store, path: str) -> bytes:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
-from regioncap.pages.builds import PublishedDate, SeenBuild
+from regioncap.pages.builds import Preview, PublishedDate, SeenBuild
 from regioncap.pages.comparing import Compared
 from regioncap.pages.correcting import Said, Seen, captions_in, known_row
 from regioncap.pages.gallery import Found, Place, Wanted
@@ -299,6 +299,12 @@ def corrections_page(root: str, date: str, total: int, lines: Sequence[Correctio
     """Some of a date's `total` corrections, the latest first; `older` is the number of the next one."""
     trail = [(_HOME, f"{root}/"), (date, f"{root}/dates/{date}"), ("Corrections", None)]
     return _render("corrections.html", root=root, trail=trail, date=date, total=total, lines=lines, older=older)
+
+
+def previews_page(root: str, date: str, previews: Sequence[Preview]) -> str:
+    """A date's previews, the latest first."""
+    trail = [(_HOME, f"{root}/"), (date, f"{root}/dates/{date}"), ("Previews", None)]
+    return _render("previews.html", root=root, trail=trail, date=date, previews=previews)
 
 
 def sample_page(
