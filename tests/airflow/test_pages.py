@@ -621,9 +621,7 @@ def test_two_previews_are_shown_side_by_side(app: FastAPI, place: Place) -> None
         plan = place.plan(sample_rows=2, mark_style=style, answer_format="free_text")
         for shard_id in plan.shards:
             render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda *done: None)
-            place._answer(
-                plan, Shard(place.work, plan, shard_id), lambda row: f"<region1>: {caption}\n<region2>: a cat"
-            )
+            place._answer(plan, Shard(place.work, plan, shard_id), says)
             validate_shard(work=place.work, shard_id=shard_id, plan=plan)
         write_preview(plan=plan, work=place.work, warehouse=place.warehouse)
     reader = client(app)
