@@ -575,7 +575,7 @@ def test_a_build_is_made_the_current_one_again(app: FastAPI, place: Place) -> No
 def test_a_build_says_how_it_was_made(app: FastAPI, place: Place) -> None:
     base = with_rows(place, mark_style="corners", temperature=0.25)
     page = client(app).get(base).text
-    assert "<code>mark_style</code>" in page and "corners" in page and "0.25" in page
+    assert "<bdi>mark_style</bdi>" in page and "corners" in page and "0.25" in page
     assert "Describe" in page  # the prompt
 
 
@@ -591,6 +591,14 @@ def test_the_datasets_say_how_good_they_are_and_which_dates_are_missing(app: Fas
     assert any(told.startswith("Rejected rows") and "2026-10-04: 50" in told for told in trends)
     figures = reader.get("/api/dates/2026-10-04").json()
     assert figures["counts"]["rejected"] == 1 and figures["quality"]["rejection_rate"] == 0.5
+
+
+def test_dates_of_the_dark_ages_and_far_days_are_only_dates(app: FastAPI, place: Place) -> None:
+    """Whoever can write into the bucket can name a folder as they like."""
+    for date in ("0001-01-01", "2026-02-30", "9999-12-31"):
+        place.warehouse.write(f"dt={date}/x", b"")
+    page = client(app).get("/")
+    assert page.status_code == 200 and "3,652,057 dates between these" in page.text
 
 
 def test_a_date_that_is_built_just_now_is_said_to_be(app: FastAPI, place: Place) -> None:

@@ -401,7 +401,7 @@ def sample(build: Build, root: Root, writes: MayWrite) -> Response:
 def corrections(place: Warehouse, root: Root, date: str, at: _Count = None) -> Response:
     """What people have corrected of a date, the latest first."""
     lines = corrections_of(partition_of(place, date)).lines()
-    until = len(lines) if at is None else at
+    until = len(lines) if at is None else min(at, len(lines))
     shown = lines[max(0, until - _LINES) : until][::-1]
     older = until - _LINES if until > _LINES else None
     return _page(render.corrections_page(root, date, len(lines), shown, older))

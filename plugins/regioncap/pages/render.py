@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,6 +38,8 @@ SOURCES = "img-src 'self'; form-action 'self'"
 SCRIPT = f"script-src 'sha256-{_KEYS_HASH}'"
 
 _HOME = "Datasets"
+# Of dates that are missing, so many are named.
+_SOME_MISSING = 10
 _NO_IMAGE = "0" * 32
 _STANDINGS = {
     "current": "published: the current build",
@@ -108,6 +111,16 @@ class UnderWay:
     page: str
     state: str
     asks: bool
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Dates between the `first` and the `last` that have nothing: how many, and some of them."""
+
+    first: str
+    last: str
+    number: int
+    some: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -406,14 +419,17 @@ def _months(dates: Sequence[str]) -> Iterator[_Month]:
         yield _Month(f"{date(year, number, 1):%B %Y}", weeks)
 
 
-def _missing(days: Sequence[str]) -> list[str]:
+def _missing(days: Sequence[str]) -> _Missing | None:
     """The dates between the first and the last of these that are none of them."""
     known = sorted(filter(None, map(_day, days)))
     if not known:
-        return []
-    between = (known[0] + timedelta(days=number) for number in range((known[-1] - known[0]).days))
+        return None
+    days_between = (known[-1] - known[0]).days
     there = set(known)
-    return [day.isoformat() for day in between if day not in there]
+    between = (known[0] + timedelta(days=number) for number in range(days_between))
+    some = islice((day.isoformat() for day in between if day not in there), _SOME_MISSING)
+    first, last = known[0].isoformat(), known[-1].isoformat()
+    return _Missing(first, last, days_between + 1 - len(there), list(some))
 
 
 def _day(text: str) -> date | None:
