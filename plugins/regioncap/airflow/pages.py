@@ -521,8 +521,10 @@ def previews(place: Warehouse, root: Root, date: _Date) -> Response:
 
 
 @router.get("/previews/{date}/{plan_id}/compare/{other_id}")
-def compare_previews(work: Work, plan_id: _Hash, other_id: _Hash) -> Response:
+def compare_previews(work: Work, plan_id: _Hash, other_id: str) -> Response:
     """Two previews side by side, and the first rows of which they make different things."""
+    if not re.fullmatch("[0-9a-f]{32}", other_id):
+        raise NothingPublishedError("there is no such preview")
     plans = [Plan.load(work, one) for one in (plan_id, other_id)]
     first, other = (gather(work, plan, plan.plan_id[:8]) for plan in plans)
     first.folder, other.folder = "../", f"../../{other_id}/"
