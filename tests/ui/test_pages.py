@@ -1,5 +1,7 @@
 """RegionCap's pages in a real browser, served by themselves: what a person does in them, and who can use them."""
 
+import hashlib
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -29,6 +31,8 @@ from tests.ui.browser import AXE
 _PAGE_SECONDS = 240
 
 HOSTILE = '<script>document.title="mine"</script>"><img src="https://elsewhere.example/x" onerror=alert(1)>'
+# As far as it can be entered: what no caption may have is refused.
+ENTERED = "\" onfocus=alert(1) autofocus ' {{ 7*7 }} &lt;script&gt; </textarea"
 
 
 @dataclass
@@ -60,6 +64,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             lambda row: "\n".join(f"<region{r.region}>: a red door {row.image}" for r in row.regions),
             answer_format="free_text", keep_builds=3, **settings,
         )  # fmt: skip
+    plant(place, said.manifest.build_id)
     expect.set_options(timeout=_PAGE_SECONDS * 1000)
     kept, patience.PATIENCE_SECONDS = patience.PATIENCE_SECONDS, patience.PATIENCE_SECONDS
     user = SimpleAuthManagerUser(username="ann", role="user")
@@ -87,6 +92,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         server.should_exit = True
         thread.join(60)
     patience.PATIENCE_SECONDS = kept
+
+
+def plant(place: Place, build_id: str) -> None:
+    """Write a record as somebody would who has got hold of the bucket."""
+    build = place.partition.sub(f"build={build_id}/")
+    manifest = json.loads(build.read("manifest.json"))
+    (entry,) = manifest["captions"]
+    lines = place.partition.read(entry["path"]).decode().splitlines()
+    record = json.loads(lines[6])
+    record |= {"image": HOSTILE, "checks": [HOSTILE], "answer": HOSTILE, "prompt": HOSTILE}
+    record["regions"][0] |= {"caption": HOSTILE}
+    lines[6] = json.dumps(record)
+    data = "".join(f"{line}\n" for line in lines).encode()
+    place.partition.write(entry["path"], data)
+    entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    build.write("manifest.json", json.dumps(manifest).encode())
 
 
 @pytest.fixture
@@ -172,19 +193,21 @@ def test_no_text_of_a_drop_or_a_person_is_more_than_text(page: Page, served: Ser
     expect(page.get_by_role("article")).to_have_count(8)
     card = page.get_by_role("article").nth(7)
     card.get_by_text("correct region 2").click()
-    card.locator("details[data-region='2']").get_by_label("Caption").fill(HOSTILE)
-    card.locator("details[data-region='2']").get_by_label("Why").fill(HOSTILE)
+    card.locator("details[data-region='2']").get_by_label("Caption").fill(ENTERED)
+    card.locator("details[data-region='2']").get_by_label("Why").fill(ENTERED)
     card.locator("details[data-region='2']").get_by_role("button", name="Save").click()
-    expect(page.get_by_role("article").nth(7).locator(".pending")).to_contain_text(HOSTILE)
-    assert last(served).caption == last(served).note == HOSTILE
+    expect(page.get_by_role("article").nth(7).locator(".pending")).to_contain_text(ENTERED)
+    assert last(served).caption == last(served).note == ENTERED
+    expect(page.get_by_role("article").nth(6).locator("li bdi").first).to_have_text(HOSTILE)
     for place in ("/gallery", "/rejected", f"/rejected?code={quote(HOSTILE)}", "/sample", f"/compare/{served.earlier}"):
         page.goto(served.build + place)
         for details in page.locator("details").all():
             details.evaluate("details => { details.open = true; }")
         assert page.locator("script").count() <= 1
-        assert page.locator("[onerror], [src*='elsewhere'], [href*='elsewhere']").count() == 0, place
+        harm = "[onerror], [onfocus], [autofocus], [src*='elsewhere'], [href*='elsewhere']"
+        assert page.locator(harm).count() == 0, place
     page.goto(f"{served.url}{ROOT}/dates/{DATE}/corrections")
-    expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    expect(page.get_by_text(ENTERED).first).to_be_visible()
 
 
 def test_a_rejected_row_is_shown_with_its_image(page: Page, served: Served) -> None:
