@@ -1,18 +1,17 @@
 """How soon a page of a large build is there, from a real bucket (SeaweedFS), and what readers cost in memory.
 
-    python -m bench.pages [--json FILE] [--records 100000] [--readers 20]
+    python -m bench.pages [--json FILE] [--records 100000] [--readers 20] [--seconds 60]
 
 *First page* is the gallery as it opens; each filter's first page is what a person waits for after *Show*: of a text
 that every tenth record has, one that a few have, one that none has (the page says then how far it looked), and a number
 of regions. All are read beside some thousand corrections. *Sample* draws a person's sample. *Readers* open pages at
-random for a while; memory is the most that the process has had, halfway and after.
+random for so many seconds; memory is what the process has meanwhile, the most of each quarter of that time.
 """
 
 import argparse
 import hashlib
 import json
 import random
-import resource
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -51,9 +51,6 @@ FILTERS = {
     "by regions": Wanted(most=1),
     "by a warning": Wanted(check="same_text"),
 }
-# Readers go on for so long.
-READING_SECONDS = 20.0
-
 console = Console(width=120)
 
 
@@ -102,7 +99,7 @@ def opened(warehouse: Store, wanted: Wanted, at: Place) -> tuple[SeenBuild, int]
     build = see_build(warehouse, DATE, BUILD_ID)
     found = find(build, wanted, at)
     seen = Seen.of(corrections_of(build.partition).lines(), "en")
-    gallery_page("/regioncap", build, wanted, at, found, [], seen, Writing("0" * 64))
+    gallery_page("/regioncap", build, wanted, at, found, [], [], seen, Writing("0" * 64))
     return build, len(found.records)
 
 
@@ -116,9 +113,9 @@ def timed(what: Callable[[], object]) -> float:
     return sorted(times)[1]
 
 
-def read_at_random(warehouse: Store, files: int, readers: int) -> tuple[int, float, float]:
-    """Pages that readers opened, and the process's memory in MB halfway and after."""
-    over = time.monotonic() + READING_SECONDS
+def read_at_random(warehouse: Store, files: int, readers: int, seconds: float) -> tuple[int, list[float]]:
+    """Pages that readers opened, and the process's memory in MB meanwhile, ten times a second."""
+    over = time.monotonic() + seconds
     pages = [0] * readers
 
     def read(number: int) -> None:
@@ -130,27 +127,27 @@ def read_at_random(warehouse: Store, files: int, readers: int) -> tuple[int, flo
     threads = [threading.Thread(target=read, args=(number,)) for number in range(readers)]
     for thread in threads:
         thread.start()
-    time.sleep(READING_SECONDS / 2)
-    halfway = _memory()
+    memory = []
+    while time.monotonic() < over:
+        memory.append(psutil.Process().memory_info().rss / 1e6)
+        time.sleep(0.1)
     for thread in threads:
         thread.join()
-    return sum(pages), halfway, _memory()
+    return sum(pages), memory
 
 
-def _memory() -> float:
-    """The most that this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def measure(warehouse: Store, records: int, readers: int) -> Mapping[str, float]:
+def measure(warehouse: Store, records: int, readers: int, seconds: float) -> Mapping[str, float]:
     """All figures."""
     figures = {
         f"seconds_{name.replace(' ', '_')}": timed(partial(opened, warehouse, wanted, Place()))
         for name, wanted in FILTERS.items()
     }
-    pages, halfway, after = read_at_random(warehouse, records // ROWS_PER_FILE, readers)
-    figures["seconds_sample"] = timed(lambda: draw(see_build(warehouse, DATE, BUILD_ID).content))
-    return {**figures, "pages_a_second": pages / READING_SECONDS, "memory_mb_halfway": halfway, "memory_mb": after}
+    pages, memory = read_at_random(warehouse, records // ROWS_PER_FILE, readers, seconds)
+    figures["pages_a_second"] = pages / seconds
+    for number in range(4):
+        of_quarter = memory[len(memory) * number // 4 : len(memory) * (number + 1) // 4]
+        figures[f"memory_mb_quarter_{number + 1}"] = max(of_quarter)
+    return {**figures, "seconds_sample": timed(lambda: draw(see_build(warehouse, DATE, BUILD_ID).content))}
 
 
 def main() -> None:
@@ -159,6 +156,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--readers", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="regioncap-bench-") as folder:
         credentials = load_or_create(Path(folder, "credentials.json"))
@@ -167,7 +165,7 @@ def main() -> None:
             bucket.make_buckets(s3)
             warehouse = S3Store(s3, "warehouse", "bench/pages")
             plant(warehouse, arguments.records)
-            figures = measure(warehouse, arguments.records, arguments.readers)
+            figures = measure(warehouse, arguments.records, arguments.readers, arguments.seconds)
     table = Table(title=f"{arguments.records:,} records, {arguments.readers} readers")
     for heading in ("figure", "value"):
         table.add_column(heading, justify="right")

@@ -15,7 +15,7 @@ with a code and a reason; the picture of a build is its `report.html`.
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, task_group
+from airflow.sdk import DAG, task_group
 
 from regioncap.airflow.build import (
     RETRY_POLICY,
@@ -28,6 +28,7 @@ from regioncap.airflow.build import (
     ValidateOperator,
     release_claim,
 )
+from regioncap.airflow.links import dataset
 from regioncap.airflow.notify import overdue_alert, tell_failure, tell_success
 from regioncap.airflow.params import form
 from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
@@ -36,7 +37,7 @@ from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.config.deployment import Deployment
 
 DEPLOYMENT = Deployment.from_environment()
-REGION_CAPTIONS = Asset(name="region_captions", uri=DEPLOYMENT.warehouse_uri)
+REGION_CAPTIONS = dataset(DEPLOYMENT)
 
 with DAG(
     dag_id="region_captions",

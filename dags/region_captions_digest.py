@@ -9,9 +9,10 @@ import logging
 from collections import Counter
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, get_current_context, task
+from airflow.sdk import DAG, PartitionedAssetTimetable, get_current_context, task
 
 from regioncap.airflow.build import RETRY_POLICY
+from regioncap.airflow.links import dataset
 from regioncap.airflow.places import open_partition
 from regioncap.config.deployment import Deployment
 from regioncap.warehouse.reader import open_build
@@ -22,7 +23,7 @@ with DAG(
     dag_id="region_captions_digest",
     description="Example: reads each partition that is published",
     doc_md=__doc__,
-    schedule=PartitionedAssetTimetable(assets=Asset(name="region_captions", uri=DEPLOYMENT.warehouse_uri)),
+    schedule=PartitionedAssetTimetable(assets=dataset(DEPLOYMENT)),
     tags=["regioncap", "example"],
     default_args={
         "owner": "regioncap",

@@ -1,4 +1,4 @@
-"""The docs' pictures of Airflow's UI: a run that ended green, its pages, the form of *Trigger*, a backfill.
+"""The docs' pictures of Airflow's UI: a run that ended green, the form of *Trigger*, a backfill, RegionCap's pages.
 
 python docs/ui_pictures.py FOLDER
 """
@@ -8,12 +8,14 @@ import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from demo_model.drops import evaluation_rows, write_drop
 from deploy.local.paths import INCLUDE
+from deploy.local.stack import DAG, Stack
 from tests.ui.airflow_pages import AirflowPages, becomes_green, logged_in, stack_with
 from tests.ui.browser import launched
 
@@ -21,9 +23,11 @@ _DATE = "2026-10-05"
 # With a gap, for a date that is skipped.
 _PAST = ("2026-10-01", "2026-10-02", "2026-10-04")
 _SKIPPED = "2026-10-03"
+_CORRECTED = "a small plain magenta cross"
 # A dialog is taken whole, and is narrower than its window.
-_DIALOG = {"viewport": {"width": 1280, "height": 1400}, "device_scale_factor": 1.5}
-_PAGE = {"viewport": {"width": 1280, "height": 800}}
+_DIALOG: dict[str, Any] = {"viewport": {"width": 1280, "height": 1400}, "device_scale_factor": 1.5}
+_PAGE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+_PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5, "color_scheme": "dark"}
 
 
 def main() -> None:
@@ -41,7 +45,9 @@ def main() -> None:
                 _form(ui, folder)
             with logged_in(browser, stack, **_PAGE) as ui:
                 _run(ui, folder)
-                _build(ui, folder)
+                _pages(ui, stack, folder)
+            with logged_in(browser, stack, **_PHONE) as ui:
+                _phone(ui, folder)
 
 
 def _small_drops(room: Path) -> dict[str, Path]:
@@ -86,19 +92,61 @@ def _run(ui: AirflowPages, folder: Path) -> None:
     _take(ui.page, folder / "ui-run.png")
 
 
-def _build(ui: AirflowPages, folder: Path) -> None:
-    """From the navigation to a build's page, to its gallery with a form that is open, and to a person's sample."""
-    pages = ui.open_captions(_DATE)
+def _pages(ui: AirflowPages, stack: Stack, folder: Path) -> None:
+    """From the navigation through all pages: a caption is corrected, and the next build compared with that before."""
+    ui.page.get_by_role("link", name="Captions", exact=True).click()
+    pages = ui.page.frame_locator("iframe")
+    expect(pages.get_by_role("heading", name="From date to date")).to_be_visible()
+    _take(ui.page, folder / "ui-datasets.png")
+    pages.get_by_role("link", name=_DATE, exact=True).click()
+    expect(pages.get_by_role("heading", name=f"Region captions, {_DATE}")).to_be_visible()
+    _see_pictures(ui.page)
     _take(ui.page, folder / "ui-build.png")
-    pages.get_by_role("link", name="Gallery", exact=True).click()
-    card = pages.get_by_role("article").first
-    card.get_by_text("correct region 1").click()
-    card.get_by_label("Why").first.fill("it is not so large")
-    _take(ui.page, folder / "ui-gallery.png")
+    pages.get_by_role("link", name="Rejected rows", exact=True).click()
+    pages.get_by_text("show", exact=True).first.click()
+    _take(ui.page, folder / "ui-rejected.png")
     pages.get_by_role("link", name=_DATE, exact=True).click()
     pages.get_by_role("link", name="A sample", exact=True).click()
     expect(pages.get_by_role("button", name="Right")).to_be_visible()
+    _see_pictures(ui.page)
     _take(ui.page, folder / "ui-sample.png")
+    pages.get_by_role("link", name=_DATE, exact=True).click()
+    pages.get_by_role("link", name="Gallery", exact=True).click()
+    card = pages.get_by_role("article").first
+    card.get_by_text("correct region 1").click()
+    card.get_by_label("Caption").first.fill(_CORRECTED)
+    card.get_by_label("Why").first.fill("it is not so large")
+    _see_pictures(ui.page)
+    _take(ui.page, folder / "ui-gallery.png")
+    card.get_by_role("button", name="Save").first.click()
+    expect(pages.get_by_role("article").first.locator(".pending")).to_contain_text(_CORRECTED)
+    pages.get_by_role("link", name="All corrections of this date").click()
+    expect(pages.get_by_role("heading", name="Corrections")).to_be_visible()
+    _take(ui.page, folder / "ui-corrections.png")
+    run_id = stack.api.trigger(DAG, {"drop_date": _DATE})
+    ui.page.goto(f"{ui.url}/dags/{DAG}/runs/{run_id}")
+    becomes_green(ui.task("publish"))
+    pages = ui.open_captions(_DATE)
+    pages.get_by_role("link", name="compare", exact=True).first.click()
+    expect(pages.get_by_role("heading", name="Two builds")).to_be_visible()
+    _see_pictures(ui.page)
+    _take(ui.page, folder / "ui-compare.png")
+
+
+def _phone(ui: AirflowPages, folder: Path) -> None:
+    """The gallery by itself, as on a phone that likes it dark."""
+    ui.page.goto(f"{ui.url}/regioncap/dates/{_DATE}")
+    ui.page.get_by_role("link", name="Gallery", exact=True).click()
+    _see_pictures(ui.page)
+    _take(ui.page, folder / "ui-phone.png")
+
+
+def _see_pictures(page: Page) -> None:
+    """Wait for the pictures that are in sight, in whatever frame."""
+    for frame in page.frames:
+        frame.wait_for_function(
+            "[...document.images].every(i => i.getBoundingClientRect().top > innerHeight || i.complete)"
+        )
 
 
 def _widen(page: Page) -> None:

@@ -7,31 +7,39 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 from airflow.api_fastapi.app import create_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.models import DagRun
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.sdk import Asset
 from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from regioncap.airflow.links import ROOT, build_page
-from regioncap.airflow.pages import create_app, drop_of, warehouse
+from regioncap.airflow.links import ROOT, build_page, dataset
+from regioncap.airflow.pages import create_app, drop_of, warehouse, work_of
 from regioncap.airflow.plugin import RegionCapPlugin
 from regioncap.airflow.publish import PublishOperator
+from regioncap.config.deployment import Deployment
+from regioncap.steps.preview import write_preview
+from regioncap.steps.render import render_shard
+from regioncap.steps.validate import validate_shard
 from regioncap.storage import patience
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import Correction, about_record, about_region, correct, corrections_of
+from regioncap.warehouse.journal import FILE_LINES
 from regioncap.warehouse.manifest import current
+from regioncap.work.shard import Shard
 from tests.builders import DATE, Place, encoded, picture, publish_each
 
 ORIGIN = {"origin": "http://testserver"}
+BOTH = "<region1>: a red door\n<region2>: a cat"
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}\u202e'
 
 
@@ -52,6 +60,7 @@ def app(airflow_db: None, place: Place) -> Iterator[FastAPI]:
     app = create_app()
     app.dependency_overrides[warehouse] = lambda: LocalStore(place.folder / "warehouse")
     app.dependency_overrides[drop_of] = lambda: place.drop
+    app.dependency_overrides[work_of] = lambda: place.work
     yield app
 
 
@@ -477,6 +486,187 @@ def test_no_text_changes_anything_in_the_pages_but_text(app: FastAPI, place: Pla
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.parametrize("path", [f"/dates/{DATE}/corrections", "{base}/rejected", "/api{base}/rejected"])
+def test_one_can_leaf_on_as_far_as_there_is_something(app: FastAPI, place: Place, path: str) -> None:
+    base = with_rows(place)
+    for at in (1, 999, 1001, 250_000):
+        assert client(app).get(path.format(base=base), params={"at": at}).status_code == 200, at
+
+
+def test_the_next_page_of_many_corrections_is_there(app: FastAPI, place: Place) -> None:
+    said = [
+        Correction(at="2026-11-24T07:00:12+00:00", by="ann", action="note", about=f"{number:064x} en []")
+        for number in range(1300)
+    ]  # fmt: skip
+    publish_each(place, "a")
+    for start in range(0, len(said), FILE_LINES):
+        correct(corrections_of(place.partition), said[start : start + FILE_LINES], start)
+    path, notes = f"/dates/{DATE}/corrections", 0
+    while path:
+        page = client(app).get(path).text
+        notes += page.count("<td>note</td>")
+        found = re.search(r'href="([^"]+)" rel="next"', page)
+        path = found[1].removeprefix(ROOT) if found else ""
+    assert notes == 1300
+
+
+def test_a_rejected_row_is_shown_with_its_image_and_what_to_do(app: FastAPI, place: Place) -> None:
+    place.good_rows(1)
+    place.put("2.jpg", b"no image")
+    place.put_rows(
+        {"image": "0.jpg", "bbox": [[10, 10, 40, 30]]},
+        {"image": "none.jpg", "bbox": [[10, 10, 40, 30]]},
+        {"image": "2.jpg", "bbox": [[10, 10, 40, 30]]},
+        {"image": "0.jpg", "bbox": "all"},
+        "no JSON",
+    )
+    place.build(lambda row: "sorry, I cannot help with that", answer_format="free_text")
+    manifest, _ = current(place.partition)
+    assert manifest is not None and manifest.counts.rejected == 5
+    base, reader = f"/dates/{DATE}/builds/{manifest.build_id}", client(app)
+    page = reader.get(f"{base}/rejected").text
+    by_code = {}
+    for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)[1:]:
+        code = re.search(r"<code title[^>]*><bdi>(\w+)", row)
+        assert code is not None and "What to do" in row
+        by_code[code[1]] = re.findall(r'src="([^"]+)"', row)
+    assert {code for code, images in by_code.items() if images} == {"refusal", "bbox_not_a_list"}
+    for (image,) in filter(None, by_code.values()):
+        answer = reader.get(image.removeprefix(ROOT))
+        assert answer.content.startswith(b"\xff\xd8") and answer.headers["content-security-policy"].startswith(
+            "sandbox"
+        )
+    for line in range(6):
+        answer = reader.get(f"{base}/rejected/{line}/original.jpg")
+        assert answer.status_code == (200 if f"/{line}/original" in str(by_code) else 404), line
+
+
+@pytest.mark.parametrize("path", ["../secret.jpg", "/etc/hostname", "link.jpg", "https://elsewhere.example/a.jpg", 7])
+def test_no_rejected_row_leads_out_of_the_drop(app: FastAPI, place: Place, path: object) -> None:
+    (build_id,) = publish_each(place, "a")
+    (place.folder / "drops" / "secret.jpg").write_bytes(encoded(picture()))
+    (place.drop_folder / "link.jpg").symlink_to("../secret.jpg")
+    row = {"manifest": "m", "line": 1, "id": "a", "code": "no_boxes", "reason": "none", "row": {"image": path}}
+    place.partition.write(f"build={build_id}/rejected.jsonl", json.dumps(row).encode() + b"\n")
+    answer = client(app).get(f"/dates/{DATE}/builds/{build_id}/rejected/0/original.jpg")
+    assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_build_is_made_the_current_one_again(app: FastAPI, place: Place) -> None:
+    first, second = publish_each(place, "a", "b", keep_builds=3)
+    base = f"/dates/{DATE}/builds/{first}"
+    assert "/current" not in client(app, "viewer").get(base).text
+    user = client(app, "user", "ann")
+    page = user.get(f"/dates/{DATE}/builds/{second}").text
+    (action,) = re.findall(r'action="([^"]+/current)"', page)
+    assert action.endswith(f"{base}/current")
+    (own,) = set(re.findall(r'name="token" value="([0-9a-f]+)"', page))
+    assert user.post(f"{base}/current", data={"token": own}).status_code == 403  # from nowhere
+    answer = send(user, f"{base}/current", token=own)
+    assert answer.status_code == 303 and answer.headers["location"].endswith(base)
+    manifest, _ = current(place.partition)
+    assert manifest is not None and manifest.build_id == first
+    assert [(build.build_id, build.withdrawn) for build in manifest.history] == [(second, True)]
+    assert "withdrawn" in user.get(f"/dates/{DATE}/builds/{second}").text
+    again = send(user, f"{base}/current", token=own)
+    assert again.status_code == 409 and "is the current build already" in again.text
+
+
+def test_a_build_says_how_it_was_made(app: FastAPI, place: Place) -> None:
+    base = with_rows(place, mark_style="corners", temperature=0.25)
+    page = client(app).get(base).text
+    assert "<bdi>mark_style</bdi>" in page and "corners" in page and "0.25" in page
+    assert "Describe" in page  # the prompt
+
+
+def test_the_datasets_say_how_good_they_are_and_which_dates_are_missing(app: FastAPI, place: Place) -> None:
+    for date in ("2026-10-01", "2026-10-04", "2026-10-07"):
+        publish_each(Place(place.folder, date), date)
+    reader = client(app)
+    page = reader.get("/").text
+    assert "4 dates between these have nothing" in page and "2026-10-02" in page
+    assert page.count('class="missing"') == 4
+    assert page.count("not judged") == 3
+    trends = re.findall(r'<svg[^>]*aria-label="([^"]+)"', page)
+    assert any(told.startswith("Rejected rows") and "2026-10-04: 50" in told for told in trends)
+    figures = reader.get("/api/dates/2026-10-04").json()
+    assert figures["counts"]["rejected"] == 1 and figures["quality"]["rejection_rate"] == 0.5
+
+
+def test_dates_of_the_dark_ages_and_far_days_are_only_dates(app: FastAPI, place: Place) -> None:
+    """Whoever can write into the bucket can name a folder as they like."""
+    for date in ("0001-01-01", "2026-02-30", "9999-12-31"):
+        place.warehouse.write(f"dt={date}/x", b"")
+    page = client(app).get("/")
+    assert page.status_code == 200 and "3,652,057 dates between these" in page.text
+
+
+def test_a_date_that_is_built_just_now_is_said_to_be(app: FastAPI, place: Place) -> None:
+    publish_each(place, "a")
+    reader = client(app)
+    assert "Under way" not in reader.get("/").text
+    with create_session() as session:
+        for number, (date, state) in enumerate(
+            [("2026-10-09", "running"), ("2026-10-10", "queued"), (None, "success")]
+        ):
+            run = DagRun(
+                dag_id="region_captions", run_id=f"~way-{number}", run_type="manual", state=state,
+                conf={"drop_date": date}, run_after=datetime.now(UTC),
+            )  # fmt: skip
+            session.add(run)
+    try:
+        page = reader.get("/").text
+        assert "Under way" in page and page.count("/dags/region_captions/runs/~way-") == 2
+        assert "2026-10-09" in page and "2026-10-10" in page
+    finally:
+        with create_session() as session:
+            session.execute(delete(DagRun).where(DagRun.run_id.like("~way-%")))
+
+
+def test_two_previews_are_shown_side_by_side(app: FastAPI, place: Place) -> None:
+    place.good_rows(4)
+    for style, says in (("box", lambda row: BOTH), ("corners", lambda row: BOTH.replace("red", "blue"))):
+        plan = place.plan(sample_rows=2, mark_style=style, answer_format="free_text")
+        for shard_id in plan.shards:
+            render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda *done: None)
+            place._answer(plan, Shard(place.work, plan, shard_id), says)
+            validate_shard(work=place.work, shard_id=shard_id, plan=plan)
+        write_preview(plan=plan, work=place.work, warehouse=place.warehouse)
+    reader = client(app)
+    page = reader.get(f"/previews/{DATE}").text
+    one, two = re.findall(rf'href="[^"]*/previews/{DATE}/(\w+)/"', page)
+    assert f"/previews/{DATE}/{two}/compare/{one}" in page
+    assert reader.get(f"/previews/{DATE}/{one}/").status_code == 200
+    both = reader.get(f"/previews/{DATE}/{two}/compare/{one}")
+    assert "a red door" in both.text and "a blue door" in both.text and "mark_style" in both.text
+    assert both.headers["content-security-policy"].startswith("sandbox")
+    linked = set(re.findall(r'href="([^"]+\.jpg)"', both.text))
+    assert len(linked) == 4
+    for image in linked:
+        assert reader.get(urljoin(f"/previews/{DATE}/{two}/compare/{one}", image)).content.startswith(b"\xff\xd8")
+    for gone in ("0" * 32, place.plan().plan_id):
+        assert reader.get(f"/previews/{DATE}/{one}/compare/{gone}").status_code == 404
+
+
+def test_a_run_leads_to_the_build_that_it_published(app: FastAPI, place: Place) -> None:
+    (build_id,) = publish_each(place, "a")
+    with create_session() as session:
+        asset = session.scalar(select(AssetModel).where(AssetModel.name == "region_captions"))
+        assert asset is not None
+        session.add(
+            AssetEvent(
+                asset_id=asset.id, source_dag_id="region_captions", source_run_id="manual__led",
+                extra={"build_id": build_id, "uri": f"s3://warehouse/region_captions/dt={DATE}"},
+            )
+        )  # fmt: skip
+    reader = client(app)
+    answer = reader.get("/run", params={"dag": "region_captions", "run": "manual__led"})
+    assert answer.headers["location"].removeprefix(ROOT) == f"/dates/{DATE}/builds/{build_id}"
+    for dag, run in (("region_captions", "manual__other"), ("another", "manual__led"), ("", "")):
+        answer = reader.get("/run", params={"dag": dag, "run": run})
+        assert answer.status_code == 404 and "published no" in answer.text
+
+
 def test_the_gallery_is_paged_and_finds_what_is_looked_for(app: FastAPI, place: Place) -> None:
     place.good_rows(60)
     build = place.build(lambda row: "\n".join(f"<region{r.region}>: a red door {row.image}" for r in row.regions),
@@ -505,8 +695,16 @@ def test_the_plugin_has_the_pages_and_a_place_in_the_navigation() -> None:
     plugin = RegionCapPlugin()
     (app,) = plugin.fastapi_apps
     assert app["url_prefix"] == ROOT and isinstance(app["app"], FastAPI)
-    (view,) = plugin.external_views
-    assert view["href"] == f"{ROOT}/" and view["destination"] == "nav"
+    navigation, of_run = plugin.external_views
+    assert navigation["href"] == f"{ROOT}/" and navigation["destination"] == "nav"
+    assert of_run["href"] == f"{ROOT}/run?dag={{DAG_ID}}&run={{RUN_ID}}" and of_run["destination"] == "dag_run"
+
+
+def test_the_asset_says_where_its_pages_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/")
+    asset = dataset(Deployment(warehouse_uri="s3://warehouse/region_captions"))
+    assert (asset.name, asset.uri) == ("region_captions", "s3://warehouse/region_captions")
+    assert asset.extra == {"pages": "https://airflow.example.com/regioncap/"}
 
 
 def test_a_build_is_led_to_in_the_deployments_warehouse_alone(monkeypatch: pytest.MonkeyPatch) -> None:

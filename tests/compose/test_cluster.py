@@ -19,6 +19,7 @@ from regioncap.ask.asking import FLUSH_ROWS
 from tests import processes
 from tests.compose.cluster import Cluster
 from tests.e2e.conftest import Rig
+from tests.page_rights import check_rights, pages_with_users
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
 
@@ -112,6 +113,13 @@ def test_logs_are_in_the_bucket_and_come_back_through_the_api(run: Run, rig: Rig
         rig.wait(lambda task=task: "records" in " ".join(rig.api.task_log(DAG, run.id, task)), 60)
     kept = cluster.stack.s3.list_objects_v2(Bucket="logs", Prefix="dag_id=region_captions/")["KeyCount"]
     assert kept >= len(validated)
+
+
+def test_the_pages_keep_to_the_roles_of_fabs_users(run: Run, rig: Rig, cluster: Cluster) -> None:
+    server = cluster.instances["api-server-1"]
+    build_id = rig.manifest(DATE).build_id
+    pages = pages_with_users(f"http://{server.address}:8080", server.environment, DATE, build_id)
+    check_rights(pages, DATE, build_id)
 
 
 def test_every_service_listens_on_loopback_only(cluster: Cluster) -> None:

@@ -15,6 +15,8 @@ from deploy.local.stack import DAG, Stack, run_stack
 
 # The group in which Airflow's form puts a param that names none.
 FIRST_GROUP = "Run Parameters"
+# Who may look at everything, and change nothing.
+VIEWER = "viewer"
 # For pages: the api-server shares two cores with vLLM. A build has minutes.
 _PAGE_SECONDS, _BUILD_SECONDS = 30, 300
 
@@ -22,7 +24,8 @@ _PAGE_SECONDS, _BUILD_SECONDS = 30, 300
 @contextmanager
 def stack_with(drops: Mapping[str, Path], state: Path) -> Iterator[Stack]:
     """The stack of `make serve` over the folder `state`, with these drops (by date) in its bucket."""
-    with run_stack(print, state) as stack:
+    users = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{airflow.USER}:admin,{VIEWER}:viewer"}
+    with run_stack(print, state, settings=users) as stack:
         for date, folder in drops.items():
             upload_drop(folder, stack.s3, "drops", date)
         stack.api.unpause(DAG)
@@ -30,15 +33,15 @@ def stack_with(drops: Mapping[str, Path], state: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def logged_in(browser: Browser, stack: Stack, **view: Any) -> Iterator["AirflowPages"]:
+def logged_in(browser: Browser, stack: Stack, user: str = airflow.USER, **view: Any) -> Iterator["AirflowPages"]:
     """Airflow in a window of its own, after the login page; `view` is what Playwright calls a context's options."""
-    context = browser.new_context(locale="en-US", timezone_id="UTC", color_scheme="light", **view)
+    context = browser.new_context(locale="en-US", timezone_id="UTC", **{"color_scheme": "light", **view})
     page = context.new_page()
     page.set_default_timeout(_PAGE_SECONDS * 1000)
     expect.set_options(timeout=_PAGE_SECONDS * 1000)
     page.goto(stack.api.url)
-    page.get_by_label("Username").fill(airflow.USER)
-    page.get_by_label("Password").fill(json.loads(stack.password_file.read_text())[airflow.USER])
+    page.get_by_label("Username").fill(user)
+    page.get_by_label("Password").fill(json.loads(stack.password_file.read_text())[user])
     page.get_by_role("button", name="Sign in").click()
     # A page that is opened before would give way to the home page.
     expect(page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
@@ -90,6 +93,11 @@ class AirflowPages:
         pages.get_by_role("link", name=date, exact=True).click()
         expect(pages.get_by_role("heading", name=f"Region captions, {date}")).to_be_visible()
         return pages
+
+    def open_captions_of_run(self) -> FrameLocator:
+        """From the page of a run to that of the build that it has published."""
+        self.page.get_by_role("link", name="Dataset", exact=True).click()
+        return self.page.frame_locator("iframe")
 
     def run(self, name: str) -> Locator:
         """The row in the list of runs of the run whose id has `name` in it: a date for a backfill's, *manual*."""

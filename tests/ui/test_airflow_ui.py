@@ -17,7 +17,7 @@ from deploy.local.credentials import load_or_create
 from deploy.local.stack import DAG, SERVED_MODEL, Stack
 from regioncap.airflow.provider import get_provider_info
 from regioncap.config.settings import BuildSettings
-from tests.ui.airflow_pages import AirflowPages, becomes_green, logged_in, stack_with
+from tests.ui.airflow_pages import VIEWER, AirflowPages, becomes_green, logged_in, stack_with
 
 ON_DEMAND = "2026-08-10"
 FIRST, MISSING, LAST = "2026-08-01", "2026-08-02", "2026-08-03"
@@ -254,6 +254,43 @@ def test_from_the_dag_to_a_picture_in_three_clicks(ui: AirflowPages, stack: Stac
     pages.get_by_label("Text").fill("striped")
     pages.get_by_role("button", name="Show").click()
     expect(pages.get_by_role("article").first.get_by_text("striped").first).to_be_visible()
+
+
+def test_who_may_only_look_sees_captions_and_can_correct_none(browser: Browser, stack: Stack) -> None:
+    """After the run above."""
+    with logged_in(browser, stack, VIEWER, viewport={"width": 1280, "height": 900}) as ui:
+        ui.open_dag()
+        pages = ui.open_captions(ON_DEMAND)
+        pages.get_by_role("link", name="Gallery", exact=True).click()
+        expect(pages.get_by_role("article").first.get_by_role("img")).to_be_visible()
+        expect(pages.get_by_text("the whole record")).to_have_count(0)
+        expect(pages.locator("form[method=post]")).to_have_count(0)
+
+
+def test_a_caption_is_corrected_within_airflow(ui: AirflowPages) -> None:
+    """After the run above; the page is in a frame of Airflow's, which lets it do only so much."""
+    ui.open_dag()
+    pages = ui.open_captions(ON_DEMAND)
+    pages.get_by_role("link", name="Gallery", exact=True).click()
+    card = pages.get_by_role("article").first
+    card.get_by_text("correct region 1").click()
+    card.get_by_label("Caption").first.fill("a caption of a person's own")
+    card.get_by_role("button", name="Save").first.click()
+    expect(pages.get_by_role("article").first.locator(".pending")).to_contain_text("a caption of a person's own")
+
+
+def test_a_run_leads_to_the_build_that_it_published(ui: AirflowPages) -> None:
+    ui.open_run("manual")
+    pages = ui.open_captions_of_run()
+    expect(pages.get_by_role("heading", name=f"Region captions, {ON_DEMAND}")).to_be_visible()
+    expect(pages.get_by_role("img").first).to_be_visible()
+
+
+def test_the_asset_says_where_its_pages_are(ui: AirflowPages, stack: Stack) -> None:
+    (asset,) = stack.api.get("/api/v2/assets", name_pattern="region_captions")["assets"]
+    assert asset["extra"] == {"pages": f"{ui.url}/regioncap/"}
+    ui.page.goto(f"{ui.url}/assets/{asset['id']}")
+    expect(ui.page.get_by_text(f"{ui.url}/regioncap/").first).to_be_visible()
 
 
 def test_the_task_that_published_leads_to_its_build(ui: AirflowPages, stack: Stack) -> None:

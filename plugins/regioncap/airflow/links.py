@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import BaseOperatorLink
+from airflow.sdk import Asset, BaseOperatorLink
 from airflow.sdk.configuration import conf
 
 from regioncap.config.deployment import Deployment
@@ -17,6 +17,11 @@ ROOT = "/regioncap"
 def run_page(dag_id: str, run_id: str) -> str:
     """A run's page in Airflow."""
     return f"{_airflow()}/dags/{dag_id}/runs/{quote(run_id)}"
+
+
+def dataset(deployment: Deployment) -> Asset:
+    """The asset that is published; with it, Airflow shows where its pages are."""
+    return Asset(name="region_captions", uri=deployment.warehouse_uri, extra={"pages": f"{_airflow()}{ROOT}/"})
 
 
 def date_page(warehouse_uri: str, date: str) -> str | None:

@@ -4,6 +4,7 @@ The warehouse is the deployment's own, never one that a request names. Airflow l
 everybody, so each route here depends on Airflow's own check; a test walks all of them.
 """
 
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -12,7 +13,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, get_args
 
+from airflow.models import DagRun, TaskInstance
 from airflow.models.asset import AssetEvent
+from airflow.models.hitl import HITLDetail
 from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -21,16 +24,23 @@ from sqlalchemy import select
 
 from regioncap.airflow.links import ROOT, run_page
 from regioncap.airflow.page_rights import DAG_ID, Form, JsonBody, Token, User, may_read, may_trigger
-from regioncap.airflow.places import open_drop, open_warehouse
+from regioncap.airflow.places import images_of, open_drop, open_warehouse, open_work
 from regioncap.config.deployment import Deployment
+from regioncap.config.settings import settings_of
+from regioncap.drop.dates import resolve_drop_date
 from regioncap.drop.decoders import Decoders
+from regioncap.drop.elsewhere import Images
 from regioncap.errors import (
     BuildGoneError,
+    CommitRefusedError,
     CorrectionConflictError,
     CorrectionError,
+    DropDateError,
     NotFoundError,
     NothingPublishedError,
     RegionCapError,
+    RollBackError,
+    StepMissingError,
 )
 from regioncap.gates import all_gates
 from regioncap.pages import render
@@ -40,20 +50,25 @@ from regioncap.pages.builds import (
     dates_of,
     marked_image,
     partition_of,
+    previews_of,
     published_dates,
+    published_page,
     see_build,
 )
-from regioncap.pages.comparing import compare_builds
+from regioncap.pages.comparing import SHOWN, compare_builds
 from regioncap.pages.correcting import Seen, Wish, language_of, of_record, of_rejected
 from regioncap.pages.gallery import PAGE, Place, Wanted, find
-from regioncap.pages.originals import original
+from regioncap.pages.originals import original, original_of_rejected
 from regioncap.pages.rejects import find_rejected
 from regioncap.regions.codes import Code
 from regioncap.report.figures import Report
+from regioncap.report.trial import differing_rows, render_trial
+from regioncap.steps.trial import gather
 from regioncap.storage.patience import wait_at_most
 from regioncap.storage.store import Store
 from regioncap.warehouse.corrections import Correction, correct, corrections_of
-from regioncap.warehouse.layout import image_path, preview_path
+from regioncap.warehouse.history import roll_back
+from regioncap.warehouse.layout import PREVIEW_PAGE, image_path, partition_path, preview_path
 from regioncap.warehouse.manifest import in_utc
 from regioncap.warehouse.reviews import (
     DrawnRegion,
@@ -66,6 +81,9 @@ from regioncap.warehouse.reviews import (
     reviews_of,
     verdicts,
 )
+from regioncap.work.plan import Plan
+
+_log = logging.getLogger(__name__)
 
 # Somebody waits for the page.
 _PATIENCE_SECONDS = 15.0
@@ -77,6 +95,8 @@ _DATES = 100
 _FIRST = 6
 # So many events since a build was made are looked through for the run that published it.
 _EVENTS = 500
+# So many runs that have not ended are told of.
+_RUNS = 20
 # Lines of one page of corrections.
 _LINES = 200
 # Samples that are drawn are kept in memory: a build never changes, and to draw one, all of it is read.
@@ -105,7 +125,7 @@ _ICON = (
 _Text = Annotated[str, Query(max_length=200)]
 _Date = Annotated[str, Path(pattern=r"^\d{4}-\d\d-\d\d$")]
 _Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
-_Count = Annotated[int | None, Query(ge=1, le=1000)]
+_Count = Annotated[int | None, Query(ge=1, le=10**9)]
 
 router = APIRouter(dependencies=[Depends(may_read)])
 writing = APIRouter(dependencies=[Depends(may_read), Depends(may_trigger)])
@@ -158,6 +178,30 @@ def _drop(uri: str, date: str, minute: int) -> Store:
 Drop = Annotated[Store, Depends(drop_of)]
 
 
+def work_of(date: _Date) -> Store:
+    """A date's work area, where the deployment has it."""
+    return open_work(settings_of(Deployment.from_environment().default_params).work_root, date)
+
+
+Work = Annotated[Store, Depends(work_of)]
+
+
+def _report(build: Build) -> Report | None:
+    return build.report()
+
+
+ReportOf = Annotated[Report | None, Depends(_report)]
+
+
+def originals(drop: Drop, report: ReportOf) -> Images:
+    """Where the images of a build lie, the drop or else: as for a run, only where the deployment allows it."""
+    uri = report.settings.get("images_uri") if report else None
+    return images_of(drop, str(uri) if uri else None)
+
+
+Originals = Annotated[Images, Depends(originals)]
+
+
 @lru_cache(maxsize=2)
 def _decoders(heic: bool) -> Decoders:
     """Those of this process: together they take no more memory than there is, however many look at originals."""
@@ -190,6 +234,33 @@ def run_of(build: Build) -> str | None:
 Run = Annotated[str | None, Depends(run_of)]
 
 
+def runs_under_way() -> Sequence[render.UnderWay]:
+    """The DAG's runs that have not ended, and which of them wait for a person."""
+    open_ones = select(DagRun).where(DagRun.dag_id == DAG_ID, DagRun.state.in_(("queued", "running")))
+    asking = (
+        select(TaskInstance.run_id)
+        .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+        .where(TaskInstance.dag_id == DAG_ID, HITLDetail.responded_at.is_(None))
+    )
+    with create_session() as session:
+        runs = session.scalars(open_ones.order_by(DagRun.run_after.desc()).limit(_RUNS)).all()
+        asks = set(session.scalars(asking))
+        return [
+            render.UnderWay(_date_of(run), run.run_id, run_page(DAG_ID, run.run_id), str(run.state), run.run_id in asks)
+            for run in runs
+        ]
+
+
+def _date_of(run: DagRun) -> str | None:
+    try:
+        return resolve_drop_date((run.conf or {}).get("drop_date"), run.partition_key, run.logical_date)
+    except DropDateError:
+        return None
+
+
+RunsUnderWay = Annotated[Sequence[render.UnderWay], Depends(runs_under_way)]
+
+
 def _root(request: Request) -> str:
     """The path of the pages, where Airflow itself is below one too."""
     return str(request.scope.get("root_path", ROOT))
@@ -198,18 +269,41 @@ def _root(request: Request) -> str:
 Root = Annotated[str, Depends(_root)]
 
 
-def _wanted(text: _Text = "", check: _Text = "", least: str = "", most: str = "", doubted: _Text = "") -> Wanted:
-    fewest, highest = (int(number) if number.isdecimal() and len(number) < 5 else None for number in (least, most))
-    return Wanted(text.strip(), check, fewest, highest, doubted=bool(doubted))
+def _wanted(
+    text: _Text = "",
+    label: _Text = "",
+    check: _Text = "",
+    code: _Text = "",
+    least: _Text = "",
+    most: _Text = "",
+    doubted: _Text = "",
+) -> Wanted:
+    fewest, highest = (_number(number) if number.isdecimal() else None for number in (least, most))
+    return Wanted(text.strip(), label.strip(), check, code, fewest, highest, doubted=bool(doubted))
 
 
 @router.get("/")
-def datasets(place: Warehouse, root: Root, before: _Text = "") -> Response:
+def datasets(place: Warehouse, root: Root, under_way: RunsUnderWay, before: _Text = "") -> Response:
     """All dates."""
     dates = dates_of(place)
     shown = [date for date in dates if not before or date < before][: _DATES + 1]
     older = shown[_DATES - 1] if len(shown) > _DATES else None
-    return _page(render.datasets_page(root, place.uri, len(dates), published_dates(place, shown[:_DATES]), older))
+    rows = published_dates(place, shown[:_DATES])
+    return _page(render.datasets_page(root, place.uri, len(dates), rows, older, under_way))
+
+
+@router.get("/run")
+def build_of_run(place: Warehouse, root: Root, dag: _Text = "", run: _Text = "") -> Response:
+    """The way from a run to the build that it published."""
+    events = select(AssetEvent.extra).where(AssetEvent.source_dag_id == DAG_ID, AssetEvent.source_run_id == run)
+    with create_session() as session:
+        told = session.scalars(events.order_by(AssetEvent.timestamp.desc())).first() if dag == DAG_ID else None
+    if not told:
+        raise NothingPublishedError(
+            f"this run has published no build, or not yet: its task publish says more. Runs of {DAG_ID} publish them"
+        )
+    date = str(told.get("uri")).rpartition(partition_path(""))[2]
+    return _to(root, see_build(place, date, str(told.get("build_id"))), "", 307)
 
 
 @router.get("/icon.svg")
@@ -225,32 +319,46 @@ def date_page(place: Warehouse, root: Root, date: str) -> Response:
 
 
 @router.get("/dates/{date}/builds/{build_id}")
-def build_page(build: Build, root: Root, run: Run) -> Response:
+def build_page(build: Build, report: ReportOf, root: Root, run: Run, writes: MayWrite) -> Response:
     """One build."""
     doubted = find(build, Wanted(doubted=True), Place(), _FIRST) if build.manifest.judged else None
     found = doubted if doubted and doubted.records else find(build, Wanted(), Place(), _FIRST)
-    return _page(render.build_page(root, build, build.report(), found, _estimate(build), run))
+    return _page(render.build_page(root, build, report, found, _estimate(build), run, writes))
 
 
 @router.get("/dates/{date}/builds/{build_id}/gallery")
 def gallery(
-    build: Build, root: Root, writes: MayWrite, wanted: Annotated[Wanted, Depends(_wanted)], at: _Text = ""
+    build: Build,
+    report: ReportOf,
+    root: Root,
+    writes: MayWrite,
+    wanted: Annotated[Wanted, Depends(_wanted)],
+    at: _Text = "",
 ) -> Response:
     """Its records."""
     start = Place.of(at)
-    report = build.report()
     found = find(build, wanted, start, PAGE)
     checks = list(report.gates) if report else [str(gate.code) for gate in all_gates()]
     checks = list(dict.fromkeys([*checks, str(Code.DUPLICATE_BOX), *filter(None, [wanted.check])]))
-    return _page(render.gallery_page(root, build, wanted, start, found, checks, _seen(build, report), writes))
+    codes = list(dict.fromkeys([*(report.dropped_boxes_by_code if report else ()), *filter(None, [wanted.code])]))
+    return _page(render.gallery_page(root, build, wanted, start, found, checks, codes, _seen(build, report), writes))
 
 
 @router.get("/dates/{date}/builds/{build_id}/rejected")
-def rejected(build: Build, root: Root, writes: MayWrite, code: _Text = "", at: _Count = None) -> Response:
+def rejected(
+    build: Build, report: ReportOf, root: Root, writes: MayWrite, code: _Text = "", at: _Count = None
+) -> Response:
     """Its rejected rows."""
-    report, start = build.report(), at or 0
+    start = at or 0
     found = find_rejected(build, code, start)
     return _page(render.rejected_page(root, build, report, code, start, found, _seen(build, report), writes))
+
+
+@router.get("/dates/{date}/builds/{build_id}/rejected/{line}/original.jpg")
+def original_of_rejected_row(build: Build, images: Originals, report: ReportOf, line: int) -> Response:
+    """The image of a rejected row, encoded anew."""
+    data = original_of_rejected(build, line, images, _decoders_for(report))
+    return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
 @router.get("/dates/{date}/builds/{build_id}/compare/{other_id}")
@@ -263,7 +371,7 @@ def compare(build: Build, place: Warehouse, root: Root, date: str, other_id: str
 @router.get("/dates/{date}/builds/{build_id}/report")
 def report(build: Build) -> Response:
     """Its report, as it was published."""
-    data = build.partition.read(f"{build.manifest.build}/report.html")
+    data = published_page(build.partition, f"{build.manifest.build}/report.html")
     return HTMLResponse(data, headers=_HEADERS | _ALONE)
 
 
@@ -274,10 +382,9 @@ def image(build: Build, name: str) -> Response:
 
 
 @router.get("/dates/{date}/builds/{build_id}/originals/{place}.jpg")
-def original_image(build: Build, drop: Drop, place: str) -> Response:
+def original_image(build: Build, images: Originals, report: ReportOf, place: str) -> Response:
     """The original of a record, encoded anew."""
-    report = build.report()
-    data = original(build, Place.of(place), drop, _decoders(bool(report and report.settings.get("read_heic"))))
+    data = original(build, Place.of(place), images, _decoders_for(report))
     return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
@@ -294,7 +401,7 @@ def sample(build: Build, root: Root, writes: MayWrite) -> Response:
 def corrections(place: Warehouse, root: Root, date: str, at: _Count = None) -> Response:
     """What people have corrected of a date, the latest first."""
     lines = corrections_of(partition_of(place, date)).lines()
-    until = len(lines) if at is None else at
+    until = len(lines) if at is None else min(at, len(lines))
     shown = lines[max(0, until - _LINES) : until][::-1]
     older = until - _LINES if until > _LINES else None
     return _page(render.corrections_page(root, date, len(lines), shown, older))
@@ -332,6 +439,14 @@ def correct_rejected(build: Build, root: Root, line: int, user: User, form: Form
     return _corrected(build, root, form, lines, " / ".join(captions.values()), "")
 
 
+@writing.post("/dates/{date}/builds/{build_id}/current")
+def make_current(build: Build, root: Root, user: User, form: Form) -> Response:
+    """Make an earlier build the date's current one again."""
+    roll_back(build.partition, build.manifest.build_id)
+    _log.info("%s made %s of %s the current build again", user.get_name(), build.manifest.build_id, build.date)
+    return _to(root, build, "")
+
+
 @writing.post("/dates/{date}/builds/{build_id}/sample")
 def judge(build: Build, root: Root, user: User, form: Form) -> Response:
     """Say of a drawn region whether its caption is right."""
@@ -340,7 +455,7 @@ def judge(build: Build, root: Root, user: User, form: Form) -> Response:
     if verdict is None or form.get("region") not in known:
         raise CorrectionError("there is no such region in this sample, or no such answer")
     _note_review(build, form["region"], verdict, user.get_name())
-    return _back(root, build, "sample")
+    return _to(root, build, "/sample")
 
 
 class _Asked(BaseModel):
@@ -399,16 +514,36 @@ def api_sample(build: Build) -> Response:
     )  # fmt: skip
 
 
+@router.get("/previews/{date}")
+def previews(place: Warehouse, root: Root, date: _Date) -> Response:
+    """What runs that were to try some rows of a date have made of them."""
+    return _page(render.previews_page(root, date, previews_of(place, date)))
+
+
+@router.get("/previews/{date}/{plan_id}/compare/{other_id}")
+def compare_previews(work: Work, plan_id: _Hash, other_id: str) -> Response:
+    """Two previews side by side, and the first rows of which they make different things."""
+    if not re.fullmatch("[0-9a-f]{32}", other_id):
+        raise NothingPublishedError("there is no such preview")
+    plans = [Plan.load(work, one) for one in (plan_id, other_id)]
+    first, other = (gather(work, plan, plan.plan_id[:8]) for plan in plans)
+    first.folder, other.folder = "../", f"../../{other_id}/"
+    shown = differing_rows(first, other)[:SHOWN]
+    page = render_trial(plans[0].drop_uri, plans[0].model, [first, other], [], 0.0, shown)
+    return HTMLResponse(page, headers=_HEADERS | _ALONE)
+
+
 @router.get("/previews/{date}/{plan_id}/")
 def preview(place: Warehouse, date: _Date, plan_id: _Hash) -> Response:
     """What a run that was to try some rows has made of them."""
-    return HTMLResponse(place.read(f"{preview_path(date, plan_id)}/try.html"), headers=_HEADERS | _ALONE)
+    page = published_page(place, f"{preview_path(date, plan_id)}/{PREVIEW_PAGE}")
+    return HTMLResponse(page, headers=_HEADERS | _ALONE)
 
 
 @router.get("/previews/{date}/{plan_id}/images/{name}.jpg")
 def preview_image(place: Warehouse, date: _Date, plan_id: _Hash, name: _Hash) -> Response:
     """A marked image of it."""
-    data = place.read(f"{preview_path(date, plan_id)}/{image_path(name)}")
+    data = published_page(place, f"{preview_path(date, plan_id)}/{image_path(name)}")
     return Response(data, media_type="image/jpeg", headers=_HEADERS | _ALONE)
 
 
@@ -416,6 +551,21 @@ def preview_image(place: Warehouse, date: _Date, plan_id: _Hash, name: _Hash) ->
 def api_dates(place: Warehouse) -> Response:
     """The dates, the latest first."""
     return JSONResponse(dates_of(place), headers=_HEADERS)
+
+
+@router.get("/api/dates/{date}")
+def api_date(place: Warehouse, date: _Date) -> Response:
+    """A date's current build, its counts, and its figures to compare dates by."""
+    (found,) = published_dates(place, [date])
+    if found.manifest is None:
+        raise NothingPublishedError(found.problem or f"nothing is published for {date}")
+    manifest, report = found.manifest, found.report
+    return JSONResponse(
+        {"build_id": manifest.build_id, "created_at": manifest.created_at, "counts": manifest.counts.model_dump(),
+         "judged": manifest.judged.model_dump(mode="json") if manifest.judged else None,
+         "quality": report.quality.model_dump(mode="json") if report else None},
+        headers=_HEADERS,
+    )  # fmt: skip
 
 
 @router.get("/api/dates/{date}/builds/{build_id}")
@@ -477,11 +627,15 @@ def _corrected(
     except CorrectionConflictError as error:
         page = render.conflict_page(root, str(error), caption, f"{_here(root, build)}/{back}{anchor}")
         return HTMLResponse(page, 409, headers=_HEADERS)
-    return _back(root, build, back + anchor)
+    return _to(root, build, f"/{back}{anchor}")
 
 
-def _back(root: str, build: SeenBuild, to: str) -> Response:
-    return RedirectResponse(f"{_here(root, build)}/{to}", 303, headers=_HEADERS)
+def _to(root: str, build: SeenBuild, page: str, status: int = 303) -> Response:
+    return RedirectResponse(f"{_here(root, build)}{page}", status, headers=_HEADERS)
+
+
+def _decoders_for(report: Report | None) -> Decoders:
+    return _decoders(bool(report and report.settings.get("read_heic")))
 
 
 def _here(root: str, build: SeenBuild) -> str:
@@ -517,10 +671,12 @@ def _drawn(build: SeenBuild) -> Sequence[DrawnRegion]:
 
 
 def _problem(request: Request, error: Exception) -> Response:
-    gone = isinstance(error, BuildGoneError | NothingPublishedError | NotFoundError)
+    gone = isinstance(error, BuildGoneError | NothingPublishedError | NotFoundError | StepMissingError)
     status, heading = (404, "There is nothing here") if gone else (503, "The warehouse cannot be read now")
     if isinstance(error, CorrectionError):
         status, heading = 400, "This cannot be entered"
+    if isinstance(error, RollBackError | CommitRefusedError):
+        status, heading = 409, "This cannot be done"
     if isinstance(error, CorrectionConflictError):
         status, heading = 409, "Somebody was faster"
     if "/api/" in request.url.path:

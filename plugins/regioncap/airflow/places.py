@@ -30,12 +30,19 @@ def open_drop(drops_uri: str, date: str, conn_id: str = DROPS_CONNECTION) -> Sto
 
 def open_images(settings: BuildSettings, date: str, conn_id: str = DROPS_CONNECTION) -> Images:
     """Where the images of one date's drop are. Raises StorageError where that is no place that may be read."""
-    drop = open_drop(settings.drops_uri, date, conn_id)
-    roots = Deployment.from_environment().image_roots
-    if settings.images_uri is None:
+    if settings.images_uri is not None:
+        check_places(settings)
+    return images_of(open_drop(settings.drops_uri, date, conn_id), settings.images_uri, conn_id)
+
+
+def images_of(drop: Store, images_uri: str | None, conn_id: str = DROPS_CONNECTION) -> Images:
+    """Where the images of a drop are, `images_uri` being the run's. Raises StorageError as above."""
+    deployment = Deployment.from_environment()
+    roots = deployment.image_roots
+    if images_uri is None:
         return Images(drop, roots, lambda root: _open(root, "", conn_id))
-    check_places(settings)
-    base = _open(settings.images_uri, "", conn_id)
+    check_allowed(images_uri, (*deployment.allowed_roots, *roots))
+    base = _open(images_uri, "", conn_id)
     return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else _open(root, "", conn_id))
 
 

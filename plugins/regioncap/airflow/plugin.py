@@ -29,7 +29,15 @@ class RegionCapPlugin(AirflowPlugin):
             "icon": f"{ROOT}/icon.svg",
             "destination": "nav",
             "url_route": "regioncap",
-        }
+        },
+        # At each run, of whatever DAG: the page says so where it is another one's.
+        {
+            "name": "Dataset",
+            "href": f"{ROOT}/run?dag={{DAG_ID}}&run={{RUN_ID}}",
+            "icon": f"{ROOT}/icon.svg",
+            "destination": "dag_run",
+            "url_route": "regioncap_run",
+        },
     ]
 
     @property

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import ValidationError
@@ -10,9 +11,16 @@ from pydantic import ValidationError
 from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError, RegionCapError
 from regioncap.parallel import in_order
 from regioncap.report.figures import Report, load_report
-from regioncap.storage.readback import unreadable
+from regioncap.storage.readback import read_at_most, unreadable
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import BUILD_MANIFEST, build_path, image_path, partition_path
+from regioncap.warehouse.layout import (
+    BUILD_MANIFEST,
+    PREVIEW_PAGE,
+    build_path,
+    image_path,
+    partition_path,
+    preview_path,
+)
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.warehouse.reader import Build
 
@@ -25,15 +33,26 @@ _BUILD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _IMAGE = re.compile(r"[0-9a-f]{32}")
 
 _READS_AT_ONCE = 16
+# No manifest and no page that RegionCap writes is larger by far.
+_MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class PublishedDate:
-    """A date's folder: what is published there, or what is wrong with it."""
+    """A date's folder: what is published there with its report, if that can be had, or what is wrong with it."""
 
     date: str
     manifest: Manifest | None
+    report: Report | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run made of some rows: the plan that it is known by, and when, as a time in UTC."""
+
+    plan_id: str
+    made: str
 
 
 @dataclass(frozen=True)
@@ -68,10 +87,12 @@ def published_dates(warehouse: Store, dates: Sequence[str]) -> list[PublishedDat
 
 
 def _published(warehouse: Store, date: str) -> PublishedDate:
+    partition = warehouse.sub(partition_path(date))
     try:
-        return PublishedDate(date, current(warehouse.sub(partition_path(date)))[0])
+        manifest, _ = current(partition)
     except RegionCapError as error:
-        return PublishedDate(date, None, str(error))
+        return PublishedDate(date, None, problem=str(error))
+    return PublishedDate(date, manifest, load_report(partition, manifest) if manifest else None)
 
 
 def current_build(warehouse: Store, date: str) -> str:
@@ -90,7 +111,7 @@ def see_build(warehouse: Store, date: str, build_id: str) -> SeenBuild:
         raise BuildGoneError("there is no such build")
     path = f"{build_path(build_id)}/{BUILD_MANIFEST}"
     try:
-        manifest = Manifest.model_validate_json(partition.read(path))
+        manifest = Manifest.model_validate_json(read_at_most(partition, path, _MOST_BYTES))
     except NotFoundError as error:
         raise BuildGoneError(f"there is no build {build_id} of {date}, or it is not kept any more") from error
     except ValidationError as error:
@@ -105,6 +126,32 @@ def marked_image(build: SeenBuild, name: str) -> bytes:
     if not _IMAGE.fullmatch(name):
         raise BuildGoneError("there is no such image")
     return build.content.image({"image_with_bbox": image_path(name)})
+
+
+def previews_of(warehouse: Store, date: str) -> list[Preview]:
+    """A date's previews, the latest first."""
+    place = warehouse.sub(preview_path(date, ""))
+
+    def found(name: str) -> tuple[float, str] | None:
+        try:
+            return place.stat(f"{name}/{PREVIEW_PAGE}").modified, name
+        except NotFoundError:
+            return None
+
+    names = filter(_IMAGE.fullmatch, place.folders())
+    latest = sorted(filter(None, in_order(found, names, _READS_AT_ONCE)), reverse=True)
+    return [Preview(name, datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")) for at, name in latest]
+
+
+def published_page(place: Store, path: str) -> bytes:
+    """A page that a run has written into the warehouse. Raises BuildGoneError."""
+    try:
+        page = read_at_most(place, path, _MOST_BYTES)
+    except NotFoundError as error:
+        raise BuildGoneError(f"{place.uri}/{path} is gone") from error
+    if len(page) > _MOST_BYTES:
+        raise BuildGoneError(f"{place.uri}/{path} is larger than any that RegionCap writes")
+    return page
 
 
 def partition_of(warehouse: Store, date: str) -> Store:

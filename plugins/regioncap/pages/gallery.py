@@ -28,12 +28,15 @@ _DOUBTED = re.compile(rb'"confused_with":\s*[0-9]')
 class Wanted:
     """Which records are looked for: those of which all holds that is given.
 
-    `text` is in a caption, the id or the image's path, in whatever letter case; `check` is a gate that warned;
-    `least` and `most` bound the number of regions; `doubted` ones have a caption that the judge doubts.
+    `text` is in a caption, the id or the image's path, in whatever letter case, and `label` in a region's label;
+    `check` is a gate that warned, `code` that of a box that is not used; `least` and `most` bound the number of
+    regions; `doubted` ones have a caption that the judge doubts.
     """
 
     text: str = ""
+    label: str = ""
     check: str = ""
+    code: str = ""
     least: int | None = None
     most: int | None = None
     doubted: bool = False
@@ -45,19 +48,18 @@ class Wanted:
 
     def may_match(self, line: bytes) -> bool:
         """Whether a record's line can be wanted, as far as its bytes tell: to read JSON costs more."""
-        if self.check and f'"{self.check}"'.encode() not in line:
+        if any(name and f'"{name}"'.encode() not in line for name in (self.check, self.code)):
             return False
         if self.doubted and not _DOUBTED.search(line):
             return False
-        text = self.text.casefold()
-        # In JSON these are themselves, unless somebody writes them as numbers; other letters may be told as them.
-        plain = text.isascii() and text.isprintable() and not set(text) & set('"\\/')
-        return not plain or text.encode() in line.lower() or not line.isascii() or b"\\u" in line
+        return all(_may_have(line, text.casefold()) for text in (self.text, self.label))
 
     def matches(self, record: dict[str, Any]) -> bool:
         """Whether a record is wanted."""
         regions = record.get("regions") or []
         if self.check and self.check not in (record.get("checks") or []):
+            return False
+        if self.code and all(box.get("code") != self.code for box in record.get("dropped_boxes") or []):
             return False
         if not (self.least or 0) <= len(regions) <= (len(regions) if self.most is None else self.most):
             return False
@@ -65,7 +67,8 @@ class Wanted:
             return False
         captions = [str(region.get("caption", "")) for region in regions]
         texts = [str(record.get("id", "")), str(record.get("image", "")), *captions]
-        return not self.text or any(self.text.casefold() in text.casefold() for text in texts)
+        labels = [str(region.get("label") or "") for region in regions]
+        return _in_one_of(self.text, texts) and _in_one_of(self.label, labels)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, secon
     places: list[Place] = []
     unreadable = 0
     place = start
-    for number, lines in _read_on(build, files[start.file :], start.file):
+    for number, lines in _read_on(build, start.file):
         begin = start.line if number == start.file else 0
         for at in range(begin, len(lines)):
             place = Place(number, at)
@@ -138,9 +141,27 @@ def line_at(build: SeenBuild, place: Place) -> bytes:
     return lines[place.line] if place.line < len(lines) else b""
 
 
-def _read_on(build: SeenBuild, files: Sequence[FileEntry], first: int) -> Iterator[tuple[int, list[bytes]]]:
-    read = in_order(lambda entry: build.content.read(entry).split(b"\n"), files, _FILES_AHEAD)
-    return enumerate(read, start=first)
+def _read_on(build: SeenBuild, first: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The record files from one on, by their lines. The others are read ahead, as soon as the first is not enough."""
+    files = build.manifest.captions
+
+    def lines(entry: FileEntry) -> list[bytes]:
+        return build.content.read(entry).split(b"\n")
+
+    if first < len(files):
+        yield first, lines(files[first])
+        yield from enumerate(in_order(lines, files[first + 1 :], _FILES_AHEAD), start=first + 1)
+
+
+def _may_have(line: bytes, text: str) -> bool:
+    """Whether a text, in small letters, can be in a line of JSON."""
+    # In JSON these are themselves, unless somebody writes them as numbers; other letters may be told as them.
+    plain = text.isascii() and text.isprintable() and not set(text) & set('"\\/')
+    return not plain or text.encode() in line.lower() or not line.isascii() or b"\\u" in line
+
+
+def _in_one_of(wanted: str, texts: Sequence[str]) -> bool:
+    return not wanted or any(wanted.casefold() in text.casefold() for text in texts)
 
 
 def _before(files: Sequence[FileEntry], place: Place) -> int:

@@ -1,5 +1,6 @@
 """A build's rejected rows, a few at a time."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from regioncap.regions.records import Rejected
 from regioncap.storage.patience import persist
 
 PAGE = 50
+
+# Somebody waits: after so long what was found is shown, with a link to go on.
+_SECONDS = 2.0
 
 # A row is echoed with a few thousand characters at most; what is far longer is no line of ours.
 _MAX_LINE_BYTES = 1 << 20
@@ -25,17 +29,22 @@ class FoundRows:
     after: int | None
 
 
-def find_rejected(build: SeenBuild, code: str, start: int, size: int = PAGE) -> FoundRows:
+def find_rejected(build: SeenBuild, code: str, start: int, size: int = PAGE, seconds: float = _SECONDS) -> FoundRows:
     """The next rejected rows with a code (any, where it is empty), from line `start` on. Raises BuildGoneError."""
 
     def read() -> FoundRows:
         rows: list[Rejected] = []
         lines: list[int] = []
+        deadline = time.monotonic() + seconds
         with build.partition.open(build.manifest.rejected.path) as stream:
             number = -1
             while line := stream.readline(_MAX_LINE_BYTES):
                 number += 1
-                if number < start or (code and f'"{code}"'.encode() not in line):
+                if number < start:
+                    continue
+                if number > start and time.monotonic() > deadline:
+                    return FoundRows(rows, lines, number)
+                if code and f'"{code}"'.encode() not in line:
                     continue
                 try:
                     row = Rejected.model_validate_json(line)

@@ -6,17 +6,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
-from regioncap.pages.builds import PublishedDate, SeenBuild
+from regioncap.pages.builds import Preview, PublishedDate, SeenBuild
 from regioncap.pages.comparing import Compared
 from regioncap.pages.correcting import Said, Seen, captions_in, known_row
 from regioncap.pages.gallery import Found, Place, Wanted
+from regioncap.pages.originals import has_image
 from regioncap.pages.rejects import FoundRows
 from regioncap.regions.records import Record, RegionCaption, Rejected
 from regioncap.report.figures import Report
@@ -36,6 +38,8 @@ SOURCES = "img-src 'self'; form-action 'self'"
 SCRIPT = f"script-src 'sha256-{_KEYS_HASH}'"
 
 _HOME = "Datasets"
+# Of dates that are missing, so many are named.
+_SOME_MISSING = 10
 _NO_IMAGE = "0" * 32
 _STANDINGS = {
     "current": "published: the current build",
@@ -96,6 +100,44 @@ class _Month:
 
 
 @dataclass(frozen=True)
+class UnderWay:
+    """A run that has not ended: the date that it builds, as far as it is known, and its page in Airflow.
+
+    `asks` says that it waits for somebody's approval.
+    """
+
+    date: str | None
+    run_id: str
+    page: str
+    state: str
+    asks: bool
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Dates between the `first` and the `last` that have nothing: how many, and some of them."""
+
+    first: str
+    last: str
+    number: int
+    some: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Trend:
+    """A share over dates, the earliest first: (date, share) each, None where nobody knows."""
+
+    title: str
+    style: str
+    shares: Sequence[tuple[str, float | None]]
+
+    @property
+    def most(self) -> float:
+        """The largest of the shares."""
+        return max((share for _, share in self.shares if share is not None), default=0.0)
+
+
+@dataclass(frozen=True)
 class _DayTold:
     """What a calendar says of a date: by colour and in words."""
 
@@ -103,11 +145,19 @@ class _DayTold:
     told: str
 
 
-def datasets_page(root: str, warehouse: str, total: int, rows: Sequence[PublishedDate], older: str | None) -> str:
+def datasets_page(
+    root: str,
+    warehouse: str,
+    total: int,
+    rows: Sequence[PublishedDate],
+    older: str | None,
+    under_way: Sequence[UnderWay],
+) -> str:
     """The dates of a warehouse, `rows` of `total`; `older` is the last of these where there are more.
 
     `root` is the path below which all pages are.
     """
+    days = [row.date for row in rows]
     return _render(
         "datasets.html",
         root=root,
@@ -115,18 +165,27 @@ def datasets_page(root: str, warehouse: str, total: int, rows: Sequence[Publishe
         warehouse=warehouse,
         total=total,
         rows=rows,
-        months=list(_months([row.date for row in rows])),
+        months=list(_months(days)),
         published={row.date: _day_told(row) for row in rows},
+        missing=_missing(days),
+        trends=list(_trends(rows)),
         older=older,
+        under_way=under_way,
     )
 
 
 def build_page(
-    root: str, build: SeenBuild, report: Report | None, found: Found, estimate: Estimate, run: str | None
+    root: str,
+    build: SeenBuild,
+    report: Report | None,
+    found: Found,
+    estimate: Estimate,
+    run: str | None,
+    going_back: Writing | None,
 ) -> str:
-    """One build: its figures, its first records, its files, and the other builds of its date.
+    """One build: its figures, its first records, its files and settings, and the other builds of its date.
 
-    `run` is the URL of the run that published it, as far as it is known.
+    `run` is the URL of the run that published it, as far as it is known. Who may write can go back to an earlier build.
     """
     return _render(
         "build.html",
@@ -139,6 +198,7 @@ def build_page(
         cards=list(_cards(found, None)),
         seen=None,
         back="",
+        going_back=going_back,
         estimate=estimate,
         told=sample_told(estimate),
         run=run,
@@ -154,10 +214,13 @@ def gallery_page(
     start: Place,
     found: Found,
     checks: Sequence[str],
+    codes: Sequence[str],
     seen: Seen | None,
     writing: Writing | None,
 ) -> str:
-    """Some of a build's records; `checks` are the warnings that can be looked for, `seen` what was corrected since.
+    """Some of a build's records, and what was corrected since.
+
+    `checks` are the warnings that can be looked for, `codes` those of boxes that are not used.
 
     Nobody corrects a build whose language cannot be told: it has no `seen`.
     """
@@ -171,6 +234,7 @@ def gallery_page(
         build=build,
         wanted=wanted,
         checks=checks,
+        codes=codes,
         found=found,
         cards=list(_cards(found, seen)),
         seen=seen,
@@ -203,7 +267,7 @@ def rejected_page(
         start=start,
         found=found,
         rows=[
-            (row, line, captions_in(row, report), _said_of(row, seen))
+            (row, line, captions_in(row, report), _said_of(row, seen), has_image(row))
             for row, line in zip(found.rows, found.lines, strict=True)
         ],
         seen=seen,
@@ -248,6 +312,12 @@ def corrections_page(root: str, date: str, total: int, lines: Sequence[Correctio
     """Some of a date's `total` corrections, the latest first; `older` is the number of the next one."""
     trail = [(_HOME, f"{root}/"), (date, f"{root}/dates/{date}"), ("Corrections", None)]
     return _render("corrections.html", root=root, trail=trail, date=date, total=total, lines=lines, older=older)
+
+
+def previews_page(root: str, date: str, previews: Sequence[Preview]) -> str:
+    """A date's previews, the latest first."""
+    trail = [(_HOME, f"{root}/"), (date, f"{root}/dates/{date}"), ("Previews", None)]
+    return _render("previews.html", root=root, trail=trail, date=date, previews=previews)
 
 
 def sample_page(
@@ -317,6 +387,7 @@ def _builds(build: SeenBuild) -> Iterator[dict[str, str | None]]:
             "created_at": manifest.created_at,
             "standing": _STANDINGS["unpublished"],
             "until": None,
+            "kept": None,
         }
     if published is not None:
         yield {
@@ -324,6 +395,7 @@ def _builds(build: SeenBuild) -> Iterator[dict[str, str | None]]:
             "created_at": published.created_at,
             "standing": _STANDINGS["current"],
             "until": None,
+            "kept": None,
         }
         for earlier in published.history:
             yield {
@@ -331,6 +403,7 @@ def _builds(build: SeenBuild) -> Iterator[dict[str, str | None]]:
                 "created_at": earlier.created_at,
                 "standing": _STANDINGS["withdrawn" if earlier.withdrawn else "earlier"],
                 "until": earlier.current_until,
+                "kept": earlier.build_id,
             }
 
 
@@ -344,6 +417,48 @@ def _months(dates: Sequence[str]) -> Iterator[_Month]:
             for week in calendar.Calendar().monthdayscalendar(year, number)
         ]
         yield _Month(f"{date(year, number, 1):%B %Y}", weeks)
+
+
+def _missing(days: Sequence[str]) -> _Missing | None:
+    """The dates between the first and the last of these that are none of them."""
+    known = sorted(filter(None, map(_day, days)))
+    if not known:
+        return None
+    days_between = (known[-1] - known[0]).days
+    there = set(known)
+    between = (known[0] + timedelta(days=number) for number in range(days_between))
+    some = islice((day.isoformat() for day in between if day not in there), _SOME_MISSING)
+    first, last = known[0].isoformat(), known[-1].isoformat()
+    return _Missing(first, last, days_between + 1 - len(there), list(some))
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # a folder can have a name that is no day, as 2026-02-30
+        return None
+
+
+def _trends(rows: Sequence[PublishedDate]) -> Iterator[_Trend]:
+    """What can be seen of dates side by side, where there are some."""
+    earliest_first = [(row.date, row.manifest, row.report) for row in reversed(rows) if row.manifest]
+    if len(earliest_first) < 2:
+        return
+    shares: dict[tuple[str, str], list[tuple[str, float | None]]] = {
+        ("Rejected rows", "bad"): [
+            (day, manifest.counts.rejected / manifest.counts.rows if manifest.counts.rows else None)
+            for day, manifest, _ in earliest_first
+        ],
+        ("Records with a warning", "warned"): [
+            (day, report.quality.warning_rate if report else None) for day, _, report in earliest_first
+        ],
+        ("Captions wrong, by estimate", "bar"): [
+            (day, manifest.judged.share if manifest.judged else None) for day, manifest, _ in earliest_first
+        ],
+    }
+    for (title, style), known in shares.items():
+        if any(share is not None for _, share in known):
+            yield _Trend(title, style, known)
 
 
 def _day_told(row: PublishedDate) -> _DayTold:

@@ -44,7 +44,8 @@ class TriedRow:
 class Tried:
     """One set of settings, by its name, and what became of each row. `stops` says why a run would stop, if it would.
 
-    `params` are all settings; `seconds` is how long asking took, with the server as busy as it then was.
+    `params` are all settings; `seconds` is how long asking took, with the server as busy as it then was. `folder` is
+    where its marked images lie, if not beside the page.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Tried:
     seconds: float = 0.0
     stops: str | None = None
     warnings: list[str] = field(default_factory=list)
+    folder: str = ""
 
     @property
     def records(self) -> list[Record]:
@@ -118,9 +120,33 @@ def differing_captions(first: Tried, other: Tried) -> tuple[int, int]:
     return differing, both
 
 
-def render_trial(drop_uri: str, model: str, tried: Sequence[Tried], marks: Sequence[MarksRead], guessed: float) -> str:
-    """The whole page; the marked images lie beside it. `guessed` is the share that guessing would read right."""
-    places = dict.fromkeys(place for one in tried for place in one.rows)
+def differing_rows(first: Tried, other: Tried) -> list[Place]:
+    """The rows of which two sets of settings make different things, in order."""
+    both = sorted(first.rows.keys() | other.rows.keys())
+    return [place for place in both if _said(first.rows.get(place)) != _said(other.rows.get(place))]
+
+
+def _said(row: TriedRow | None) -> Any:
+    if row is None:
+        return None
+    if isinstance(row.outcome, Rejected):
+        return row.outcome.code
+    return {region.box_index: region.caption for region in row.outcome.regions}
+
+
+def render_trial(
+    drop_uri: str,
+    model: str,
+    tried: Sequence[Tried],
+    marks: Sequence[MarksRead],
+    guessed: float,
+    shown: Sequence[Place] | None = None,
+) -> str:
+    """The whole page; the marked images lie beside it. `guessed` is the share that guessing would read right.
+
+    `shown` are the rows that are shown one by one; by default all.
+    """
+    places = dict.fromkeys(place for one in tried for place in one.rows) if shown is None else shown
     styles = dict.fromkeys(read.style for read in marks)
     sizes = list(dict.fromkeys(read.size for read in marks))
     return _render(

@@ -3,10 +3,8 @@
 from regioncap.report.trial import render_trial
 from regioncap.steps.trial import gather
 from regioncap.storage.store import Store
-from regioncap.warehouse.layout import preview_path
+from regioncap.warehouse.layout import PREVIEW_PAGE, preview_path
 from regioncap.work.plan import Plan
-
-PAGE = "try.html"
 
 
 def write_preview(*, plan: Plan, work: Store, warehouse: Store) -> tuple[str, dict[str, int]]:
@@ -20,6 +18,6 @@ def write_preview(*, plan: Plan, work: Store, warehouse: Store) -> tuple[str, di
     for row in tried.rows.values():
         if row.record is not None and row.jpeg is not None:
             place.write(row.picture, row.jpeg)
-    place.write(PAGE, render_trial(plan.drop_uri, plan.model, [tried], [], 0.0).encode())
+    place.write(PREVIEW_PAGE, render_trial(plan.drop_uri, plan.model, [tried], [], 0.0).encode())
     records = len(tried.records)
     return place.uri, {"records": records, "rejected": len(tried.rows) - records}

@@ -6,19 +6,37 @@ Settings are the exception: one that is not known may have shaped what was built
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import IO, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from regioncap.errors import NotFoundError
-from regioncap.storage.store import Store
+from regioncap.storage.patience import persist
+from regioncap.storage.store import Store, filled
 
 _log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _NEWER = "newer_version"
+
+
+class Opens(Protocol):
+    """What files are read from, as a `Store` is."""
+
+    def open(self, path: str, version: str | None = None) -> IO[bytes]:
+        """A file as a stream."""
+
+
+def read_at_most(place: Opens, path: str, most: int, version: str | None = None) -> bytes:
+    """A file's bytes; of one that has more than `most`, one more than that. Raises as a store's `open` does."""
+
+    def read() -> bytes:
+        with place.open(path, version) as stream:
+            return filled(stream, most + 1)
+
+    return persist(read)
 
 
 def no_newer_than(own: str) -> Callable[[str], str]:

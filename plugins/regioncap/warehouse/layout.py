@@ -38,6 +38,9 @@ def preview_path(date: str, plan_id: str) -> str:
     return f"{PREVIEWS}{partition_path(date)}/{plan_id}"
 
 
+PREVIEW_PAGE = "try.html"
+
+
 def image_path(marked: str) -> str:
     """A marked image, relative to its shard's or its build's folder."""
     return f"{IMAGES}{marked}.jpg"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from regioncap.errors import BuildGoneError, ManifestError, NotFoundError, NothingPublishedError
 from regioncap.regions.records import Record, Rejected
+from regioncap.storage.readback import read_at_most
 from regioncap.storage.store import Store
 from regioncap.storage.uri import open_store
 from regioncap.warehouse.history import and_yet
@@ -18,6 +19,9 @@ from regioncap.warehouse.manifest import FileEntry, Manifest, current
 if TYPE_CHECKING:
     import pandas as pd
     from mypy_boto3_s3 import S3Client
+
+# No marked image is larger by far.
+MOST_IMAGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Build:
         if not isinstance(name, str):
             raise BuildGoneError(f"what is to be a record of {self.uri} names no image (image_with_bbox)")
         path = f"{self.manifest.build}/{name}"
-        data = self._bytes(path)
+        data = self._bytes(path, MOST_IMAGE_BYTES)
         # It is named by the beginning of its own hash.
         if hashlib.sha256(data).hexdigest()[:32] != PurePosixPath(path).stem:
             raise BuildGoneError(f"{self._partition.uri}/{path} is not what was published: build the date anew")
@@ -76,7 +80,7 @@ class Build:
 
     def read(self, entry: FileEntry) -> bytes:
         """One of `files`, after its checksum was checked. Raises BuildGoneError."""
-        data = self._bytes(entry.path)
+        data = self._bytes(entry.path, entry.bytes)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise BuildGoneError(f"{self._partition.uri}/{entry.path} is not what was published: build the date anew")
         return data
@@ -102,9 +106,10 @@ class Build:
         where = f"{self._partition.uri}/{entry.path}, line {number}, "
         return BuildGoneError(f"{where}is not what RegionCap writes: {why}; build the date anew")
 
-    def _bytes(self, path: str) -> bytes:
+    def _bytes(self, path: str, most: int) -> bytes:
+        """A file's bytes, but no more than its hash needs to be another one where it is larger than it may be."""
         try:
-            return self._partition.read(path)
+            return read_at_most(self._partition, path, most)
         except NotFoundError as error:
             raise BuildGoneError(
                 f"{self._partition.uri}/{path} is gone: the build was superseded long ago, or somebody deleted it; "

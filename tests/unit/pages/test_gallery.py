@@ -12,6 +12,7 @@ from regioncap.errors import BuildGoneError
 from regioncap.pages.builds import SeenBuild, see_build
 from regioncap.pages.gallery import Place as At
 from regioncap.pages.gallery import Wanted, find
+from regioncap.warehouse.reader import Build
 from tests.builders import DATE, Place
 
 
@@ -49,23 +50,43 @@ def test_the_pages_together_are_all_records_once_in_order(place: Place, size: in
     assert seen(found, Wanted(least=3), size, seconds) == seen(found, Wanted(most=1), size, seconds) == []
 
 
+def test_a_page_reads_no_record_file_that_it_does_not_need(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty people who leaf at random are to take the memory of what they see."""
+    found = build(place)
+    read: list[str] = []
+    whole = Build.read
+    monkeypatch.setattr(Build, "read", lambda self, entry: (read.append(entry.path), whole(self, entry))[1])
+    assert len(find(found, Wanted(), At(1), 4).records) == 4
+    assert read == [found.manifest.captions[1].path]
+    read.clear()
+    assert len(find(found, Wanted(), At(1, 4), 4).records) == 4
+    assert set(read) >= {entry.path for entry in found.manifest.captions[1:3]}
+
+
 LINE = st.fixed_dictionaries(
     {
         "id": st.text(max_size=8),
         "image": st.text(max_size=8),
         "checks": st.lists(st.sampled_from(["same_text", "duplicate_box"]), max_size=2),
-        "regions": st.lists(st.fixed_dictionaries({"caption": st.text(max_size=12)}), max_size=3),
+        "regions": st.lists(
+            st.fixed_dictionaries({"caption": st.text(max_size=12), "label": st.none() | st.text(max_size=6)}),
+            max_size=3,
+        ),
+        "dropped_boxes": st.lists(st.fixed_dictionaries({"code": st.sampled_from(["outside", "no_area"])}), max_size=2),
     }
 )
+SHORT = st.text(max_size=4) | st.sampled_from("ksfiSA")
+EMPTY: dict[str, Any] = {"image": "", "checks": [], "regions": [], "dropped_boxes": []}
 
 
-@given(LINE, st.text(max_size=4) | st.sampled_from("ksfiSA"), st.sampled_from(["", "same_text"]), st.booleans())
-@example({"id": "\u212a", "image": "", "checks": [], "regions": []}, "k", "", False)  # Kelvin's sign, told as k
-@example({"id": "\u212a", "image": "", "checks": [], "regions": []}, "k", "", True)
+@given(LINE, SHORT, SHORT, st.sampled_from(["", "same_text"]), st.sampled_from(["", "outside"]), st.booleans())
+@example({**EMPTY, "id": "\u212a"}, "k", "", "", "", False)  # Kelvin's sign, told as k
+@example({**EMPTY, "id": "\u212a"}, "k", "", "", "", True)
+@example({**EMPTY, "id": "", "regions": [{"caption": "", "label": "\u212aat"}]}, "", "kat", "", "", True)
 def test_no_record_that_is_wanted_is_left_out_by_its_bytes(
-    record: dict[str, Any], text: str, check: str, escaped: bool
+    record: dict[str, Any], text: str, label: str, check: str, code: str, escaped: bool
 ) -> None:
-    wanted = Wanted(text=text, check=check)
+    wanted = Wanted(text=text, check=check, code=code, label=label)
     line = json.dumps(record, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
     assert wanted.may_match(line) or not wanted.matches(record)
 
@@ -109,3 +130,21 @@ def test_doubted_records_are_found_by_what_they_were_taken_for(separator: str) -
         text = line(taken_for)
         assert (wanted.may_match(text), wanted.matches(json.loads(text))) == (is_wanted, is_wanted)
     assert not wanted.may_match(line(None, 'says "confused_with":3'))
+
+
+def test_records_are_found_by_a_label_and_by_a_box_that_is_not_used() -> None:
+    record = {
+        "id": "car",
+        "image": "car.jpg",
+        "regions": [{"caption": "a car", "label": "Truck"}, {"caption": "a dog", "label": None}],
+        "dropped_boxes": [{"box_index": 3, "code": "outside"}],
+    }
+    line = json.dumps(record).encode()
+    for wanted, is_wanted in (
+        (Wanted(label="truck"), True),
+        (Wanted(label="car"), False),
+        (Wanted(code="outside"), True),
+        (Wanted(code="no_area"), False),
+        (Wanted(label="truck", code="no_area"), False),
+    ):
+        assert (wanted.may_match(line) and wanted.matches(record)) == is_wanted, wanted

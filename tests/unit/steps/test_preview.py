@@ -5,11 +5,11 @@ import re
 import pytest
 
 from regioncap.errors import RunError
-from regioncap.steps.preview import PAGE, write_preview
+from regioncap.steps.preview import write_preview
 from regioncap.steps.publish import publish_build
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.warehouse.layout import preview_path
+from regioncap.warehouse.layout import PREVIEW_PAGE, preview_path
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 from tests.builders import Place, describe
@@ -42,7 +42,7 @@ def test_a_preview_is_a_page_with_its_images_and_the_partition_is_not_touched(pl
     assert counts == {"records": 3, "rejected": 0}
     assert uri.endswith(f"/warehouse/_previews/dt={place.date}/{plan.plan_id}")
     preview = place.warehouse.sub(preview_path(place.date, plan.plan_id))
-    page = preview.read(PAGE).decode()
+    page = preview.read(PREVIEW_PAGE).decode()
     assert re.findall(r"<bdi>manifest.jsonl</bdi>:(\d)", page) == ["1", "3", "5"]
     linked = set(re.findall(r'href="(images/[0-9a-f]{32}\.jpg)"', page))
     assert linked == {entry.path for entry in preview.list("images/")} and len(linked) == 3
