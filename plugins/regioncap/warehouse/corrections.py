@@ -165,10 +165,15 @@ def correct(journal: Journal[Correction], corrections: Sequence[Correction], see
         if since and all(_same(last.get(correction.about), correction) for correction in corrections):
             return []
         if since:
-            raise CorrectionConflictError(since[-1].by, since[-1].at, _told(since[-1]))
+            raise conflict(since[-1])
         return corrections
 
     return journal.add(make)
+
+
+def conflict(said: Correction) -> CorrectionConflictError:
+    """What whoever says something else is told of this line."""
+    return CorrectionConflictError(said.by, said.at, _told(said))
 
 
 def _after(held: Holding, said: Correction) -> Holding:
