@@ -78,7 +78,7 @@ def _imported(place: Store, file: Path, by: str, dry_run: bool) -> Iterator[str]
         f"{back.unchanged:,} nobody has changed"
     )
     if faults:
-        raise CorrectionError(f"{len(faults):,} things in {file} were not taken: see above")
+        raise CorrectionError(f"{len(faults):,} not taken of what is in {file}: see above")
 
 
 def _tool(file: Path) -> tuple[str, Callable[[Path], Iterator[Returned]]]:

@@ -11,9 +11,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from regioncap.drop.readers.elements import elements, number_of
 from regioncap.exports.export import Export, Row, carries, chunks
-from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, key_of, moved
+from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, key_of, moved, xml_text
 from regioncap.exports.images import CarriedImage
-from regioncap.exports.xml_text import xml_text
 
 _CAPTION, _RECORD = "caption", "record_id"
 _ATTRIBUTES = (_CAPTION, _RECORD, KEY)
@@ -26,7 +25,8 @@ _SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skelet
 def cvat(export: Export) -> None:
     """One XML file: an element for every image file, in it a box for every region; and `labels.json` for the task.
 
-    CVAT knows an image by its name: relative to the export's folder where it carries images, else to the drop.
+    CVAT knows an image by its name: relative to the export's `images` where it carries them, else to the drop. Where
+    an image lies deeper in a task, CVAT finds it all the same.
     """
     language = export.plan.settings.prompt_language
     images: dict[int, _Image] = {}
@@ -35,7 +35,7 @@ def cvat(export: Export) -> None:
         for batch in chunks(export.rows()):
             new: list[CarriedImage] = []
             for row in batch:
-                name = f"images/{row.image.name}" if row.image is not None else row.record["image"]
+                name = row.image.name if row.image is not None else row.record["image"]
                 key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
                 # A drop may name an image in several rows, whose boxes belong into one element.
                 if key not in images:

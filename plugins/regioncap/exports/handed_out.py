@@ -24,6 +24,9 @@ _KEY = re.compile(
     r"(?P<about>[0-9a-f]{64} (?P<language>en|zh) (?P<bbox>\[[0-9eE.,+-]{1,200}\])) (?P<said>[0-9a-f]{16})"
 )
 
+# What no XML 1.0 can have, not even written as a number.
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 @dataclass(frozen=True)
 class Key:
@@ -96,6 +99,11 @@ def moved(where: str, key: Key) -> Returned:
 def deleted(where: str, key: Key) -> Returned:
     """A region that the tool does not have any more."""
     return Returned(where, key, fault="it was deleted there: to leave it out, reject it on the page Gallery")
+
+
+def xml_text(text: str) -> str:
+    """Text in which each character that XML cannot hold is U+FFFD; it is still to be escaped."""
+    return _NOT_IN_XML.sub("\ufffd", text)
 
 
 def _hash(caption: str) -> str:

@@ -8,9 +8,8 @@ from xml.sax.saxutils import quoteattr
 
 from regioncap.drop.readers.streamed import items
 from regioncap.exports.export import Export, Row, carries, chunks
-from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, deleted, key_of, moved
+from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, deleted, key_of, moved, xml_text
 from regioncap.exports.images import CarriedImage
-from regioncap.exports.xml_text import xml_text
 
 _LABELS, _CAPTION, _IMAGE = "label", "caption", "image"
 # Under this name a task has the keys of its regions, by the ids that they have in it.
@@ -61,7 +60,7 @@ def _task(row: Row, language: str) -> dict[str, Any]:
         "id": row.number + 1,
         "data": {
             _IMAGE: _address(record, row.image),
-            "id": record["id"],
+            "record_id": record["id"],
             "width": record["width"],
             "height": record["height"],
             _KEYS: keys,
@@ -110,14 +109,12 @@ def _returned(where: str, task: Any) -> Iterator[Returned]:
     data = task.get("data") if isinstance(task, dict) else None
     texts = data.get(_KEYS) if isinstance(data, dict) else None
     if not isinstance(texts, dict) or not isinstance(data, dict):
-        yield Returned(
-            where, None, fault=f"it has no {_KEYS} in its data: it does not come from an export of RegionCap"
-        )
+        yield Returned(where, None, fault=f"it has no {_KEYS} in its data: RegionCap has not exported it")
         return
     keys = {str(name): key for name, text in texts.items() if (key := Key.read(text)) is not None}
     if len(keys) < len(texts):
         yield Returned(where, None, fault=f"its {_KEYS} are not what RegionCap has written")
-    where = f"{where} ({data.get('id')})"
+    where = f"{where} ({data.get('record_id')})"
     sizes = data.get("width"), data.get("height")
     annotations = [
         annotation
