@@ -23,7 +23,7 @@ def test_the_current_build_is_compared_with_the_one_before(place: Place) -> None
     assert f"{a} -> {b}: " in run(place, a, b).stdout
     assert f"{c} -> {c}: 1 the same" in run(place, c).stdout
     (line,) = run(place, "--json").stdout.splitlines()
-    assert json.loads(line)["regions"] == [{"numbers": [1, 1], "captions": ["b 0", "c 0"]}]
+    assert json.loads(line)["regions"] == [{"numbers": [1, 1], "captions": ["b 0", "c 0"], "corrected": [False, False]}]
 
 
 def test_what_cannot_be_compared_is_said(place: Place) -> None:
