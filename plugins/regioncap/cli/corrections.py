@@ -69,16 +69,15 @@ def _imported(place: Store, file: Path, by: str, dry_run: bool) -> Iterator[str]
             say(f"{shown(change.where)}: {shown(change.caption)}")
     else:
         taken, settled = enter(journal, changes, known, by, f"from {tool}", build.manifest.build_id)
-    faults = [*back.faults, *settled.faults]
-    for fault in faults:
+    for fault in (*back.faults.first, *settled.faults):
         yield f"[yellow]{shown(fault)}[/yellow]"
     entered = "would be entered" if dry_run else "entered"
     yield (
         f"{shown(place.uri)}: {taken:,} captions {entered}, {settled.already:,} were there already, "
         f"{back.unchanged:,} nobody has changed"
     )
-    if faults:
-        raise CorrectionError(f"{len(faults):,} not taken of what is in {file}: see above")
+    if faults := back.faults.count + len(settled.faults):
+        raise CorrectionError(f"{faults:,} not taken of what is in {file}: see above")
 
 
 def _tool(file: Path) -> tuple[str, Callable[[Path], Iterator[Returned]]]:

@@ -16,6 +16,8 @@ from regioncap.exports.images import CarriedImage
 
 _CAPTION, _RECORD = "caption", "record_id"
 _ATTRIBUTES = (_CAPTION, _RECORD, KEY)
+# CVAT cuts the labels of a task at so many characters, and then does not know a longer one in its annotations.
+_LONGEST_LABEL = 64
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 _SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton")
 
@@ -42,7 +44,7 @@ def cvat(export: Export) -> None:
                     images[key] = _Image(boxes, len(images), name, row)
                     new += [row.image] if row.image is not None else []
                 for region in row.record["regions"]:
-                    labels[region["label"] or UNLABELLED] = None
+                    labels[_name(region)] = None
                     images[key].add(boxes, _box(row.record, region, language))
             export.write_images(new)
         with export.file(f"{export.prefix}.xml", export.records) as path, path.open("wb") as stream:
@@ -52,7 +54,7 @@ def cvat(export: Export) -> None:
                 image.copy(boxes, stream)
             stream.write(b"</annotations>\n")
     with export.file("labels.json", export.records) as path:
-        path.write_text(json.dumps([_label(xml_text(label)) for label in labels], indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps([_label(label) for label in labels], indent=2) + "\n", encoding="utf-8")
 
 
 class _Image:
@@ -90,8 +92,13 @@ def _box(record: dict[str, Any], region: dict[str, Any], language: str) -> str:
         f'      <attribute name="{name}">{_text(value)}</attribute>\n'
         for name, value in zip(_ATTRIBUTES, values, strict=True)
     )
-    label = quoteattr(xml_text(region["label"] or UNLABELLED))
+    label = quoteattr(_name(region))
     return f'    <box label={label} source="manual" occluded="0" {corners} z_order="0">\n{told}    </box>\n'
+
+
+def _name(region: dict[str, Any]) -> str:
+    """A region's label, as long as CVAT keeps it."""
+    return xml_text(region["label"] or UNLABELLED)[:_LONGEST_LABEL]
 
 
 def _text(text: str) -> str:

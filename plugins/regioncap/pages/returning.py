@@ -18,6 +18,9 @@ from regioncap.warehouse.reader import Build
 # Entered at once, or not at all. Whoever corrects on the pages meanwhile waits for no longer than for such a write.
 _AT_ONCE = 200
 
+# Whoever has more than so many faults in a file has one cause for most.
+_TOLD = 1_000
+
 
 @dataclass(frozen=True)
 class Known:
@@ -29,12 +32,26 @@ class Known:
 
 
 @dataclass
+class Faults:
+    """What is not taken: so many things, of which the `first` say why."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if self.count <= _TOLD:
+            self.first.append(text)
+
+
+@dataclass
 class Back:
     """What came back: `changed` has of each content what is said of it there, and `faults` say what is not taken."""
 
     unchanged: int = 0
     changed: dict[str, "Change"] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass(frozen=True)
@@ -64,15 +81,15 @@ def come_back(returned: Iterable[Returned], build: Build) -> tuple[Back, Mapping
         if region.key is not None:
             whole.add(region.key.about)
         if region.fault or region.key is None:
-            back.faults.append(f"{region.where}: {region.fault}")
+            back.faults.add(f"{region.where}: {region.fault}")
             continue
         key, caption = region.key, " ".join(region.caption.split())
         if key.says(caption):
             back.unchanged += 1
         elif fault := fault_of(caption, key.language):
-            back.faults.append(f"{region.where}: this cannot be a caption: {fault}")
+            back.faults.add(f"{region.where}: this cannot be a caption: {fault}")
         elif (first := back.changed.setdefault(key.about, Change(region.where, key, caption))).caption != caption:
-            back.faults.append(f"{region.where}: it has another caption than at {first.where}: none is taken")
+            back.faults.add(f"{region.where}: it has another caption than at {first.where}: none is taken")
             contrary.add(key.about)
     for about in contrary:
         del back.changed[about]
@@ -80,14 +97,12 @@ def come_back(returned: Iterable[Returned], build: Build) -> tuple[Back, Mapping
     for regions in _rows(build, whole):
         found = {about: one for about, one in regions.items() if about in whole}
         known |= found
-        back.faults += [
-            f"{one.image} ({one.id}), region {one.region}: it is not in the file: to leave it out, reject it on the "
-            "page Gallery"
-            for about, one in regions.items()
-            if found and about not in whole
-        ]
+        for about, one in regions.items() if found else ():
+            if about not in whole:
+                where = f"{one.image} ({one.id}), region {one.region}"
+                back.faults.add(f"{where}: it is not in the file: to leave it out, reject it on the page Gallery")
     if foreign := len(whole - known.keys() - back.changed.keys()):
-        back.faults.append(f"{foreign:,} regions without another caption are of no row of this date: is it another's?")
+        back.faults.add(f"{foreign:,} regions without another caption are of no row of this date: is it another's?")
     return back, known
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -316,6 +317,17 @@ def test_text_that_xml_cannot_hold_does_not_spoil_the_file(tmp_path: Path) -> No
             and region.key.text == key_of(odd.model_dump(), odd.regions[0].model_dump(), "en").text
         )
         assert not region.fault
+
+
+def test_cvats_labels_are_as_long_as_cvat_keeps_them_each_once(tmp_path: Path) -> None:
+    long = "a label of many words, " * 4
+    odd = record(0, "a.jpg", ([1, 2, 3, 4], "a", long + "one"), ([9, 9, 9, 9], "b", long + "two"))
+    hand_out(tmp_path, [odd], "cvat")
+    folder = tmp_path / "exports" / "cvat"
+    names = [each["name"] for each in json.loads((folder / "labels.json").read_text("utf-8"))]
+    assert names == ["region", long[:64]]
+    boxes = ElementTree.parse(folder / "captions.xml").getroot().iter("box")
+    assert [box.get("label") for box in boxes] == [long[:64]] * 2
 
 
 def test_boxes_are_known_within_half_a_pixel() -> None:

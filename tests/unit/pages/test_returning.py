@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from regioncap.exports.handed_out import Key
+from regioncap.exports.handed_out import Key, Returned
 from regioncap.pages import returning
-from regioncap.pages.returning import Change, Known, enter, settle
+from regioncap.pages.returning import Change, Known, come_back, enter, settle
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import Correction, about_region, correct, corrections_of
+from regioncap.warehouse.reader import open_build
+from tests.builders import Place, describe
 
 BOX = [10, 10, 40, 30]
 ABOUT = about_region("a" * 64, BOX, "en")
@@ -62,6 +64,14 @@ def test_a_persons_word_since_it_was_handed_out_is_not_overruled(before: list[An
 def test_what_nobody_knows_is_told_but_what_was_corrected_before_is_of_the_date() -> None:
     assert "no row of this date has such a region" in settle([change("a gate")], {}, []).faults[0]
     assert settle([change("a gate")], {}, [said("edit", "a door")]).to_enter
+
+
+def test_of_very_many_faults_the_first_are_kept_and_the_others_counted(place: Place) -> None:
+    place.good_rows(1)
+    place.build(describe)
+    many = (Returned(f"task {number}", None, fault="it is odd") for number in range(2_500))
+    back, _ = come_back(many, open_build(place.partition))
+    assert back.faults.first == [f"task {number}: it is odd" for number in range(1_000)] and back.faults.count == 2_500
 
 
 def test_many_are_entered_a_few_at_a_time_and_each_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
