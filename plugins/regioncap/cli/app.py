@@ -2,7 +2,7 @@
 
 import typer
 
-from regioncap.cli import builds, check, compare, review, trial, upkeep, verify
+from regioncap.cli import builds, check, compare, corrections, review, trial, upkeep, verify
 
 # Markdown, so that it is as wide as the terminal.
 _HELP = """What RegionCap published, and drops before it does, on the command line.
@@ -33,6 +33,7 @@ def _regioncap() -> None:
 app.add_typer(builds.app, name="builds")
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
+app.add_typer(corrections.app, name="corrections")
 app.command("review")(review.review)
 app.command("try")(trial.try_)
 app.command("upkeep")(upkeep.upkeep)

@@ -84,4 +84,5 @@ def _told(difference: Difference) -> Iterator[str]:
             for side, colour in enumerate(("red", "green")):
                 caption, number = pair.captions[side], pair.numbers[side]
                 if caption is not None:
-                    yield f"  [{colour}]{_SIDES[side]} <region{number}> {shown(caption)}[/{colour}]"
+                    by = " (a person's)" if pair.corrected[side] else ""
+                    yield f"  [{colour}]{_SIDES[side]} <region{number}> {shown(caption)}{by}[/{colour}]"

@@ -7,6 +7,8 @@ upload and hashes.
 `images`                           the images that exports carry, as any reader shows them
 `parquet`, `coco`, `webdataset`, `hf`  the exporter of that name
 `llava`                            the exporters `llava` and `llava_pixels`
+`label_studio`, `cvat`             the exporter of that name, and what comes back from that tool
+`handed_out`                       how both know a region
 `text`                             the exporters `csv` and `json`
 """
 
@@ -16,8 +18,10 @@ from typing import Any
 
 from regioncap.drop.elsewhere import ImageFiles
 from regioncap.exports.coco import coco
+from regioncap.exports.cvat import cvat
 from regioncap.exports.export import Export, Exporter, ExportPlan, ExportShard, carried_by
 from regioncap.exports.hf import hf
+from regioncap.exports.label_studio import label_studio
 from regioncap.exports.llava import llava, llava_pixels
 from regioncap.exports.parquet import parquet
 from regioncap.exports.text import csv_text, json_array
@@ -45,6 +49,8 @@ EXPORTERS: Registry[Exporter] = Registry(
         "hf": hf,
         "llava": llava,
         "llava_pixels": llava_pixels,
+        "label_studio": label_studio,
+        "cvat": cvat,
     },
     _fault,
 )

@@ -5,6 +5,7 @@
 `rejects`     its rejected rows, likewise
 `comparing`   what differs between two builds
 `correcting`  what a person corrects, as lines of the journal
+`returning`   captions that were corrected in an annotation tool, likewise
 `originals`   the unmarked original of a record
 `render`      the pages
 

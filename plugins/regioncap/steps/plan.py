@@ -16,7 +16,7 @@ from regioncap.drop.elsewhere import Images
 from regioncap.drop.readers import READERS, DropReader, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
-from regioncap.errors import DropError, NotFoundError, StepMissingError
+from regioncap.errors import DropError, ManifestError, NotFoundError, StepMissingError
 from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
@@ -26,6 +26,7 @@ from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.trust.questions import SECOND
 from regioncap.warehouse import manifest
 from regioncap.warehouse.corrections import corrections_of, what_holds
+from regioncap.warehouse.layout import CORRECTIONS, MANIFEST
 from regioncap.work import layout, shard
 from regioncap.work.earlier import Brought, bringing, earlier_plans
 from regioncap.work.identity import extensions, identity_of
@@ -81,7 +82,10 @@ def plan_build(
     settings, told = _as_found(settings, contents)
     for warning in told:
         _log.warning("%s", warning)
+    # Before the journal is read: a build that is published later may have been planned with more of it.
+    published, _ = manifest.current(partition)
     said = corrections_of(partition).lines()
+    _check_none_is_gone(partition, published, len(said))
     corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
@@ -91,7 +95,6 @@ def plan_build(
             "left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden[:10])
         )
     fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
-    published, _ = manifest.current(partition)
     # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
     ask_again = run_id if settings.force_rebuild else _published_ask_again(work, published)
     unchanged = (
@@ -141,6 +144,7 @@ def plan_build(
             versions=written.versions,
             warnings=written.warnings,
             corrections=corrections,
+            corrected_lines=len(said),
             judge_share=judge_share,
             second_share=_second_share(settings, judge_share, written),
             judge_model=judge_model,
@@ -234,6 +238,16 @@ def _was_refused_some(partition: Store, published: manifest.Manifest) -> bool:
     # Read as text: a line that is damaged only does not count.
     said = (f'"code":"{Code.REQUEST_REFUSED}"', f'"code":"{Code.CUT_OFF}","reason":"{NEVER_WHOLE}')
     return any(told.encode() in text for text in rejected.split(b"\n") for told in said)
+
+
+def _check_none_is_gone(partition: Store, published: manifest.Manifest | None, lines: int) -> None:
+    """Raises ManifestError where the journal of corrections is shorter than it was."""
+    if published is not None and lines < published.corrections:
+        raise ManifestError(
+            f"{partition.uri}/{CORRECTIONS.rstrip('/')} had {published.corrections:,} lines when {published.build_id} "
+            f"was planned, and has {lines:,} now: restore its files from a backup. To go on without what people said "
+            f"there, write {lines} as `corrections` into {MANIFEST} beside it"
+        )
 
 
 def _published_ask_again(work: Store, published: manifest.Manifest | None) -> str:

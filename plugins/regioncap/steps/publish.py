@@ -219,6 +219,7 @@ def stage_build(
         identity=plan.identity,
         made_from=content.made_from,
         judged=judged,
+        corrections=plan.corrected_lines,
     )
     build.write(BUILD_MANIFEST, manifest.model_dump_json(indent=2).encode())
     return Staged(manifest=manifest, begun_under=begun_under, warnings=report.warnings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
+from regioncap.warehouse.corrections import whole
 from regioncap.warehouse.reader import Build
 
 # `lost` and `gained`: a record in the first build, or in the second, alone.
@@ -20,10 +21,14 @@ KINDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class RegionPair:
-    """A region as two builds have it, known by its box: its number and its caption in each, None where it is none."""
+    """A region as two builds have it, known by its box: its number and its caption in each, None where it is none.
+
+    `corrected` says of each caption whether a person wrote it.
+    """
 
     numbers: tuple[int | None, int | None]
     captions: tuple[str | None, str | None]
+    corrected: tuple[bool, bool]
 
     @property
     def differs(self) -> bool:
@@ -118,20 +123,38 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 def _compared(first: dict[str, Any], second: dict[str, Any]) -> Difference | None:
     """What two records of one row differ in, as far as a reader sees it: regions and captions."""
-    one, two = ({_box(region): region for region in _regions(record)} for record in (first, second))
-    regions = [_pair(region, two.get(box), 0) for box, region in one.items()]
-    regions += [_pair(region, None, 1) for box, region in two.items() if box not in one]
+    one, two = _regions(first), _regions(second)
+    regions = list(_pairs(one, two))
     if not any(pair.differs for pair in regions):
         return None
-    kind: Kind = "captions" if one.keys() == two.keys() else "regions"
+    kind: Kind = "captions" if sorted(map(_box, one)) == sorted(map(_box, two)) else "regions"
     return Difference(kind, str(first.get("id")), (first, second), (None, None), regions)
+
+
+def _pairs(one: Sequence[dict[str, Any]], two: Sequence[dict[str, Any]]) -> Iterator[RegionPair]:
+    """The regions of two records by their boxes; of several with one box, those that say the same belong together."""
+    left: dict[str, list[dict[str, Any]]] = {}
+    for region in two:
+        left.setdefault(_box(region), []).append(region)
+    found: dict[int, dict[str, Any]] = {}
+    for same in (True, False):
+        for place, region in enumerate(one):
+            others = left.get(_box(region), [])
+            for other in others if place not in found else ():
+                if not same or other.get("caption") == region.get("caption"):
+                    found[place] = other
+                    others[:] = [each for each in others if each is not other]
+                    break
+    yield from (_pair(region, found.get(place), 0) for place, region in enumerate(one))
+    yield from (_pair(region, None, 1) for others in left.values() for region in others)
 
 
 def _pair(region: dict[str, Any], other: dict[str, Any] | None, side: int) -> RegionPair:
     both = (region, other) if side == 0 else (other, region)
     numbers = tuple(item.get("region") if item else None for item in both)
     captions = tuple(str(item.get("caption", "")) if item else None for item in both)
-    return RegionPair((numbers[0], numbers[1]), (captions[0], captions[1]))
+    corrected = tuple(bool(item and item.get("corrected")) for item in both)
+    return RegionPair((numbers[0], numbers[1]), (captions[0], captions[1]), (corrected[0], corrected[1]))
 
 
 def _regions(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -140,7 +163,8 @@ def _regions(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _box(region: dict[str, Any]) -> str:
-    return json.dumps(region.get("bbox"))
+    box = region.get("bbox")
+    return json.dumps(list(map(whole, box)) if isinstance(box, list) else box)
 
 
 def _codes(build: Build, wanted: Any) -> dict[str, str]:

@@ -128,8 +128,12 @@ class Corrections:
 
 def about_region(image_sha256: str, bbox: Sequence[float], language: str) -> str:
     """What a region is known by: its image's SHA-256, the language, and its box in pixels."""
-    numbers = [int(number) if isinstance(number, float) and number.is_integer() else number for number in bbox]
-    return f"{image_sha256} {language} {json.dumps(numbers, separators=(',', ':'))}"
+    return f"{image_sha256} {language} {json.dumps(list(map(whole, bbox)), separators=(',', ':'))}"
+
+
+def whole(number: Any) -> Any:
+    """A number of a box as it is written for comparing: 10 and 10.0 are one."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def about_record(image_sha256: str, boxes: Any, language: str) -> str:
@@ -165,10 +169,15 @@ def correct(journal: Journal[Correction], corrections: Sequence[Correction], see
         if since and all(_same(last.get(correction.about), correction) for correction in corrections):
             return []
         if since:
-            raise CorrectionConflictError(since[-1].by, since[-1].at, _told(since[-1]))
+            raise conflict(since[-1])
         return corrections
 
     return journal.add(make)
+
+
+def conflict(said: Correction) -> CorrectionConflictError:
+    """What whoever says something else is told of this line."""
+    return CorrectionConflictError(said.by, said.at, _told(said))
 
 
 def _after(held: Holding, said: Correction) -> Holding:

@@ -139,6 +139,13 @@ class Manifest(_Model):
         description="How many captions are wrong, by estimate. Null where `judge` is `none`, and in builds from before "
         "there was one.",
     )
+    corrections: int = Field(
+        default=0,
+        ge=0,
+        description="How many lines the journal of corrections (`_corrections/`) had when the build was planned. Where "
+        "it has fewer, the next run stops.",
+        examples=[31],
+    )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
     )

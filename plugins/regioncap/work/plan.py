@@ -26,11 +26,12 @@ class Plan(BaseModel):
     one. `shards_to_propose` are those of `shards` with rows for which the model is to be asked for boxes.
     `rejected_rows` is a hash of the plan's rejected rows, `versions` names for each shard the file with the versions of
     its images, and `warnings` say what is unusual about the drop. `current_build` is the build that was published when
-    the plan was made. `corrections` names the file with what people have corrected, if they have. `images_uri` is where
-    the images are. `sources` names for a shard those of earlier plans that hold its rows and have answers that do not
-    say which image they are about: they are taken over from there (see `work/earlier.py`). `judge_share` is the share
-    of regions that are drawn to be judged, by the model `judge_model` where that is another one, and `second_share` the
-    share of these that are asked about once more.
+    the plan was made. `corrections` names the file with what people have corrected, if they have, and
+    `corrected_lines` is how many lines their journal had. `images_uri` is where the images are. `sources` names for a
+    shard those of earlier plans that hold its rows and have answers that do not say which image they are about: they
+    are taken over from there (see `work/earlier.py`). `judge_share` is the share of regions that are drawn to be
+    judged, by the model `judge_model` where that is another one, and `second_share` the share of these that are asked
+    about once more.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -56,6 +57,7 @@ class Plan(BaseModel):
     versions: dict[str, str] = {}
     warnings: list[str] = []
     corrections: str = ""
+    corrected_lines: int = 0
     # Not known to plans from before there was a listener.
     judge_share: float = 0.0
     judge_model: str = ""

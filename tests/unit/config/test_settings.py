@@ -195,7 +195,7 @@ def test_exports_are_a_set() -> None:
         (
             [],
             "original",
-            "none of the export_formats carries images; add one of coco, hf, llava, llava_pixels, webdataset",
+            "none of the export_formats carries images; add one of coco, cvat, hf, label_studio, llava, llava_pixels",
         ),
         (["csv", "parquet"], "marked", "none of the export_formats carries images; add one of hf, webdataset,"),
         (["coco", "hf"], "marked", "coco carries original images only; set export_images to original or none"),

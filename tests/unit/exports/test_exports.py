@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import datasets
 import pandas as pd
@@ -295,6 +296,10 @@ def test_a_build_without_records_has_empty_exports(name: str, write: Writer) -> 
             assert samples(done.files("webdataset", "tar")) == []
         case "llava" | "llava_pixels":
             assert conversations(done, name) == []
+        case "label_studio":
+            assert json.loads(done.files("label_studio", "json")[0].read_bytes()) == []
+        case "cvat":
+            assert not ElementTree.parse(done.files("cvat", "xml")[0]).findall("image")
         case "hf":  # `datasets` itself does not open a dataset without rows
             assert pq.read_table(done.files("hf", "parquet")[0]).num_rows == 0
 

@@ -2,10 +2,13 @@
 
 import json
 import random
+import shutil
 from typing import Any
 
 import pytest
 
+from regioncap.errors import ManifestError
+from regioncap.warehouse import journal
 from regioncap.warehouse.corrections import Correction, about_record, about_region, correct, corrections_of
 from regioncap.warehouse.history import roll_back
 from regioncap.warehouse.manifest import current
@@ -154,6 +157,45 @@ def test_a_plan_goes_on_with_what_was_said_when_it_was_made(place: Place, vlm: F
     assert captions(records(place)[0])[1] == "a blue door"
     assert not build(place, vlm, run_id="run-3").unchanged
     assert captions(records(place)[0])[1] == "a green door"
+
+
+@pytest.mark.parametrize("harm", ["the last line", "the last file", "the journal"])
+def test_corrections_that_are_gone_stop_the_run(
+    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.setattr(journal, "FILE_LINES", 2)
+    place.good_rows(2)
+    build(place, vlm)
+    first = records(place)[0]
+    for number, caption in ((1, "a blue door"), (2, "a gate"), (1, "a green door"), (2, "a wall")):
+        say(place, "edit", region(first, number), caption)
+    published = build(place, vlm, run_id="run-2").manifest
+    assert published.corrections == 4
+    folder = place.folder / "warehouse" / f"dt={place.date}" / "_corrections"
+    last = folder / "000000003.jsonl"
+    if harm == "the last line":
+        last.write_bytes(last.read_bytes().splitlines(keepends=True)[0])
+    elif harm == "the last file":
+        last.unlink()
+    else:
+        shutil.rmtree(folder)
+    told = r"_corrections had 4 lines when .* was planned, and has [320] now: restore its files"
+    with pytest.raises(ManifestError, match=told):
+        place.plan(run_id="run-3")
+    assert captions(records(place)[0]) == {1: "a green door", 2: "a wall"}
+
+
+def test_lines_that_come_while_another_run_publishes_stop_nobody(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(1)
+    build(place, vlm)
+    (first,) = records(place)
+    say(place, "edit", region(first, 1), "a blue door")
+    published = build(place, vlm, run_id="run-2").manifest
+    say(place, "note", region(first, 1), note="hm")
+    roll_back(place.partition, None)
+    manifest, _ = current(place.partition)
+    assert manifest is not None and (published.corrections, manifest.corrections) == (1, 0)
+    assert build(place, vlm, run_id="run-3").unchanged
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -8,6 +8,7 @@ import pytest
 
 from regioncap.errors import VlmSetupError, VlmUnavailableError
 from regioncap.steps.publish import Published
+from regioncap.warehouse.corrections import Correction, about_region, correct, corrections_of
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 from tests.builders import Place
@@ -327,6 +328,41 @@ def test_rows_with_doubtful_captions_can_be_rejected(place: Place, vlm: FakeVlm,
     judged = published.manifest.judged
     assert judged is not None and judged.rejected == 2
     assert judged.judged == judged.regions == 3 * ROWS
+
+
+@pytest.mark.parametrize("judge_again", ["nothing", "ask_again", "reject"])
+def test_what_a_person_has_settled_is_neither_judged_nor_asked_again_nor_rejected(
+    place: Place, vlm: FakeVlm, knowing: Knowing, judge_again: str
+) -> None:
+    rows(place, 12)
+    judged_build(place, vlm, knowing)
+    said: dict[tuple[str, int], str | None] = {
+        ("row-3", 2): "a thing that no listener knows",
+        ("row-7", 1): "another such thing",
+        ("row-7", 3): None,
+    }
+    for record in records(place):
+        for region in record["regions"]:
+            if (record["id"], region["region"]) in said:
+                text = said[record["id"], region["region"]]
+                correct(
+                    corrections_of(place.partition),
+                    [Correction(at="2026-10-05T10:00:00+00:00", by="ann", action="edit" if text else "reject",
+                                about=about_region(record["image_sha256"], region["bbox"], "en"), caption=text)],
+                    99,
+                )  # fmt: skip
+    captioned_before = [body for body in vlm.requests if "logprobs" not in body]
+    knowing.asked.clear()
+    judged_build(place, vlm, knowing, judge_again=judge_again)
+    assert [body for body in vlm.requests if "logprobs" not in body] == captioned_before
+    assert not rejected(place)
+    found = regions(place)
+    for key, text in said.items():
+        assert (key not in found) if text is None else found[key]["caption"] == text
+        if text is not None:
+            assert found[key]["corrected"] and found[key]["trust"] is found[key]["confused_with"] is None
+            assert text not in knowing.asked
+    assert all(found[key]["trust"] > 0.5 for key in found.keys() - said.keys())
 
 
 @pytest.mark.parametrize("judge_again", ["ask_again", "reject"])

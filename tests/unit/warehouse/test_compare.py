@@ -71,6 +71,36 @@ def test_regions_are_known_by_their_boxes_not_by_their_numbers(store: LocalStore
     assert [pair.captions for pair in found.regions if pair.differs] == [("a dog", None), (None, "a dog")]
 
 
+def test_of_regions_with_the_same_box_none_hides_another(store: LocalStore) -> None:
+    box = [0, 0, 8, 8]
+    first = build(store, "a", [[row("1", "a cat", "a dog", boxes=[box, box])]], [])
+    other = build(store, "b", [[row("1", "a wolf", "a dog", boxes=[box, box])]], [])
+    (found,), _ = compared(first, other)
+    assert found.kind == "captions"
+    assert [(pair.numbers, pair.captions) for pair in found.regions if pair.differs] == [((1, 1), ("a cat", "a wolf"))]
+    turned = build(store, "c", [[row("1", "a dog", "a cat", boxes=[box, box])]], [])
+    assert compared(first, turned) == ([], Comparison(same=1))
+    fewer = build(store, "d", [[row("1", "a dog", boxes=[box])]], [])
+    (found,), _ = compared(first, fewer)
+    assert found.kind == "regions"
+    assert [(pair.numbers, pair.captions) for pair in found.regions if pair.differs] == [((1, None), ("a cat", None))]
+    (found,), _ = compared(fewer, first)
+    assert [(pair.numbers, pair.captions) for pair in found.regions if pair.differs] == [((None, 1), (None, "a cat"))]
+
+
+def test_a_box_is_the_same_however_its_numbers_are_written(store: LocalStore) -> None:
+    first = build(store, "a", [[row("1", "a cat", boxes=[[10, 0, 8, 8]])]], [])
+    second = build(store, "b", [[row("1", "a cat", boxes=[[10.0, 0.0, 8.0, 8.0]])]], [])  # type: ignore[list-item]
+    assert compared(first, second) == ([], Comparison(same=1))
+
+
+def test_a_caption_that_a_person_wrote_says_so(store: LocalStore) -> None:
+    first, second = (row("1", caption) for caption in ("a cat", "a dog"))
+    second["regions"][0]["corrected"] = True
+    (found,), _ = compared(build(store, "a", [[first]], []), build(store, "b", [[second]], []))
+    assert [pair.corrected for pair in found.regions] == [(False, True)]
+
+
 def test_a_row_that_is_a_record_in_one_of_them_says_why_not_in_the_other(store: LocalStore) -> None:
     first = build(store, "a", [[row("1", "a cat"), row("2", "a dog")]], [])
     second = build(store, "b", [[row("2", "a dog"), row("3", "a cow")]], [{"id": "1", "code": "refusal"}])
