@@ -7,6 +7,7 @@ import io
 import lzma
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,9 @@ _UNICODE = {
     "utf-16-be": re.compile(rb"\xfe\xff(..)*?\0[\n -~]|(\0[\t -~]){2}", re.DOTALL),
 }
 
+# What the libraries raise of what is damaged, or has no end; OSError too, which with a number is the disk's.
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException, OSError)
+
 # Encodings in which text can be written that does not read as what it is, or that are none of files.
 _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7"}
 
@@ -55,6 +59,11 @@ _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode
 def with_compressed(suffixes: Iterable[str]) -> tuple[str, ...]:
     """What the names of files end in that end in one of `suffixes`, or would if they were not compressed."""
     return tuple(suffix + ending for suffix in suffixes for ending in _ENDINGS)
+
+
+def is_packed(start: bytes) -> bool:
+    """Whether a file that begins so is compressed."""
+    return any(pattern.match(start) for pattern, _ in _PACKED)
 
 
 def is_utf8(text: str) -> bool:
@@ -124,7 +133,7 @@ def unpacked_start(data: bytes, most: int) -> bytes:
         packed.flush()
         start = b""
         # It has no end here.
-        with suppress(EOFError, lzma.LZMAError, pa.ArrowException, OSError), opened(Path(packed.name)) as stream:
+        with suppress(*_DAMAGED), opened(Path(packed.name)) as stream:
             while len(start) < most and (piece := stream.read(1024)):
                 start += piece
     return start
@@ -151,8 +160,7 @@ def _unpack(path: Path, opened: Open, into: IO[bytes]) -> None:
                         "unpacked"
                     )
                 into.write(chunk)
-    except (EOFError, lzma.LZMAError, pa.ArrowException, OSError) as error:
-        # With a number, it is the disk's.
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(f"it is compressed, and cannot be unpacked: {error}") from error

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from regioncap.drop.decoders import Decoders
 from regioncap.drop.decoding import shown
 from regioncap.drop.drop import read_image
+from regioncap.drop.elsewhere import Images
 from regioncap.drop.rows import image_path
 from regioncap.errors import BuildGoneError, DropChangedError, RowError
 from regioncap.pages.builds import SeenBuild
@@ -26,7 +27,7 @@ def original(build: SeenBuild, place: Place, drop: Store, decoders: Decoders) ->
     """
     try:
         record = Record.model_validate_json(line_at(build, place))
-        data = read_image(drop, image_path(record.image))
+        data = read_image(Images(drop), image_path(record.image))
         if hashlib.sha256(data).hexdigest() != record.image_sha256:
             raise BuildGoneError("the drop has another image of this name now: run the date again")
         _, (jpeg,) = decoders.run(data, shown, LONGEST_SIDE)

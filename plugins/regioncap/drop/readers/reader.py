@@ -4,19 +4,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from regioncap.drop.plain import with_compressed
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
 
+# What image files are called, in small letters.
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Row:
     """One row of a manifest: its 1-based line and its parsed object, or the fault and the raw text.
 
-    A `DropReader` says in `manifest` which file it is from.
+    A `DropReader` says in `manifest` which file it is from, and may say in `place` where in that the bytes of its image
+    are, from which byte on and how many.
     """
 
     line: int
@@ -24,6 +30,7 @@ class Row:
     fault: RowError | None = None
     raw: Any = None
     manifest: str | None = None
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,10 @@ class Given(Protocol):
         """Under which name a row has its boxes."""
 
     @property
+    def keep(self) -> tuple[str, ...]:
+        """The names of other fields that are carried along: see `kept_fields`."""
+
+    @property
     def box_format(self) -> BoxFormat:
         """The run's param, for formats that do not say themselves what boxes are."""
 
@@ -75,6 +86,12 @@ class Given(Protocol):
 
     def local(self, path: str) -> AbstractContextManager[Path]:
         """A file as a local one, unpacked. A ValueError within becomes the fault of that file as a whole."""
+
+    def opened(self, path: str) -> AbstractContextManager[tuple[IO[bytes], bool]]:
+        """A file that may be large, to be sought in, and whether it is compressed: then it is its unpacked content.
+
+        Without a copy of it, unless it is compressed. A ValueError within becomes the fault of that file as a whole.
+        """
 
     def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
         """Small files, several read at a time, in the order of `paths`; a RowError where one has over `most` bytes."""
@@ -105,8 +122,8 @@ class DropReader:
     those at its top level; where it is `packed`, also those that are compressed. `rows` is given the drop, yields the
     rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in `box_format`,
     whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file and by how it
-    begins (some 64 kB, unpacked) whether it is a manifest of this format: for `input_format` = `auto`. `count` says
-    quickly how many rows there are at most.
+    begins (some 64 kB, unpacked; of Parquet, its columns and their types as text) whether it is a manifest of this
+    format: for `input_format` = `auto`. `count` says quickly how many rows there are at most.
     """
 
     suffixes: tuple[str, ...]
