@@ -1,5 +1,6 @@
 """COCO: instances, and the boxes of panoptic segments. One file, or one for each part of a data set."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,8 +34,7 @@ def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[R
                 segments = _segments(item.value)
                 counts["with a box"] += sum("bbox" in segment for segment in segments)
                 for segment in segments:
-                    crowd = bool(segment.get("iscrowd"))
-                    boxes.add(item.value["image_id"], [segment.get("bbox"), segment.get("category_id"), crowd])
+                    boxes.add(item.value["image_id"], _noted(segment))
             else:
                 yield Row(item.number, None, wrong, item.value, manifest)
         elif item.key == "categories" and isinstance(item.value, dict) and isinstance(item.value.get("name"), str):
@@ -48,7 +48,7 @@ def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[R
     for item in items(path):
         if item.key == "images" and item.number:
             read = True
-            yield _image(given, manifest, item, names, boxes)
+            yield from _image(given, manifest, item, names, boxes)
         elif read:
             break
     for image, left in boxes.left():
@@ -62,24 +62,41 @@ def _segments(annotation: dict[str, Any]) -> list[dict[str, Any]]:
     return [item for item in segments if isinstance(item, dict)] if isinstance(segments, list) else [annotation]
 
 
-def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped) -> Row:
+def _noted(segment: dict[str, Any]) -> list[Any]:
+    """What is kept of a box until its image comes.
+
+    Of RegionCap's own exports that is also whose record it is of, and the label: there, boxes without one have a
+    category as well.
+    """
+    noted = [segment.get("bbox"), segment.get("category_id"), bool(segment.get("iscrowd"))]
+    return [*noted, segment["record_id"], segment.get("label")] if "record_id" in segment else noted
+
+
+def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped) -> Iterator[Row]:
+    """The row of an image; where its boxes are of several records, one for each of these."""
     wrong = _fault(item, "image", "id")
     if wrong is not None:
-        return Row(item.number, None, wrong, item.value, manifest)
+        yield Row(item.number, None, wrong, item.value, manifest)
+        return
     image = item.value
-    mine = boxes.take(image["id"])
-    value = {key: field for key, field in image.items() if key != "file_name"}
-    value["id"] = id_in(given, manifest, image["id"])
-    if mine:
-        value[given.bbox_key] = [bbox for bbox, _, _ in mine]
-        value["labels"] = [names.get(_hashable(category)) for _, category, _ in mine]
-        if any(crowd for _, _, crowd in mine):
-            value["crowd"] = [crowd for _, _, crowd in mine]
     try:
-        value[given.image_key] = given.image(image.get("file_name"), manifest)
+        path = given.image(image.get("file_name"), manifest)
     except RowError as fault:
-        return Row(item.number, None, fault, image, manifest)
-    return Row(item.number, value, manifest=manifest)
+        yield Row(item.number, None, fault, image, manifest)
+        return
+    mine: dict[str, list[Any]] = {}
+    for box in boxes.take(image["id"]):
+        mine.setdefault(json.dumps(box[3:4]), []).append(box)
+    for some in mine.values() or [[]]:
+        value = {key: field for key, field in image.items() if key != "file_name"}
+        value["id"] = some[0][3] if some and some[0][3:] else id_in(given, manifest, image["id"])
+        if some:
+            value[given.bbox_key] = [box[0] for box in some]
+            value["labels"] = [box[4] if box[3:] else names.get(_hashable(box[1])) for box in some]
+            if any(box[2] for box in some):
+                value["crowd"] = [box[2] for box in some]
+        value[given.image_key] = path
+        yield Row(item.number, value, manifest=manifest)
 
 
 def _fault(item: Item, what: str, key: str) -> RowError | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from regioncap.drop.given import ALL_FIELDS, LABELS
+from regioncap.drop.given import ALL_FIELDS, LABELS, REGIONS
 from regioncap.drop.inside import is_bytes
 from regioncap.drop.readers.reader import Reader, Row
 from regioncap.errors import RowError
@@ -32,7 +32,8 @@ def _read(manifest: Path, image_key: str, bbox_key: str, keep: tuple[str, ...]) 
         if image_key in names and holds_bytes(table.schema_arrow.field(image_key).type):
             raise ValueError(f"its column {image_key} holds images, not paths: set input_format to image_parquet")
         kept = names if ALL_FIELDS in keep else keep
-        used = dict.fromkeys((image_key, bbox_key, "id", "width", "height", LABELS, *kept))
+        labels = LABELS if LABELS in names else REGIONS
+        used = dict.fromkeys((image_key, bbox_key, "id", "width", "height", labels, *kept))
         wanted = [name for name in used if name in names]
         if bbox_key not in names:
             # The boxes may be in one of these.
