@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.inside import copy_to, inside, opened
-from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked_start
+from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
 from regioncap.drop.readers import AUTO, READERS, DropReader, Reader, Row
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
@@ -466,7 +466,8 @@ class Manifests:
 
     def ending_in(self, ending: str) -> Sequence[str]:
         """See `Given`."""
-        return sorted(path for path in self.contents.files.paths() if path.endswith(ending) and not is_hidden(path))
+        endings = with_compressed((ending,))
+        return sorted(path for path in self.contents.files.paths() if path.endswith(endings) and not is_hidden(path))
 
     def image(self, name: str, beside: str) -> str:
         """See `Given`."""
@@ -512,6 +513,10 @@ class Manifests:
             data = _bytes_of(self.drop, path, self.contents.files.version(path), most)
         except (ChangedError, NotFoundError) as error:
             raise changed(path, error) from error
+        try:
+            data = unpacked(data, most + 1) if len(data) <= most else data
+        except ValueError as error:
+            return RowError(Code.NOT_UTF8, f"the file cannot be read: {error}")
         if len(data) > most:
             return RowError(Code.LINE_TOO_LONG, f"the file has more than {most:,} bytes")
         return in_utf8(data, self.encoding) if READERS[self._format].is_text else data

@@ -89,4 +89,4 @@ def _images_in(given: Given, manifest: str) -> int:
         return sum(line.count(b"<image ") for line in stream)
 
 
-READER = DropReader((".xml",), _rows, "xywh", _recognises, _count, is_text=False)
+READER = DropReader((".xml",), _rows, "xywh", _recognises, _count)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -40,7 +40,7 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     if path not in given:
         # A file that was moved with its image tells of another place.
         try:
-            path = given.image_of(manifest.rpartition("/")[2].rpartition(".")[0], manifest)
+            path = given.image_of(stem_of(manifest), manifest)
         except RowError:
             path = found.get("imagePath") or path
     value[given.image_key] = path
@@ -82,4 +82,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return start.lstrip().startswith(b"{") and (b'"shapes"' in start or b'"imageData"' in start)
 
 
-READER = DropReader((".json",), _rows, "xywh", _recognises, lambda given: len(given.manifests), packed=False)
+READER = DropReader((".json",), _rows, "xywh", _recognises, lambda given: len(given.manifests))

@@ -1,12 +1,13 @@
 """What all readers share: what a reader is, what it is given, and what it makes of manifests."""
 
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from regioncap.drop.plain import with_compressed
+from regioncap.drop.plain import ENDINGS, with_compressed
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
@@ -94,10 +95,13 @@ class Given(Protocol):
         """
 
     def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
-        """Small files, several read at a time, in the order of `paths`; a RowError where one has over `most` bytes."""
+        """Small files, unpacked, several read at a time, in the order of `paths`.
+
+        A RowError in place of one that has over `most` bytes, or is damaged.
+        """
 
     def ending_in(self, ending: str) -> Sequence[str]:
-        """The paths of the few files whose paths end so, such as the names of classes, sorted."""
+        """The paths of the few files whose paths end so, such as the names of classes, compressed or not; sorted."""
 
     def image(self, name: str, beside: str) -> str:
         """The path of the image that the manifest `beside` calls so.
@@ -160,6 +164,13 @@ def a_row_each(
 def id_in(given: Given, manifest: str, identity: Any) -> Any:
     """The id of a row that a manifest gives: where there are several, each counts by itself."""
     return identity if len(given.manifests) == 1 else f"{manifest}#{identity}"
+
+
+def stem_of(path: str) -> str:
+    """A manifest's name without its folders, its ending, and that of a compressed file."""
+    name = posixpath.basename(path)
+    packed = next((ending for ending in ENDINGS if ending and name.endswith(ending)), "")
+    return posixpath.splitext(name.removesuffix(packed))[0]
 
 
 def is_hidden(path: str) -> bool:

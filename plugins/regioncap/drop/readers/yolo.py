@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, stem_of
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -95,17 +95,13 @@ def _is_called_otherwise(path: str) -> bool:
 def _has_image(given: Given, path: str) -> bool:
     """Whether an image lies beside a file: a picture of a train can be called `train.jpg`."""
     try:
-        return posixpath.dirname(given.image_of(_stem(path), path)) == posixpath.dirname(path)
+        return posixpath.dirname(given.image_of(stem_of(path), path)) == posixpath.dirname(path)
     except RowError:
         return False
 
 
-def _stem(path: str) -> str:
-    return posixpath.splitext(posixpath.basename(path))[0]
-
-
 def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[str, Any]:
-    value: dict[str, Any] = {given.image_key: given.image_of(_stem(manifest), manifest, ("labels", "images"))}
+    value: dict[str, Any] = {given.image_key: given.image_of(stem_of(manifest), manifest, ("labels", "images"))}
     lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     if lines:
         names = classes.of(manifest)
@@ -149,4 +145,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return bool(numbers) and all(len(line) >= 5 and line[0].is_integer() and max(line[1:5]) <= 2 for line in numbers)
 
 
-READER = DropReader((".txt",), _rows, "cxcywh_norm", _recognises, lambda given: len(given.manifests), packed=False)
+READER = DropReader((".txt",), _rows, "cxcywh_norm", _recognises, lambda given: len(given.manifests))
