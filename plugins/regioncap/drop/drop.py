@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Literal
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,8 @@ _PIECE_BYTES = 1 << 20
 
 # How a path begins that leads out of where it stands.
 _WAY_UP = re.compile(r"^(?:\.\./)+")
+# How a path begins that is one of another machine.
+_ABSOLUTE = re.compile(r"^(?:[/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 # Of images with the same name in other folders, so many are looked at.
 _NAMESAKES = 1_000
 # Small manifests are read so many at a time: each is a request. Twice as many as are read wait to be used.
@@ -264,7 +267,6 @@ def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
     `manifests` are the paths by each reader that takes them. Raises DropError where they are of several formats.
     """
     readers = {name: READERS[name] for name, paths in manifests.items() if paths}
-    plainly = [name for name in readers if isinstance(readers[name], Reader)]
     examples: dict[str, str] = {}
     for path in _looked_into({path for paths in manifests.values() for path in paths}):
         start = _beginning(drop, path)
@@ -273,7 +275,12 @@ def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
             for name, reader in readers.items()
             if isinstance(reader, DropReader) and reader.takes(path) and reader.recognises(path, start)
         ]
-        for name in recognised or [name for name in plainly if readers[name].takes(path)]:
+        plainly = [
+            name
+            for name, reader in readers.items()
+            if isinstance(reader, Reader) and reader.takes(path) and (reader.begins is None or reader.begins(start))
+        ]
+        for name in recognised or plainly:
             examples.setdefault(name, path)
     if len(examples) > 1:
         listed = ", ".join(f"{name} ({path})" for name, path in sorted(examples.items()))
@@ -482,7 +489,27 @@ class Manifests:
             if path in files:
                 return path
         found = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)]
-        return _only(found, name) or (joined if files.near(joined) else name)
+        return _only(found, name) or self._moved(name, beside) or (joined if files.near(joined) else name)
+
+    def _moved(self, name: str, beside: str) -> str | None:
+        """The image that was called so where it lay before, on another machine or a server.
+
+        By as many of its last folders as it lies in here too: by its name alone only beside the manifest, or at the top
+        of the drop, since images of other folders may be called so as well.
+        """
+        if not _ABSOLUTE.match(name):
+            return None
+        there = unquote(urlsplit(name).path) if "://" in name else name.replace("\\", "/")
+        parts = posixpath.normpath(there).split("/")
+        for start in range(1, len(parts)):
+            tail = "/".join(parts[start:])
+            for path in (posixpath.join(posixpath.dirname(beside), tail), tail):
+                if path in self.contents.images:
+                    return path
+            named = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)] if "/" in tail else []
+            if named:
+                return _only(named, name)
+        return None
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """See `Given`."""

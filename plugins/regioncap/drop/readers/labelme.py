@@ -10,7 +10,7 @@ from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 # Of these shapes, the box around them is read; a circle is given by its centre and a point on it.
-_SHAPES = ("rectangle", "polygon", "circle")
+_SHAPES = ("rectangle", "polygon", "circle", "mask", "rotation", "oriented_rectangle")
 
 # The image can be in it too, as text.
 _MOST = 32 << 20

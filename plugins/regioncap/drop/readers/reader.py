@@ -44,6 +44,7 @@ class Reader:
     where the file as a whole is not of the format. `count` says quickly how many rows a file has at least; without it
     they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in. `keeping` is
     `rows` for a format of which else not all fields are read: it is given the names of those carried along, too.
+    `begins` says by how a file begins whether it can be one, for `input_format` = `auto`; without it, all can.
     """
 
     suffixes: tuple[str, ...]
@@ -51,6 +52,7 @@ class Reader:
     count: Callable[[Path], int] | None = None
     is_text: bool = True
     keeping: Callable[[Path, str, str, tuple[str, ...]], Iterator[Row]] | None = None
+    begins: Callable[[bytes], bool] | None = None
 
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
@@ -107,8 +109,8 @@ class Given(Protocol):
         """The path of the image that the manifest `beside` calls so.
 
         That is the file of this path from the manifest's folder, or from the drop's, or the only one whose path ends
-        so. Where there is none, the name is given back: the row is rejected for it. Raises RowError (image_not_found)
-        where there are several.
+        so; of a path on another machine, or a URL, also by its last folders and its name. Where there is none, the name
+        is given back: the row is rejected for it. Raises RowError (image_not_found) where there are several.
         """
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
