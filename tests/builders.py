@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from regioncap.ask.requests import first_requests
 from regioncap.config.settings import BuildSettings
+from regioncap.drop.elsewhere import Images
 from regioncap.marks.view import content_name
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import line
@@ -213,11 +214,13 @@ class Place:
         """A published build whose answers are what `say` says about each marked row: there is no server."""
         plan = self.plan(model=model, **{"max_attempts": 1, "max_rejected_ratio": 1, **changes})
         for shard_id in plan.shards:
-            render_shard(drop=self.drop, work=self.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
+            render_shard(
+                drop=Images(self.drop), work=self.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None
+            )
             self._answer(plan, Shard(self.work, plan, shard_id), say)
             validate_shard(work=self.work, shard_id=shard_id, plan=plan)
         return publish_build(
-            plan=plan, drop=self.drop, work=self.work, partition=self.partition, progress=lambda message: None
+            plan=plan, drop=Images(self.drop), work=self.work, partition=self.partition, progress=lambda message: None
         )
 
     def published(self, name: str) -> str:

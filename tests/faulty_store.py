@@ -94,6 +94,9 @@ class FaultyStore:
     def read(self, path: str, version: str | None = None) -> bytes:
         return self._done("read", path, lambda: self._store.read(path, version))
 
+    def read_part(self, path: str, start: int, size: int, version: str | None = None) -> bytes:
+        return self._done("read", path, lambda: self._store.read_part(path, start, size, version))
+
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
         call = self._call("open", path)
         fault = self._plan(call)

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from regioncap.drop.elsewhere import Images
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.judge import judge_shard
 from regioncap.steps.propose import propose_shard
@@ -31,7 +32,7 @@ def endpoint(vlm: FakeVlm, **changes: Any) -> Endpoint:
 def render(place: Place, plan: Plan) -> None:
     for shard_id in plan.shards:
         render_shard(
-            drop=place.drop,
+            drop=Images(place.drop),
             work=place.work,
             shard_id=shard_id,
             plan=plan,
@@ -55,7 +56,7 @@ def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[AskC
 def propose(place: Place, plan: Plan, vlm: FakeVlm) -> list[AskCounts]:
     return [
         propose_shard(
-            drop=place.drop,
+            drop=Images(place.drop),
             work=place.work,
             shard_id=shard_id,
             plan=plan,
@@ -106,7 +107,7 @@ def validate(place: Place, plan: Plan) -> None:
 
 def publish(place: Place, plan: Plan) -> Published:
     return publish_build(
-        plan=plan, drop=place.drop, work=place.work, partition=place.partition, progress=lambda message: None
+        plan=plan, drop=Images(place.drop), work=place.work, partition=place.partition, progress=lambda message: None
     )
 
 

@@ -231,3 +231,17 @@ def test_an_uploaded_drop_is_an_exact_copy_without_links_and_ready_last(s3: "S3C
 def test_fetching_what_is_not_published_says_so(store: S3Store, tmp_path: "Path") -> None:
     with pytest.raises(FileNotFoundError, match="nothing is published at"):
         fetch_partition(store, tmp_path)
+
+
+def test_a_part_of_an_object_is_read_in_its_version(store: S3Store) -> None:
+    store.write("a.txt", b"0123456789")
+    version = store.stat("a.txt").version
+    assert [store.read_part("a.txt", start, size, version) for start, size in ((0, 3), (7, 3), (8, 9))] == [
+        b"012", b"789", b"89",
+    ]  # fmt: skip
+    store.write("a.txt", b"another one")
+    assert store.read_part("a.txt", 2, 3) == b"oth"
+    with pytest.raises(ChangedError):
+        store.read_part("a.txt", 0, 3, version)
+    with pytest.raises(NotFoundError):
+        store.read_part("none.txt", 0, 3)

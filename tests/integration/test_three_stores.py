@@ -1,8 +1,9 @@
 """The same drop in a folder and in two S3 services: the same records and the same codes, byte for byte."""
 
+import gzip
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import current
 from tests.builders import Place, describe, encoded, picture
 from tests.fault_proxy import Say, fault_proxy
+from tests.unit.drop.readers.inside import BOXES, images, member, parquet_of, samples, tar_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -55,10 +57,10 @@ def in_folder(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-def published(place: Place, drop: Store) -> dict[str, bytes]:
+def published(place: Place, drop: Store, **changes: Any) -> dict[str, bytes]:
     """The records and the rejected rows of a build from `drop`, without the drop's own address."""
     place.drop = drop  # type: ignore[assignment]
-    place.build(describe)
+    place.build(describe, **changes)
     manifest, _ = current(place.partition)
     assert manifest is not None
     found = {entry.path.rpartition("/")[2]: place.partition.read(entry.path) for entry in manifest.captions}
@@ -83,6 +85,27 @@ def test_the_same_drop_gives_the_same_bytes_in_a_folder_and_in_each_service(
     assert found.keys() == expected.keys()
     for name, data in expected.items():
         assert without_limits(found[name]) == without_limits(data), name
+
+
+@pytest.mark.parametrize("input_format", ["webdataset", "image_parquet"])
+def test_images_inside_files_are_the_same_in_a_folder_and_in_each_service(
+    service: "S3Client", tmp_path: Path, input_format: str
+) -> None:
+    folder = Place(tmp_path / "folder")
+    broken = [member("broken.jpg", b"no picture")]
+    if input_format == "webdataset":
+        folder.put("x/a.tar", tar_of(*samples(range(6)), *broken))
+        folder.put("x/b.tar.gz", gzip.compress(tar_of(*samples(range(6, 9)))))
+    else:
+        folder.put("x/a.parquet", parquet_of({"image": images(range(9)), "bbox": [BOXES] * 9}, row_group_size=4))
+    drop = S3Store(service, "drops", f"three-stores/{uuid.uuid4().hex}")
+    for entry in folder.drop.list():
+        drop.copy(folder.drop, entry.path, entry.path)
+    how = {"input_format": input_format, "shard_size": 2, "export_formats": ["hf"], "export_images": "original"}
+    expected = published(folder, LocalStore(folder.drop_folder), **how)
+    found = published(Place(tmp_path / "bucket"), drop, **how)
+    assert found == expected
+    assert sum(data.count(b"\n") for name, data in found.items() if name != "rejected") == 9
 
 
 def without_limits(data: bytes) -> bytes:

@@ -6,6 +6,7 @@
 `plain`       a manifest as its reader gets it: unpacked, in UTF-8
 `rows`        is one row's text in order
 `given`       labels of boxes, and other fields that are carried along
+`inside`      images that are members of tars, or rows of Parquet files
 `elsewhere`   images that lie elsewhere than the drop, and which URIs are read
 `box_keys`    boxes under another key than the declared one
 `images`      from an image file to the picture that a person sees

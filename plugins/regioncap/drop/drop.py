@@ -4,26 +4,29 @@ import hashlib
 import os
 import posixpath
 import re
-import shutil
 import tempfile
 import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
-from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked_start
+from regioncap.drop.inside import copy_to, inside, opened
+from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
 from regioncap.drop.readers import AUTO, READERS, DropReader, Reader, Row
-from regioncap.drop.readers.reader import is_hidden
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import (
@@ -55,12 +58,10 @@ _NEAR = 4
 # An image is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
 
-# What image files are called, in small letters.
-_IMAGE_ENDINGS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
-)  # fmt: skip
 # How a path begins that leads out of where it stands.
 _WAY_UP = re.compile(r"^(?:\.\./)+")
+# How a path begins that is one of another machine.
+_ABSOLUTE = re.compile(r"^(?:[/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 # Of images with the same name in other folders, so many are looked at.
 _NAMESAKES = 1_000
 # Small manifests are read so many at a time: each is a request. Twice as many as are read wait to be used.
@@ -113,11 +114,11 @@ class Files:
         self._exact = _Places(hashes)
 
     def __contains__(self, path: object) -> bool:
-        return any(True for _ in self._exact.of(_path_hash(str(path))))
+        return any(True for _ in self._exact.of(_path_hash(_file_of(str(path)))))
 
     def version(self, path: str) -> str | None:
-        """The version of the file of this path; None where there is none."""
-        return next((self._note(place)[0] for place in self._exact.of(_path_hash(path))), None)
+        """The version of the file of this path, or that the image of this path is inside; None where there is none."""
+        return next((self._note(place)[0] for place in self._exact.of(_path_hash(_file_of(path)))), None)
 
     def near(self, path: str) -> list[str]:
         """The paths of a few files that are called so but for capital letters, or for how accents are written."""
@@ -127,7 +128,7 @@ class Files:
         """The paths of the images whose names are this but for their endings, wherever they lie."""
         for place in self._stems.of(_path_hash(stem)):
             path = self._note(place)[1]
-            if _stem(path) == stem and path.lower().endswith(_IMAGE_ENDINGS):
+            if _stem(path) == stem and path.lower().endswith(IMAGE_ENDINGS):
                 yield path
 
     @cached_property
@@ -168,6 +169,12 @@ class _Places:
 def _path_hash(path: str) -> int:
     # In a folder, a name can be bytes that are not UTF-8.
     return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest())
+
+
+def _file_of(path: str) -> str:
+    """The file that an image is, or is inside."""
+    held = inside(path)
+    return path if held is None else held[0]
 
 
 def _stem(path: str) -> str:
@@ -260,7 +267,6 @@ def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
     `manifests` are the paths by each reader that takes them. Raises DropError where they are of several formats.
     """
     readers = {name: READERS[name] for name, paths in manifests.items() if paths}
-    plainly = [name for name in readers if isinstance(readers[name], Reader)]
     examples: dict[str, str] = {}
     for path in _looked_into({path for paths in manifests.values() for path in paths}):
         start = _beginning(drop, path)
@@ -269,7 +275,12 @@ def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
             for name, reader in readers.items()
             if isinstance(reader, DropReader) and reader.takes(path) and reader.recognises(path, start)
         ]
-        for name in recognised or [name for name in plainly if readers[name].takes(path)]:
+        plainly = [
+            name
+            for name, reader in readers.items()
+            if isinstance(reader, Reader) and reader.takes(path) and (reader.begins is None or reader.begins(start))
+        ]
+        for name in recognised or plainly:
             examples.setdefault(name, path)
     if len(examples) > 1:
         listed = ", ".join(f"{name} ({path})" for name, path in sorted(examples.items()))
@@ -290,13 +301,18 @@ def _looked_into(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _beginning(drop: Store, path: str) -> bytes:
-    """How a file begins, unpacked, and in UTF-8 where it is text in Unicode."""
+    """How a file begins, unpacked, in UTF-8 where it is text in Unicode; of Parquet, its columns and their types."""
 
     def read() -> bytes:
         with drop.open(path) as stream:
             return stream.read(_START_BYTES)
 
-    return in_utf8(unpacked_start(persist(read), _START_BYTES), "utf-8")
+    start = persist(read)
+    if start.startswith(b"PAR1"):
+        # What is in it is said at its end.
+        with suppress(ValueError, pa.ArrowException), opened(drop, path, None) as (stream, _):
+            return str(pq.read_schema(stream).remove_metadata()).encode("utf-8", "surrogateescape")
+    return in_utf8(unpacked_start(start, _START_BYTES), "utf-8")
 
 
 def path_bytes(drop: ImageFiles) -> int:
@@ -327,16 +343,8 @@ def local_copy(drop: Store, manifest: str, version: str | None = None) -> Iterat
     Raises DropChangedError.
     """
     with tempfile.NamedTemporaryFile(prefix="regioncap-manifest-") as copy:
-
-        def fill() -> None:
-            copy.seek(0)
-            copy.truncate()
-            with drop.open(manifest, version) as stream:
-                shutil.copyfileobj(stream, copy, 1 << 20)
-            copy.flush()
-
         try:
-            persist(fill)
+            persist(lambda: copy_to(copy, drop, manifest, version))
         except (ChangedError, NotFoundError) as error:
             raise changed(manifest, error) from error
         yield Path(copy.name)
@@ -448,6 +456,16 @@ class Manifests:
         """See `Given`."""
         return self._opened(path)
 
+    @contextmanager
+    def opened(self, path: str) -> Iterator[tuple[IO[bytes], bool]]:
+        """See `Given`."""
+        with _told_of(path, self._format):
+            try:
+                with opened(self.drop, path, self.contents.files.version(path)) as found:
+                    yield found
+            except (ChangedError, NotFoundError) as error:
+                raise changed(path, error) from error
+
     def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
         """See `Given`."""
         threads = max(1, min(_AT_ONCE, _UNDER_WAY_BYTES // most))
@@ -455,7 +473,8 @@ class Manifests:
 
     def ending_in(self, ending: str) -> Sequence[str]:
         """See `Given`."""
-        return sorted(path for path in self.contents.files.paths() if path.endswith(ending) and not is_hidden(path))
+        endings = with_compressed((ending,))
+        return sorted(path for path in self.contents.files.paths() if path.endswith(endings) and not is_hidden(path))
 
     def image(self, name: str, beside: str) -> str:
         """See `Given`."""
@@ -470,7 +489,27 @@ class Manifests:
             if path in files:
                 return path
         found = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)]
-        return _only(found, name) or (joined if files.near(joined) else name)
+        return _only(found, name) or self._moved(name, beside) or (joined if files.near(joined) else name)
+
+    def _moved(self, name: str, beside: str) -> str | None:
+        """The image that was called so where it lay before, on another machine or a server.
+
+        By as many of its last folders as it lies in here too: by its name alone only beside the manifest, or at the top
+        of the drop, since images of other folders may be called so as well.
+        """
+        if not _ABSOLUTE.match(name):
+            return None
+        there = unquote(urlsplit(name).path) if "://" in name else name.replace("\\", "/")
+        parts = posixpath.normpath(there).split("/")
+        for start in range(1, len(parts)):
+            tail = "/".join(parts[start:])
+            for path in (posixpath.join(posixpath.dirname(beside), tail), tail):
+                if path in self.contents.images:
+                    return path
+            named = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)] if "/" in tail else []
+            if named:
+                return _only(named, name)
+        return None
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """See `Given`."""
@@ -501,6 +540,10 @@ class Manifests:
             data = _bytes_of(self.drop, path, self.contents.files.version(path), most)
         except (ChangedError, NotFoundError) as error:
             raise changed(path, error) from error
+        try:
+            data = unpacked(data, most + 1) if len(data) <= most else data
+        except ValueError as error:
+            return RowError(Code.NOT_UTF8, f"the file cannot be read: {error}")
         if len(data) > most:
             return RowError(Code.LINE_TOO_LONG, f"the file has more than {most:,} bytes")
         return in_utf8(data, self.encoding) if READERS[self._format].is_text else data
@@ -609,7 +652,10 @@ def read_listed(drop: ImageFiles, path: str, version: str | None) -> bytes:
     try:
         data = read_image(drop, path, version)
     except RowError as error:
-        if version is not None and error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK):
+        held = inside(path)
+        # What is missing in a file of this version was never in it.
+        there = held is not None and any(entry.path == held[0] for entry in drop.list(held[0]))
+        if version is not None and error.code in (Code.IMAGE_NOT_FOUND, Code.IMAGE_IS_LINK) and not there:
             raise changed(path, error) from error
         raise
     if version is not None or is_uri(path):

@@ -4,11 +4,13 @@ Whoever may write a drop can name any file of any bucket in it, and gets to see 
 only below the places that the run and the deployment have named, and no link is followed below these.
 """
 
+import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Protocol
 
+from regioncap.drop.inside import Insides, inside
 from regioncap.errors import NotFoundError, StorageError
 from regioncap.storage.store import Entry, Store
 from regioncap.storage.uri import Location, parse_uri
@@ -51,13 +53,15 @@ def _no_root(uri: str) -> Store:
 class Images:
     """Where the images of a drop are read: files below `base` by their path there, files below `roots` by their URI.
 
-    `base` is the drop, or the run's images_uri; `open_root` opens one of `roots`. Its methods are those of a `Store`.
+    `base` is the drop, or the run's images_uri; `open_root` opens one of `roots`. Its methods are those of a `Store`,
+    for which an image that is inside a file (see `inside`) is a file as well.
     """
 
     base: Store
     roots: Sequence[str] = ()
     open_root: Callable[[str], Store] = _no_root
     _opened: dict[str, Store] = field(default_factory=dict, init=False)
+    _insides: Insides = field(default_factory=Insides, init=False)
 
     @property
     def uri(self) -> str:
@@ -83,12 +87,14 @@ class Images:
     def stat(self, path: str) -> Entry:
         """A file's entry."""
         store, inner = self._at(path)
-        return store.stat(inner)
+        held = inside(inner)
+        return store.stat(inner) if held is None else replace(store.stat(held[0]), path=path)
 
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
-        """A file as a stream."""
+        """A file as a stream. Raises RowError for what lies with an image that is inside a file."""
         store, inner = self._at(path)
-        return store.open(inner, version)
+        held = inside(inner)
+        return store.open(inner, version) if held is None else io.BytesIO(self._insides.read(store, *held, version))
 
     def _at(self, path: str) -> tuple[Store, str]:
         if not is_uri(path):

@@ -4,11 +4,12 @@ import json
 import math
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 from regioncap.regions.jsonl import clean
 
-LABELS = "labels"
+LABELS, REGIONS = "labels", "regions"
 # Stands in `keep_fields` for all fields.
 ALL_FIELDS = "*"
 
@@ -22,20 +23,35 @@ def given_labels(row: dict[str, Any], boxes: Sequence[Any]) -> list[str | None] 
     """A label for each of the boxes, None where one has none; None where the row gives no labels.
 
     A label is text or a whole number, as given but for what cannot be seen, and for what is beyond `MAX_LABEL`
-    characters. Raises ValueError where `labels` is there and is no list with an item for each box.
+    characters. Records that RegionCap has published have them in their regions. Raises ValueError where `labels` is
+    there and is no list with an item for each box.
     """
-    given = row.get(LABELS)
-    if isinstance(given, str) and given.lstrip().startswith("["):  # as tables hold it
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
-            raise ValueError("is not JSON text") from None
+    given = _in_text(row[LABELS]) if LABELS in row else _of_regions(row.get(REGIONS), len(boxes))
     if given is None or given == "" or (isinstance(given, float) and math.isnan(given)):
         return None
     if not isinstance(given, list) or len(given) != len(boxes):
         raise ValueError("is no list with a label for each box")
     labels = [_label(item) for item in given]
     return labels if any(labels) else None
+
+
+def _in_text(given: Any) -> Any:
+    if not isinstance(given, str) or not given.lstrip().startswith("["):
+        return given
+    try:
+        return json.loads(given)  # as tables hold it
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON text") from None
+
+
+def _of_regions(given: Any, boxes: int) -> list[Any] | None:
+    """The labels of a record's regions, for each of its boxes; None where these are no regions of a record."""
+    with suppress(ValueError):
+        given = _in_text(given)
+    if not isinstance(given, list) or not all(isinstance(region, dict) for region in given):
+        return None
+    labels = {region.get("box_index"): region.get("label") for region in given if type(region.get("box_index")) is int}
+    return [labels.get(place) for place in range(boxes)]
 
 
 def _label(given: Any) -> str | None:

@@ -7,6 +7,7 @@ import io
 import lzma
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 # What a name ends in where a file is compressed. What it is, its first bytes say.
-_ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
+ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 
 # Lists of boxes get some 20 times smaller. What unpacks to more than both of these was made to fill the disk.
 _MOST_TIMES, _MOST_BYTES = 200, 1 << 30
@@ -42,11 +43,17 @@ _ZIP = re.compile(rb"PK\x03\x04.\0.{2}[\0\x08\x09\x0c\x0e\x5d]\0", re.DOTALL)
 # Unicode in other encodings. Characters of ASCII have zeros in them there: the first two characters are such, or a mark
 # is before the text, and one of them somewhere in it; a mark alone may be damage.
 _UNICODE = {
-    "utf-32-le": re.compile(rb"\xff\xfe\0\0(....)*?[\n -~]\0\0\0|([\t -~]\0\0\0){2}", re.DOTALL),
-    "utf-32-be": re.compile(rb"\0\0\xfe\xff(....)*?\0\0\0[\n -~]|(\0\0\0[\t -~]){2}", re.DOTALL),
-    "utf-16-le": re.compile(rb"\xff\xfe(..)*?[\n -~]\0|([\t -~]\0){2}", re.DOTALL),
-    "utf-16-be": re.compile(rb"\xfe\xff(..)*?\0[\n -~]|(\0[\t -~]){2}", re.DOTALL),
+    "utf-32-le": re.compile(rb"\xff\xfe\0\0(....)*?[\n -~]\0\0\0|([\t\n\r -~]\0\0\0){2}", re.DOTALL),
+    "utf-32-be": re.compile(rb"\0\0\xfe\xff(....)*?\0\0\0[\n -~]|(\0\0\0[\t\n\r -~]){2}", re.DOTALL),
+    "utf-16-le": re.compile(rb"\xff\xfe(..)*?[\n -~]\0|([\t\n\r -~]\0){2}", re.DOTALL),
+    "utf-16-be": re.compile(rb"\xfe\xff(..)*?\0[\n -~]|(\0[\t\n\r -~]){2}", re.DOTALL),
 }
+
+# What the libraries raise of what is damaged, or has no end; OSError too, which with a number is the disk's.
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException, OSError)
+
+# How XML says in which encoding it is.
+_XML = re.compile(rb"""\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][\w.-]{0,40})["']""")
 
 # Encodings in which text can be written that does not read as what it is, or that are none of files.
 _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7"}
@@ -54,7 +61,12 @@ _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode
 
 def with_compressed(suffixes: Iterable[str]) -> tuple[str, ...]:
     """What the names of files end in that end in one of `suffixes`, or would if they were not compressed."""
-    return tuple(suffix + ending for suffix in suffixes for ending in _ENDINGS)
+    return tuple(suffix + ending for suffix in suffixes for ending in ENDINGS)
+
+
+def is_packed(start: bytes) -> bool:
+    """Whether a file that begins so is compressed."""
+    return any(pattern.match(start) for pattern, _ in _PACKED)
 
 
 def is_utf8(text: str) -> bool:
@@ -114,20 +126,42 @@ def in_utf8(data: bytes, encoding: str) -> bytes:
     return data.removeprefix(mark).decode(found, _NOT_IN_IT).encode("utf-8", "surrogateescape")
 
 
+def unpacked(data: bytes, most: int) -> bytes:
+    """A small file's content, in at most so many bytes. Raises ValueError where it is damaged."""
+    try:
+        return b"".join(_pieces(data, most))
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _cannot_be_unpacked(error) from error
+
+
 def unpacked_start(data: bytes, most: int) -> bytes:
     """How a file begins, in at most so many bytes, given how it begins as it is stored."""
+    pieces = []
+    with suppress(*_DAMAGED):  # it has no end here
+        for piece in _pieces(data, most):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _pieces(data: bytes, most: int) -> Iterator[bytes]:
+    """The content of a file in small pieces, at most so many bytes in all."""
     opened = next((opener for pattern, opener in _PACKED if pattern.match(data)), None)
     if opened is None:
-        return data
+        yield data
+        return
     with _temporary() as packed:
         packed.write(data)
         packed.flush()
-        start = b""
-        # It has no end here.
-        with suppress(EOFError, lzma.LZMAError, pa.ArrowException, OSError), opened(Path(packed.name)) as stream:
-            while len(start) < most and (piece := stream.read(1024)):
-                start += piece
-    return start
+        with opened(Path(packed.name)) as stream:
+            while most > 0 and (piece := stream.read(min(most, 1024))):
+                most -= len(piece)
+                yield piece
+
+
+def _cannot_be_unpacked(error: Exception) -> ValueError:
+    return ValueError(f"it is compressed, and cannot be unpacked: {error}")
 
 
 def _start(path: Path) -> bytes:
@@ -151,11 +185,10 @@ def _unpack(path: Path, opened: Open, into: IO[bytes]) -> None:
                         "unpacked"
                     )
                 into.write(chunk)
-    except (EOFError, lzma.LZMAError, pa.ArrowException, OSError) as error:
-        # With a number, it is the disk's.
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"it is compressed, and cannot be unpacked: {error}") from error
+        raise _cannot_be_unpacked(error) from error
     into.flush()
 
 
@@ -163,7 +196,11 @@ def _encoding_of(start: bytes, declared: str) -> str:
     if start.startswith(codecs.BOM_UTF8):
         return "utf-8"
     found = next((name for name, pattern in _UNICODE.items() if pattern.match(start)), None)
-    return found or codecs.lookup(declared).name
+    said = _XML.match(start)
+    # It is not UTF-16 where that can be read.
+    if found is None and said and is_text_encoding(name := said[1].decode()) and not name.lower().startswith("utf"):
+        found = codecs.lookup(name).name
+    return found or codecs.lookup("utf-8" if said else declared).name
 
 
 def _write_utf8(path: Path, encoding: str, into: IO[bytes]) -> None:

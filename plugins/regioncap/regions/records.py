@@ -43,6 +43,8 @@ class PlannedRow(Source):
     # Left out where there are none, so that such a row is written as it was before there were any.
     labels: list[str | None] | None = Field(None, exclude_if=lambda value: value is None)
     source: dict[str, Any] | None = Field(None, exclude_if=lambda value: value is None)
+    # Where in a file the image's bytes are; known while the row is planned, and then part of the image's version.
+    place: tuple[int, int] | None = Field(None, exclude=True)
 
 
 class RegionBox(_Row):

@@ -13,6 +13,7 @@ from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.elsewhere import Images
+from regioncap.drop.inside import placed
 from regioncap.drop.readers import READERS, DropReader, Row
 from regioncap.drop.rows import RowReader, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
@@ -287,9 +288,8 @@ def _write_shards(
         brought.expect(shard_id, pending)
         sources = dict.fromkeys(source for index in earlier for source in index.shards_of(pending))
         written.sources[shard_id] = [source for source in sources if source != shard_id]
-        written.versions[shard_id] = shard.write_versions(
-            work.sub(layout.shard_path(shard_id)), [contents.images.version(row.image) for row in pending]
-        )
+        versions = [placed(contents.images.version(row.image), row.place) for row in pending]
+        written.versions[shard_id] = shard.write_versions(work.sub(layout.shard_path(shard_id)), versions)
         given = [len(row.bbox) for row in pending if row.bbox is not None]
         written.regions += sum(min(boxes, settings.max_boxes) for boxes in given)
         written.with_boxes += len(given)
@@ -391,7 +391,8 @@ def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Reject
     if row.fault is not None:
         return reject(source, row.fault, None, row.raw)
     assert row.value is not None, "a row has a value or a fault"
-    return reader.read(row.value, source)
+    checked = reader.read(row.value, source)
+    return checked.model_copy(update={"place": row.place}) if isinstance(checked, PlannedRow) and row.place else checked
 
 
 def _write_shard(work: Store, lines: list[bytes]) -> str:

@@ -152,6 +152,21 @@ class LocalStore:
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
         return persist(lambda: self._open(path, version))
 
+    def read_part(self, path: str, start: int, size: int, version: str | None = None) -> bytes:
+        def read() -> bytes:
+            with self._open(path, version) as stream, self._faults(path):
+                before = os.fstat(stream.fileno())
+                data = os.pread(stream.fileno(), size, start)
+                while len(data) < min(size, before.st_size - start):
+                    if not (piece := os.pread(stream.fileno(), size - len(data), start + len(data))):
+                        raise BrokenReadError(f"{self._named(path)} ended before its size")
+                    data += piece
+                if _entry(path, os.fstat(stream.fileno())).version != _entry(path, before).version:
+                    raise BrokenReadError(f"{self._named(path)} was written while it was read")
+            return data
+
+        return persist(read)
+
     def _open(self, path: str, version: str | None = None) -> IO[bytes]:
         with self._found(path) as (folder, name), self._faults(path):
             handle = os.open(name, _READ, dir_fd=folder)

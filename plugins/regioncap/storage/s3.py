@@ -160,16 +160,32 @@ class S3Store:
 
         return persist(read)
 
+    def read_part(self, path: str, start: int, size: int, version: str | None = None) -> bytes:
+        def read() -> bytes:
+            found = self._got(path, version, Range=f"bytes={start}-{start + size - 1}")
+            with io.BufferedReader(_Whole(found["Body"], found.get("ContentLength", -1), self._named(path))) as stream:
+                if not str(found.get("ContentRange", "")).startswith(f"bytes {start}-"):
+                    raise StorageError(f"{self._named(path)}: the service does not give parts of objects: use another")
+                return stream.read()
+
+        return persist(read)
+
     def open(self, path: str, version: str | None = None) -> IO[bytes]:
-        get: Callable[..., GetObjectOutputTypeDef] = self._client.get_object
-        condition = {} if version is None else {"IfMatch": version}
-        found = self._asked(path, lambda: get(Bucket=self._bucket, Key=self._prefix + path, **condition), reading=True)
-        if version is not None and found["ETag"] != version:  # the service ignores the condition
-            found["Body"].close()
-            raise self._changed(path)
+        found = self._got(path, version)
         # Without a length the service sends the body in chunks, the last of which says that it is the last.
         whole = _Whole(found["Body"], found.get("ContentLength", -1), f"{self.uri}/{path}")
         return io.BufferedReader(whole, _BUFFER_BYTES)
+
+    def _got(self, path: str, version: str | None, **part: str) -> "GetObjectOutputTypeDef":
+        """The service's answer to a request for an object in this version."""
+        get: Callable[..., GetObjectOutputTypeDef] = self._client.get_object
+        where = {"Bucket": self._bucket, "Key": self._prefix + path, **part}
+        condition = {} if version is None else {"IfMatch": version}
+        found = self._asked(path, lambda: get(**where, **condition), reading=True)
+        if version is not None and found["ETag"] != version:  # the service ignores the condition
+            found["Body"].close()
+            raise self._changed(path)
+        return found
 
     def _changed(self, path: str) -> ChangedError:
         return ChangedError(f"{self.uri}/{path} was written since it was looked at")

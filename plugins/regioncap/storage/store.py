@@ -33,9 +33,9 @@ class Store(Protocol):
 
     What may pass by itself is tried again, one file at a time, for PATIENCE_SECONDS; then StorageUnavailableError is
     raised, which names the file.
-    What reads one file (`stat`, `read`, `open`, and `copy`) raises NotFoundError, LinkError, ForbiddenError or
-    ArchivedError where the fault lies with this one file. `read` and `open` take the version of the file that is meant:
-    they give its bytes, or raise ChangedError where another one is there now.
+    What reads one file (`stat`, `read`, `read_part`, `open`, and `copy`) raises NotFoundError, LinkError,
+    ForbiddenError or ArchivedError where the fault lies with this one file. `read`, `read_part` and `open` take the
+    version of the file that is meant: they give its bytes, or raise ChangedError where another one is there now.
     """
 
     @property
@@ -66,6 +66,9 @@ class Store(Protocol):
         It ends where the file ends: where bytes are missing, or are not those that were stored, reading raises
         BrokenReadError. Whoever wants to begin anew then reads within `persist`.
         """
+
+    def read_part(self, path: str, start: int, size: int, version: str | None = None) -> bytes:
+        """So many bytes of a file from a place in it, and not the rest of it; fewer where the file ends before."""
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file at once: a reader sees all of it or none.

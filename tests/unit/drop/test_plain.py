@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from regioncap.drop import plain as module
-from regioncap.drop.plain import is_text_encoding, plain
+from regioncap.drop.plain import is_text_encoding, plain, unpacked_start
 from regioncap.errors import DropError
 from regioncap.work.shard import Shard
 from tests.builders import Place, encoded, picture
@@ -52,6 +53,23 @@ def test_what_is_compressed_is_unpacked_whatever_it_is_called(tmp_path: Path, pa
     assert read(tmp_path, pack(LINES.encode())) == LINES.encode()
     assert read(tmp_path, pack(LINES.encode("utf-16"))) == LINES.encode()
     assert read(tmp_path, pack(b"PAR1 and so on"), is_text=False) == b"PAR1 and so on"
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+def test_what_is_damaged_within_says_so(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(b"".join(hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(100)))
+    faults = set()
+    for at in range(24, len(packed) - 4, 100):
+        damaged = packed[:at] + bytes(byte ^ 0x5A for byte in packed[at : at + 4]) + packed[at + 4 :]
+        (tmp_path / "damaged").write_bytes(damaged)
+        assert len(unpacked_start(damaged, 1 << 16)) <= 1 << 16
+        try:
+            with plain(tmp_path / "damaged", encoding="utf-8", is_text=False):
+                pass
+        except ValueError as error:
+            faults.add(str(error).partition(":")[0])
+    # Of Zstandard, some of it may be taken for another content: it has no sum here.
+    assert faults == {"it is compressed, and cannot be unpacked"}
 
 
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)

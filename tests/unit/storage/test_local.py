@@ -457,3 +457,17 @@ def test_a_read_that_ends_in_another_version_does_not_start_again_with_that_one(
     monkeypatch.setattr(os, "fstat", written_meanwhile)
     with pytest.raises(ChangedError):
         store.read("a.bin", version)
+
+
+def test_a_part_of_a_file_is_read_in_its_version(store: LocalStore) -> None:
+    store.write("a.txt", b"0123456789")
+    version = store.stat("a.txt").version
+    assert [store.read_part("a.txt", start, size, version) for start, size in ((0, 3), (7, 3), (8, 9), (12, 1))] == [
+        b"012", b"789", b"89", b"",
+    ]  # fmt: skip
+    store.write("a.txt", b"another one")
+    assert store.read_part("a.txt", 2, 3) == b"oth"
+    with pytest.raises(ChangedError):
+        store.read_part("a.txt", 0, 3, version)
+    with pytest.raises(NotFoundError):
+        store.read_part("none.txt", 0, 3)

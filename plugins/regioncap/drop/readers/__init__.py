@@ -2,8 +2,9 @@
 
 `reader` says what a reader is. Rows of RegionCap's own form: `jsonl`, `json`, `csv`, `parquet`; with boxes in other
 forms: `jsonl_any`; files of other tools: `coco`, `yolo`, `voc`, `label_studio`, `cvat`, `labelme`, `kitti`,
-`open_images`, `visual_genome`, `image_folder`. `streamed`, `grouped`, `loose` and `elements` are what they read with:
-large JSON, items that belong together, boxes in many forms, XML.
+`open_images`, `visual_genome`, `image_folder`; with the images inside them: `image_parquet`, `webdataset`. `streamed`,
+`grouped`, `loose` and `elements` are what they read with: large JSON, items that belong together, boxes in many forms,
+XML.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from regioncap.drop.readers import (
     csv,
     cvat,
     image_folder,
+    image_parquet,
     json,
     jsonl,
     jsonl_any,
@@ -24,6 +26,7 @@ from regioncap.drop.readers import (
     parquet,
     visual_genome,
     voc,
+    webdataset,
     yolo,
 )
 from regioncap.drop.readers.reader import DropReader, Given, Reader, Row
@@ -47,7 +50,7 @@ _OTHERS: Mapping[str, Reader | DropReader] = {
     "jsonl_any": jsonl_any.READER, "coco": coco.READER, "yolo": yolo.READER, "voc": voc.READER,
     "label_studio": label_studio.READER, "cvat": cvat.READER, "labelme": labelme.READER, "kitti": kitti.READER,
     "open_images": open_images.READER, "visual_genome": visual_genome.READER,
-    "image_folder": image_folder.READER,
+    "image_folder": image_folder.READER, "image_parquet": image_parquet.READER, "webdataset": webdataset.READER,
 }  # fmt: skip
 
 READERS = Registry("regioncap.readers", "reader", {**_ROWS, **_OTHERS}, _fault, later=_OTHERS)

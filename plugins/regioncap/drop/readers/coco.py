@@ -1,5 +1,6 @@
 """COCO: instances, and the boxes of panoptic segments. One file, or one for each part of a data set."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from regioncap.drop.readers.grouped import Grouped
+from regioncap.drop.readers.outlines import around_outline
 from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
 from regioncap.drop.readers.streamed import Item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _KEY = re.compile(rb'"(?:images|annotations|categories)"\s*:\s*\[')
 
 
@@ -31,24 +34,23 @@ def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[R
             wrong = _fault(item, "annotation", "image_id")
             if wrong is None:
                 segments = _segments(item.value)
-                counts["with a box"] += sum("bbox" in segment for segment in segments)
+                counts["with a box"] += sum("bbox" in segment or "segmentation" in segment for segment in segments)
                 for segment in segments:
-                    crowd = bool(segment.get("iscrowd"))
-                    boxes.add(item.value["image_id"], [segment.get("bbox"), segment.get("category_id"), crowd])
+                    boxes.add(_same(item.value["image_id"]), _noted(segment))
             else:
                 yield Row(item.number, None, wrong, item.value, manifest)
         elif item.key == "categories" and isinstance(item.value, dict) and isinstance(item.value.get("name"), str):
-            names[_hashable(item.value.get("id"))] = item.value["name"]
+            names[_same(item.value.get("id"))] = item.value["name"]
     if not counts["images"]:
         raise ValueError("it lists no images")
     if counts["annotations"] and not counts["with a box"]:
-        raise ValueError("none of its annotations has a bbox: leave it out, or take it out of the drop")
+        raise ValueError("none of its annotations has a bbox or an outline: leave it out, or take it out of the drop")
     boxes.close_groups()
     read = False
     for item in items(path):
         if item.key == "images" and item.number:
             read = True
-            yield _image(given, manifest, item, names, boxes)
+            yield from _image(given, manifest, item, names, boxes)
         elif read:
             break
     for image, left in boxes.left():
@@ -62,24 +64,42 @@ def _segments(annotation: dict[str, Any]) -> list[dict[str, Any]]:
     return [item for item in segments if isinstance(item, dict)] if isinstance(segments, list) else [annotation]
 
 
-def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped) -> Row:
+def _noted(segment: dict[str, Any]) -> list[Any]:
+    """What is kept of a box until its image comes.
+
+    Of RegionCap's own exports that is also whose record it is of, and the label: there, boxes without one have a
+    category as well.
+    """
+    box = segment["bbox"] if segment.get("bbox") is not None else around_outline(segment.get("segmentation"))
+    noted = [box, segment.get("category_id"), bool(segment.get("iscrowd"))]
+    return [*noted, segment["record_id"], segment.get("label")] if "record_id" in segment else noted
+
+
+def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped) -> Iterator[Row]:
+    """The row of an image; where its boxes are of several records, one for each of these."""
     wrong = _fault(item, "image", "id")
     if wrong is not None:
-        return Row(item.number, None, wrong, item.value, manifest)
+        yield Row(item.number, None, wrong, item.value, manifest)
+        return
     image = item.value
-    mine = boxes.take(image["id"])
-    value = {key: field for key, field in image.items() if key != "file_name"}
-    value["id"] = id_in(given, manifest, image["id"])
-    if mine:
-        value[given.bbox_key] = [bbox for bbox, _, _ in mine]
-        value["labels"] = [names.get(_hashable(category)) for _, category, _ in mine]
-        if any(crowd for _, _, crowd in mine):
-            value["crowd"] = [crowd for _, _, crowd in mine]
+    mine: dict[str, list[Any]] = {}
+    for box in boxes.take(_same(image["id"])):
+        mine.setdefault(json.dumps(box[3:4]), []).append(box)
     try:
-        value[given.image_key] = given.image(image.get("file_name"), manifest)
+        path = given.image(image.get("file_name") or image.get("coco_url"), manifest)  # LVIS has the latter alone
     except RowError as fault:
-        return Row(item.number, None, fault, image, manifest)
-    return Row(item.number, value, manifest=manifest)
+        yield Row(item.number, None, fault, image, manifest)
+        return
+    for some in mine.values() or [[]]:
+        value = {key: field for key, field in image.items() if key != "file_name"}
+        value["id"] = some[0][3] if some and some[0][3:] else id_in(given, manifest, image["id"])
+        if some:
+            value[given.bbox_key] = [box[0] for box in some]
+            value["labels"] = [box[4] if box[3:] else names.get(_same(box[1])) for box in some]
+            if any(box[2] for box in some):
+                value["crowd"] = [box[2] for box in some]
+        value[given.image_key] = path
+        yield Row(item.number, value, manifest=manifest)
 
 
 def _fault(item: Item, what: str, key: str) -> RowError | None:
@@ -97,28 +117,39 @@ def _fault(item: Item, what: str, key: str) -> RowError | None:
     return None
 
 
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, int | str | float) else None
+def _same(identity: Any) -> Any:
+    """An id as all ways to write it are: tables make `17.0` of 17, and some tools write it as text."""
+    if isinstance(identity, float) and identity.is_integer():
+        return int(identity)
+    if isinstance(identity, str) and _NUMBER.fullmatch(identity):
+        return int(identity)
+    return identity if isinstance(identity, int | str | float) else None
 
 
 def _recognises(path: str, start: bytes) -> bool:
-    return start.lstrip().startswith(b"{") and _KEY.search(start) is not None
+    if not start.lstrip().startswith(b"{") or _KEY.search(start) is None:
+        return False
+    try:
+        # A short file of categories alone is one that names another format's classes.
+        return json.loads(start).keys() >= {"images", "annotations"}
+    except (ValueError, RecursionError):  # its beginning is not all of it
+        return True
 
 
 def _count(given: Given) -> int:
     """By the names of their files, which costs next to nothing."""
-    return sum(_names_in(given, manifest) for manifest in given.manifests)
+    return sum(max(_words_in(given, manifest, word) for word in _NAMES) for manifest in given.manifests)
 
 
-def _names_in(given: Given, manifest: str) -> int:
+def _words_in(given: Given, manifest: str, word: bytes) -> int:
     with given.local(manifest) as path, path.open("rb") as stream:
         count, before = 0, b""
         while piece := stream.read(1 << 20):
-            count += (before + piece).count(_NAME)
-            before = piece[1 - len(_NAME) :]
+            count += (before + piece).count(word)
+            before = piece[1 - len(word) :]
         return count
 
 
-_NAME = b'"file_name"'
+_NAMES = (b'"file_name"', b'"coco_url"')
 
 READER = DropReader((".json",), _rows, "xywh", _recognises, _count)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ class _Lines:
         self.number -= len(self.taken) - 1
 
 
+_WHOLE = re.compile(r"-?[0-9]+\.0+")
 _UNCLOSED = "a quote opens in the line and does not close"
 
 
@@ -74,6 +76,10 @@ def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
             lines = _Lines(stream)
             records = csv.reader(lines)
             header = _csv_header(lines, records)
+            between = _separator(header)
+            if between != ",":
+                records = csv.reader(lines, delimiter=between)
+                header = next(csv.reader(lines.taken[-1:], delimiter=between))
             number = 0
             while True:
                 lines.begin()
@@ -83,7 +89,7 @@ def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
                         return
                     if not cells or (len(cells) == 1 and cells[0].isspace()):
                         continue
-                    value = _csv_value(header, cells, lines)
+                    value = _csv_value(header, cells, lines, between)
                     row = _with_parsed_boxes(Row(number + 1, value), bbox_key)
                     if len(lines.taken) > 1 and (row.fault or not {"\r", "\n"}.isdisjoint(value.get(image_key, ""))):
                         raise RowError(Code.NOT_CSV, _UNCLOSED)
@@ -122,12 +128,17 @@ def _csv_header(lines: _Lines, records: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _csv_value(header: list[str], cells: list[str], lines: _Lines) -> dict[str, Any]:
+def _separator(header: list[str]) -> str:
+    """What stands between cells: spreadsheets write a semicolon where numbers have a comma, or a tab."""
+    return next((mark for mark in ";\t" if len(header) == 1 and mark in header[0]), ",")
+
+
+def _csv_value(header: list[str], cells: list[str], lines: _Lines, between: str) -> dict[str, Any]:
     """A record's cells by the columns' names; of columns with one name the first counts.
 
     Raises RowError (not_csv, not_utf8).
     """
-    if lines.ended or (len(lines.taken) > 1 and not _closes(lines.taken)):
+    if lines.ended or (len(lines.taken) > 1 and not _closes(lines.taken, between)):
         raise RowError(Code.NOT_CSV, _UNCLOSED)
     if not all(map(is_utf8, cells)):
         raise RowError(Code.NOT_UTF8, "the line is not UTF-8")
@@ -145,19 +156,24 @@ def _csv_value(header: list[str], cells: list[str], lines: _Lines) -> dict[str, 
     return value
 
 
-def _closes(lines: list[str]) -> bool:
+def _closes(lines: list[str], between: str) -> bool:
     """Whether lines are one record whose quotes are where they have to be."""
     try:
-        return len(list(csv.reader(lines, strict=True))) == 1
+        return len(list(csv.reader(lines, strict=True, delimiter=between))) == 1
     except csv.Error:
         return False
 
 
 def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
-    """A CSV cell holds the boxes as JSON text; an empty cell gives no boxes, and an empty `id` is no id."""
+    """A CSV cell holds the boxes as JSON text; an empty cell gives no boxes.
+
+    An empty `id` is no id. Tables write `17.0` for 17, and some `NaN` for none, where one is missing.
+    """
     if row.value is None:
         return row
-    value = {key: cell for key, cell in row.value.items() if key != "id" or cell != ""}
+    value = {key: cell for key, cell in row.value.items() if key != "id" or cell.lower() not in ("", "nan")}
+    if _WHOLE.fullmatch(value.get("id", "")):
+        value["id"] = value["id"].partition(".")[0]
     cell = value.get(bbox_key)
     if isinstance(cell, str):
         try:
@@ -167,4 +183,4 @@ def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
     return Row(row.line, value)
 
 
-READER = Reader((".csv",), _rows)
+READER = Reader((".csv", ".tsv"), _rows)

@@ -6,10 +6,12 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.readers.elements import elements, number_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in
+from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in, tidy
 from regioncap.errors import RowError
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
+# What has an extent; of each, the box around it is read.
+_SHAPES = ("box", "polygon", "mask", "ellipse", "skeleton")
 
 
 def _rows(given: Given) -> Iterator[Row]:
@@ -27,7 +29,7 @@ def _rows(given: Given) -> Iterator[Row]:
 
 
 def _row(given: Given, manifest: str, line: int, image: Element) -> Row:
-    boxes = [part for part in image if part.tag in ("box", "polygon")]
+    boxes = [part for part in image if part.tag in _SHAPES]
     value: dict[str, Any] = {key: image.get(key) for key in ("width", "height", "subset", "task_id") if image.get(key)}
     if image.get("id"):
         value["id"] = id_in(given, manifest, image.get("id"))
@@ -44,12 +46,28 @@ def _row(given: Given, manifest: str, line: int, image: Element) -> Row:
 def _box(box: Element) -> Any:
     if box.tag == "polygon":
         return _outline(box.get("points", ""))
+    if box.tag == "skeleton":
+        return _outline(";".join(point.get("points", "") for point in box if point.get("outside") != "1"))
+    if box.tag == "mask":
+        sides = (number_of(box.get(name)) for name in ("left", "top", "width", "height"))
+        return [tidy(side) if isinstance(side, float) and math.isfinite(side) else side for side in sides]
+    if box.tag == "ellipse":
+        return _ellipse(*(number_of(box.get(name, "0")) for name in ("cx", "cy", "rx", "ry", "rotation")))
     numbers = [number_of(box.get(name)) for name in _CORNERS]
     turn = number_of(box.get("rotation", "0"))
     if not isinstance(turn, float) or not all(isinstance(number, float) for number in numbers):
         return numbers
     x0, y0, x1, y1 = (number for number in numbers if isinstance(number, float))
     return from_corners(x0, y0, x1, y1) if turn == 0 else _turned(x0, y0, x1, y1, turn)
+
+
+def _ellipse(*numbers: float | str | None) -> Any:
+    """The box around an ellipse: its centre, its two radii, and by how much it is turned."""
+    cx, cy, rx, ry, degrees = (number if isinstance(number, float) else math.nan for number in numbers)
+    across = math.hypot(rx * math.cos(math.radians(degrees)), ry * math.sin(math.radians(degrees)))
+    down = math.hypot(rx * math.sin(math.radians(degrees)), ry * math.cos(math.radians(degrees)))
+    box = (cx - across, cy - down, cx + across, cy + down)
+    return from_corners(*box) if all(map(math.isfinite, box)) else list(numbers[:4])
 
 
 def _outline(points: str) -> Any:
@@ -89,4 +107,4 @@ def _images_in(given: Given, manifest: str) -> int:
         return sum(line.count(b"<image ") for line in stream)
 
 
-READER = DropReader((".xml",), _rows, "xywh", _recognises, _count, is_text=False)
+READER = DropReader((".xml",), _rows, "xywh", _recognises, _count)

@@ -25,7 +25,8 @@ class _Elements:
         self._size = 0
         self._line = 0
         self._tree = TreeBuilder()
-        self.parser = expat.ParserCreate()
+        # Whatever it says of itself: manifests come in UTF-8.
+        self.parser = expat.ParserCreate("utf-8")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regioncap.drop.readers import jsonl
-from regioncap.drop.readers.loose import found_boxes, lines_in
+from regioncap.drop.readers.loose import lines_in, with_boxes
 from regioncap.drop.readers.reader import DropReader, Given, Row
 from regioncap.errors import RowError
 
@@ -25,13 +25,7 @@ def _rows(given: Given) -> Iterator[Row]:
 
 
 def _value(given: Given, manifest: str, row: dict[str, Any]) -> dict[str, Any]:
-    found = found_boxes(row, given.bbox_key, given.box_format.partition("_")[0])
-    used = found.used if found is not None else frozenset()
-    value = {key: field for key, field in row.items() if key != _FILE and key not in used}
-    if found is not None and found.boxes:
-        value[given.bbox_key] = found.boxes
-        if any(found.labels):
-            value["labels"] = found.labels
+    value = with_boxes(given, {key: field for key, field in row.items() if key != _FILE})
     value[given.image_key] = given.image(row.get(_FILE, ""), manifest)
     return value
 

@@ -24,4 +24,8 @@ def _object_row(number: int, value: Any) -> Row:
     return Row(number, None, RowError(Code.NOT_AN_OBJECT, "the row is not an object"), value)
 
 
-READER = Reader((".json",), _rows)
+def _begins(start: bytes) -> bool:
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+READER = Reader((".json",), _rows, begins=_begins)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from regioncap.drop.readers import jsonl
+from regioncap.drop.readers import image_folder, jsonl
 from regioncap.drop.readers.grouped import Grouped
 from regioncap.drop.readers.loose import Found, found_boxes, lines_in
 from regioncap.drop.readers.reader import DropReader, Given, Row
@@ -58,7 +58,10 @@ def _value(
 
 
 def _recognises(path: str, start: bytes) -> bool:
-    lines = start.split(b"\n")
+    if image_folder.READER.takes(path) and image_folder.READER.recognises(path, start):
+        return False
+    # Which encoding it is in is not known here, and of names only.
+    lines = start.decode("utf-8", "replace").encode().split(b"\n")
     for line in lines[: min(len(lines) - 1, _LOOKED_AT)] or lines:
         try:
             if line.strip() and found_boxes(parse_line(line), "bbox", "xywh") is not None:

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners, stem_of
 
 # A class, how much of it is cut off and hidden, an angle, four corners, seven numbers of its place in the world; then
 # perhaps how sure it is. A class can have spaces in it, so lines are read from their ends.
@@ -18,9 +18,8 @@ def _rows(given: Given) -> Iterator[Row]:
 
 def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     folder = posixpath.dirname(manifest).split("/")[-1]
-    stem = posixpath.splitext(posixpath.basename(manifest))[0]
     value: dict[str, Any] = {
-        given.image_key: given.image_of(stem, manifest, (folder, folder.replace("label", "image")))
+        given.image_key: given.image_of(stem_of(manifest), manifest, (folder, folder.replace("label", "image")))
     }
     lines = [line.split() for line in data.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
     objects = [line for line in lines if line[0] != _IGNORED]
@@ -61,4 +60,4 @@ def _recognises(path: str, start: bytes) -> bool:
     )
 
 
-READER = DropReader((".txt",), _rows, "xywh", _recognises, lambda given: len(given.manifests), packed=False)
+READER = DropReader((".txt",), _rows, "xywh", _recognises, lambda given: len(given.manifests))

@@ -15,6 +15,7 @@ from regioncap.regions.codes import Code
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])(?:\?.*)?$", re.IGNORECASE)
 _SHORT = ("x", "y", "width", "height")
+_ELLIPSE = {"x", "y", "radiusX", "radiusY"}
 
 
 def _rows(given: Given) -> Iterator[Row]:
@@ -58,7 +59,8 @@ def _short(field: Any) -> list[dict[str, Any]]:
     """The boxes of a field of the short form."""
     if not isinstance(field, list):
         return []
-    return [item for item in field if isinstance(item, dict) and (item.keys() >= set(_SHORT) or "points" in item)]
+    shapes = [item for item in field if isinstance(item, dict)]
+    return [item for item in shapes if item.keys() >= set(_SHORT) or item.keys() >= _ELLIPSE or "points" in item]
 
 
 def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
@@ -81,7 +83,7 @@ def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
     return list(found.values())
 
 
-_SHAPE = re.compile(r"(?:rectangle|polygon)(?:labels)?$")
+_SHAPE = re.compile(r"(?:rectangle|polygon|ellipse)(?:labels)?$")
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -89,7 +91,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _label(item: dict[str, Any]) -> str | None:
-    for key in ("rectanglelabels", "polygonlabels", "labels"):
+    for key in ("rectanglelabels", "polygonlabels", "ellipselabels", "labels"):
         labels = item.get(key)
         if isinstance(labels, list) and labels and isinstance(labels[0], str):
             return labels[0]
@@ -102,6 +104,8 @@ def _box(item: dict[str, Any]) -> Any:
     if isinstance(points, list):
         corners = [point for point in points if _are_numbers(point, 2)]
         return _around(corners) if corners and len(corners) == len(points) else points
+    if item.keys() >= _ELLIPSE:
+        item = _around_ellipse(item)
     box = [item.get(name) for name in _SHORT]
     turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
     if not _are_numbers(box, 4) or not turn[0] or not _are_numbers(turn, 3):
@@ -112,6 +116,21 @@ def _box(item: dict[str, Any]) -> Any:
     sides = [(w * across / 100, h * down / 100) for w in (0, width) for h in (0, height)]
     turned = [(w * cosine - h * sine, w * sine + h * cosine) for w, h in sides]
     return _around([[x + w / across * 100, y + h / down * 100] for w, h in turned])
+
+
+def _around_ellipse(item: dict[str, Any]) -> dict[str, Any]:
+    """The box around an ellipse, which is turned about its centre."""
+    numbers = [item.get(name) for name in ("x", "y", "radiusX", "radiusY")]
+    turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
+    if not _are_numbers(numbers, 4):
+        return item
+    x, y, rx, ry = numbers
+    if turn[0] and _are_numbers(turn, 3):
+        degrees, across, down = turn
+        sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+        wide, high = rx * across, ry * down
+        rx, ry = math.hypot(wide * cosine, high * sine) / across, math.hypot(wide * sine, high * cosine) / down
+    return {"x": x - rx, "y": y - ry, "width": 2 * rx, "height": 2 * ry}
 
 
 def _around(points: list[Any]) -> list[float]:

@@ -5,12 +5,12 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 # Of these shapes, the box around them is read; a circle is given by its centre and a point on it.
-_SHAPES = ("rectangle", "polygon", "circle")
+_SHAPES = ("rectangle", "polygon", "circle", "mask", "rotation", "oriented_rectangle")
 
 # The image can be in it too, as text.
 _MOST = 32 << 20
@@ -40,7 +40,7 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     if path not in given:
         # A file that was moved with its image tells of another place.
         try:
-            path = given.image_of(manifest.rpartition("/")[2].rpartition(".")[0], manifest)
+            path = given.image_of(stem_of(manifest), manifest)
         except RowError:
             path = found.get("imagePath") or path
     value[given.image_key] = path
@@ -82,4 +82,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return start.lstrip().startswith(b"{") and (b'"shapes"' in start or b'"imageData"' in start)
 
 
-READER = DropReader((".json",), _rows, "xywh", _recognises, lambda given: len(given.manifests), packed=False)
+READER = DropReader((".json",), _rows, "xywh", _recognises, lambda given: len(given.manifests))

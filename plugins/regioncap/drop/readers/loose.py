@@ -25,6 +25,11 @@ _CORNERS = (
 )  # fmt: skip
 _CENTRES = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))
 
+# All names under which a row can have boxes, beside that of the param, or their labels.
+FIELDS = frozenset(
+    (*_LISTS, *_LABELS, *_LABEL_LISTS, *(name for names in (*_SIDES, *_CORNERS, *_CENTRES) for name in names))
+)
+
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -162,6 +167,19 @@ def _is_list(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
+
+
+def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its boxes, in whatever form they are, under the boxes' own key, and their labels beside them."""
+    found = found_boxes(row, given.bbox_key, given.box_format.partition("_")[0])
+    if found is None:
+        return row
+    value = {key: field for key, field in row.items() if key not in found.used}
+    if found.boxes:
+        value[given.bbox_key] = found.boxes
+        if any(found.labels):
+            value["labels"] = found.labels
+    return value
 
 
 def lines_in(given: Given) -> int:

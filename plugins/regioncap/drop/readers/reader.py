@@ -1,22 +1,29 @@
 """What all readers share: what a reader is, what it is given, and what it makes of manifests."""
 
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
-from regioncap.drop.plain import with_compressed
+from regioncap.drop.plain import ENDINGS, with_compressed
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
+
+# What image files are called, in small letters.
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
     """One row of a manifest: its 1-based line and its parsed object, or the fault and the raw text.
 
-    A `DropReader` says in `manifest` which file it is from.
+    A `DropReader` says in `manifest` which file it is from, and may say in `place` where in that the bytes of its image
+    are, from which byte on and how many.
     """
 
     line: int
@@ -24,6 +31,7 @@ class Row:
     fault: RowError | None = None
     raw: Any = None
     manifest: str | None = None
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Reader:
     where the file as a whole is not of the format. `count` says quickly how many rows a file has at least; without it
     they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in. `keeping` is
     `rows` for a format of which else not all fields are read: it is given the names of those carried along, too.
+    `begins` says by how a file begins whether it can be one, for `input_format` = `auto`; without it, all can.
     """
 
     suffixes: tuple[str, ...]
@@ -43,6 +52,7 @@ class Reader:
     count: Callable[[Path], int] | None = None
     is_text: bool = True
     keeping: Callable[[Path, str, str, tuple[str, ...]], Iterator[Row]] | None = None
+    begins: Callable[[bytes], bool] | None = None
 
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
@@ -68,6 +78,10 @@ class Given(Protocol):
         """Under which name a row has its boxes."""
 
     @property
+    def keep(self) -> tuple[str, ...]:
+        """The names of other fields that are carried along: see `kept_fields`."""
+
+    @property
     def box_format(self) -> BoxFormat:
         """The run's param, for formats that do not say themselves what boxes are."""
 
@@ -76,18 +90,27 @@ class Given(Protocol):
     def local(self, path: str) -> AbstractContextManager[Path]:
         """A file as a local one, unpacked. A ValueError within becomes the fault of that file as a whole."""
 
+    def opened(self, path: str) -> AbstractContextManager[tuple[IO[bytes], bool]]:
+        """A file that may be large, to be sought in, and whether it is compressed: then it is its unpacked content.
+
+        Without a copy of it, unless it is compressed. A ValueError within becomes the fault of that file as a whole.
+        """
+
     def small(self, paths: Iterable[str], most: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes | RowError]]:
-        """Small files, several read at a time, in the order of `paths`; a RowError where one has over `most` bytes."""
+        """Small files, unpacked, several read at a time, in the order of `paths`.
+
+        A RowError in place of one that has over `most` bytes, or is damaged.
+        """
 
     def ending_in(self, ending: str) -> Sequence[str]:
-        """The paths of the few files whose paths end so, such as the names of classes, sorted."""
+        """The paths of the few files whose paths end so, such as the names of classes, compressed or not; sorted."""
 
     def image(self, name: str, beside: str) -> str:
         """The path of the image that the manifest `beside` calls so.
 
         That is the file of this path from the manifest's folder, or from the drop's, or the only one whose path ends
-        so. Where there is none, the name is given back: the row is rejected for it. Raises RowError (image_not_found)
-        where there are several.
+        so; of a path on another machine, or a URL, also by its last folders and its name. Where there is none, the name
+        is given back: the row is rejected for it. Raises RowError (image_not_found) where there are several.
         """
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
@@ -105,8 +128,8 @@ class DropReader:
     those at its top level; where it is `packed`, also those that are compressed. `rows` is given the drop, yields the
     rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in `box_format`,
     whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file and by how it
-    begins (some 64 kB, unpacked) whether it is a manifest of this format: for `input_format` = `auto`. `count` says
-    quickly how many rows there are at most.
+    begins (some 64 kB, unpacked; of Parquet, its columns and their types as text) whether it is a manifest of this
+    format: for `input_format` = `auto`. `count` says quickly how many rows there are at most.
     """
 
     suffixes: tuple[str, ...]
@@ -143,6 +166,13 @@ def a_row_each(
 def id_in(given: Given, manifest: str, identity: Any) -> Any:
     """The id of a row that a manifest gives: where there are several, each counts by itself."""
     return identity if len(given.manifests) == 1 else f"{manifest}#{identity}"
+
+
+def stem_of(path: str) -> str:
+    """A manifest's name without its folders, its ending, and that of a compressed file."""
+    name = posixpath.basename(path)
+    packed = next((ending for ending in ENDINGS if ending and name.endswith(ending)), "")
+    return posixpath.splitext(name.removesuffix(packed))[0]
 
 
 def is_hidden(path: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.readers.elements import elements, number_of, text_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -34,7 +34,6 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
 
 
 def _image(given: Given, manifest: str, found: dict[str, Element]) -> str:
-    stem = manifest.rpartition("/")[2].rpartition(".")[0]
     name, folder = ((found[tag].text or "").strip() if tag in found else "" for tag in ("filename", "folder"))
     # The file is found by what it says, in the folder that it says; else by its own name.
     for said in (f"{folder}/{name}", name) if name and folder and ".." not in folder else (name,):
@@ -42,7 +41,7 @@ def _image(given: Given, manifest: str, found: dict[str, Element]) -> str:
         if path != said or path in given:
             return path
     try:
-        return given.image_of(stem, manifest, ("Annotations", "JPEGImages"))
+        return given.image_of(stem_of(manifest), manifest, ("Annotations", "JPEGImages"))
     except RowError:
         if name:
             return name
@@ -64,6 +63,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return b"<annotation>" in start or b"<annotation " in start
 
 
-READER = DropReader(
-    (".xml",), _rows, "xywh", _recognises, lambda given: len(given.manifests), is_text=False, packed=False
-)
+READER = DropReader((".xml",), _rows, "xywh", _recognises, lambda given: len(given.manifests))

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, stem_of
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -14,6 +14,8 @@ _NO_LABELS = {
     "classes", "license", "notes", "obj", "predefined_classes", "readme", "requirements", "test", "train", "val",
     "valid", "autosplit_train", "autosplit_val", "autosplit_test",
 }  # fmt: skip
+# Where boxes are, and where images are then.
+_FOLDERS = ("labels", "images")
 # Room for some ten thousand classes.
 _MOST_YAML = 1 << 19
 # Files with the names of classes, one a line.
@@ -26,6 +28,7 @@ class _Classes:
     def __init__(self, given: Given) -> None:
         self._by_folder: dict[str, dict[int, str]] = {}
         self.keypoints = False
+        self._unread: list[str] = []
         for ending in (".yaml", ".yml"):
             for path, data in given.small(given.ending_in(ending)):
                 if not isinstance(data, RowError):
@@ -35,12 +38,16 @@ class _Classes:
                 if not isinstance(data, RowError):
                     lines = data.decode("utf-8", "replace").splitlines()
                     self._add(path, {place: name.strip() for place, name in enumerate(lines) if name.strip()})
+        # Where another file has the names, it is about something else.
+        if self._unread and not self._by_folder:
+            raise ValueError(self._unread[0])
 
     def _of_yaml(self, path: str, data: bytes) -> dict[int, str]:
         try:
             found = _loaded(data)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ValueError(f"the file {path} is not YAML: {error}") from error
+            self._unread.append(f"the file {path} is not YAML: {error}")
+            return {}
         if not isinstance(found, dict):
             return {}
         self.keypoints |= "kpt_shape" in found
@@ -85,7 +92,7 @@ def _rows(given: Given) -> Iterator[Row]:
 def _labels(given: Given) -> list[str]:
     """The files with boxes: those in folders `labels`, or where there are none, all but those of other things."""
     in_folders = [path for path in given.manifests if "labels" in path.split("/")[:-1]]
-    return in_folders or [path for path in given.manifests if not _is_called_otherwise(path) or _has_image(given, path)]
+    return [path for path in in_folders or given.manifests if not _is_called_otherwise(path) or _has_image(given, path)]
 
 
 def _is_called_otherwise(path: str) -> bool:
@@ -93,19 +100,16 @@ def _is_called_otherwise(path: str) -> bool:
 
 
 def _has_image(given: Given, path: str) -> bool:
-    """Whether an image lies beside a file: a picture of a train can be called `train.jpg`."""
+    """Whether a file has an image of its name where its image would be: that of a train can be called `train.jpg`."""
     try:
-        return posixpath.dirname(given.image_of(_stem(path), path)) == posixpath.dirname(path)
+        folder = posixpath.dirname(given.image_of(stem_of(path), path, _FOLDERS))
     except RowError:
         return False
-
-
-def _stem(path: str) -> str:
-    return posixpath.splitext(posixpath.basename(path))[0]
+    return folder in (posixpath.dirname(path), _FOLDERS[1].join(posixpath.dirname(path).rsplit(_FOLDERS[0], 1)))
 
 
 def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[str, Any]:
-    value: dict[str, Any] = {given.image_key: given.image_of(_stem(manifest), manifest, ("labels", "images"))}
+    value: dict[str, Any] = {given.image_key: given.image_of(stem_of(manifest), manifest, _FOLDERS)}
     lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     if lines:
         names = classes.of(manifest)
@@ -121,12 +125,19 @@ def _box(line: list[str], keypoints: bool) -> Any:
         float(line[0])
     except ValueError:
         return " ".join(line)
+    keypoints |= _has_keypoints(numbers)
     if len(numbers) >= 6 and len(numbers) % 2 == 0 and not keypoints:
         x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
         return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
     if len(numbers) in (4, 5) or (keypoints and len(numbers) > 5):
         return numbers[:4]
     return " ".join(line)
+
+
+def _has_keypoints(numbers: list[float]) -> bool:
+    """Whether after a box there are points with how visible each is: 0, 1 or 2, which no place in an image is."""
+    seen = numbers[6::3]
+    return len(numbers) > 6 and (len(numbers) - 4) % 3 == 0 and set(seen) <= {0, 1, 2} and 2 in seen
 
 
 def _label(text: str, names: Mapping[int, str]) -> str | None:
@@ -149,4 +160,4 @@ def _recognises(path: str, start: bytes) -> bool:
     return bool(numbers) and all(len(line) >= 5 and line[0].is_integer() and max(line[1:5]) <= 2 for line in numbers)
 
 
-READER = DropReader((".txt",), _rows, "cxcywh_norm", _recognises, lambda given: len(given.manifests), packed=False)
+READER = DropReader((".txt",), _rows, "cxcywh_norm", _recognises, lambda given: len(given.manifests))

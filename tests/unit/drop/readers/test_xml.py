@@ -95,7 +95,7 @@ def test_cvats_boxes_are_read_and_outlines_and_turned_ones_as_the_boxes_around_t
         ("", "it is not XML: no element found"),
         (cvat("<a>" * 70 + "</a>" * 70), "its elements are nested more than 64 levels deep"),
         (cvat(image("<box/>" * 200_000)), "an element has more than"),
-        ("<?xml version='1.0' encoding='nonesuch'?><annotations/>", "it is not XML: unknown encoding"),
+        ("<?xml version='1.0' encoding='nonesuch'?><annotations/>", "it has no <image>"),
     ],
 )
 def test_a_file_that_is_not_cvats_is_named(place: Place, text: str, reason: str) -> None:

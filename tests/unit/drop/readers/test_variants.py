@@ -1,0 +1,258 @@
+"""Forms in which tools and people write these formats, beside the plainest one."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask
+
+from regioncap.drop.drop import contents
+from regioncap.drop.readers.outlines import around_outline
+from tests.builders import Place
+from tests.unit.drop.readers.foreign import faults_of, put_images, values_of
+
+BOX = [10, 10, 40, 30]
+
+
+def coco(image: Any = None, annotation: Any = None, category: Any = None) -> dict[str, Any]:
+    """One image with one box; what is given takes the place of fields, and None of a field takes it out."""
+
+    def changed(plain: dict[str, Any], changes: Any) -> dict[str, Any]:
+        return {key: value for key, value in {**plain, **(changes or {})}.items() if value is not None}
+
+    return {
+        "a.json": {
+            "images": [changed({"id": 1, "file_name": "a.jpg"}, image)],
+            "annotations": [changed({"id": 1, "image_id": 1, "category_id": 1, "bbox": BOX}, annotation)],
+            "categories": [changed({"id": 1, "name": "dog"}, category)],
+        }
+    }
+
+
+def cvat(shape: str) -> dict[str, Any]:
+    return {"annotations.xml": f'<annotations><image id="0" name="a.jpg">{shape}</image></annotations>'}
+
+
+def label_studio(kind: str, image: str = "a.jpg", **value: Any) -> dict[str, Any]:
+    result = {"type": kind, "original_width": 200, "original_height": 100, "value": {kind: ["dog"], **value}}
+    return {"p.json": [{"id": 1, "data": {"image": image}, "annotations": [{"result": [result]}]}]}
+
+
+def labelme(kind: str, *points: list[int]) -> dict[str, Any]:
+    shape = {"label": "dog", "shape_type": kind, "points": points}
+    return {"a.json": {"version": "5.4", "imagePath": "a.jpg", "imageData": None, "shapes": [shape]}}
+
+
+def yolo(line: str, yaml: str = "names: [dog]", folder: str = "") -> dict[str, Any]:
+    return {f"labels/{folder}a.txt": line, "data.yaml": yaml}
+
+
+CORNERS = ([10, 10], [50, 10], [50, 40], [10, 40])
+POINTS = " ".join(["0.3 0.3 2"] * 17)
+YOLO_BOX = [0.3, 0.4, 0.3, 0.3]
+YOLO_LINE = "0 0.3 0.4 0.3 0.3"
+
+# By what it is: the files, the only box, and where the image is.
+VARIANTS: dict[str, tuple[str, dict[str, Any], list[float], str]] = {
+    "coco, ids that are text": (
+        "coco",
+        coco({"id": "x"}, {"image_id": "x", "category_id": "c"}, {"id": "c"}),
+        BOX,
+        "a.jpg",
+    ),
+    "coco, ids as a table writes them": ("coco", coco(None, {"image_id": 1.0, "category_id": 1.0}), BOX, "a.jpg"),
+    "coco, ids as text on one side": ("coco", coco({"id": "1"}, {"category_id": "1"}), BOX, "a.jpg"),
+    "coco, ids as text on the other": ("coco", coco(None, {"image_id": "1"}, {"id": "1"}), BOX, "a.jpg"),
+    "coco, images by URL as in LVIS": (
+        "coco",
+        coco({"file_name": None, "coco_url": "http://images.cocodataset.org/val2017/a.jpg"}),
+        BOX,
+        "val2017/a.jpg",
+    ),
+    "coco, paths of Windows": ("coco", coco({"file_name": "C:\\data\\val2017\\a.jpg"}), BOX, "val2017/a.jpg"),
+    "coco, paths of another machine": ("coco", coco({"file_name": "/home/me/pictures/a.jpg"}), BOX, "a.jpg"),
+    "coco, polygons alone": (
+        "coco",
+        coco(None, {"bbox": None, "segmentation": [[10, 10, 50, 10, 50, 40, 10, 40]]}),
+        BOX,
+        "a.jpg",
+    ),
+    "coco, runs alone": (
+        "coco",
+        coco(None, {"bbox": None, "segmentation": {"size": [80, 120], "counts": [810, 30, 50, 30, 8680]}}),
+        [10, 10, 2, 30],
+        "a.jpg",
+    ),
+    "coco of Roboflow": ("coco", {"train/_annotations.coco.json": coco()["a.json"]}, BOX, "train/a.jpg"),
+    "coco of FiftyOne": ("coco", {"labels.json": coco()["a.json"]}, BOX, "data/a.jpg"),
+    "yolo of LabelImg": ("yolo", {"labels/a.txt": YOLO_LINE, "labels/classes.txt": "dog\n"}, YOLO_BOX, "images/a.jpg"),
+    "yolo of Label Studio": (
+        "yolo",
+        {"labels/a.txt": YOLO_LINE, "classes.txt": "dog\n", "notes.json": {"categories": [{"id": 0, "name": "dog"}]}},
+        YOLO_BOX,
+        "images/a.jpg",
+    ),
+    "yolo of Roboflow": (
+        "yolo",
+        {
+            "train/labels/a.txt": YOLO_LINE,
+            "data.yaml": "train: ../train/images\nnc: 1\nnames: ['dog']\n",
+            "README.roboflow.txt": "x\n",
+        },
+        YOLO_BOX,
+        "train/images/a.jpg",
+    ),
+    "yolo of FiftyOne": (
+        "yolo",
+        {"labels/val/a.txt": YOLO_LINE, "dataset.yaml": "names:\n  0: dog\npath: /x\nval: ./images/val/\n"},
+        YOLO_BOX,
+        "images/val/a.jpg",
+    ),
+    "yolo, lists of parts": (
+        "yolo",
+        yolo(YOLO_LINE, "path: ../x\ntrain: [images/a, images/b]\nnames: {0: dog}", "a/"),
+        YOLO_BOX,
+        "images/a/a.jpg",
+    ),
+    "yolo, turned boxes": ("yolo", yolo("0 0.15 0.25 0.45 0.25 0.45 0.55 0.15 0.55"), YOLO_BOX, "images/a.jpg"),
+    "yolo, outlines": ("yolo", yolo("0 0.15 0.25 0.45 0.25 0.45 0.55"), YOLO_BOX, "images/a.jpg"),
+    "yolo, poses": (
+        "yolo",
+        yolo(f"{YOLO_LINE} {POINTS}", "kpt_shape: [17, 3]\nnames: [dog]"),
+        YOLO_BOX,
+        "images/a.jpg",
+    ),
+    "yolo, poses that nothing tells of": ("yolo", yolo(f"{YOLO_LINE} {POINTS}"), YOLO_BOX, "images/a.jpg"),
+    "yolo, poses of an even number": (
+        "yolo",
+        yolo(f"{YOLO_LINE} 0.3 0.3 2 0.3 0.4 0 0.3 0.4 1 0.3 0.4 2"),
+        YOLO_BOX,
+        "images/a.jpg",
+    ),
+    "yolo, how sure": ("yolo", yolo(f"{YOLO_LINE} 0.87"), YOLO_BOX, "images/a.jpg"),
+    "yolo, YAML of other things": (
+        "yolo",
+        {**yolo(YOLO_LINE), "args.yaml": "lr: !python/x 1"},
+        YOLO_BOX,
+        "images/a.jpg",
+    ),
+    "cvat, masks": (
+        "cvat",
+        cvat('<mask label="dog" rle="3, 2" left="10" top="10" width="40" height="30"/>'),
+        BOX,
+        "a.jpg",
+    ),
+    "cvat, ellipses": ("cvat", cvat('<ellipse label="dog" cx="30" cy="25" rx="20" ry="15"/>'), BOX, "a.jpg"),
+    "cvat, turned ellipses": (
+        "cvat",
+        cvat('<ellipse label="dog" cx="30" cy="25" rx="15" ry="20" rotation="90"/>'),
+        BOX,
+        "a.jpg",
+    ),
+    "cvat, skeletons": (
+        "cvat",
+        cvat(
+            '<skeleton label="dog"><points label="1" points="10,10"/><points label="2" points="50,40"/>'
+            '<points label="3" points="0,0" outside="1"/></skeleton>'
+        ),
+        BOX,
+        "a.jpg",
+    ),
+    "cvat, turned boxes": (
+        "cvat",
+        cvat('<box label="dog" xtl="15" ytl="5" xbr="45" ybr="45" rotation="90"/>'),
+        BOX,
+        "a.jpg",
+    ),
+    "label_studio, ellipses": (
+        "label_studio",
+        label_studio("ellipselabels", x=30, y=40, radiusX=10, radiusY=20),
+        [20, 20, 20, 40],
+        "a.jpg",
+    ),
+    "label_studio, turned ellipses": (
+        "label_studio",
+        label_studio("ellipselabels", x=30, y=40, radiusX=10, radiusY=20, rotation=90),
+        [20, 20, 20, 40],
+        "a.jpg",
+    ),
+    "label_studio, uploads": (
+        "label_studio",
+        label_studio("rectanglelabels", "/data/upload/3/0a1b2c3d-a.jpg", x=1, y=2, width=30, height=40),
+        [1, 2, 30, 40],
+        "a.jpg",
+    ),
+    "labelme, four corners": ("labelme", labelme("rectangle", *CORNERS), BOX, "a.jpg"),
+    "labelme, turned boxes": ("labelme", labelme("rotation", *CORNERS), BOX, "a.jpg"),
+    "labelme, turned boxes of LabelMe 6": ("labelme", labelme("oriented_rectangle", *CORNERS), BOX, "a.jpg"),
+    "labelme, masks": ("labelme", labelme("mask", [10, 10], [50, 40]), BOX, "a.jpg"),
+    "csv of a spreadsheet": (
+        "csv",
+        {"m.csv": 'image;bbox;labels\na.jpg;"[[10, 10, 40, 30]]";"[""dog""]"\n'},
+        BOX,
+        "a.jpg",
+    ),
+    "tab-separated": ("csv", {"m.tsv": 'image\tbbox\tlabels\na.jpg\t[[10, 10, 40, 30]]\t["dog"]\n'}, BOX, "a.jpg"),
+}
+
+
+@pytest.mark.parametrize("what", VARIANTS)
+def test_each_form_is_read_and_found_out(place: Place, what: str) -> None:
+    input_format, files, box, image = VARIANTS[what]
+    put_images(place, "", [image])
+    for name, content in files.items():
+        place.put(name, content if isinstance(content, str) else json.dumps(content))
+    (row,) = values_of(place, input_format)
+    labels = row["labels"] if isinstance(row["labels"], list) else json.loads(row["labels"])
+    assert (row["image"], row["bbox"][0]) == (image, pytest.approx(box)) and labels == ["dog"]
+    assert contents(place.drop, "auto").input_format == input_format
+
+
+def test_an_image_of_another_folder_is_not_taken_for_one_of_another_machine(place: Place) -> None:
+    put_images(place, "", ["val/1.jpg", "x/train/2.jpg", "y/train/2.jpg"])
+    for number, path in enumerate(["/data/train/1.jpg", "http://x.org/train/2.jpg"]):
+        place.put(f"{number}.json", json.dumps(coco({"file_name": path})["a.json"]))
+    plan = place.plan(input_format="coco")
+    assert plan.rows == plan.rejected == 2
+    assert [code for *_, code, _ in faults_of(place, "coco")] == ["image_not_found"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_box_around_runs_is_that_of_cocos_own_library(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    pixels = np.zeros((23, 31), np.uint8, order="F")
+    for _ in range(draw.integers(1, 4)):
+        y, x = draw.integers(0, 20), draw.integers(0, 28)
+        pixels[y : y + draw.integers(1, 12), x : x + draw.integers(1, 12)] = 1
+    runs = mask.encode(pixels)
+    expected = [float(side) for side in mask.toBbox(runs)]
+    assert around_outline({"size": runs["size"], "counts": runs["counts"].decode()}) == expected
+    flat = np.flatnonzero(np.diff(np.concatenate([[0], pixels.ravel(order="F"), [2]])))
+    assert around_outline({"size": [23, 31], "counts": np.diff(np.concatenate([[0], flat])).tolist()}) == expected
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        None, [], [[]], [[1]], [["a", "b"]], "x", 7, {}, {"size": [2, 2]}, {"size": [2, 2], "counts": [1, 1]},
+        {"size": [2, 2], "counts": [4]}, {"size": [2, 2], "counts": [1, -1, 4]}, {"size": "ab", "counts": "x"},
+        {"size": [0, 0], "counts": []}, {"size": [10**9, 10**9], "counts": "0" * 99}, {"size": [2, 2], "counts": None},
+    ],
+)  # fmt: skip
+def test_what_is_no_outline_has_no_box(outline: Any) -> None:
+    assert around_outline(outline) is None
+
+
+def test_names_of_classes_that_cannot_be_read_stop_the_run_and_those_of_other_files_do_not(place: Place) -> None:
+    put_images(place, "images", ["a.jpg"])
+    for name, text in yolo(YOLO_LINE, "names: !!python/object/apply:os.system ['x']").items():
+        place.put(name, text)
+    with pytest.raises(Exception, match=r"the file data\.yaml is not YAML"):
+        values_of(place, "yolo")
+
+
+def test_ids_in_csv_are_those_that_a_table_had(place: Place) -> None:
+    put_images(place, "", ["a.jpg"])
+    place.put("m.csv", "id,image\n17.0,a.jpg\n,a.jpg\nNaN,a.jpg\n1.50,a.jpg\n007,a.jpg\n")
+    assert [row.get("id") for row in values_of(place, "csv")] == ["17", None, None, "1.50", "007"]
