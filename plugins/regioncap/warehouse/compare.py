@@ -140,7 +140,11 @@ def _regions(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _box(region: dict[str, Any]) -> str:
-    return json.dumps(region.get("bbox"))
+    box = region.get("bbox")
+    if not isinstance(box, list):
+        return json.dumps(box)
+    # 10 and 10.0 are one number, however they were written.
+    return json.dumps([float(side) if isinstance(side, int) else side for side in box])
 
 
 def _codes(build: Build, wanted: Any) -> dict[str, str]:
