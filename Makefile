@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-readers bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-hints bench-readers bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -167,6 +167,9 @@ bench-readers: setup ## What a million boxes take to plan, by the format of thei
 
 bench-safety: .venv/installed ## What anything can do to builds, in any order, and a line that fails: make bench-safety [ARGS="--steps N --seed N --json FILE"]
 	@$(PY) -m bench.safety $(ARGS)
+
+bench-hints: setup ## What label hints do to captions: make bench-hints [ARGS="--seed N --images N --json FILE"]
+	@$(PY) -m bench.hints $(ARGS)
 
 bench-trust: setup ## How well wrong captions are told and found: make bench-trust [ARGS="--seed N --errors FILE --json FILE"]
 	@$(PY) -m bench.trust $(ARGS)

@@ -34,6 +34,7 @@ from regioncap.storage import patience
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import Correction, about_record, about_region, correct, corrections_of
 from regioncap.warehouse.journal import FILE_LINES
+from regioncap.warehouse.layout import PREVIEW_PAGE, image_path, preview_path
 from regioncap.warehouse.manifest import current
 from regioncap.work.shard import Shard
 from tests.builders import DATE, Place, encoded, picture, publish_each
@@ -733,3 +734,17 @@ def test_a_build_leads_to_the_run_that_published_it(app: FastAPI, place: Place) 
             session.add(event)
     page = client(app).get(f"/dates/{DATE}/builds/{second}").text
     assert "/dags/region_captions/runs/manual__1" in page and "/runs/later" not in page
+
+
+def test_a_preview_is_shown_with_its_images(app: FastAPI, place: Place) -> None:
+    plan_id, name = "a" * 32, "b" * 32
+    preview = place.warehouse.sub(preview_path(DATE, plan_id))
+    preview.write(PREVIEW_PAGE, b"<p>a page of its own</p>")
+    preview.write(image_path(name), encoded(picture()))
+    someone = client(app)
+    shown = someone.get(f"/previews/{DATE}/{plan_id}/")
+    assert (shown.status_code, shown.text) == (200, "<p>a page of its own</p>")
+    image = someone.get(f"/previews/{DATE}/{plan_id}/{image_path(name)}")
+    assert (image.status_code, image.headers["content-type"]) == (200, "image/jpeg")
+    assert someone.get(f"/previews/{DATE}/{'c' * 32}/").status_code == 404
+    assert someone.get(f"/previews/{DATE}/{plan_id}/{image_path('c' * 32)}").status_code == 404

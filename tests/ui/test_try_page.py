@@ -9,7 +9,7 @@ from regioncap.regions.codes import Code
 from regioncap.report.trial import MarksRead, Tried, TriedRow, render_trial
 from tests.builders import encoded, picture, settings
 from tests.hostile import HOSTILE
-from tests.pages import record, rejected
+from tests.pages import judged, record, rejected
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +22,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         params = {**settings().model_dump(mode="json"), "prompt": f"{name} {everything}"}
         rows = {
             (everything if number else "manifest.jsonl", number + 1): TriedRow(
-                record(number, text, text, image=text, checks=[text[:100]]), encoded(picture()), (10, 5), 1.5
+                record(number, text, f"{text} {name}", image=text, checks=[text[:100]]),
+                encoded(picture()),
+                (10, 5),
+                1.5,
             )
             for number, text in enumerate(HOSTILE)
         }
         rows["x", 1] = TriedRow(rejected(1, Code.CUT_OFF, manifest=everything, reason=everything), encoded(picture()))
-        sets.append(Tried(name, params, rows, 3.0, everything if name != "A" else None, [everything]))
+        stops = everything if name != "A" else None
+        sets.append(Tried(name, params, rows, 3.0, stops, judged(judge=everything), [everything]))
     marks = [MarksRead(style, size, 3, 8) for style in ("box", "corners") for size in ("half size", "as it is")]
     path = folder / "try.html"
     path.write_text(render_trial(everything, everything, sets, marks, 0.4), encoding="utf-8")
@@ -50,7 +54,14 @@ def test_hostile_text_runs_nowhere_and_the_rows_stand_side_by_side(browser: Brow
     assert shown.locator(".row").count() == len(HOSTILE) + 1
     assert shown.locator(".row").first.locator(".tried").count() == 2
     assert "38\N{NO-BREAK SPACE}%" in shown.inner_text("#marks")
+    assert shown.locator(".row h3", has_text="1 caption differs").count() == len(HOSTILE)
+    assert shown.locator(".row .card li", has_text="trust 0.98").count() == 2 * 2 * len(HOSTILE)
+    assert "95 % interval" in shown.inner_text("#differs")
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
     pictures = shown.locator("article img")
-    assert pictures.evaluate_all("images => images.every(image => image.complete && image.naturalWidth > 0)")
+    # Those further down are loaded when they are scrolled to.
+    load = (
+        "image => { image.loading = 'eager'; return image.decode().then(() => image.naturalWidth > 0, () => false); }"
+    )
+    assert all(pictures.evaluate_all(f"images => Promise.all(images.map({load}))"))
     context.close()

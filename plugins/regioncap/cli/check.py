@@ -72,7 +72,7 @@ def check(
         if out is not None:
             _write_sheet(out, uri, checked, sheet)
     except OSError as error:
-        say_error(error)
+        say_error(RegionCapError(f"the page cannot be written into {out} ({error.strerror}): choose another folder"))
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(_as_object(checked)))
@@ -87,10 +87,18 @@ def _settings(params: str, deployment: Deployment) -> BuildSettings:
     try:
         given = json.loads(params)
     except (ValueError, RecursionError) as error:
-        raise ParamsError(f'--params is not JSON ({error}): write it as \'{{"box_format": "xyxy"}}\'') from None
+        meant = f'as --params "$(cat {params})"' if _is_file(params) else 'as \'{"box_format": "xyxy"}\''
+        raise ParamsError(f"--params is not JSON ({error}): write it {meant}") from None
     if not isinstance(given, dict):
         raise ParamsError('--params is not a JSON object: write it as \'{"box_format": "xyxy"}\'')
     return settings_of({**deployment.default_params, **given}, strict=True)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # it is too long to be a path, or has a character that none has
+        return False
 
 
 def _write_sheet(out: Path, uri: str, checked: Checked, sheet: list[SheetRow]) -> None:

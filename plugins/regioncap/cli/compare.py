@@ -12,7 +12,7 @@ from regioncap.cli.terminal import shown
 from regioncap.errors import NothingPublishedError
 from regioncap.storage.store import Store
 from regioncap.warehouse.compare import KINDS, Comparison, Difference, differences
-from regioncap.warehouse.history import earlier_manifest
+from regioncap.warehouse.history import and_yet, earlier_manifest
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.warehouse.reader import Build
 
@@ -41,7 +41,7 @@ def compare(
 def _compared(place: Store, first: str | None, second: str | None, as_json: bool) -> Iterator[str]:
     published, _ = current(place)
     if published is None:
-        raise NothingPublishedError(f"nothing is published at {place.uri}")
+        raise NothingPublishedError(f"nothing is published at {place.uri}{and_yet(place)}")
     builds = [_build(place, published, first or _earlier(published)), _build(place, published, second)]
     counts = Comparison()
     for difference in differences(builds[0], builds[1], counts):

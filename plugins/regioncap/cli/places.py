@@ -36,7 +36,18 @@ def open_warehouse(uri: str) -> Store:
 
 
 def open_drop(place: str) -> Store:
-    """The drop in a folder, which is named by its path or as `s3://bucket/prefix`. Raises StorageError."""
+    """The drop in a folder, which is named by its path or as `s3://bucket/prefix`.
+
+    Raises StorageError, also where a path leads to no folder.
+    """
+    if "://" not in place and not (folder := Path(place).resolve()).is_dir():
+        what = "it is a file" if folder.exists() else "there is no such folder"
+        raise StorageError(f"there is no drop at {folder}: {what}; give the path of one date's folder")
+    return _open_folder(place)
+
+
+def _open_folder(place: str) -> Store:
+    """Raises StorageError."""
     wait_at_most(_PATIENCE_SECONDS)
     if "://" not in place:
         # Whoever names a folder of this machine has chosen the way to it.
@@ -54,19 +65,24 @@ def open_images(drop: Store, settings: BuildSettings) -> Images:
     """Where the images of a drop are. Whoever types the command may read what they name. Raises StorageError."""
     roots = Deployment.from_environment().image_roots
     if settings.images_uri is None:
-        return Images(drop, roots, lambda root: open_drop(root))
-    base = open_drop(settings.images_uri)
-    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else open_drop(root))
+        return Images(drop, roots, lambda root: _open_folder(root))
+    base = _open_folder(settings.images_uri)
+    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else _open_folder(root))
 
 
 def make_folder(out: Path | None, drop: str) -> None:
-    """Make the folder that the page is written to. Raises ParamsError where it lies in the drop, and OSError."""
+    """Make the folder that the page is written to. Raises ParamsError where it lies in the drop, or cannot be made."""
     if out is None:
         return
     folder = Path(drop.removeprefix("file://")).resolve()
     if not drop.startswith("s3://") and folder in (out.resolve(), *out.resolve().parents):
         raise ParamsError("--out lies in the drop, into which nothing is written: choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ParamsError(f"--out {out} is a file: choose another folder") from None
+    except OSError as error:
+        raise ParamsError(f"--out {out} cannot be made ({error.strerror}): choose another folder") from None
 
 
 def has_airflow(environment: Mapping[str, str]) -> bool:

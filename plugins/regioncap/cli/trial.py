@@ -14,9 +14,9 @@ from regioncap.cli.places import make_folder, open_drop, open_images
 from regioncap.cli.terminal import following, say, say_error, shown
 from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings, settings_of
-from regioncap.errors import ParamsError, RegionCapError
+from regioncap.errors import ParamsError, RegionCapError, VlmSetupError, VlmUnavailableError
 from regioncap.marks.profiles import profile_of
-from regioncap.report.trial import MarksRead, Tried, differing_captions, render_trial
+from regioncap.report.trial import MarksRead, Tried, differing_captions, differing_params, render_trial
 from regioncap.steps.trial import try_settings
 from regioncap.storage.local import LocalStore
 from regioncap.vlm.endpoint import Endpoint
@@ -70,23 +70,34 @@ def try_(
     """  # fmt: skip
     try:
         deployment = Deployment.from_environment()
-        endpoint = asyncio.run(_endpoint(vlm, model))
-        sets = _sets(params or [], rows, deployment, endpoint.model)
+        sets = _sets(params or [], {**deployment.default_params, "sample_rows": rows})
         make_folder(out, drop)
     except (RegionCapError, ValueError, OSError) as error:
         say_error(error)
         raise typer.Exit(2) from None
     try:
+        # What is wrong with the drop is told before anybody waits for a server.
         place = open_drop(drop)
         images = open_images(place, next(iter(sets.values())))
+        endpoint = asyncio.run(_endpoint(vlm, model))
+        if not deployment.vlm_model:
+            known = {**deployment.default_params, "model_profile": profile_of(endpoint.model), "sample_rows": rows}
+            sets = _sets(params or [], known)
         with tempfile.TemporaryDirectory(prefix="regioncap-try-") as folder, following("answers") as progress:
             tried, marks, guessed = try_settings(
                 place, images, LocalStore(Path(folder)), sets, endpoint, progress=progress
             )
-        _write(out, render_trial(place.uri, endpoint.model, tried, marks, guessed), tried)
+    except (VlmSetupError, VlmUnavailableError) as error:
+        say_error(RegionCapError(f"{error} (what is called the connection is here --vlm, --model and {_KEY})"))
+        raise typer.Exit(1) from None
     except (RegionCapError, OSError) as error:
         say_error(error)
         raise typer.Exit(1) from None
+    try:
+        _write(out, render_trial(place.uri, endpoint.model, tried, marks, guessed), tried)
+    except OSError as error:
+        say_error(RegionCapError(f"the page cannot be written into {out} ({error.strerror}): choose another folder"))
+        raise typer.Exit(2) from None
     _tell(tried, marks, out)
     if any(one.stops is not None for one in tried):
         raise typer.Exit(1)
@@ -100,18 +111,22 @@ async def _endpoint(url: str, model: str) -> Endpoint:
     return endpoint if model else await served_model(endpoint)
 
 
-def _sets(files: Sequence[Path], rows: int, deployment: Deployment, model: str) -> dict[str, BuildSettings]:
-    """The sets of settings by their names: those of the files. Raises ParamsError and OSError."""
-    known = {} if deployment.vlm_model else {"model_profile": profile_of(model)}
-    sampled = {**deployment.default_params, **known, "sample_rows": rows}
+def _sets(files: Sequence[Path], params: Mapping[str, Any]) -> dict[str, BuildSettings]:
+    """The sets of settings by their names: those of the files, and of these params what they do not say.
+
+    Raises ParamsError.
+    """
     if not files:
-        return {_DEFAULTS: settings_of(sampled, strict=True)}
+        return {_DEFAULTS: settings_of(params, strict=True)}
+    if twice := [path for number, path in enumerate(files) if path in files[:number]]:
+        raise ParamsError(f"{twice[0]} is given twice: each set of params is compared with the others")
     alike = len({path.stem for path in files}) < len(files)
     sets: dict[str, BuildSettings] = {}
     for path in files:
         name = os.fspath(path) if alike else path.stem
         try:
-            sets[name] = settings_of({**sampled, **_object(path), "sample_rows": rows}, strict=True)
+            given = {**params, **_object(path), "sample_rows": params["sample_rows"]}
+            sets[name] = settings_of(given, strict=True)
         except ParamsError as error:
             raise ParamsError(f"{path}: {error}") from None
     places = {settings.images_uri for settings in sets.values()}
@@ -121,8 +136,15 @@ def _sets(files: Sequence[Path], rows: int, deployment: Deployment, model: str) 
 
 
 def _object(path: Path) -> Mapping[str, Any]:
+    """Raises ParamsError."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ParamsError("there is no such file") from None
+    except IsADirectoryError:
+        raise ParamsError("it is a folder: name a file with a JSON object of params") from None
+    except OSError as error:
+        raise ParamsError(f"it cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ParamsError(f'it is not JSON ({error}): write it as {{"mark_style": "corners"}}') from None
     if not isinstance(given, dict):
@@ -142,6 +164,9 @@ def _write(out: Path, page: str, tried: Sequence[Tried]) -> None:
 
 def _tell(tried: Sequence[Tried], marks: Sequence[MarksRead], out: Path) -> None:
     for number, one in enumerate(tried):
+        if one.stops is not None:
+            say_error(RegionCapError(f"{one.name}: a run would stop: {one.stops}"))
+            continue
         say(f"[bold]{shown(one.name)}[/bold]")
         for name, figure in one.figures().items():
             say(f"  {name}: {shown(figure)}")
@@ -150,8 +175,8 @@ def _tell(tried: Sequence[Tried], marks: Sequence[MarksRead], out: Path) -> None
             say(f"  captions unlike those of {shown(tried[0].name)}: {differing:,} of {both:,}")
         for warning in one.warnings:
             say(f"  [yellow]warning[/yellow]: {shown(warning)}")
-        if one.stops is not None:
-            say_error(RegionCapError(f"{one.name}: a run would stop: {one.stops}"))
+    if len(tried) > 1 and not differing_params(tried):
+        say("  [yellow]warning[/yellow]: the settings are the same in all sets: what differs is the model's own doing")
     for read in marks:
         say(f"  numbers read back, {shown(read.style)}, {read.size}: {read.right} of {read.asked}")
     say(f"  to look at: {shown(os.fspath(out / _PAGE))}")

@@ -5,6 +5,7 @@ The form in the Airflow UI is made from this model, and so is the documentation.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -671,9 +672,17 @@ def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSett
             {key: value for key, value in params.items() if key != "drop_date"}, strict=strict
         )
     except ValidationError as error:
-        faults = ((".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors())
+        faults = ((".".join(map(str, fault["loc"])), fault["msg"] + _meant(fault)) for fault in error.errors())
         wrong = "; ".join(": ".join(filter(None, fault)) for fault in faults)
         raise ParamsError(f"the run's params cannot be used: {wrong}") from None
+
+
+def _meant(fault: Mapping[str, Any]) -> str:
+    """The param whose name is nearly that of one that there is not, as a question; else nothing."""
+    if fault["type"] != "extra_forbidden":
+        return ""
+    near = get_close_matches(str(fault["loc"][-1]), BuildSettings.model_fields, 1, 0.8)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _known(value: str, name: str, choices: Iterable[str]) -> str:

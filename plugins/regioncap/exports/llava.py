@@ -1,6 +1,7 @@
 """The exports `llava` and `llava_pixels`: conversations as LLaVA is taught with, a question about each region."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from regioncap.exports.images import CarriedImage
 
 # Where in the text the image goes.
 _IMAGE = "<image>\n"
+# Where a text has these words in it, readers look for another file, or count files and words and refuse all of them.
+_FILE = re.compile("<(image|video|audio)>")
 # The words of LLaVA-1.5's own mix (https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K).
 _ASK: dict[PromptLanguage, str] = {
     "en": "Please provide a short description for this region: [{}].",
@@ -60,7 +63,8 @@ def _write(export: Export, box: _Box) -> None:
                 written.update(int(name[:16], 16) for name in new)
                 export.write_images(list(new.values()))
                 for row in batch:
-                    stream.write(before + json.dumps(_conversation(row, ask, box), ensure_ascii=False).encode())
+                    # ASCII: LLaVA's code opens the file in whatever encoding the machine has.
+                    stream.write(before + json.dumps(_conversation(row, ask, box)).encode())
                     before = b",\n"
             stream.write(b"\n]\n" if before != b"[\n" else b"[]\n")
 
@@ -82,5 +86,4 @@ def _turns(record: dict[str, Any], ask: str, box: _Box) -> Iterator[dict[str, st
     for place, region in enumerate(record["regions"]):
         asked = ask.format(", ".join(box(record, region)))
         yield {"from": "human", "value": ("" if place else _IMAGE) + asked}
-        # Where a text has the word for the image in it, a reader looks for another image.
-        yield {"from": "gpt", "value": region["caption"].replace("<image>", "< image >")}
+        yield {"from": "gpt", "value": _FILE.sub(r"< \1 >", region["caption"])}

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from regioncap.regions.records import Record, Rejected
+from regioncap.regions.records import Record, RegionCaption, Rejected
+from regioncap.report import judged as words
 from regioncap.report.html import templates
 from regioncap.report.page import embedded
+from regioncap.trust.estimate import Judged
 
 _render = templates("regioncap.report")
 
@@ -44,8 +46,9 @@ class TriedRow:
 class Tried:
     """One set of settings, by its name, and what became of each row. `stops` says why a run would stop, if it would.
 
-    `params` are all settings; `seconds` is how long asking took, with the server as busy as it then was. `folder` is
-    where its marked images lie, if not beside the page.
+    `params` are all settings; `seconds` is how long asking took, with the server as busy as it then was. `judged` is
+    what a listener makes of the captions, None where it was not asked. `folder` is where the marked images lie, if not
+    beside the page.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Tried:
     rows: dict[Place, TriedRow] = field(default_factory=dict)
     seconds: float = 0.0
     stops: str | None = None
+    judged: Judged | None = None
     warnings: list[str] = field(default_factory=list)
     folder: str = ""
 
@@ -79,6 +83,7 @@ class Tried:
             "described regions": f"{len(captions):,}",
             "words per caption": mean(sum(len(caption.split()) for caption in captions), len(captions)),
             "attempts per captioned row": mean(sum(record.attempts for record in records), len(records)),
+            **_trusted(self.judged, [region for record in records for region in record.regions]),
             "tokens of prompts and images, per row": mean(asked, len(rows)),
             "tokens of answers, per row": mean(written, len(rows)),
             "seconds of the server, per row": mean(sum(row.seconds for row in rows), len(rows)),
@@ -94,6 +99,23 @@ class MarksRead:
     size: str
     right: int
     asked: int
+
+
+def _trusted(judged: Judged | None, regions: Sequence[RegionCaption]) -> dict[str, str]:
+    """What a listener makes of the captions."""
+    trusts = [region.trust for region in regions if region.trust is not None]
+    doubted = sum(region.confused_with is not None for region in regions)
+    if judged is None:
+        told = "nobody was asked: judge is none"
+    elif judged.share is None:
+        told = f"not judged: {words.why_not(judged)}"
+    else:
+        told = words.share_told(judged)
+    return {
+        "wrong captions, by estimate": told,
+        "doubted captions": f"{doubted:,} of {len(trusts):,} judged" if trusts else "-",
+        "trust, mean": f"{sum(trusts) / len(trusts):.2f}" if trusts else "-",
+    }
 
 
 def _counted(codes: Mapping[str, int]) -> str:
@@ -134,6 +156,15 @@ def _said(row: TriedRow | None) -> Any:
     return {region.box_index: region.caption for region in row.outcome.regions}
 
 
+def _unlike(cells: Sequence[TriedRow | None]) -> int:
+    """How many of a row's regions, known by their boxes, the sets that describe them describe in several ways."""
+    captions: dict[int, set[str]] = {}
+    for cell in cells:
+        for region in cell.record.regions if cell is not None and cell.record is not None else ():
+            captions.setdefault(region.box_index, set()).add(region.caption)
+    return sum(len(said) > 1 for said in captions.values())
+
+
 def render_trial(
     drop_uri: str,
     model: str,
@@ -147,6 +178,7 @@ def render_trial(
     `shown` are the rows that are shown one by one; by default all.
     """
     places = dict.fromkeys(place for one in tried for place in one.rows) if shown is None else shown
+    rows = [(place, [one.rows.get(place) for one in tried]) for place in places]
     styles = dict.fromkeys(read.style for read in marks)
     sizes = list(dict.fromkeys(read.size for read in marks))
     return _render(
@@ -157,7 +189,7 @@ def render_trial(
         params=differing_params(tried),
         figures=[one.figures() for one in tried],
         differing=[differing_captions(tried[0], one) for one in tried[1:]],
-        rows=[(place, [one.rows.get(place) for one in tried]) for place in places],
+        rows=[(place, cells, _unlike(cells)) for place, cells in rows],
         sizes=sizes,
         marks={style: [read for read in marks if read.style == style] for style in styles},
         guessed=guessed,

@@ -1,7 +1,7 @@
 """The same rows of a drop under several sets of settings, by the steps themselves: in a local folder, and on a VLM."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from regioncap.ask.attempts import follow_attempts
 from regioncap.ask.requests import asked_together
@@ -18,13 +18,14 @@ from regioncap.steps.reading import read_marks
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
+from regioncap.trust.estimate import Judged, estimate
 from regioncap.vlm.endpoint import Vlm
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.counts import load_counts
 from regioncap.work.plan import Plan
-from regioncap.work.shard import Shard, parse_lines, plan_rejected, read_marked
+from regioncap.work.shard import JudgedShard, Shard, Validated, parse_lines, plan_rejected, read_marked
 
 # A plan is about a date, and the folder need not have the name of one.
 _DATE = "1970-01-01"
@@ -102,20 +103,40 @@ def gather(work: Store, plan: Plan, name: str) -> Tried:
     tried = Tried(name, plan.settings.model_dump(mode="json"), warnings=list(plan.warnings))
     rejected = _rejected(plan_rejected(work, plan))
     rows = {(row.manifest, row.line): TriedRow(row) for row in rejected}
+    judged: list[JudgedShard] = []
     for shard_id in plan.shards:
         shard = Shard(work, plan, shard_id)
         counts = load_counts(shard.own)
         tried.seconds += counts.seconds if counts else 0.0
         if counts and counts.schema_ignored:
             tried.warnings.append("the server ignores JSON schemas: answers were taken apart as free text")
-        rows |= _rows(shard, plan)
+        validated = shard.validated()
+        judged += [validated.judged] if validated.judged else []
+        rows |= _rows(shard, plan, validated)
     tried.rows = dict(sorted(rows.items()))
+    tried.judged = _judged(plan, judged, sum(len(record.regions) for record in tried.records))
     return tried
 
 
-def _rows(shard: Shard, plan: Plan) -> dict[Place, TriedRow]:
+def _judged(plan: Plan, shards: Sequence[JudgedShard], regions: int) -> Judged | None:
+    """What the listener makes of so many captions; None where nobody was to ask it."""
+    if not shards:
+        return None
+    receipts = [shard.receipt for shard in shards]
+    judged = estimate(
+        [score for shard in shards for score in shard.first],
+        regions=regions,
+        asked=sum(receipt.heard for receipt in receipts),
+        how="all" if plan.judge_share == 1.0 else "sample",
+        judge=plan.judge,
+        same_model=plan.judge == plan.model,
+    )
+    why = next((each for receipt in receipts for each in (receipt.reason, receipt.limited) if each), judged.reason)
+    return judged if judged.share is not None else judged.model_copy(update={"reason": why})
+
+
+def _rows(shard: Shard, plan: Plan, validated: Validated) -> dict[Place, TriedRow]:
     """What became of a shard's rows."""
-    validated = shard.validated()
     records = {record.id: record for record in parse_lines(validated.records, Record, "records", "")}
     rejected = {row.id: row for data in validated.rejected.values() for row in _rejected(data)}
     completions = load_completions(shard.shared, layout.ANSWERS)

@@ -360,7 +360,10 @@ class S3Store:
             status = about.get("HTTPStatusCode", 0)
             self._refuse(path, said.get("Code", ""), status, said.get("Message", ""), reading=reading, wait=wait)
         except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
-            raise StorageError(f"{where}: the connection has no credentials: set its login and password") from error
+            raise StorageError(
+                f"{where}: there are no credentials: set the connection's login and password; without Airflow, "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
         except KeyError as error:
             raise PassingFault(f"{where}: the service's answer lacks {error}: it did not arrive whole") from error
         except UnicodeEncodeError as error:

@@ -228,7 +228,22 @@ def test_a_page_that_cannot_be_written_ends_with_2(place: Place) -> None:
     (place.folder / "out" / "check.html").mkdir(parents=True)
     for out in ("file", "file/below", "out"):
         done = check(place, "--json", "--out", str(place.folder / out))
-        assert (done.exit_code, done.stdout) == (2, "") and done.stderr
+        assert (done.exit_code, done.stdout) == (2, "") and str(place.folder / out) in done.stderr
+        assert "Errno" not in done.stderr
+
+
+@pytest.mark.parametrize(("what", "told"), [("none", "there is no such folder"), ("file", "it is a file")])
+def test_what_is_no_folder_is_no_drop(place: Place, what: str, told: str) -> None:
+    (place.folder / "file").write_text("x")
+    done = CliRunner().invoke(app, ["check", str(place.folder / what)])
+    assert done.exit_code == 1 and f"a run would stop: there is no drop at {place.folder / what}: {told}" in done.stderr
+
+
+def test_a_file_as_params_is_told_how_it_is_given(place: Place) -> None:
+    place.good_rows(1)
+    (place.folder / "params.json").write_text("{}")
+    done = check(place, "--params", str(place.folder / "params.json"))
+    assert done.exit_code == 2 and '--params "$(cat ' in done.stderr
 
 
 def stopped_without_rows(place: Place) -> str:

@@ -5,6 +5,7 @@ import json
 from typer.testing import CliRunner, Result
 
 from regioncap.cli.app import app
+from regioncap.warehouse.compare import _compared
 from regioncap.warehouse.corrections import Correction, about_record, about_region, correct, corrections_of
 from tests.builders import DATE, Place, describe, publish_each
 from tests.steps import records
@@ -62,3 +63,11 @@ def test_what_cannot_be_compared_is_said(place: Place) -> None:
     publish_each(place, "b")
     unknown = run(place, "20200101T000000Z-00000000")
     assert unknown.exit_code == 1 and "there is no build 20200101T000000Z-00000000; kept beside" in unknown.stderr
+
+
+def test_boxes_in_whole_numbers_are_those_with_decimals_of_nothing() -> None:
+    records = [{"id": "a", "regions": [{"region": 1, "bbox": box, "caption": said}]}
+               for box, said in (([10, 10, 40, 30], "a"), ([10.0, 10.0, 40, 30.0], "b"))]  # fmt: skip
+    found = _compared(*records)
+    assert found is not None and (found.kind, found.regions[0].captions) == ("captions", ("a", "b"))
+    assert _compared(records[0], records[1] | {"regions": [records[1]["regions"][0] | {"caption": "a"}]}) is None

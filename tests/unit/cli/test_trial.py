@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from regioncap.cli import trial
 from regioncap.cli.app import app
 from regioncap.config.settings import BuildSettings
 from regioncap.steps.reading import REGIONS, SIZES, said, shuffled
@@ -138,6 +139,107 @@ def test_params_that_make_no_sense_are_named_with_their_file(
     done = CliRunner().invoke(app, ["try", str(place.drop_folder), *arguments])
     assert done.exit_code == 2
     assert "odd.json" in done.stderr and said_of_it in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("none.json", "none.json: there is no such file"), ("folder", "folder: it is a folder")]
+)
+def test_params_that_cannot_be_read_are_named(place: Place, tried: Callable[..., Result], name: str, told: str) -> None:
+    place.good_rows(1)
+    (place.folder / "folder").mkdir()
+    done = tried("--params", str(place.folder / name))
+    assert done.exit_code == 2 and told in done.stderr and "Errno" not in done.stderr
+
+
+def test_a_param_that_is_misspelt_is_told_its_name(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(1)
+    done = tried(A={"markstyle": "box"})
+    assert done.exit_code == 2 and "did you mean mark_style?" in done.stderr
+
+
+def test_params_with_a_byte_order_mark_are_read(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(1)
+    (place.folder / "A.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert tried("--params", str(place.folder / "A.json")).exit_code == 0
+
+
+def test_the_same_file_of_params_twice_is_no_comparison(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(1)
+    (place.folder / "A.json").write_text("{}")
+    done = tried(*["--params", str(place.folder / "A.json")] * 2)
+    assert done.exit_code == 2 and "A.json is given twice" in done.stderr
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(1)
+    files = [place.folder / name / "A.json" for name in ("one", "two")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("{}")
+    done = tried(*(part for file in files for part in ("--params", str(file))))
+    assert done.exit_code == 0, done.output
+    assert all(str(file) in done.stdout for file in files)
+
+
+def test_sets_that_are_the_same_are_said_to_be(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(1)
+    done = tried(A={}, B={"seed": BuildSettings.model_fields["seed"].default})
+    assert done.exit_code == 0, done.output
+    assert "the same in all sets" in done.stdout and "the same in all sets" in page(place)
+
+
+@pytest.mark.parametrize(("what", "told"), [("none", "there is no such folder"), ("file", "it is a file")])
+def test_a_drop_that_is_none_is_told_before_the_server_is_asked(
+    place: Place, tried: Callable[..., Result], what: str, told: str
+) -> None:
+    (place.folder / "file").write_text("x")
+    drop, out = str(place.folder / what), str(place.folder / "out")
+    # Nobody listens there, and nobody waits for it.
+    done = CliRunner().invoke(app, ["try", drop, "--vlm", "http://nobody.invalid:1/v1", "--out", out])
+    assert done.exit_code == 1 and told in done.stderr and "nobody.invalid" not in done.stderr
+
+
+def test_params_that_make_no_sense_are_told_before_the_server_is_asked(place: Place) -> None:
+    place.good_rows(1)
+    (place.folder / "A.json").write_text('{"top_p": 7}')
+    arguments = ["--params", str(place.folder / "A.json"), "--out", str(place.folder / "out")]
+    done = CliRunner().invoke(app, ["try", str(place.drop_folder), "--vlm", "http://nobody.invalid:1/v1", *arguments])
+    assert done.exit_code == 2 and "top_p" in done.stderr and "nobody.invalid" not in done.stderr
+
+
+def test_an_out_that_is_a_file_is_told(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(1)
+    (place.folder / "out").write_text("x")
+    done = tried()
+    assert done.exit_code == 2 and "out is a file: choose another folder" in done.stderr
+
+
+def test_of_a_drop_without_rows_nothing_is_said_but_that(place: Place, tried: Callable[..., Result]) -> None:
+    place.put("manifest.jsonl", "")
+    done = tried(A={}, B={"mark_style": "corners"})
+    assert done.exit_code == 1
+    assert done.stderr.count("have no rows") == 2 and "captioned rows" not in done.stdout
+
+
+def test_a_server_that_is_away_or_serves_several_models_is_told_in_words_of_the_command(
+    place: Place, vlm: FakeVlm, tried: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.good_rows(1)
+    vlm.models = ["a", "b"]
+    done = tried()
+    assert done.exit_code == 1 and "serves a, b" in done.stderr and "--model" in done.stderr
+    monkeypatch.setattr(trial, "_PATIENCE_SECONDS", 0.1)
+    away = ["try", str(place.drop_folder), "--vlm", "http://127.0.0.1:1/v1", "--out", str(place.folder / "out")]
+    done = CliRunner().invoke(app, away)
+    assert done.exit_code == 1 and "did not answer" in done.stderr and "--vlm" in done.stderr
+
+
+def test_a_judge_that_cannot_be_asked_is_told(place: Place, tried: Callable[..., Result]) -> None:
+    place.good_rows(2)
+    done = tried(A={}, B={"judge": "none"})
+    assert "wrong captions, by estimate: not judged: " in done.stdout
+    assert "wrong captions, by estimate: nobody was asked: judge is none" in done.stdout
+    assert "nobody was asked" in page(place)
 
 
 def test_a_server_that_serves_another_model_is_told(place: Place, tried: Callable[..., Result]) -> None:

@@ -342,6 +342,21 @@ def test_a_conversation_has_the_word_for_its_image_once(write: Writer) -> None:
     assert sum(turn["value"].count("<image>") for turn in each["conversations"]) == 1
 
 
+@pytest.mark.parametrize("word", ["video", "audio"])
+def test_a_conversation_has_no_word_that_stands_for_another_file(write: Writer, word: str) -> None:
+    (each,) = conversations(write([saying(f"a sign <{word}> on <{word}>", 1)], "llava"), "llava")
+    assert each["conversations"][1]["value"] == f"a sign < {word} > on < {word} >"
+
+
+def test_conversations_are_read_in_whatever_encoding_the_machine_has(write: Writer) -> None:
+    done = write([saying("ein Türknauf, 图像中的红色圆", 1)], "llava")
+    (path,) = done.files("llava", "json")
+    # As LLaVA's own code opens it.
+    with path.open(encoding="ascii") as stream:
+        (each,) = json.load(stream)
+    assert each["conversations"][1]["value"] == "ein Türknauf, 图像中的红色圆"
+
+
 def test_conversations_come_with_their_originals(write: Writer) -> None:
     done = write(originals(write), "llava", export_images="original")
     for each in conversations(done, "llava"):

@@ -49,6 +49,49 @@ def test_a_preview_is_a_page_with_its_images_and_the_partition_is_not_touched(pl
     assert list(place.partition.list()) == []
 
 
+def previewed(place: Place, **changes: object) -> tuple[Plan, str]:
+    """A preview with these settings: its plan, and its page."""
+    plan = built(place, sample_rows=3, **changes)
+    write_preview(plan=plan, work=place.work, warehouse=place.warehouse)
+    return plan, place.warehouse.sub(preview_path(place.date, plan.plan_id)).read(PREVIEW_PAGE).decode()
+
+
+def test_a_preview_stands_beside_the_one_before(place: Place) -> None:
+    place.good_rows(6)
+    first, alone = previewed(place)
+    assert "the preview before" not in alone
+    second, page = previewed(place, mark_style="corners")
+    assert "the preview before" in page and "<code>mark_style</code>" in page
+    assert page.count("a grey cat") == 2 * 3
+    preview = place.warehouse.sub(preview_path(place.date, second.plan_id))
+    linked = set(re.findall(r'href="(images/[0-9a-f]{32}\.jpg)"', page))
+    assert linked == {entry.path for entry in preview.list("images/")} and len(linked) == 2 * 3
+    # Written anew, a preview is not beside itself.
+    write_preview(plan=first, work=place.work, warehouse=place.warehouse)
+    anew = place.warehouse.sub(preview_path(place.date, first.plan_id)).read(PREVIEW_PAGE).decode()
+    assert anew.count("a grey cat") == 2 * 3
+
+
+@pytest.mark.parametrize("what", ["data", "image", "no image", "link"])
+def test_a_damaged_preview_before_is_left_out(place: Place, what: str) -> None:
+    place.good_rows(6)
+    first, _ = previewed(place)
+    before = place.warehouse.sub(preview_path(place.date, first.plan_id))
+    (image, *_) = before.list("images/")
+    match what:
+        case "data":
+            before.write("preview.json", b"{")
+        case "image":
+            before.write(image.path, b"no JPEG")
+        case "no image":
+            before.delete(image.path)
+        case _:
+            data = before.read("preview.json").replace(image.path.encode(), b"../../../../elsewhere.jpg")
+            before.write("preview.json", data)
+    _, page = previewed(place, mark_style="corners")
+    assert "the preview before" not in page and page.count("a grey cat") == 3
+
+
 def test_some_rows_are_never_published(place: Place) -> None:
     place.good_rows(2)
     plan = built(place, sample_rows=1)
