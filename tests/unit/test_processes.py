@@ -32,7 +32,7 @@ def service(tmp_path: Path, code: str, *arguments: str, grace: float = 0.5) -> S
     return Service("thing", command, environment=os.environ, log=tmp_path / "thing.log", grace=grace)
 
 
-def wait_until(condition: object, seconds: float = 20.0) -> None:
+def wait_until(condition: object, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -109,7 +109,7 @@ def test_a_service_that_ends_at_once_is_explained_by_its_log(tmp_path: Path) -> 
         service(tmp_path, "print('the port is taken'); raise SystemExit(3)") as broken,
         pytest.raises(ServiceError, match=r"thing ended by itself(.|\n)*the port is taken"),
     ):
-        broken.wait_ready(lambda: False, 20)
+        broken.wait_ready(lambda: False, 120)
 
 
 def test_a_service_that_is_never_ready_is_explained_by_its_log(tmp_path: Path) -> None:
