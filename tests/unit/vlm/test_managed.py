@@ -215,7 +215,7 @@ def test_a_server_that_nobody_can_find_any_more_ends_when_its_last_task_does(roo
             path.unlink()
         folder.rmdir()
         time.sleep(2)
-        assert server.is_ready(int(endpoint.base_urls[0].split(":")[2].split("/")[0]))
+        until(lambda: server.is_ready(int(endpoint.base_urls[0].split(":")[2].split("/")[0])))
     until(lambda: not any(map(processes.runs, before)))
     with room.server().open() as endpoint:
         assert endpoint.base_urls
