@@ -135,12 +135,12 @@ def test_the_asset_event_has_the_date_and_the_counts(rig: Rig, sample: tuple[lis
 def test_a_second_run_publishes_nothing_new_and_asks_nothing(
     rig: Rig, sample: tuple[list[dict[str, Any]], Path]
 ) -> None:
-    rig.until_calm(120)
-    before, asked = rig.manifest("2026-10-05"), rig.questions_asked()
+    before = rig.manifest("2026-10-05")
     run_id = rig.trigger({"shard_size": 20}, partition_key="2026-10-05")
     assert rig.finish(run_id) == "success"
     assert rig.manifest("2026-10-05") == before
-    assert rig.questions_asked() == asked
+    # Not counted at the server: the runs of the night may ask it meanwhile.
+    assert {*rig.tasks(run_id)["shard.caption"]} == {"skipped"}
     last = rig.events("2026-10-05")[-1]
     assert last["extra"]["unchanged"] is True
 
@@ -216,7 +216,6 @@ def test_broken_rows_of_every_kind_cost_no_good_row(rig: Rig, tmp_path: Path) ->
 def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_path: Path) -> None:
     images = 480
     rig.upload(small_drop(tmp_path / "drop", seed=24, images=images), "2026-06-01")
-    rig.until_calm(240)
     asked = rig.questions_asked()
     # One question an image and none of a judge, so that questions can be counted by images.
     joint = {"drop_date": "2026-06-01", "caption_mode": "joint", "judge": "none"}
@@ -292,7 +291,9 @@ def test_a_build_waits_for_a_person_where_the_run_asks_for_that(rig: Rig, tmp_pa
 
 @pytest.fixture
 def managed_vlm(rig: Rig) -> Iterator[None]:
-    """The connection as it is where caption tasks start a server of their own."""
+    """The connection as it is where caption tasks start a server of their own. No other run asks the stack's one."""
+    if time.time() > rig.night.timestamp():
+        rig.wait(lambda: any(run["state"] in ("success", "failed") for run in rig.late_runs()))
     given = rig.api.get("/api/v2/connections/regioncap_vlm")
     before = {name: given[name] for name in ("connection_id", "conn_type", "host", "extra")}
     extra = {"server": demo_server().model_dump(mode="json"), "idle_seconds": 5, "max_in_flight": 32}
@@ -304,7 +305,6 @@ def managed_vlm(rig: Rig) -> Iterator[None]:
 @pytest.mark.usefixtures("managed_vlm")
 def test_caption_tasks_share_a_server_that_they_start_and_that_ends_after_them(rig: Rig, tmp_path: Path) -> None:
     rig.upload(small_drop(tmp_path / "drop", seed=26), "2026-04-01")
-    rig.until_calm(180)
     asked = rig.questions_asked()
     run_id = rig.trigger({"drop_date": "2026-04-01", "shard_size": 2})
     assert rig.finish(run_id) == "success"
