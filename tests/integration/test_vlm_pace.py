@@ -158,7 +158,7 @@ def test_one_row_that_is_refused_for_now_each_time_is_an_answer_about_this_row(v
 
     vlm.behave = behave
     odd = regions_of_three()
-    answers = ask(vlm, [odd, *requests(20)], patience_seconds=4.0)
+    answers = ask(vlm, [odd, *requests(20)], patience_seconds=2.5)
     assert len(answers) == 21
     (refused,) = [answer for answer in answers if answer.refused is not None]
     assert refused.key == odd.key and "try later" in str(refused.refused)
