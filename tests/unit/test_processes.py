@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from regioncap import processes
 from regioncap.errors import ServiceError
 from regioncap.processes import Service, cores, free_memory, free_ports, is_free
 from tests.builders import ROOT
@@ -140,6 +141,15 @@ def test_free_ports_are_different_and_none_is_one_of_those_for_outgoing_connecti
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 32_768
+
+
+def test_a_port_that_was_given_is_not_given_again_though_nobody_listens_on_it_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of so few, some would be drawn twice.
+    monkeypatch.setattr(processes, "_PORTS", range(10_000, 10_300))
+    ports = [port for _ in range(30) for port in free_ports(3)]
+    assert len(set(ports)) == 90
 
 
 GB = 1 << 30
