@@ -1,6 +1,8 @@
 """What several folders of tests share."""
 
 import importlib
+import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,15 @@ from regioncap.extend import installed
 from regioncap.gates import all_gates
 from regioncap.vlm import client
 from tests.fake_vlm import MODEL, FakeVlm, answer_well, fake_vlm
+
+# What a machine has set for its own programs is nothing to the tests, nor to what they start: how wide and colourful a
+# terminal is, proxies, whose buckets there are, another deployment.
+_NOT_OURS = re.compile(
+    r"(AIRFLOW|AWS|REGIONCAP|CLICOLOR)_.*|.*_PROXY|.*_COLOR|PY_COLORS|CLICOLOR|COLUMNS|LINES|GITHUB_ACTIONS|TTY_.*",
+    re.I,
+)
+for _name in filter(_NOT_OURS.fullmatch, list(os.environ)):
+    del os.environ[_name]
 
 # How long an example takes, or is made, says more about the machine than about the code. The examples are the same each
 # time; `--hypothesis-profile=default` looks for others.
