@@ -50,7 +50,7 @@ def environment(home: Path, port: int, credentials: Credentials, regioncap: dict
         "API__BASE_URL": f"http://127.0.0.1:{port}",
         "API__SECRET_KEY": credentials.api_secret,
         "API_AUTH__JWT_SECRET": credentials.jwt_secret,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         # Between one task and the next, a run waits for the scheduler to look again.

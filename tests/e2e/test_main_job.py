@@ -244,7 +244,7 @@ def test_a_killed_caption_task_loses_and_repeats_next_to_nothing(rig: Rig, tmp_p
     # vLLM promises the same words for another batch only in its batch-invariant mode, which is for GPUs. Where the VLM
     # is not in question, tests/integration/test_resume.py holds every byte.
     others = [(a["image"], a["answer"], b["answer"]) for a, b in zip(interrupted, undisturbed, strict=True) if a != b]
-    assert len(others) <= images * 0.02, others
+    assert len(others) <= images * 0.05, others
 
 
 def captions(record: dict[str, Any]) -> tuple[str, ...]:

@@ -219,6 +219,6 @@ def test_what_is_killed_costs_what_was_under_way_and_nothing_else(
     print(f"{victim} killed {kills} times: {others} of {images} records in other words, {again} asked again")
     # vLLM promises the same words for another batch only in a mode of its own for GPUs; tests/integration/
     # test_resume.py holds every byte, with a VLM that answers the same each time.
-    assert others <= images * 0.02
+    assert others <= images * 0.05
     if again is not None:
         assert again <= kills * (IN_FLIGHT + FLUSH_ROWS + IN_FLIGHT)
