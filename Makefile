@@ -88,7 +88,9 @@ backfill: .venv/installed ## Build past dates: make backfill FROM=date TO=date [
 	  $(if $(DRY_RUN),--dry-run) --params "$$PARAMS"
 
 test: setup ## All tests but the long ones
-	@$(PY) -m pytest -m "not prove"
+	@# Unit tests share nothing, so two run at once; what starts real servers runs by itself.
+	$(PY) -m pytest -m "not prove" --numprocesses 2 tests/unit
+	$(PY) -m pytest -m "not prove" tests/airflow tests/integration tests/compose tests/e2e
 
 test-pythons: ## Unit and DAG tests on every Python from 3.11 to 3.13 that the machine has
 	@# pyenv's python3.x is one only where its version is chosen.

@@ -1,20 +1,44 @@
 """What several folders of tests share."""
 
 import importlib
+import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 import pytest
+from tenacity import wait_random_exponential
 
 from regioncap.extend import installed
 from regioncap.gates import all_gates
+from regioncap.vlm import client
 from tests.fake_vlm import MODEL, FakeVlm, answer_well, fake_vlm
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("regioncap", deadline=None)
+# What a machine has set for its own programs is nothing to the tests, nor to what they start: how wide and colourful a
+# terminal is, proxies, whose buckets there are, another deployment.
+_NOT_OURS = re.compile(
+    r"(AIRFLOW|AWS|REGIONCAP|CLICOLOR)_.*|.*_PROXY|.*_COLOR|PY_COLORS|CLICOLOR|COLUMNS|LINES|GITHUB_ACTIONS|TTY_.*",
+    re.I,
+)
+for _name in filter(_NOT_OURS.fullmatch, list(os.environ)):
+    del os.environ[_name]
+
+# How long an example takes, or is made, says more about the machine than about the code. The examples are the same each
+# time; `--hypothesis-profile=default` looks for others.
+hypothesis.settings.register_profile(
+    "regioncap", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("regioncap")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_pauses() -> Iterator[None]:
+    """A VLM that has failed is asked again soon: tests can be patient, and wait for what happens, not for seconds."""
+    with mock.patch.object(client, "_PAUSE", wait_random_exponential(multiplier=0.05, max=1)):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +54,7 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.models = [MODEL]
     _fake_server.requests.clear()
     _fake_server.most_in_flight = 0
-    _fake_server.paused = False
+    _fake_server.paused = _fake_server.gone = 0
     _fake_server.context = _fake_server.image_tokens = None
     _fake_server.tokenized.clear()
     _fake_server.ignores_schemas, _fake_server.waiting, _fake_server.slots = False, None, None

@@ -13,6 +13,9 @@ from typing import Any
 
 MODEL = "fake-model"
 
+# By more than so many connections nobody looks whether a server is there that has reset one.
+_LOOKS = 12
+
 
 @dataclass
 class Reply:
@@ -74,8 +77,8 @@ class FakeVlm:
     # so many at once.
     ignores_schemas: bool = False
     waiting: int | None = None
-    # Every answer is ended at once, as vLLM does while it is paused.
-    paused: bool = False
+    # So many more answers are ended at once, as vLLM does while it is paused.
+    paused: float = 0
     slots: int | None = None
     # What it says of its context, if anything: so many tokens.
     context: int | None = None
@@ -86,17 +89,20 @@ class FakeVlm:
     greets_listening: Callable[[dict[str, Any]], Reply] | None = None
     # What else it tells in its metrics.
     figures: Callable[[], str] = lambda: ""
-    # Until then (by the monotonic clock) every connection is reset, as if nobody listened.
-    gone_until: float = 0.0
+    # So many more connections are reset, as if nobody listened. One that asks about a row is followed by some that only
+    # look, so it adds these: whoever asked finds the server gone, however slow the machine is.
+    gone: float = 0
     # Takes whatever comes, and says nothing, as a process that is stopped.
     hangs: threading.Event = field(default_factory=threading.Event)
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def handle(self, body: dict[str, Any]) -> Reply:
-        if self.paused:
+        with self._lock:
+            paused, self.paused = self.paused > 0, max(0, self.paused - 1)
+        if paused:
             return completion("Half a", "abort")
-        if "Good morning!" in json.dumps(body["messages"]):
+        if is_greeting(body):
             if "top_logprobs" in body and self.greets_listening is not None:
                 return self.greets_listening(body)
             return completion("Hello! How can I help?" if self.ignores_schemas else '"structured"')
@@ -112,6 +118,19 @@ class FakeVlm:
         finally:
             with self._lock:
                 self.in_flight -= 1
+
+    def is_gone(self, row: bool) -> bool:
+        """Whether a connection is to be reset, which asks about a `row` or not."""
+        with self._lock:
+            gone = self.gone > 0
+            if gone:
+                self.gone += _LOOKS if row else -1
+        return gone
+
+
+def is_greeting(body: dict[str, Any]) -> bool:
+    """Whether it is a question that only looks whether the server answers, and how."""
+    return "Good morning!" in json.dumps(body["messages"])
 
 
 @contextmanager
@@ -141,12 +160,12 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
                 counted = {"count": 100 + images * (fake.image_tokens or 0), "max_model_len": fake.context}
                 self._send(error(404) if fake.image_tokens is None else Reply(body=json.dumps(counted)))
                 return
-            self._send(fake.handle(body))
+            self._send(fake.handle(body), row=not is_greeting(body))
 
-        def _send(self, reply: Reply) -> None:
+        def _send(self, reply: Reply, row: bool = False) -> None:
             while fake.hangs.is_set():
                 time.sleep(0.05)
-            if reply.reset or time.monotonic() < fake.gone_until:
+            if fake.is_gone(row) or reply.reset:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 # The last reference to the socket closes it, and so sends the reset.
                 self.rfile.close()

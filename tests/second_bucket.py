@@ -11,7 +11,7 @@ from deploy.local import bucket
 from deploy.local.credentials import Credentials
 from regioncap.processes import Service, free_ports
 
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0
 
 
 @contextmanager

@@ -26,7 +26,7 @@ ASKING = {"when_no_boxes": "ask_model", "model_profile": "qwen2.5-vl"}
 
 
 def endpoint(vlm: FakeVlm, **changes: Any) -> Endpoint:
-    return Endpoint(**{"base_urls": (vlm.url,), "model": MODEL, "patience_seconds": 1.0, **changes})
+    return Endpoint(**{"base_urls": (vlm.url,), "model": MODEL, "patience_seconds": 60.0, **changes})
 
 
 def render(place: Place, plan: Plan) -> None:

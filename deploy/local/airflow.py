@@ -16,7 +16,7 @@ from deploy.local.paths import AIRFLOW_BIN, DAGS
 from regioncap.errors import ServiceError
 from regioncap.processes import Service
 
-READY_SECONDS = 180.0
+READY_SECONDS = 600.0
 USER = "admin"
 
 # What `airflow standalone` runs, but for the log servers of scheduler and triggerer: those listen on every interface,
@@ -50,7 +50,7 @@ def environment(home: Path, port: int, credentials: Credentials, regioncap: dict
         "API__BASE_URL": f"http://127.0.0.1:{port}",
         "API__SECRET_KEY": credentials.api_secret,
         "API_AUTH__JWT_SECRET": credentials.jwt_secret,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         # Between one task and the next, a run waits for the scheduler to look again.
@@ -127,7 +127,7 @@ class AirflowApi:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx2.Client(base_url=url, timeout=30.0, trust_env=False)
+        self._http = httpx2.Client(base_url=url, timeout=120.0, trust_env=False)
 
     def is_ready(self) -> bool:
         """Whether the api-server answers and the scheduler is alive."""
@@ -159,7 +159,7 @@ class AirflowApi:
             answer = self._http.patch(f"{path}/{name}", json=body)
         self._checked(answer)
 
-    def wait_for_dag(self, dag_id: str, seconds: float = 90.0) -> None:
+    def wait_for_dag(self, dag_id: str, seconds: float = 300.0) -> None:
         """Wait until the DAG is parsed. Raises AirflowError with the import errors if it is not."""
         deadline = time.monotonic() + seconds
         while self._http.get(f"/api/v2/dags/{dag_id}").status_code != 200:

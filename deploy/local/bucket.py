@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKETS = ("drops", "warehouse")
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0
 
 _INNER_PORTS = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",

@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -50,6 +51,8 @@ _CGROUPS = Path("sys/fs/cgroup")
 
 # Above the well-known ports. What a service puts 10,000 above its own falls on none of these, nor on outgoing ones.
 _PORTS = range(10_000, 20_000)
+# The last ones that were given: what is to listen on them may not have begun.
+_given: deque[int] = deque(maxlen=1000)
 
 
 class Service:
@@ -199,7 +202,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ports on 127.0.0.1 that nobody listens on now.
+    """So many different ports on 127.0.0.1 that nobody listens on now, and that were not given out before.
 
     None is of those that systems give to outgoing connections (from 32768 or 49152 up): a service that is started again
     finds its port as free as it left it.
@@ -211,7 +214,9 @@ def free_ports(count: int) -> list[int]:
             with suppress(OSError):
                 port = random.choice(_PORTS)
                 probe.bind(("127.0.0.1", port))
-                ports.append(port)
+                if port not in _given:
+                    ports.append(port)
+                    _given.append(port)
         return ports
 
 

@@ -30,12 +30,11 @@ os.environ.update(
 
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
-    """A migrated metadata database with the pool and the DAG in it."""
+    """A migrated metadata database with the pools and the DAG in it."""
     airflow = [sys.executable, "-m", "airflow"]
     for command in (
         ["db", "migrate"],
-        ["pools", "set", "regioncap_gpu", "2", "caption tasks"],
-        ["pools", "set", "regioncap_judge", "2", "judge tasks"],
+        ["pools", "import", str(ROOT / "include" / "pools.json")],
         ["dags", "reserialize"],
     ):
-        subprocess.run([*airflow, *command], check=True, capture_output=True, timeout=300)
+        subprocess.run([*airflow, *command], check=True, capture_output=True, timeout=1200)

@@ -19,7 +19,7 @@ def test_connections_are_found_in_airflows_database(airflow_db: None) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "regioncap.cli", "builds", "list", "--warehouse-uri", "s3://warehouse/x"],
-            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, timeout=120,
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, timeout=900,
         )  # fmt: skip
     finally:
         subprocess.run([*connections, "delete", "regioncap_warehouse"], check=True, capture_output=True)

@@ -257,4 +257,4 @@ def test_airflow_loads_the_plugin_of_the_installed_package_once() -> None:
         "assert not get_import_errors(), get_import_errors();"
         "assert [plugin['name'] for plugin in get_plugin_info()].count('regioncap') == 1"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=900)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("airflow_db")
 @pytest.fixture
 def vlm(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> FakeVlm:
     """The fake VLM, as Airflow's connection."""
-    connection = {"conn_type": "generic", "host": vlm.url, "extra": {"model": MODEL, "patience_seconds": 2}}
+    connection = {"conn_type": "generic", "host": vlm.url, "extra": {"model": MODEL, "patience_seconds": 60}}
     monkeypatch.setenv("AIRFLOW_CONN_REGIONCAP_VLM", json.dumps(connection))
     return vlm
 

@@ -117,7 +117,7 @@ def test_a_connections_test_says_what_is_served_instead(connect: Any, vlm: FakeV
 
 
 def test_a_connections_test_looks_at_every_server(connect: Any, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TEST_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_TEST_SECONDS", 2.0)
     connect(f"{vlm.url},http://127.0.0.1:{free_ports(1)[0]}/v1", model=MODEL)
     good, said = VlmHook().test_connection()
     assert not good and f"{vlm.url} serves {MODEL}; the server at " in said and "did not answer" in said

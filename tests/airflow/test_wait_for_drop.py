@@ -49,10 +49,10 @@ def fired(trigger: DropReadyTrigger) -> dict[str, Any]:
             return dict(event.payload)
         raise AssertionError("the trigger ended without an event")
 
-    return asyncio.run(asyncio.wait_for(first(), 20))
+    return asyncio.run(asyncio.wait_for(first(), 300))
 
 
-def trigger(seconds: float = 10.0) -> DropReadyTrigger:
+def trigger(seconds: float = 600.0) -> DropReadyTrigger:
     return DropReadyTrigger(
         drops_uri=str(PLACES / "drops"),
         date=DATE,
@@ -125,7 +125,7 @@ def test_the_trigger_fires_when_the_drop_becomes_ready(drop: Path) -> None:
         await asyncio.sleep(0.3)
         assert not waiting.done()
         (drop / "_READY").touch()
-        return dict((await asyncio.wait_for(waiting, 10)).payload)
+        return dict((await asyncio.wait_for(waiting, 300)).payload)
 
     assert asyncio.run(late()) == {"ready": True, "reason": ""}
 

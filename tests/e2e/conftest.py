@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import published_records
+from deploy.local.airflow import AirflowError
 from deploy.local.drops import fetch_partition, upload_drop
 from deploy.local.stack import DAG, Stack, run_stack
 from regioncap.storage.s3 import S3Store
 from regioncap.warehouse.manifest import Manifest, current
 
-# Room for the stack to come up, and for the other tests, before the scheduler starts the nightly run.
-_UNTIL_NIGHT = timedelta(minutes=5)
+# Room for the stack to come up before the scheduler starts the nightly run: so much, or on a slow machine more.
+_UNTIL_NIGHT = [timedelta(minutes=minutes) for minutes in (5, 15, 40)]
 
 
 class Rig:
@@ -36,9 +38,11 @@ class Rig:
 
     def trigger(self, conf: dict[str, Any], partition_key: str | None = None) -> str:
         """Start a run at temperature 0; returns its id."""
-        return self.api.trigger(DAG, {"temperature": 0, **conf}, partition_key)
+        started: list[str] = []
+        self.wait(lambda: started.append(self.api.trigger(DAG, {"temperature": 0, **conf}, partition_key)) or started)
+        return started[0]
 
-    def finish(self, run_id: str, seconds: float = 300.0) -> str:
+    def finish(self, run_id: str, seconds: float = 600.0) -> str:
         """Wait for a run's end; returns its state."""
         self.wait(lambda: self.api.run_state(DAG, run_id) in ("success", "failed"), seconds)
         state = self.api.run_state(DAG, run_id)
@@ -48,11 +52,36 @@ class Rig:
                     print(task["task_id"], *self.api.task_log(DAG, run_id, task)[-15:], sep="\n    ")
         return state
 
+    def decide(self, run_id: str, option: str, map_index: int = 0) -> str:
+        """Answer what a run asks a person, once more where it asks anew; returns the run's state at its end."""
+
+        def ended() -> bool:
+            for task in self.api.task_instances(DAG, run_id):
+                if (task["task_id"], task["map_index"], task["state"]) == ("approve", map_index, "awaiting_input"):
+                    with suppress(AirflowError):  # it has this answer already
+                        self.api.decide(DAG, run_id, "approve", map_index, option)
+            return self.api.run_state(DAG, run_id) in ("success", "failed")
+
+        self.wait(ended)
+        return self.finish(run_id)
+
+    def late_runs(self) -> list[dict[str, Any]]:
+        """The runs of the night for the drop that came late."""
+        return [run for run in self.api.runs(DAG) if run["dag_run_id"].startswith(f"late__{self.late}__")]
+
     @staticmethod
-    def wait(condition: Callable[[], object], seconds: float) -> None:
-        """Wait until `condition()` holds."""
+    def wait(condition: Callable[[], object], seconds: float = 600.0) -> None:
+        """Wait until `condition()` holds. SQLite may be locked while it asks Airflow, which answers 500 then."""
+
+        def holds() -> bool:
+            try:
+                return bool(condition())
+            except AirflowError as error:
+                assert "Airflow answered 500" in str(error)
+                return False
+
         deadline = time.monotonic() + seconds
-        while not condition():
+        while not holds():
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.3)
 
@@ -86,19 +115,24 @@ class Rig:
     def questions_asked(self) -> int:
         """How many requests vLLM has answered since it started."""
         url = self.stack.vlm_url.removesuffix("/v1") + "/metrics"
-        lines = httpx2.get(url, trust_env=False).text.splitlines()
+        lines = httpx2.get(url, trust_env=False, timeout=120).text.splitlines()
         return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vllm:request_success_total"))
 
 
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    night = datetime.now(UTC).replace(second=0, microsecond=0) + _UNTIL_NIGHT
-    state = tmp_path_factory.mktemp("stack")
-    settings = {"REGIONCAP_SCHEDULE": f"{night.minute} {night.hour} * * *"}
-    with run_stack(print, state, settings=settings) as stack:
-        stack.api.unpause(DAG)
-        rig = Rig(stack, night)
-        # Long before the night: how long the tests take until then is open.
-        write_drop(state / "late", list(evaluation_rows(27, 4)))
-        rig.upload(state / "late", rig.late)
-        yield rig
+    for room in _UNTIL_NIGHT:
+        night = (datetime.now(UTC) + room).replace(second=0, microsecond=0)
+        state = tmp_path_factory.mktemp("stack")
+        settings = {"REGIONCAP_SCHEDULE": f"{night.minute} {night.hour} * * *"}
+        with run_stack(print, state, settings=settings) as stack:
+            if night - datetime.now(UTC) < timedelta(minutes=1):
+                continue
+            stack.api.unpause(DAG)
+            rig = Rig(stack, night)
+            # Long before the night: how long the tests take until then is open.
+            write_drop(state / "late", list(evaluation_rows(27, 4)))
+            rig.upload(state / "late", rig.late)
+            yield rig
+            return
+    raise AssertionError("the stack did not come up in time for any night")

@@ -10,7 +10,7 @@ from deploy.local.drops import fetch_partition
 from tests.builders import ROOT
 from tests.e2e.conftest import Rig
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_a_build_is_followed_and_summed_up(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

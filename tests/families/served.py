@@ -237,7 +237,7 @@ class Visit:
 
     def metrics(self) -> str:
         """The server's metrics."""
-        text: str = httpx2.get(self._address + "/metrics", trust_env=False).text
+        text: str = httpx2.get(self._address + "/metrics", trust_env=False, timeout=120).text
         return text
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ CASES = {
 def accepted() -> dict[str, bool]:
     asked = json.dumps([{"schema": schema, "text": text} for schema, text, _ in CASES.values()])
     done = subprocess.run(
-        [str(VLLM_PYTHON), "-c", _ACCEPTS], input=asked, capture_output=True, text=True, timeout=300, check=True
+        [str(VLLM_PYTHON), "-c", _ACCEPTS], input=asked, capture_output=True, text=True, timeout=900, check=True
     )
     return dict(zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True))
 

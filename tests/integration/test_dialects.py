@@ -53,13 +53,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[StandIn]:
         yield stand_in
 
 
-def endpoint(server: StandIn) -> Endpoint:
-    return Endpoint(base_urls=(server.url,), model=server.model, api_key=server.key, patience_seconds=2.0)
+def endpoint(server: StandIn, patience: float = 60.0) -> Endpoint:
+    return Endpoint(base_urls=(server.url,), model=server.model, api_key=server.key, patience_seconds=patience)
 
 
-def dialect_of(server: StandIn, options: dict[str, Any] | None = None, structured: bool = True) -> Dialect:
+def dialect_of(
+    server: StandIn, options: dict[str, Any] | None = None, structured: bool = True, patience: float = 60.0
+) -> Dialect:
     async def find() -> Dialect:
-        async with connect(endpoint(server)) as client:
+        async with connect(endpoint(server, patience)) as client:
             return await find_dialect(client, options, structured=structured)
 
     return asyncio.run(find())
@@ -269,7 +271,7 @@ def test_an_error_that_comes_with_status_200_is_told_in_its_own_words(body: str)
     server = stand_ins()["LMDeploy"]
     server.body = body
     with serving(server), pytest.raises(VlmUnavailableError, match=r"The model is being loaded\."):
-        dialect_of(server)
+        dialect_of(server, patience=1.0)
 
 
 def test_an_answer_whose_end_has_no_room_for_white_space_follows_the_schema() -> None:

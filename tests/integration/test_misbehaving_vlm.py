@@ -39,8 +39,8 @@ MISBEHAVIOURS = {
     "a failure at this row each time": Misbehaviour(lambda: error(500), "request_refused"),
     "a restart": Misbehaviour(lambda: error(503), CAPTIONED, times=3),
     "a connection reset": Misbehaviour(lambda: Reply(reset=True), CAPTIONED, times=2),
-    "a hang": Misbehaviour(lambda: Reply(delay=1.0), CAPTIONED, times=1),
-    "a hang at this row each time": Misbehaviour(lambda: Reply(delay=0.8), "request_refused"),
+    "a hang": Misbehaviour(lambda: Reply(delay=60.0), CAPTIONED, times=1),
+    "a hang at this row each time": Misbehaviour(lambda: Reply(delay=60.0), "request_refused"),
     "a slow drip": Misbehaviour(lambda: drip(regions(region1="a red cup", region2="a dog")), CAPTIONED),
     "a proxy's page": Misbehaviour(lambda: Reply(body="<html>x</html>", content_type="text/html"), CAPTIONED, times=2),
     "half a body": Misbehaviour(lambda: Reply(body='{"choices": [{"mess'), CAPTIONED, times=2),
@@ -87,7 +87,7 @@ def test_the_row_ends_in_the_right_place(vlm: FakeVlm, tmp_path: Path, name: str
         return misbehaviour.reply()
 
     vlm.behave = behave
-    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, timeout_seconds=0.6, patience_seconds=30)
+    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, timeout_seconds=0.6, patience_seconds=60)
     caption_shard(work=place.work, shard_id=shard_id, plan=plan, vlm=endpoint, progress=lambda at: None)
     validate_shard(work=place.work, shard_id=shard_id, plan=plan)
     assert seen, "the server has misbehaved"

@@ -63,7 +63,7 @@ def ask(endpoint: Endpoint, image: str, path: str = "/chat/completions", key: st
     body = {"model": endpoint.model, "max_tokens": 4, "messages": [{"role": "user", "content": parts}]}
     key = endpoint.api_key if key is None else key
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx2.post(endpoint.base_urls[0] + path, json=body, headers=headers, timeout=60, trust_env=False)
+    return httpx2.post(endpoint.base_urls[0] + path, json=body, headers=headers, timeout=300, trust_env=False)
 
 
 def data_url() -> str:

@@ -46,13 +46,13 @@ def test_a_server_that_takes_longer_the_more_it_has_loses_no_row(vlm: FakeVlm) -
         return answer_well(body)
 
     vlm.behave = shared
-    answers = ask(vlm, requests(40), timeout_seconds=1.5, patience_seconds=1.5)
+    answers = ask(vlm, requests(40), timeout_seconds=1.5)
     assert len(answers) == 40 and finish_reasons(answers) == {"stop"}
 
 
 def test_a_server_that_is_slower_than_the_time_out_is_asked_less_and_waited_for(vlm: FakeVlm) -> None:
     vlm.behave = lambda _, body: replace(answer_well(body), delay=1.0)
-    answers = ask(vlm, requests(6), timeout_seconds=0.4, patience_seconds=0.4)
+    answers = ask(vlm, requests(6), timeout_seconds=0.4)
     assert len(answers) == 6 and finish_reasons(answers) == {"stop"}
 
 
@@ -77,7 +77,7 @@ def test_one_of_two_replicas_behind_one_name_that_fails_at_all_costs_no_row(vlm:
 
     vlm.handle = in_turns  # type: ignore[method-assign]
     try:
-        answers = ask(vlm, requests(30), max_in_flight=in_flight, patience_seconds=30.0)
+        answers = ask(vlm, requests(30), max_in_flight=in_flight)
     finally:
         del vlm.handle
     assert len(answers) == 30 and finish_reasons(answers) == {"stop"}
@@ -116,8 +116,8 @@ def test_a_server_of_two_that_hangs_costs_no_row_and_little_time(hangs: str) -> 
 
         started = time.monotonic()
         asyncio.run(run())
-        # The good one alone takes 1.5 s, and the time-out is 300: far from both, whatever the machine.
-        assert time.monotonic() - started < 60
+        # The time-out is not waited for. The good one alone takes 1.5 s.
+        assert time.monotonic() - started < endpoint.timeout_seconds
         assert len(answers) == 120 and finish_reasons(answers) == {"stop"}
         if hangs == "from the first":
             assert not hanging.requests
@@ -140,7 +140,7 @@ def test_a_server_is_not_asked_before_the_time_that_it_says(vlm: FakeVlm, status
         return replace(error(status), headers={"Retry-After": "2" if form == "seconds" else date})
 
     vlm.behave = behave
-    answers = ask(vlm, requests(1), patience_seconds=1.0)
+    answers = ask(vlm, requests(1))
     assert finish_reasons(answers) == {"stop"}
     assert asked[1] - asked[0] >= 1.9
 
@@ -158,7 +158,7 @@ def test_one_row_that_is_refused_for_now_each_time_is_an_answer_about_this_row(v
 
     vlm.behave = behave
     odd = regions_of_three()
-    answers = ask(vlm, [odd, *requests(20)], patience_seconds=6.0)
+    answers = ask(vlm, [odd, *requests(20)], patience_seconds=2.5)
     assert len(answers) == 21
     (refused,) = [answer for answer in answers if answer.refused is not None]
     assert refused.key == odd.key and "try later" in str(refused.refused)

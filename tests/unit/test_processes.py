@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from regioncap import processes
 from regioncap.errors import ServiceError
 from regioncap.processes import Service, cores, free_memory, free_ports, is_free
 from tests.builders import ROOT
@@ -32,7 +33,7 @@ def service(tmp_path: Path, code: str, *arguments: str, grace: float = 0.5) -> S
     return Service("thing", command, environment=os.environ, log=tmp_path / "thing.log", grace=grace)
 
 
-def wait_until(condition: object, seconds: float = 20.0) -> None:
+def wait_until(condition: object, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -109,7 +110,7 @@ def test_a_service_that_ends_at_once_is_explained_by_its_log(tmp_path: Path) -> 
         service(tmp_path, "print('the port is taken'); raise SystemExit(3)") as broken,
         pytest.raises(ServiceError, match=r"thing ended by itself(.|\n)*the port is taken"),
     ):
-        broken.wait_ready(lambda: False, 20)
+        broken.wait_ready(lambda: False, 120)
 
 
 def test_a_service_that_is_never_ready_is_explained_by_its_log(tmp_path: Path) -> None:
@@ -140,6 +141,15 @@ def test_free_ports_are_different_and_none_is_one_of_those_for_outgoing_connecti
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 32_768
+
+
+def test_a_port_that_was_given_is_not_given_again_though_nobody_listens_on_it_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of so few, some would be drawn twice.
+    monkeypatch.setattr(processes, "_PORTS", range(10_000, 10_300))
+    ports = [port for _ in range(30) for port in free_ports(3)]
+    assert len(set(ports)) == 90
 
 
 GB = 1 << 30

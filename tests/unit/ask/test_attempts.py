@@ -1,7 +1,7 @@
 """When the model is asked again."""
 
 import json
-import threading
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -162,11 +162,12 @@ def test_a_row_whose_every_answer_is_stopped_is_rejected_and_asked_about_once_mo
     assert len(records(place)) == 3
 
 
-def paused_after(vlm: FakeVlm, number: int) -> Callable[[int, dict[str, Any]], Reply]:
-    """A server that is paused once it has answered so many requests."""
+def paused_after(vlm: FakeVlm, number: int, answers: float = math.inf) -> Callable[[int, dict[str, Any]], Reply]:
+    """A server that is paused once it has got so many requests, until it has ended so many answers."""
 
     def behave(count: int, body: dict[str, Any]) -> Reply:
-        vlm.paused = count + 1 >= number
+        if count + 1 == number:
+            vlm.paused = answers
         return answer_well(body)
 
     return behave
@@ -177,13 +178,9 @@ def test_a_server_that_is_paused_costs_no_row_and_is_waited_for(place: Place, vl
     place.good_rows(6)
     plan = place.plan()
     render(place, plan)
-    vlm.behave = paused_after(vlm, 2)
-
-    def go_on() -> None:
-        vlm.behave, vlm.paused = lambda number, body: answer_well(body), False
-
-    threading.Timer(3.0, go_on).start()
-    caption(place, plan, vlm, max_in_flight=in_flight, patience_seconds=60.0)
+    vlm.behave = paused_after(vlm, 2, answers=10)
+    caption(place, plan, vlm, max_in_flight=in_flight)
+    assert vlm.paused == 0
     validate(place, plan)
     publish(place, plan)
     assert [record["attempts"] for record in records(place)] == [1] * 6
@@ -195,8 +192,8 @@ def test_a_server_that_stays_paused_ends_the_task_after_the_patience(place: Plac
     render(place, plan)
     vlm.behave = paused_after(vlm, 1)
     with pytest.raises(VlmUnavailableError, match="finish_reason 'abort'"):
-        caption(place, plan, vlm, max_in_flight=1)
-    vlm.behave, vlm.paused = lambda number, body: answer_well(body), False
+        caption(place, plan, vlm, max_in_flight=1, patience_seconds=1.0)
+    vlm.behave, vlm.paused = lambda number, body: answer_well(body), 0
     assert [counts.asked for counts in caption(place, plan, vlm)] == [2]
 
 

@@ -1,6 +1,7 @@
 """Ceilings of requests and tokens: tasks stop at them, lose nothing, and go on from there once they are raised."""
 
 import json
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -55,8 +56,8 @@ def test_at_the_ceiling_the_server_is_left_alone(place: Place, vlm: FakeVlm) -> 
     for _ in range(3):
         with pytest.raises(CeilingError, match="5 requests and 75 tokens"):
             caption(place, plan, vlm)
-        vlm.gone_until = float("inf")
-    vlm.gone_until = 0.0
+        vlm.gone = math.inf
+    vlm.gone = 0
     assert len(vlm.requests) == 5
 
 
@@ -161,7 +162,7 @@ def test_a_task_that_fails_books_what_it_has_sent(place: Place, vlm: FakeVlm) ->
     vlm.behave = lambda number, body: answer_well(body) if number < 3 else Reply(503)
     plan = rendered(place, max_requests=10)
     with pytest.raises(VlmUnavailableError):
-        caption(place, plan, vlm, max_in_flight=1)
+        caption(place, plan, vlm, max_in_flight=1, patience_seconds=1.0)
     spent = Ledger(place.work, plan).read()
     # Of the server it may look for one request or two as if only the row were at fault.
     assert spent.requests in (4, 5) and spent.tokens == 3 * TOKENS

@@ -1,7 +1,8 @@
 """What becomes of requests that the VLM refuses: is it about one row, or about how server and run are set up?"""
 
+import itertools
 import json
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def caption(place: Place, plan: Plan, vlm: FakeVlm, **changes: Any) -> list[AskCounts]:
-    endpoint = Endpoint(base_urls=(vlm.url,), model=MODEL, patience_seconds=5.0, **changes)
+    endpoint = Endpoint(**{"base_urls": (vlm.url,), "model": MODEL, "patience_seconds": 60.0, **changes})
     return [
         caption_shard(work=place.work, shard_id=shard_id, plan=plan, vlm=endpoint, progress=lambda at: None)
         for shard_id in plan.shards
@@ -96,11 +97,10 @@ def test_a_setting_that_refuses_every_row_ends_the_task_with_the_servers_words_a
 
 
 def test_a_mended_server_is_asked_exactly_what_is_missing(place: Place, vlm: FakeVlm) -> None:
-    # Late enough for the answers before it to be there.
-    vlm.behave = lambda number, body: answer_well(body) if number < 5 else replace(error(401), delay=0.5)
+    vlm.behave = lambda number, body: answer_well(body) if number < 5 else error(401)
     plan = rendered(place)
     with pytest.raises(VlmSetupError):
-        caption(place, plan, vlm)
+        caption(place, plan, vlm, max_in_flight=1)  # the answers before it are there
     vlm.behave = lambda number, body: error(400, "At most 1 image(s) may be provided in one prompt.")
     with pytest.raises(VlmSetupError, match="At most 1 image"):
         caption(place, plan, vlm)
@@ -246,7 +246,7 @@ def test_a_server_that_fails_at_every_image_loses_no_row(place: Place, vlm: Fake
     vlm.behave = lambda number, body: error(500, "EngineCore encountered an issue.")
     plan = rendered(place)
     with pytest.raises(VlmUnavailableError, match="EngineCore encountered an issue"):
-        caption(place, plan, vlm)
+        caption(place, plan, vlm, patience_seconds=5.0)
     vlm.behave = lambda number, body: answer_well(body)
     assert [counts.asked for counts in caption(place, plan, vlm)] == [ROWS]
 
@@ -254,11 +254,20 @@ def test_a_server_that_fails_at_every_image_loses_no_row(place: Place, vlm: Fake
 @pytest.mark.parametrize("in_flight", [1, 2, 256])
 def test_a_refusal_says_nothing_of_all_while_others_are_answered(place: Place, vlm: FakeVlm, in_flight: int) -> None:
     # One region is refused in every row, also with a plain picture; the other is answered, before, beside or after it.
+    refused: set[str] = set()
+    all_refused, answers = threading.Event(), itertools.count(1)
+
     def behave(_: int, body: dict[str, Any]) -> Reply:
         schema = body["response_format"]["json_schema"]["schema"]
         if schema["required"] == ["<region2>"]:
+            refused.add(body["messages"][1]["content"][0]["image_url"]["url"])
+            if len(refused) >= ROWS:
+                all_refused.set()
             return error(400, "no second region here")
-        return replace(answer_well(body), delay=0.2)
+        # Where several are under way, the last answer comes after the last refusals, on whatever machine.
+        if next(answers) == ROWS and in_flight > 1:
+            all_refused.wait(5)
+        return replace(answer_well(body), delay=0.2 if in_flight > 1 else 0.0)
 
     vlm.behave = behave
     plan = rendered(place, caption_mode="per_region", max_rejected_ratio=1)
@@ -368,7 +377,7 @@ def ends_at_first_image(vlm: FakeVlm) -> list[dict[str, Any]]:
         if about_it and image != about_it[0]["messages"][1]["content"][0]:
             return answer_well(body)
         about_it.append(body)
-        vlm.gone_until = time.monotonic() + 0.2
+        vlm.gone = 1
         return Reply(reset=True)
 
     vlm.behave = behave

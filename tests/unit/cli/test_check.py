@@ -518,7 +518,7 @@ def test_the_command_is_one_process_that_needs_no_airflow(place: Place) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "REGIONCAP_"))}
     done = subprocess.run(
         [sys.executable, "-c", script, "check", str(place.drop_folder), "--json"],
-        env={**own, "PYTHONPATH": f"{ROOT}/plugins"}, capture_output=True, text=True, timeout=120,
+        env={**own, "PYTHONPATH": f"{ROOT}/plugins"}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert json.load(io.StringIO(done.stdout))["usable"] == 2

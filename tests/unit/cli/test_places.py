@@ -32,7 +32,7 @@ def run(*arguments: str, **variables: str) -> tuple[int, list[str], str]:
     """Exit status, lines of stdout, stderr, in an environment without Airflow."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AWS_", "REGIONCAP_"))}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=900,
         env={**own, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
     )  # fmt: skip
     return done.returncode, done.stdout.splitlines(), done.stderr

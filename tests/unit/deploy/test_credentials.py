@@ -37,7 +37,7 @@ def open_folder() -> Iterator[Path]:
         state = Path(room, "state")
         state.mkdir()
         (state / "airflow.db").write_text("a key")
-        for path in (Path(room), state):
+        for path in (Path(room), state, state / "airflow.db"):
             path.chmod(0o755)
         yield state
 

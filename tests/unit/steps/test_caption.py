@@ -40,7 +40,7 @@ def test_answers_are_kept_and_only_missing_ones_are_asked(place: Place, vlm: Fak
     render(place, plan)
     vlm.behave = lambda number, body: answer_well(body) if number < 4 else Reply(503)
     with pytest.raises(VlmUnavailableError):
-        caption(place, plan, vlm, max_in_flight=1)
+        caption(place, plan, vlm, max_in_flight=1, patience_seconds=1.0)
     vlm.behave = lambda _, body: answer_well(body)
     (counts,) = caption(place, plan, vlm)
     assert (counts.questions, counts.kept, counts.asked) == (6, 4, 2)

@@ -190,7 +190,7 @@ def test_what_was_heard_is_kept_and_only_the_rest_is_asked(place: Place, vlm: Fa
 
     vlm.behave = dies
     with pytest.raises(VlmUnavailableError):
-        judge(place, plan, vlm, max_in_flight=1)
+        judge(place, plan, vlm, max_in_flight=1, patience_seconds=1.0)
     assert len(knowing.asked) == 9
     vlm.behave = knowing
     (counts,) = judge(place, plan, vlm)
@@ -234,14 +234,14 @@ def test_a_judge_that_is_away_or_cannot_listen_leaves_the_build_not_judged_or_wa
     plan = captioned(place, vlm, knowing)
     with fake_vlm(lambda _, body: reply) as other:
         other.greets_listening = lambda _: reply
-        judge(place, plan, vlm, other)
+        judge(place, plan, vlm, other, patience_seconds=1.0)
         published = finished(place, plan)
         judged = published.manifest.judged
         assert judged is not None and judged.share is None and told in str(judged.reason)
         assert all(region["trust"] is None for region in regions(place).values())
         waiting = captioned(place, vlm, knowing, run_id="run-2", judge_away="wait", mark_style="corners")
         with pytest.raises((VlmUnavailableError, VlmSetupError)):
-            judge(place, waiting, vlm, other)
+            judge(place, waiting, vlm, other, patience_seconds=1.0)
 
 
 def test_a_server_that_does_not_bind_answers_to_the_choice_leaves_the_build_not_judged(

@@ -14,6 +14,7 @@ from regioncap.drop import decoders
 from regioncap.errors import UnforeseenError
 from regioncap.regions.records import Rejected
 from regioncap.steps import caption as caption_step
+from regioncap.steps.render import render_shard
 from regioncap.work import layout
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
@@ -80,11 +81,13 @@ def test_a_style_that_fails_at_an_image_costs_its_row(
 def test_a_style_that_waits_for_ever_costs_its_row(
     place: Place, extend: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoders, "_PATIENCE", 1.0)
     extend("regioncap.styles", "odd", STYLE.format(what="time.sleep(3600)"))
     three_rows(place)
-    plan = place.plan(mark_style="odd", model_profile="qwen2.5-vl")
-    render(place, plan)
+    plan = place.plan(mark_style="odd", model_profile="qwen2.5-vl", shard_size=1)
+    for number, shard_id in enumerate(plan.shards):
+        # A slow machine has time for the others.
+        monkeypatch.setattr(decoders, "_PATIENCE", 0.2 if number == 1 else 100.0)
+        render_shard(drop=place.drop, work=place.work, shard_id=shard_id, plan=plan, progress=lambda done, rows: None)
     assert {name: row.code for name, row in of_render(place, plan).items()} == {"1.jpg": "image_too_slow"}
 
 
