@@ -25,6 +25,8 @@ from tests.steps import publish, records
 SCENES = 24
 
 
+# It starts a server of its own.
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "noise"), [("weaker", "0.07"), pytest.param("deaf", "3", marks=pytest.mark.prove)], ids=["weaker", "deaf"]
 )

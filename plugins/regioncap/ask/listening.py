@@ -118,7 +118,8 @@ def second_plan(plan: Plan) -> Plan:
     Once, and for what the model thinks likeliest: the answer is compared, and never published.
     """
     other = "per_region" if first_mode(plan) == "joint" else "joint"
-    changes = {"caption_mode": other, "temperature": 0.0, "max_attempts": 1}
+    # By its seed, which changes nothing at temperature 0, a request is told from those whose captions are published.
+    changes = {"caption_mode": other, "temperature": 0.0, "seed": plan.settings.seed ^ 1, "max_attempts": 1}
     return plan.model_copy(update={"settings": plan.settings.model_copy(update=changes)})
 
 

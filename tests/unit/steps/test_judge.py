@@ -476,6 +476,17 @@ def test_what_was_asked_about_by_itself_is_asked_about_together_with_the_others(
     assert {(row, region) for row, region, same in told if not same} == {each[:2] for each in told} & set(WRONG)
 
 
+@pytest.mark.parametrize("judge_again", ["nothing", "ask_again"])
+def test_a_second_asking_is_no_attempt_of_its_row(
+    place: Place, vlm: FakeVlm, knowing: Knowing, judge_again: str
+) -> None:
+    rows(place, 8)
+    knowing.wrong = {}
+    judged_build(place, vlm, knowing, judge_again=judge_again)
+    assert alone(vlm)
+    assert [record["attempts"] for record in records(place)] == [1] * 8
+
+
 def test_errors_that_captioner_and_judge_share_are_allowed_for_as_far_as_a_second_asking_sees_them(
     place: Place, vlm: FakeVlm, knowing: Knowing
 ) -> None:
