@@ -234,8 +234,9 @@ def doubts(verdict: Verdict) -> list[str]:
     declared = verdict.declared
     if verdict.mixed:
         warnings.append(
-            f"{1 - declared.fits:.0%} of the boxes do not fit their images as {declared.name}, and the rest do: perhaps "
-            "some rows have boxes of another format, or for other images. Look at their marked images, and correct them"
+            f"{1 - declared.fits:.0%} of the boxes do not fit their images as {declared.name}, and the rest do: "
+            "perhaps some rows have boxes of another format, or for other images. Look at their marked images, and "
+            "correct them"
         )
     if not verdict.doubt and verdict.frames:
         frame = verdict.frames[0]
