@@ -59,7 +59,7 @@ def is_one_colour(image: Image.Image) -> bool:
     """Whether nothing can be seen in an RGB image: all its pixels are the same, within what a lossy encoder changes."""
     # A few pixels tell of nearly every picture that it is none.
     for seen in (image.resize((16, 16), Image.Resampling.NEAREST), image):
-        if any(high - low > _SAME_COLOUR for low, high in np.reshape(seen.getextrema(), (-1, 2)).tolist()):
+        if any(high - low > _SAME_COLOUR for low, high in seen.getextrema()):  # type: ignore[misc]
             return False
     return True
 

@@ -156,8 +156,7 @@ def _answer(connection: socket.socket, request: bytes, data: bytes) -> Sequence[
         if needed.memory > SMALL_MEMORY:
             send(connection, json.dumps({"needs": [needed.memory, needed.seconds]}).encode())
             (granted,) = receive(connection)
-            needed = Needs(int(granted), needed.seconds)
-        _limit(needed.memory + 2 * len(data), needed.seconds)
+            _limit(int(granted) + 2 * len(data), needed.seconds)
         done, blobs = asked.job(picture, *asked.arguments)
         return (json.dumps({"done": done}).encode(), *blobs)
     except EOFError:

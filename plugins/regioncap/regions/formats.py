@@ -37,6 +37,8 @@ _NEARLY_ALL = 0.97
 _BELIEVED = 0.9
 # ... and with fewer than these in some rows and boxes, neither is the declared one.
 _REFUTED, _FEW_ROWS, _FEW_BOXES = 0.5, 3, 8
+# Of so many boxes, twice as many as slips that do not fit are warned of.
+_MIXED_BOXES = 40
 # A reading that puts fewer boxes elsewhere changes nothing that matters.
 _MOVED = 0.1
 # In another unit, boxes have to come so near to both far edges, as a share of the sides: hundredths and thousandths may
@@ -91,7 +93,7 @@ class Verdict:
     be instead, the best first: one alone is certain, none means that it is something else. `frames` are frames that the
     boxes or the rows speak for, the best first. `alike` are formats that put boxes elsewhere and that the numbers
     cannot tell from the declared one. `shrunk` is there where boxes in pixels never leave so large a part of their
-    images' sides.
+    images' sides. `mixed` says that most boxes are what was declared, and too many others do not fit.
     """
 
     declared: Reading
@@ -101,6 +103,7 @@ class Verdict:
     alike: tuple[Reading, ...]
     frames: tuple[FrameReading, ...]
     shrunk: float | None
+    mixed: bool
 
 
 @dataclass
@@ -221,12 +224,20 @@ def weigh(evidence: Evidence) -> Verdict:
         alike=() if doubt else tuple(alike),
         frames=tuple(frames),
         shrunk=_shrunk(evidence),
+        mixed=not doubt and not frames and declared.fits < 1 - 2 * _SLIPS and evidence.boxes >= _MIXED_BOXES,
     )
 
 
 def doubts(verdict: Verdict) -> list[str]:
     """What a person is to be warned of, though the run is not stopped."""
     warnings = [told(verdict)] if verdict.doubt else []
+    declared = verdict.declared
+    if verdict.mixed:
+        warnings.append(
+            f"{1 - declared.fits:.0%} of the boxes do not fit their images as {declared.name}, and the rest do: "
+            "perhaps some rows have boxes of another format, or for other images. Look at their marked images, and "
+            "correct them"
+        )
     if not verdict.doubt and verdict.frames:
         frame = verdict.frames[0]
         warnings.append(f"perhaps {_frame_told(frame)}")

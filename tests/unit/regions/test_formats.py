@@ -133,6 +133,15 @@ def test_a_third_of_the_rows_in_another_layout_is_no_reason_to_stop() -> None:
     assert not weigh(evidence_of(rows_of(layouts[:20], "xywh") + rows_of(layouts[20:], "xyxy"), "xywh")).stop
 
 
+@pytest.mark.parametrize("other", ["xyxy", "yxyx", "xywh_norm", "xyxy_1000"])
+def test_of_rows_of_two_formats_in_one_drop_a_person_is_warned(other: BoxFormat) -> None:
+    layouts = drop(60)
+    rows = rows_of(layouts[:40], "xywh") + rows_of(layouts[40:], other)
+    (warning,) = doubts(weigh(evidence_of(rows, "xywh")))
+    assert "some rows" in warning and "xywh" in warning
+    assert doubts(weigh(evidence_of(rows_of(layouts, "xywh"), "xywh"))) == []
+
+
 def test_the_same_boxes_in_a_corner_of_every_image_are_not_taken_for_another_unit() -> None:
     rows = [GivenRow([[20, 30, 50, 40], [10, 12, 30, 30]], Canvas((1280, 960)))] * 50
     found = weigh(evidence_of(rows, "xywh"))
