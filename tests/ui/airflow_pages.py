@@ -17,8 +17,8 @@ from deploy.local.stack import DAG, Stack, run_stack
 FIRST_GROUP = "Run Parameters"
 # Who may look at everything, and change nothing.
 VIEWER = "viewer"
-# For pages: the api-server shares two cores with vLLM. A build has minutes.
-_PAGE_SECONDS, _BUILD_SECONDS = 30, 300
+# The api-server shares two cores with vLLM, and with whatever else the machine has to do.
+_PAGE_SECONDS, _BUILD_SECONDS = 120, 600
 
 
 @contextmanager

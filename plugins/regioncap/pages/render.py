@@ -181,7 +181,7 @@ def build_page(
     found: Found,
     estimate: Estimate,
     run: str | None,
-    going_back: Writing | None,
+    going_back: Writing | None = None,
 ) -> str:
     """One build: its figures, its first records, its files and settings, and the other builds of its date.
 
