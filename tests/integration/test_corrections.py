@@ -65,7 +65,7 @@ def test_none_is_lost_doubled_or_asked_again_whoever_is_killed(
             world.build(date, kill=True)
             world.roll_back(date)
             for each in writing:
-                each.result(300)
+                each.result()
         known.check([world.journal(date)])
         unsettled = world.unsettled(date)
         world.other_settings()
@@ -101,7 +101,7 @@ def test_two_hundred_edits_on_the_pages_while_everything_is_killed(
                         # What was withdrawn is not published again as it was.
                         world.other_settings()
             for each in (*writing, killing):
-                each.result(600)
+                each.result()
         journals = [world.journal(date) for date in dates]
         known.check(journals)
         # What the pages say is what is in the bucket.
