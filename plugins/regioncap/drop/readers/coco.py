@@ -131,7 +131,7 @@ def _recognises(path: str, start: bytes) -> bool:
         return False
     try:
         # A short file of categories alone is one that names another format's classes.
-        return json.loads(start).keys() >= {"images", "annotations"}
+        return bool(json.loads(start).keys() >= {"images", "annotations"})
     except (ValueError, RecursionError):  # its beginning is not all of it
         return True
 
