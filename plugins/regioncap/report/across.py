@@ -26,7 +26,7 @@ _LISTED = 10
 _SHOWN_LENGTH = 200
 
 # Captions are counted in so many parts, one after the other: what is sorted is never all of them.
-_PARTS = 16
+_PARTS = 64
 
 Places = npt.NDArray[np.int64]
 
