@@ -54,7 +54,8 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.models = [MODEL]
     _fake_server.requests.clear()
     _fake_server.most_in_flight = 0
-    _fake_server.paused = _fake_server.gone = 0
+    _fake_server.paused = _fake_server.lost = 0
+    _fake_server.gone = lambda: False
     _fake_server.context = _fake_server.image_tokens = None
     _fake_server.tokenized.clear()
     _fake_server.ignores_schemas, _fake_server.waiting, _fake_server.slots = False, None, None

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-MODEL = "fake-model"
+import pytest
 
-# By more than so many connections nobody looks whether a server is there that has reset one.
-_LOOKS = 12
+from regioncap.vlm.solitude import Losses
+
+MODEL = "fake-model"
 
 
 @dataclass
@@ -89,9 +90,9 @@ class FakeVlm:
     greets_listening: Callable[[dict[str, Any]], Reply] | None = None
     # What else it tells in its metrics.
     figures: Callable[[], str] = lambda: ""
-    # So many more connections are reset, as if nobody listened. One that asks about a row is followed by some that only
-    # look, so it adds these: whoever asked finds the server gone, however slow the machine is.
-    gone: float = 0
+    # Whether connections are reset, as if nobody listened; so many requests about rows were lost that way.
+    gone: Callable[[], bool] = lambda: False
+    lost: int = 0
     # Takes whatever comes, and says nothing, as a process that is stopped.
     hangs: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -121,11 +122,28 @@ class FakeVlm:
 
     def is_gone(self, row: bool) -> bool:
         """Whether a connection is to be reset, which asks about a `row` or not."""
+        gone = self.gone()
         with self._lock:
-            gone = self.gone > 0
-            if gone:
-                self.gone += _LOOKS if row else -1
+            self.lost += gone and row
         return gone
+
+    def ends(self) -> Reply:
+        """The server ends at this request about a row."""
+        with self._lock:
+            self.lost += 1
+        return Reply(reset=True)
+
+    def is_back_when_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From now on, once it `ends` it is gone until each whose request was lost has found that, however late."""
+        noticed, note = 0, Losses.note
+
+        def noted(losses: Losses, now: float, heard: float, alone: bool) -> None:
+            nonlocal noticed
+            note(losses, now, heard, alone)
+            noticed += 1
+
+        monkeypatch.setattr(Losses, "note", noted)
+        self.gone = lambda: self.lost > noticed
 
 
 def is_greeting(body: dict[str, Any]) -> bool:
@@ -165,7 +183,7 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
         def _send(self, reply: Reply, row: bool = False) -> None:
             while fake.hangs.is_set():
                 time.sleep(0.05)
-            if fake.is_gone(row) or reply.reset:
+            if reply.reset or fake.is_gone(row):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 # The last reference to the socket closes it, and so sends the reset.
                 self.rfile.close()

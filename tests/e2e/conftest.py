@@ -71,13 +71,15 @@ class Rig:
 
     @staticmethod
     def wait(condition: Callable[[], object], seconds: float = 600.0) -> None:
-        """Wait until `condition()` holds. SQLite may be locked while it asks Airflow, which answers 500 then."""
+        """Wait until `condition()` holds. Airflow may answer it late, or with 500 where SQLite is locked just then."""
 
         def holds() -> bool:
             try:
                 return bool(condition())
             except AirflowError as error:
                 assert "Airflow answered 500" in str(error)
+                return False
+            except httpx2.TimeoutException:
                 return False
 
         deadline = time.monotonic() + seconds
