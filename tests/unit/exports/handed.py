@@ -52,7 +52,7 @@ def handed_out(folder: Path, records: list[Record], *tools: str, **changes: Any)
     shard.own.write(layout.RECORDS, data)
     write_exports(
         plan=planned(export_formats=list(tools), **changes), drop=LocalStore(folder / "drop"),
-        shards=[ValidatedShard(shard, len(records), len(data), sha256(data))], records=len(records),
+        shards=[ValidatedShard(shard, len(records), sha256(data))], records=len(records),
         build=LocalStore(folder), progress=lambda message: None, written=lambda path, size: None,
     )  # fmt: skip
 

@@ -3,8 +3,8 @@
 `reader` says what a reader is. Rows of RegionCap's own form: `jsonl`, `json`, `csv`, `parquet`; with boxes in other
 forms: `jsonl_any`; files of other tools: `coco`, `yolo`, `voc`, `label_studio`, `cvat`, `labelme`, `kitti`,
 `open_images`, `visual_genome`, `image_folder`; with the images inside them: `image_parquet`, `webdataset`. `streamed`,
-`grouped`, `loose` and `elements` are what they read with: large JSON, items that belong together, boxes in many forms,
-XML.
+`grouped`, `loose`, `outlines` and `elements` are what they read with: large JSON, items that belong together, boxes in
+many forms, outlines instead of boxes, XML.
 """
 
 from collections.abc import Mapping
