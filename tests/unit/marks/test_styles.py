@@ -47,7 +47,7 @@ CROWDED = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(layouts())
 @example(((198, 135), CROWDED))
 def test_labels_lie_inside_the_frame_and_off_each_other(case: tuple[tuple[int, int], list[Rect]]) -> None:
@@ -75,7 +75,7 @@ def _has_free_place(size: tuple[int, int], frame: tuple[int, int], labels: list[
     return False
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(layouts(), st.sampled_from(sorted(PROFILES)), st.sampled_from(sorted(STYLES)))
 def test_every_label_is_in_the_frame_is_high_enough_and_says_what_the_prompt_says(
     case: tuple[tuple[int, int], list[Rect]], profile: str, style: str
