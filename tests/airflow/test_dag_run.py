@@ -164,7 +164,10 @@ def test_nothing_is_published_when_too_many_rows_are_rejected(drop: Path, vlm: F
     done = run()
     assert done.state == DagRunState.FAILED
     assert states(done)[("publish", -1)] == "failed"
-    assert list((PLACES / "warehouse").glob("dt=*/[!.]*")) == []
+    # The build that was begun has its images, and nothing that a reader would find.
+    left = [path.name for path in (PLACES / "warehouse").glob("dt=*/build=*/[!.]*")]
+    assert [path.name for path in (PLACES / "warehouse").glob("dt=*/_manifest.json")] == []
+    assert set(left) <= {"_begun.json", "images"}
 
 
 def test_a_run_into_another_warehouse_is_no_event_of_the_asset(drop: Path, vlm: FakeVlm) -> None:

@@ -703,9 +703,13 @@ def test_the_plugin_has_the_pages_and_a_place_in_the_navigation() -> None:
 
 def test_the_asset_says_where_its_pages_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/")
+    monkeypatch.setenv("REGIONCAP_WAREHOUSE_URI", "s3://warehouse/region_captions")
     asset = dataset(Deployment(warehouse_uri="s3://warehouse/region_captions"))
     assert (asset.name, asset.uri) == ("region_captions", "s3://warehouse/region_captions")
     assert asset.extra == {"pages": "https://airflow.example.com/regioncap/"}
+    # Another dataset has none.
+    other = dataset(Deployment(warehouse_uri="s3://street/captions"), "street")
+    assert (other.name, other.extra) == ("street", {})
 
 
 def test_a_build_is_led_to_in_the_deployments_warehouse_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -600,7 +600,9 @@ class World:
         params = self._settings(run.kind, approval=run.approval, force_rebuild=run.force).model_dump(mode="json")
         return {
             "params": {**params, "drop_date": DATE}, "run_id": run.run_id, "ti": task, "task_instance": task,
-            "dag_run": SimpleNamespace(partition_key=None, logical_date=None, run_id=run.run_id),
+            "dag_run": SimpleNamespace(
+                partition_key=None, logical_date=None, run_id=run.run_id, triggering_user_name="Ann"
+            ),
             "dag": SimpleNamespace(dag_id="region_captions"), "outlet_events": {_ASSET: event},
         }  # fmt: skip
 

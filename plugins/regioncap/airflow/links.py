@@ -19,9 +19,10 @@ def run_page(dag_id: str, run_id: str) -> str:
     return f"{_airflow()}/dags/{dag_id}/runs/{quote(run_id)}"
 
 
-def dataset(deployment: Deployment) -> Asset:
-    """The asset that is published; with it, Airflow shows where its pages are."""
-    return Asset(name="region_captions", uri=deployment.warehouse_uri, extra={"pages": f"{_airflow()}{ROOT}/"})
+def dataset(deployment: Deployment, name: str = "region_captions") -> Asset:
+    """The asset that is published; with it, Airflow shows where its pages are, where it has any."""
+    uri = deployment.warehouse_uri
+    return Asset(name=name, uri=uri, extra={"pages": f"{_airflow()}{ROOT}/"} if _is_shown(uri) else {})
 
 
 def date_page(warehouse_uri: str, date: str) -> str | None:
