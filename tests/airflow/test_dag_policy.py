@@ -116,6 +116,7 @@ def test_help_has_its_code_in_bold(dag: DAG) -> None:
     """Airflow's form would put it on a ground that hides the line above."""
     assert not any("`" in dag.params.get_param(name).schema["description_md"] for name in dag.params)
     assert r"the file **\_READY** exists" in dag.params.get_param("readiness").schema["description_md"]
+    assert r"or **\*** for all" in dag.params.get_param("keep_fields").schema["description_md"]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_every_setting_is_in_the_form_in_its_group_with_its_help(ui: AirflowPage
         form.open_group(schema["section"])
         field = form.field(schema["title"])
         expect(field, name).to_be_visible()
-        expect(field, name).to_contain_text(schema["description"].replace("`", "").replace("*", ""))
+        expect(field, name).to_contain_text(re.sub(r"`([^`]*)`|\*", r"\1", schema["description"]))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_the_asset_says_where_its_pages_are(ui: AirflowPages, stack: Stack) -> N
 
 def test_the_task_that_published_leads_to_its_build(ui: AirflowPages, stack: Stack) -> None:
     ui.open_run("manual")
-    ui.page.get_by_role("link", name="publish", exact=True).click()
+    ui.open_task("publish")
     link = ui.page.get_by_role("link", name="Dataset", exact=True)
     expect(link).to_have_attribute("href", re.compile(rf"/regioncap/dates/{ON_DEMAND}/builds/"))
 

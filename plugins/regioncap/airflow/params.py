@@ -95,7 +95,7 @@ def _check_lock(name: str, param: Param, value: Any, whose: str) -> None:
 
 def _help(description: str) -> str:
     """The description with its code in bold: Airflow's form puts code on a ground that hides the line above."""
-    return re.sub("`([^`]+)`", lambda code: "**" + code[1].replace("_", r"\_") + "**", description)
+    return re.sub("`([^`]+)`", lambda code: "**" + re.sub(r"[_*]", r"\\\g<0>", code[1]) + "**", description)
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

@@ -355,7 +355,7 @@ class BuildSettings(BaseModel):
     )
     judge_by: str = Field(
         WHICH_REGION,
-        title="Judged by",
+        title="Scorer",
         description="What the judge is asked about a caption. `which_region`: which of the marked regions it "
         "describes, or none. A package of your own can add other scorers.",
         json_schema_extra=_group("Judge", enum=sorted(SCORERS)),
