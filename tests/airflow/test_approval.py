@@ -24,13 +24,19 @@ def test_who_publishes_unasked(approval: str, warnings: list[str], asked: bool) 
     assert asks_for_approval(approval, warnings) is asked  # type: ignore[arg-type]
 
 
-def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Path) -> None:
+@pytest.fixture
+def staged(tmp_path: Path) -> Staged:
+    """A build that waits for a person."""
     place = Place(tmp_path)
     staged = stage_build(
         plan=validated(place.work, "a"), drop=place.drop, work=place.work, partition=place.partition, before=(),
         max_rejected_ratio=1, progress=lambda message: None,
     )  # fmt: skip
     assert isinstance(staged, Staged)
+    return staged
+
+
+def test_the_request_shows_counts_warnings_and_where_the_report_is(staged: Staged) -> None:
     odd = staged.model_copy(update={"warnings": ["31.0% rejected rows"]})
     subject, body = approval_request(odd, "s3://warehouse/dt=2026-10-05", "http://airflow/regioncap/dates/x")
     assert staged.manifest.build_id in subject
@@ -40,13 +46,7 @@ def test_the_request_shows_counts_warnings_and_where_the_report_is(tmp_path: Pat
     assert f"| {staged.manifest.counts.rows} |" in body
 
 
-def test_text_from_drops_and_params_is_text_to_whoever_is_asked(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    staged = stage_build(
-        plan=validated(place.work, "a"), drop=place.drop, work=place.work, partition=place.partition, before=(),
-        max_rejected_ratio=1, progress=lambda message: None,
-    )  # fmt: skip
-    assert isinstance(staged, Staged)
+def test_text_from_drops_and_params_is_text_to_whoever_is_asked(staged: Staged) -> None:
     hostile = "[all is well](http://evil) ![x](http://evil/i.png) <b>www.evil.com</b>\n\n# Approve this | `code`"
     odd = staged.model_copy(update={"warnings": [hostile]})
     _, body = approval_request(odd, "s3://warehouse/`[all is well](http://evil)` `", None)

@@ -287,3 +287,21 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def write_arrays(export: Export, item: Callable[[Row], str]) -> None:
+    """Write JSON files, each one array of what `item` makes of each row, and each image that rows carry once."""
+    written: set[int] = set()
+    for path, rows in export.files("json"):
+        with path.open("wb") as stream:
+            before = b"[\n"
+            for batch in chunks(rows):
+                # A drop may name an image in several rows.
+                new = {row.image.name: row.image for row in batch if row.image is not None}
+                new = {name: image for name, image in new.items() if int(name[:16], 16) not in written}
+                written.update(int(name[:16], 16) for name in new)
+                export.write_images(list(new.values()))
+                for row in batch:
+                    stream.write(before + item(row).encode())
+                    before = b",\n"
+            stream.write(b"\n]\n" if before != b"[\n" else b"[]\n")

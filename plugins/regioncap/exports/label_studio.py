@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 from xml.sax.saxutils import quoteattr
 
 from regioncap.drop.readers.streamed import items
-from regioncap.exports.export import Export, Row, carries, chunks
+from regioncap.exports.export import Export, Row, carries, write_arrays
 from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, deleted, key_of, moved, xml_text
 from regioncap.exports.images import CarriedImage
 
@@ -32,21 +32,12 @@ def label_studio(export: Export) -> None:
     """JSON files, each one array of tasks, and `interface.xml`: the labelling interface that these need."""
     labels = {UNLABELLED: None}
     language = export.plan.settings.prompt_language
-    written: set[int] = set()
-    for path, rows in export.files("json"):
-        with path.open("wb") as stream:
-            before = b"[\n"
-            for batch in chunks(rows):
-                # A drop may name an image in several rows.
-                new = {row.image.name: row.image for row in batch if row.image is not None}
-                new = {name: image for name, image in new.items() if int(name[:16], 16) not in written}
-                written.update(int(name[:16], 16) for name in new)
-                export.write_images(list(new.values()))
-                for row in batch:
-                    labels |= dict.fromkeys(region["label"] or UNLABELLED for region in row.record["regions"])
-                    stream.write(before + json.dumps(_task(row, language), ensure_ascii=False).encode())
-                    before = b",\n"
-            stream.write(b"\n]\n" if before != b"[\n" else b"[]\n")
+
+    def task(row: Row) -> str:
+        labels.update(dict.fromkeys(region["label"] or UNLABELLED for region in row.record["regions"]))
+        return json.dumps(_task(row, language), ensure_ascii=False)
+
+    write_arrays(export, task)
     with export.file("interface.xml", export.records) as path:
         listed = "".join(f"    <Label value={quoteattr(xml_text(label))}/>\n" for label in labels)
         path.write_text(_INTERFACE.format(labels=listed), encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from regioncap.captions.prompts import PromptLanguage
-from regioncap.exports.export import Export, Row, carries, chunks
+from regioncap.exports.export import Export, Row, carries, write_arrays
 from regioncap.exports.images import CarriedImage
 
 # Where in the text the image goes.
@@ -52,21 +52,8 @@ def llava_pixels(export: Export) -> None:
 
 def _write(export: Export, box: _Box) -> None:
     ask = _ASK[export.plan.settings.prompt_language]
-    written: set[int] = set()
-    for path, rows in export.files("json"):
-        with path.open("wb") as stream:
-            before = b"[\n"
-            for batch in chunks(rows):
-                # A drop may name an image in several rows.
-                new = {row.image.name: row.image for row in batch if row.image is not None}
-                new = {name: image for name, image in new.items() if int(name[:16], 16) not in written}
-                written.update(int(name[:16], 16) for name in new)
-                export.write_images(list(new.values()))
-                for row in batch:
-                    # ASCII: LLaVA's code opens the file in whatever encoding the machine has.
-                    stream.write(before + json.dumps(_conversation(row, ask, box)).encode())
-                    before = b",\n"
-            stream.write(b"\n]\n" if before != b"[\n" else b"[]\n")
+    # ASCII: LLaVA's code opens the file in whatever encoding the machine has.
+    write_arrays(export, lambda row: json.dumps(_conversation(row, ask, box)))
 
 
 def _conversation(row: Row, ask: str, box: _Box) -> dict[str, Any]:

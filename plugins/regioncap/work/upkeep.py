@@ -61,13 +61,15 @@ def look(work: Store, published: str | None, limit: float, is_alive: Callable[[s
     builder = who_holds(work)
     if builder is not None and is_alive(builder):
         raise PartitionBusyError(f"{work.uri} is being built by the run {builder}: it is left alone")
-    plans, shards, images = _heaps(work, "plans/"), _heaps(work, "shards/"), _heaps(work, "shards/", IMAGES)
+    plans, _ = _heaps(work, "plans/")
+    shards, images = _heaps(work, "shards/")
     young = {name for name, heap in plans.items() if heap.newest >= limit}
     asked = {name for name in plans if is_asked_about(work, name)}
     stay = plans.keys() & {*young, *asked, *earlier_plans(work, published)}
     # A build may go on with these, or be published without being written anew.
-    going_on = {shard for name in stay & (young | asked) for shard in Plan.load(work, name).shards}
-    needed = going_on | {shard for name in stay for shard in _shards_of(Plan.load(work, name))}
+    loaded = {name: Plan.load(work, name) for name in stay}
+    going_on = {shard for name in stay & (young | asked) for shard in loaded[name].shards}
+    needed = going_on | {shard for plan in loaded.values() for shard in _shards_of(plan)}
 
     leftovers = [heap for name, heap in plans.items() if name not in stay]
     for name, heap in shards.items():
@@ -107,12 +109,12 @@ def _shards_of(plan: Plan) -> Iterator[str]:
         yield from sources
 
 
-def _heaps(work: Store, place: str, within: str = "") -> dict[str, Heap]:
-    """The folders of `place` by name, each with its files; those below `within` alone, or without marked images."""
-    found: dict[str, Heap] = {}
+def _heaps(work: Store, place: str) -> tuple[dict[str, Heap], dict[str, Heap]]:
+    """The folders of `place` by name: each without its marked images, and these by themselves. From one listing."""
+    without: dict[str, Heap] = {}
+    images: dict[str, Heap] = {}
     for entry in work.list(place):
         name, _, rest = entry.path.removeprefix(place).partition("/")
-        if rest.startswith(IMAGES) == bool(within):
-            folder = f"{place}{name}/{within}"
-            found[name] = found.get(name, Heap(folder)).and_one(entry)
-    return found
+        found, within = (images, IMAGES) if rest.startswith(IMAGES) else (without, "")
+        found[name] = found.get(name, Heap(f"{place}{name}/{within}")).and_one(entry)
+    return without, images
