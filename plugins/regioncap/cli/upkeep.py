@@ -11,6 +11,7 @@ from regioncap.cli.partitions import Warehouse, for_each
 from regioncap.cli.places import open_warehouse
 from regioncap.cli.terminal import say, shown
 from regioncap.config.deployment import Deployment
+from regioncap.config.settings import work_root_in
 from regioncap.errors import NotFoundError
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import current
@@ -64,7 +65,7 @@ def upkeep(
         else:
             yield from (f"  {shown(heap.folder)}  {_told(heap)}" for heap in area.leftovers)
 
-    for_each(date, work_uri or f"{warehouse_uri.rstrip('/')}/_work", lines)
+    for_each(date, work_uri or work_root_in(warehouse_uri), lines)
     if date is None:
         for heap in old_previews(warehouse, limit):
             if delete:

@@ -593,7 +593,7 @@ class BuildSettings(BaseModel):
     @property
     def work_root(self) -> str:
         """The work area, with its default resolved."""
-        return self.work_uri or f"{self.warehouse_uri.rstrip('/')}/_work"
+        return self.work_uri or work_root_in(self.warehouse_uri)
 
     def identity(self) -> str:
         """A hash over every setting that can change what is published."""
@@ -660,6 +660,11 @@ _LATER = (
     "read_heic", "box_frame", "max_pixels", "request_extras", "max_image_megapixels", "manifest_encoding", "judge",
     "judge_again", "judge_by", "label_hint", "keep_fields", "images_uri", "sample_rows",
 )  # fmt: skip
+
+
+def work_root_in(warehouse_uri: str) -> str:
+    """Where the work area is that no param names another place for."""
+    return f"{warehouse_uri.rstrip('/')}/_work"
 
 
 def settings_of(params: Mapping[str, Any], *, strict: bool = False) -> BuildSettings:

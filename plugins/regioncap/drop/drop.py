@@ -45,6 +45,7 @@ from regioncap.parallel import in_order
 from regioncap.regions.boxes import BoxFormat
 from regioncap.regions.codes import Code
 from regioncap.storage.patience import persist
+from regioncap.storage.readback import read_at_most
 from regioncap.storage.store import Entry, Store
 
 Readiness = Literal["marker", "unchanged"]
@@ -54,9 +55,6 @@ QUIET_SECONDS = 600.0
 
 # Of files with nearly the same name, so many are looked at.
 _NEAR = 4
-
-# An image is read in pieces of this size.
-_PIECE_BYTES = 1 << 20
 
 # How a path begins that leads out of where it stands.
 _WAY_UP = re.compile(r"^(?:\.\./)+")
@@ -537,7 +535,7 @@ class Manifests:
 
     def _small(self, path: str, most: int) -> bytes | RowError:
         try:
-            data = _bytes_of(self.drop, path, self.contents.files.version(path), most)
+            data = read_at_most(self.drop, path, most, self.contents.files.version(path))
         except (ChangedError, NotFoundError) as error:
             raise changed(path, error) from error
         try:
@@ -606,7 +604,7 @@ def read_image(drop: ImageFiles, path: str, version: str | None = None) -> bytes
     """
 
     try:
-        data = _bytes_of(drop, path, version, MAX_BYTES)
+        data = read_at_most(drop, path, MAX_BYTES, version)
     except ChangedError as error:
         raise changed(path, error) from error
     except NotFoundError:
@@ -626,22 +624,6 @@ def read_image(drop: ImageFiles, path: str, version: str | None = None) -> bytes
     if len(data) > MAX_BYTES:
         raise RowError(Code.IMAGE_TOO_LARGE, f"the file has more than {MAX_BYTES:,} bytes")
     return data
-
-
-def _bytes_of(drop: ImageFiles, path: str, version: str | None, most: int) -> bytes:
-    """A file's bytes; of one that has more than `most`, one more than that."""
-
-    def read() -> bytes:
-        with drop.open(path, version) as stream:
-            # In pieces: room for the largest one, made for each image, costs more than reading it.
-            pieces = [stream.read(_PIECE_BYTES)]
-            left = most + 1 - len(pieces[0])
-            while pieces[-1] and left > 0:
-                pieces.append(stream.read(min(left, _PIECE_BYTES)))
-                left -= len(pieces[-1])
-            return b"".join(pieces)
-
-    return persist(read)
 
 
 def read_listed(drop: ImageFiles, path: str, version: str | None) -> bytes:

@@ -13,13 +13,16 @@ from pydantic_core import PydanticCustomError
 
 from regioncap.errors import NotFoundError
 from regioncap.storage.patience import persist
-from regioncap.storage.store import Store, filled
+from regioncap.storage.store import Store
 
 _log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _NEWER = "newer_version"
+
+# A file is read in pieces of this size.
+_PIECE_BYTES = 1 << 20
 
 
 class Opens(Protocol):
@@ -34,7 +37,13 @@ def read_at_most(place: Opens, path: str, most: int, version: str | None = None)
 
     def read() -> bytes:
         with place.open(path, version) as stream:
-            return filled(stream, most + 1)
+            # In pieces: room for the largest file, made for each, costs more than reading it.
+            pieces = [stream.read(min(most + 1, _PIECE_BYTES))]
+            left = most + 1 - len(pieces[0])
+            while pieces[-1] and left > 0:
+                pieces.append(stream.read(min(left, _PIECE_BYTES)))
+                left -= len(pieces[-1])
+            return b"".join(pieces)
 
     return persist(read)
 
