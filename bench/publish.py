@@ -210,7 +210,9 @@ def main() -> None:
                 console.print(f"{records:,} records made in {time.perf_counter() - started:.0f} s")
                 partition = f"bench/published/{name}"
                 staged = measured("stage", name, partition, port, path)
+                console.print(f"staged in {staged['seconds']:.0f} s")
                 published = measured("publish", name, partition, port, path)
+                console.print(f"published in {published['seconds']:.0f} s, with {published['peak_mb']:.0f} MB")
                 number = len(plan.shards) * images
                 table.add_row(
                     what, f"{records:,}", f"{published['objects']:,}", f"{staged['seconds']:.1f}",

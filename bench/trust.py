@@ -29,13 +29,14 @@ from rich.table import Table
 
 from bench.trust_recordings import Condition, Recorder, Scene, questions, weaker
 from deploy.local.paths import DEMO_MODEL
+from regioncap.ask.listening import least_sure
+from regioncap.steps.plan import JUDGED_REGIONS
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.estimate import Judged, estimate
 from regioncap.trust.planted import kinds_for
 from regioncap.trust.questions import PLANTED, SECOND, Question, asked_twice, drawn, sheets
 from regioncap.trust.scores import Scored, asked_again, scored, together
-from regioncap.vlm.completion import SURE
 
 # A build's regions.
 REGIONS = 400
@@ -281,30 +282,33 @@ def separated(recording: Recording, kinds: Sequence[str]) -> dict[str, float]:
 
 
 def cascade(recording: Recording, seconds: Mapping[str, float]) -> dict[str, float]:
-    """What `auto` reaches: joint, then by itself each region that is doubted, shares its caption, or was unsure.
+    """What `auto` reaches: joint, then by itself each region of which the captioner was unsure, or that is doubted.
 
-    A region is unsure in whose caption a token was less likely than `SURE`; by itself it is asked about with its crop.
+    That is with its crop; so is asked about what shares its caption with another region. As in a run, a sample is
+    listened to, with its planted captions and second askings, and so is what comes of asking again.
 
     `seconds` are the server's of one joint answer (per image), one about a region, and one of the listener's.
     """
     build = Build(recording, recording.scenes, {}, {s.image: s.captions for s in recording.scenes}, set(), 0)
     build.regions = sum(len(scene.boxes) for scene in recording.scenes)
-    scores, _ = scores_of(build)
+    share = min(1.0, JUDGED_REGIONS / build.regions)
+    scores, questions = scores_of(build, share)
     own = {(score.image, score.region): score for score in scores if score.kind == "own"}
-    second_round = sum(len(asked_again([score])) for score in own.values())
+    sure = {(scene.image, region): scene.sure.get(region) for scene in recording.scenes for region in scene.captions}
+    unsure = least_sure(sure)
     joint = alone = auto = again = 0
     for scene in recording.scenes:
         for region, caption in scene.captions.items():
+            at = scene.image, region
             twice = any(same(caption, text) for other, text in scene.captions.items() if other != region)
-            asked = own[scene.image, region].doubted or twice or scene.sure.get(region, 0.0) < SURE
-            by_itself = recording.second[scene.image, region]
+            asked = at in unsure or twice or (at in own and own[at].doubted)
+            by_itself = recording.second[at]
             joint += scene.right(region, caption)
             alone += scene.right(region, by_itself)
             auto += scene.right(region, by_itself if asked else caption)
             again += asked
-    listened = (build.regions + second_round) * seconds["heard"]
-    # What comes of it is judged as well.
-    spent = len(recording.scenes) * seconds["joint"] + listened + again * (seconds["alone"] + seconds["heard"])
+    seconds_of_sample = questions * seconds["heard"] + sum(asked_twice(*at, SECOND) for at in own) * seconds["alone"]
+    spent = len(recording.scenes) * seconds["joint"] + seconds_of_sample + again * (seconds["alone"] + seconds["heard"])
     return {
         "joint_right": joint / build.regions,
         "per_region_right": alone / build.regions,

@@ -50,7 +50,8 @@ class Knowing:
     It says `wrong` of a region where that has its row's id and number, but `alone`, asked about it by itself, the truth
     unless that says something else. `asked` are the captions that it was asked about as a listener, and
     `sheets` the images that were drawn for it. Where it is `deaf`, it hears the first region always; where it is
-    `fooled`, it takes what it says wrong for true.
+    `fooled`, it takes what it says wrong for true. With `tells`, it says how sure it is of its words where it is asked
+    for that: not sure of what is wrong.
     """
 
     def __init__(self, wrong: Mapping[tuple[str, int], str] | None = None) -> None:
@@ -58,7 +59,7 @@ class Knowing:
         self.alone: dict[tuple[str, int], str] = {}
         self.asked: list[str] = []
         self.sheets: list[Sheet] = []
-        self.deaf = self.fooled = False
+        self.deaf = self.fooled = self.tells = False
         self._images: dict[str, tuple[str, dict[int, int]]] = {}
 
     def learn(self, place: Place, plan: Plan) -> None:
@@ -86,7 +87,9 @@ class Knowing:
         schema = body["response_format"]["json_schema"]["schema"]
         regions = sorted(int(re.sub(r"\D", "", name)) for name in schema["required"])
         said_of = {n: self.wrong.get((row_id, n), truth(row_id, n)) for n in regions}
-        return completion(json.dumps({region_name(n): said for n, said in said_of.items()}))
+        reply = completion(json.dumps({region_name(n): said for n, said in said_of.items()}))
+        doubtful = [said for n, said in said_of.items() if (row_id, n) in self.wrong]
+        return sure_but(reply, doubtful) if self.tells and body.get("logprobs") else reply
 
     def listen(self, text: str, row_id: str, shown: dict[int, int]) -> Reply:
         """Its answer to a listener's question about an image that shows regions (by number) under other numbers."""
@@ -98,6 +101,16 @@ class Knowing:
     def _true(self, row_id: str, region: int) -> set[str | None]:
         """What it takes for true of a region."""
         return {truth(row_id, region), self.wrong.get((row_id, region)) if self.fooled else None}
+
+
+def sure_but(reply: Reply, doubtful: Sequence[str]) -> Reply:
+    """The reply with how likely its tokens were, which are its characters: the first ones of some texts were not."""
+    told = json.loads(reply.body)
+    text = told["choices"][0]["message"]["content"]
+    places = {text.index(each) for each in doubtful}
+    tokens = [{"token": one, "logprob": -0.5 if at in places else -0.001} for at, one in enumerate(text)]
+    told["choices"][0]["logprobs"] = {"content": tokens}
+    return Reply(body=json.dumps(told))
 
 
 def heard(right: Sequence[str], shown: int, sure: float = 0.97) -> Reply:

@@ -10,7 +10,8 @@ together where each was asked about by itself. What the listener does not see it
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from PIL import Image
@@ -26,8 +27,8 @@ from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.questions import ROUNDS, Question, Sheet, asked_twice, drawn, sheets
 from regioncap.trust.scorers import SCORERS
-from regioncap.trust.scores import DOUBTED, Scored, asked_again, scored, together
-from regioncap.vlm.completion import Completion
+from regioncap.trust.scores import Scored, asked_again, scored, together
+from regioncap.vlm.completion import SURE, Completion
 from regioncap.vlm.requests import ChatRequest, Part, as_choice
 from regioncap.work.plan import Plan
 
@@ -37,6 +38,13 @@ _LEAST_BOUND = 0.5
 # A region is small that has less than a square of so many pixels, as the model sees it, and covered where another one
 # lies over more than this share of it.
 _SMALL, _COVERED = 28, 0.5
+
+
+# Of so many captions at most it is said that the model was unsure of them.
+_LEAST_SURE = 1 / 8
+
+# A row's id, and a region of it.
+RowRegion = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -157,43 +165,55 @@ def regions_to_ask_again(
     plan: Plan,
     captions: Mapping[int, str],
     scores: Sequence[Scored],
-    before: Sequence[Attempts] = (),
+    unsure: Collection[int] = (),
 ) -> list[int]:
     """The regions of which other captions are asked for; `captions` are the row's, by region, and these their scores.
 
-    The doubted ones; where the run leaves it to the listener, also those of which one request about all regions says
-    less than a close-up does: small ones, covered ones, those with the same caption as another, and those in whose
-    caption the model was unsure of a word. `before` is what came of asking for the captions.
+    The doubted ones; with `auto`, also those of which one request about all regions says less than a close-up does:
+    small ones, covered ones, those with the same caption as another, and those of which the model was `unsure`.
     """
-    own = {score.region: score.trust for score in scores if score.kind == "own"}
-    again = {region for region, trust in own.items() if trust < DOUBTED}
+    again = {score.region for score in scores if score.kind == "own" and score.doubted}
     if plan.settings.caption_mode == "auto":
-        again |= (_hard_to_see(row, plan) | unsure_of(before)) & own.keys()
+        again |= _hard_to_see(row, plan)
+        again |= set(unsure)
         again |= {
             region
-            for region in own
-            if any(same(captions[region], other) for number, other in captions.items() if number != region)
+            for region, caption in captions.items()
+            if any(same(caption, other) for number, other in captions.items() if number != region)
         }
     return sorted(again)
 
 
-def better(before: Sequence[Scored], after: Sequence[Scored]) -> list[Scored]:
+def better(after: Sequence[Scored]) -> list[Scored]:
     """The scores of those other captions that are kept: what is not doubted, since it comes of a closer look."""
-    judged = {score.region for score in before if score.kind == "own"}
-    return [score for score in after if score.kind == "own" and score.region in judged and not score.doubted]
+    return [score for score in after if score.kind == "own" and not score.doubted]
 
 
-def unsure_of(asked: Sequence[Attempts]) -> set[int]:
-    """The regions in whose captions the model was unsure of a token, as far as the server tells."""
-    unsure = set()
-    for attempts in asked:
-        for region, caption in attempts.captions.items():
-            completion = next((each for each in reversed(attempts.used) if caption in each.text), None)
-            if completion is not None and completion.unsure:
-                begin = completion.text.index(caption)
-                if any(begin <= at < begin + len(caption) for at, _ in completion.unsure):
-                    unsure.add(region)
-    return unsure
+def least_sure(sure: Mapping[RowRegion, float | None]) -> set[RowRegion]:
+    """Those captions of which the model was unsure, of all that were asked for together: an eighth of them at most.
+
+    A model that has many words for a thing is sure of few of them: then it is where it was least sure.
+    """
+    told = sorted((one, at) for at, one in sure.items() if one is not None)
+    return {at for one, at in told[: math.ceil(_LEAST_SURE * len(told))] if one < SURE}
+
+
+def sure_of(asked: Sequence[Attempts]) -> dict[int, float | None]:
+    """How likely the least likely token of each region's caption was, by region; None where the server does not tell.
+
+    1 where each was as likely as `SURE`.
+    """
+    return {
+        region: _sure_of(caption, attempts.used) for attempts in asked for region, caption in attempts.captions.items()
+    }
+
+
+def _sure_of(caption: str, used: Sequence[Completion]) -> float | None:
+    completion = next((each for each in reversed(used) if caption in each.text), None)
+    if completion is None or completion.unsure is None:
+        return None
+    begin = completion.text.index(caption)
+    return min((likely for at, likely in completion.unsure if begin <= at < begin + len(caption)), default=1.0)
 
 
 def _hard_to_see(row: RenderedRow, plan: Plan) -> set[int]:

@@ -227,8 +227,8 @@ class BuildSettings(BaseModel):
         title="Ask about",
         description="`joint`: all regions of an image in one request. `per_region`: each region in a request of its "
         "own, with a close-up beside the marked image; better for small regions, and as many requests as regions. "
-        "`auto`: all in one request, and then by themselves those that are judged doubtful, are small or covered, "
-        "got the same caption as another, or of whose words the model was unsure; every caption is judged for that.",
+        "`auto`: all in one request, and then by themselves those of whose words the model was unsure, that are small "
+        "or covered, got the same caption as another, or are judged doubtful; a sample is judged at least.",
         json_schema_extra=_group("Caption"),
     )
     answer_format: AnswerFormat = Field(
@@ -572,8 +572,8 @@ class BuildSettings(BaseModel):
 
     @property
     def judges(self) -> Judge:
-        """Which captions are judged: all where that decides what is asked again."""
-        return "all" if self.caption_mode == "auto" else self.judge
+        """Which captions are judged: a sample at least where the listener has a say in what is asked again."""
+        return "sample" if self.caption_mode == "auto" and self.judge == "none" else self.judge
 
     @property
     def asks_again(self) -> bool:

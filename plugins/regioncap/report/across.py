@@ -127,7 +127,10 @@ class PartAcross(BaseModel):
 
 
 class Across:
-    """Takes note of records while they pass by: 44 bytes of each, and 12 of each caption, whatever they say."""
+    """Takes note of records while they pass by: 44 bytes of each, and 12 of each caption, whatever they say.
+
+    After `found`, nothing more can be noted.
+    """
 
     def __init__(self) -> None:
         # Of each record: its image (rows may be of the same one), and how it looks, if that is known.
@@ -157,7 +160,6 @@ class Across:
             self._alike_captions += alike
             if len(self._alike) < _LISTED:
                 self._alike.append(place)
-        self._found = None
 
     def part(self) -> PartAcross:
         """What is noted so far, for `join`."""
@@ -183,10 +185,9 @@ class Across:
         self._regions += part.regions
         self._alike_captions += part.alike_captions
         self._alike += [before + place for place in part.alike[: _LISTED - len(self._alike)]]
-        self._found = None
 
     def found(self) -> Found:
-        """What was found; once it is, that is kept."""
+        """What was found; once it is, that alone is kept."""
         if self._found is None:
             self._found = self._look()
         return self._found
@@ -195,7 +196,10 @@ class Across:
         records = len(self._images)
         shared_by = max(SHARED_RECORDS, math.ceil(SHARED_SHARE * records))
         shared, sharing = self._shared(shared_by)
+        # Half of all that was noted: the rest of the work needs none of it.
+        del self._captions, self._places
         images, later, earlier = self._look_alikes()
+        del self._images, self._hashes, self._hashed
         counts = AcrossBuild(
             shared_by=shared_by,
             shared_captions=len(shared),
@@ -238,14 +242,15 @@ class Across:
         images = np.frombuffer(self._images, np.int64)
         hashed = np.frombuffer(self._hashed, np.uint32)
         hashes = hashes_of(self._hashes)
-        # Rows of the same file are the same image, whatever it looks like.
-        _, once = np.unique(images[hashed], return_index=True)
-        if len(once) < len(hashed):
+        number = len(np.unique(images))
+        if number < len(images):
+            # Rows of the same file are the same image, whatever it looks like.
+            _, once = np.unique(images[hashed], return_index=True)
             once.sort()
             hashed, hashes = hashed[once], hashes[once]
         like = look_alikes(hashes)
         (later,) = np.nonzero(like >= 0)
-        return len(np.unique(images)), hashed[later].astype(np.int64), hashed[like[later]].astype(np.int64)
+        return number, hashed[later].astype(np.int32), hashed[like[later]].astype(np.int32)
 
 
 def with_examples(found: Found, read: Callable[[int], Record]) -> AcrossBuild:

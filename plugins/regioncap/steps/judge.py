@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -22,11 +22,13 @@ from regioncap.ask.listening import (
     draw_sheet,
     drawn_regions,
     follow_listening,
+    least_sure,
     regions_to_ask_again,
     scores_of,
     second_askings,
     second_plan,
     sheet_name,
+    sure_of,
 )
 from regioncap.ask.requests import RegionNumbers, asked_together
 from regioncap.drop.unforeseen import named, unforeseen
@@ -36,7 +38,7 @@ from regioncap.storage.store import Store
 from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask
 from regioncap.trust.questions import Question, Sheet, chance
-from regioncap.trust.scores import DOUBTED, Scored
+from regioncap.trust.scores import Scored
 from regioncap.vlm.completion import Completion
 from regioncap.vlm.endpoint import Vlm
 from regioncap.vlm.flow import PreparedRequest
@@ -100,33 +102,24 @@ def judge_shard(
     if listener.late:
         limited = "of a sample no more was asked: it may take a fifth of captioning's time, and no slow server's"
     heard = {each.row.id: listener.heard(each) for each in asked}
-    scores = {each.row.id: scores_of(each.row, heard[each.row.id], each.captions) for each in asked}
+    sampled = {each.row.id: scores_of(each.row, heard[each.row.id], each.captions) for each in asked}
     captioner = _Captioner(work, shard, shard_id, plan, vlm, progress)
-    first = [score for each in scores.values() for score in each]
+    first = [score for each in sampled.values() for score in each]
     if reason is None:
-        first = _asked_twice(captioner, plan, asked, scores, 0.0 if listener.late else limit - listener.counts.seconds)
-    again: list[_Row] = []
-    mended = 0
+        first = _asked_twice(captioner, plan, asked, sampled, 0.0 if listener.late else limit - listener.counts.seconds)
+    # The share that is wrong is told by the sample alone: what else is heard decides what is asked again.
+    scores: dict[str, list[Scored]] = defaultdict(list, sampled)
+    mended = _Mended()
     if plan.settings.asks_again and reason is None:
-        again = _ask_again(captioner, plan, asked, scores)
-        reason = listener.hear(again, math.inf)
-    for each in again:
-        after = listener.heard(each)
-        heard[each.row.id] += after
-        before = scores[each.row.id]
-        kept = better(before, scores_of(each.row, after, each.captions))
-        regions = {score.region for score in kept}
-        doubted = {score.region for score in before if score.kind == "own" and score.trust < DOUBTED}
-        mended += len(regions & doubted)
-        scores[each.row.id] = [score for score in before if score.kind != "own" or score.region not in regions] + kept
+        mended, reason = _mend(listener, captioner, plan, rows, scores)
     counts = _sum(listener.counts, captioner.counts)
     shard.write_judged(
         [score for each in scores.values() for score in each],
         first,
         heard=sum(map(len, heard.values())),
         counts=counts,
-        asked_again=sum(len(each.questions) for each in again),
-        mended=mended,
+        asked_again=mended.asked,
+        mended=mended.mended,
         reason=reason,
         limited=limited,
         inputs=rendered.inputs,
@@ -139,12 +132,13 @@ def judge_shard(
 class _Row:
     """A row that has all of its captions, its regions that are judged, and what is asked about them.
 
-    `before` is what came of asking for its captions.
+    `before` is what came of asking for its captions, and `settled` are the regions whose captions are a person's.
     """
 
     row: RenderedRow
     before: Sequence[Attempts]
     captions: Mapping[int, str]
+    settled: frozenset[int]
     regions: Sequence[int]
     questions: Sequence[Question] = ()
 
@@ -214,12 +208,25 @@ def _captioned(
         # Of one that a person has left out there is nothing to be said, but it is marked with the others.
         captions = {each.region: said.get(each.region, "") for each in row.regions} | corrected.captions
         texts += filter(None, captions.values())
-        if regions := [region for region in drawn_regions(row, plan) if region not in corrected.settled]:
-            captioned.append(_Row(row, all_attempts, captions, regions))
+        regions = [region for region in drawn_regions(row, plan) if region not in corrected.settled]
+        if regions or plan.settings.caption_mode == "auto":
+            captioned.append(_Row(row, all_attempts, captions, frozenset(corrected.settled), regions))
     if plan.settings.judges == "sample":
         # Whatever ends it early leaves a fair choice.
         captioned.sort(key=lambda each: chance("order", each.row.id, 0))
     return captioned, Captions(texts)
+
+
+def _untold(each: _Row, scores: Sequence[Scored]) -> _Row:
+    """What is asked about a row's other captions where the captioner does not tell how sure it was of their words.
+
+    What it tells says as much as the listener does, and costs nothing.
+    """
+    sure, judged = sure_of(each.before), {score.region for score in scores if score.kind == "own"}
+    regions = each.captions.keys() - judged - each.settled - {region for region in sure if sure[region] is not None}
+    return replace(
+        each, questions=[Question(each.row.id, region, each.captions[region], "own") for region in sorted(regions)]
+    )
 
 
 def _time_limit(plan: Plan, captioning: AskCounts | None, least: float) -> tuple[float, str | None]:
@@ -463,6 +470,40 @@ def _asked_twice(
     return [score for each in rows for score in agreed(each.row, scores[each.row.id], other, completions)]
 
 
+@dataclass(frozen=True)
+class _Mended:
+    """How many regions got another caption when they were asked about again, and how many doubted ones a better one."""
+
+    asked: int = 0
+    mended: int = 0
+
+
+def _mend(
+    listener: _Listener, captioner: _Captioner, plan: Plan, rows: Sequence[_Row], scores: dict[str, list[Scored]]
+) -> tuple[_Mended, str | None]:
+    """Ask for other captions where the run wants that, and put what they are worth into the rows' `scores`.
+
+    Returns what came of it, and why nothing can be said of it, if so. Raises what asking raises.
+    """
+    if plan.settings.caption_mode == "auto":
+        untold = [each for row in rows if (each := _untold(row, scores[row.row.id])).questions]
+        if reason := listener.hear(untold, math.inf):
+            return _Mended(), reason
+        for each in untold:
+            of_row = scores_of(each.row, listener.heard(each), each.captions)
+            scores[each.row.id] += [score for score in of_row if score.kind == "own"]
+    again = _ask_again(captioner, plan, rows, scores)
+    reason = listener.hear(again, math.inf)
+    mended = 0
+    for each in again:
+        before = scores[each.row.id]
+        kept = better(scores_of(each.row, listener.heard(each), each.captions))
+        regions = {score.region for score in kept}
+        mended += sum(score.kind == "own" and score.doubted and score.region in regions for score in before)
+        scores[each.row.id] = [score for score in before if score.kind != "own" or score.region not in regions] + kept
+    return _Mended(sum(len(each.questions) for each in again), mended), reason
+
+
 def _ask_again(
     captioner: _Captioner, plan: Plan, rows: Sequence[_Row], scores: Mapping[str, Sequence[Scored]]
 ) -> list[_Row]:
@@ -471,10 +512,16 @@ def _ask_again(
     def item(each: _Row, region: int) -> _Again:
         return _Again(each, lambda completions: follow_again(each.row, region, plan, completions, each.before))
 
+    unsure: dict[str, set[int]] = defaultdict(set)
+    for row, region in least_sure(
+        {(each.row.id, at): one for each in rows for at, one in sure_of(each.before).items()}
+    ):
+        unsure[row].add(region)
     items = [
         item(each, region)
         for each in rows
-        for region in regions_to_ask_again(each.row, plan, each.captions, scores[each.row.id], each.before)
+        for region in regions_to_ask_again(each.row, plan, each.captions, scores[each.row.id], unsure[each.row.id])
+        if region not in each.settled
     ]
     completions = captioner.ask(items)
     again = []

@@ -214,7 +214,7 @@ def _judge_share(settings: BuildSettings, written: _Written) -> float:
     """Which share of the regions is drawn to be judged."""
     if settings.judges != "sample":
         return float(settings.judges == "all")
-    return round(min(1.0, JUDGED_REGIONS / max(_regions(written), 1.0)), 6)
+    return max(1e-6, round(min(1.0, JUDGED_REGIONS / max(_regions(written), 1.0)), 6))
 
 
 def _second_share(settings: BuildSettings, judge_share: float, written: _Written) -> float:

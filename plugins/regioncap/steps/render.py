@@ -286,7 +286,7 @@ def render_row(
         if not given:
             raise RowError(Code.NO_BOXES, f"the row gives no boxes, and {settings.when_no_boxes} found none")
     numbers = range(1, min(len(given), settings.max_boxes) + 1)
-    may_be_drawn = _any_drawn(row, numbers, judge_share)
+    may_be_heard = _may_be_heard(row, numbers, settings, judge_share)
     may_be_alone = settings.asks_again or any(
         asked_twice(row.id, region, second_share) and drawn(row.id, region, judge_share) for region in numbers
     )
@@ -296,17 +296,17 @@ def render_row(
         box_format=box_format,
         box_frame=frame,
         max_boxes=settings.max_boxes,
-        per_region=settings.caption_mode == "per_region" or (may_be_alone and may_be_drawn),
+        per_region=settings.caption_mode == "per_region" or (may_be_alone and may_be_heard),
         stated=row.stated,
-        unmarked=may_be_drawn,
+        unmarked=may_be_heard,
     )
     told, jpegs = decoders.run(data, decoding.marked, given, how)
     regions = [Region(index, (x0, y0, x1, y1)) for index, (x0, y0, x1, y1) in told["regions"]]
     displayed = told["width"], told["height"]
     names = [content_name(jpeg) for jpeg in jpegs]
     images = dict(zip(names, jpegs, strict=True))
-    unmarked = names.pop() if may_be_drawn else ""
-    if unmarked and not _any_drawn(row, range(1, len(regions) + 1), judge_share):
+    unmarked = names.pop() if may_be_heard else ""
+    if unmarked and not _may_be_heard(row, range(1, len(regions) + 1), settings, judge_share):
         del images[unmarked]
         unmarked = ""
     warned = {
@@ -335,5 +335,6 @@ def render_row(
     return rendered, Canvas(displayed, told["orientation"], row.stated), images
 
 
-def _any_drawn(row: PlannedRow, regions: Iterable[int], share: float) -> bool:
-    return any(drawn(row.id, region, share) for region in regions)
+def _may_be_heard(row: PlannedRow, regions: Iterable[int], settings: BuildSettings, share: float) -> bool:
+    """Whether the listener may be asked about the row: about drawn regions, and with `auto` about any of all rows."""
+    return (settings.caption_mode == "auto" and share > 0) or any(drawn(row.id, region, share) for region in regions)

@@ -106,14 +106,12 @@ def _kept(
     said = {region: caption for attempts in all_attempts for region, caption in attempts.captions.items()}
     captions = {region: caption for region, caption in said.items() if region not in corrected.settled}
     again: dict[int, Attempts] = {}
-    for region, score in scores.items() if plan.settings.asks_again else ():
-        if region not in captions:
-            continue
+    for region in list(captions) if plan.settings.asks_again else ():
         asked = follow_again(row, region, plan, completions, all_attempts)
         if asked.used:
             again[region] = asked
-        if asked.captions.get(region) == score.caption:
-            captions[region] = score.caption
+        if region in scores and asked.captions.get(region) == scores[region].caption:
+            captions[region] = scores[region].caption
     # Of a caption that came since, nothing is known.
     known = {region: score for region, score in scores.items() if captions.get(region) == score.caption}
     doubted = sorted(region for region, score in known.items() if score.doubted)

@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
-# A token that was less likely than this was not sure: of the demo model's captions, a twentieth has one, and nearly
-# all in which it takes one thing for another (`make bench-trust`).
-SURE = 0.95
+# A token that was less likely than this was not sure: of the demo model's captions, a tenth has one, and nearly all in
+# which it takes one thing for another (`make bench-trust`).
+SURE = 0.99
 # The `finish_reason` of a completion whose request ended the server each time.
 ENDED = "ended"
 

@@ -14,17 +14,19 @@ from regioncap.ask.listening import (
     draw_sheet,
     drawn_regions,
     follow_listening,
+    least_sure,
     listening_request,
     regions_to_ask_again,
     second_askings,
     second_plan,
     sheets_of,
+    sure_of,
 )
 from regioncap.ask.requests import first_requests
 from regioncap.regions.records import RenderedRow
 from regioncap.trust.questions import Question
 from regioncap.trust.scores import Scored
-from regioncap.vlm.completion import Completion
+from regioncap.vlm.completion import SURE, Completion
 from regioncap.work.plan import Plan
 from tests.builders import encoded, marked_row, picture, planned
 
@@ -151,17 +153,32 @@ def test_doubted_captions_are_asked_for_again_and_with_auto_those_that_are_hard_
     assert regions_to_ask_again(small, auto, CAPTIONS, scores) == [1, 2]
     covered = row(regions=[*seen.regions[:2], seen.regions[2].model_copy(update={"bbox": [20, 20, 100, 100]})])
     assert regions_to_ask_again(covered, auto, CAPTIONS, scores) == [2, 3]
+    assert regions_to_ask_again(seen, auto, CAPTIONS, scores, {3}) == [2, 3]
+    assert regions_to_ask_again(seen, plan(), CAPTIONS, scores, {3}) == [2]
+
+
+def test_how_sure_a_caption_is_is_told_by_its_least_likely_token() -> None:
     text = json.dumps({f"<region{region}>": caption for region, caption in CAPTIONS.items()})
-    unsure = Completion(key="k", text=text, finish_reason="stop", unsure=[(3, 0.5), (text.index(CAPTIONS[3]) + 2, 0.9)])
-    said = [Attempts(dict(CAPTIONS), used=[unsure])]
-    assert regions_to_ask_again(seen, auto, CAPTIONS, scores, said) == [2, 3]
-    assert regions_to_ask_again(seen, plan(), CAPTIONS, scores, said) == [2]
+    tokens = [(3, 0.5), (text.index(CAPTIONS[3]) + 2, 0.9), (text.index(CAPTIONS[3]) + 4, 0.7)]
+    told = Completion(key="k", text=text, finish_reason="stop", unsure=tokens)
+    silent = Completion(key="k", text=text, finish_reason="stop")
+    assert sure_of([Attempts(dict(CAPTIONS), used=[told])]) == {1: 1.0, 2: 1.0, 3: 0.7}
+    assert sure_of([Attempts(dict(CAPTIONS), used=[silent])]) == dict.fromkeys(CAPTIONS)
+    # It is not in the text as it stands: a mark was taken off, say.
+    assert sure_of([Attempts({1: "another"}, used=[told])]) == {1: None}
+
+
+def test_the_model_was_unsure_of_an_eighth_of_its_captions_at_most() -> None:
+    some: dict[tuple[str, int], float | None] = {("a", number): 0.5 + number / 100 for number in range(1, 17)}
+    assert least_sure(some) == {("a", 1), ("a", 2)}
+    assert least_sure({**some, ("b", 1): None, ("b", 2): None}) == {("a", 1), ("a", 2)}
+    assert least_sure({("a", 1): 1.0, ("a", 2): SURE}) == set()
+    assert least_sure({("a", 1): 0.3}) == {("a", 1)}
 
 
 def test_another_caption_is_kept_where_it_is_not_doubted_since_it_comes_of_a_closer_look() -> None:
-    before = [scored(1, 0.2), scored(2, 0.2), scored(3, 0.9)]
     after = [scored(1, 0.8, "a lamp"), scored(2, 0.4, "a dog"), scored(3, 0.7, "a stool")]
-    assert [(score.region, score.caption) for score in better(before, after)] == [(1, "a lamp"), (3, "a stool")]
+    assert [(score.region, score.caption) for score in better(after)] == [(1, "a lamp"), (3, "a stool")]
 
 
 # ---- second askings

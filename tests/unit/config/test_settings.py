@@ -179,8 +179,9 @@ def test_the_work_area_is_in_the_warehouse_unless_it_is_named() -> None:
     assert settings(work_uri="s3://scratch").work_root == "s3://scratch"
 
 
-def test_where_the_listener_decides_what_is_asked_again_every_caption_is_judged() -> None:
-    assert settings(caption_mode="auto", judge="none").judges == "all"
+def test_where_the_listener_has_a_say_in_what_is_asked_again_a_sample_is_judged_at_least() -> None:
+    assert settings(caption_mode="auto", judge="none").judges == "sample"
+    assert settings(caption_mode="auto", judge="all").judges == "all"
     assert settings(caption_mode="auto").asks_again and settings(judge="all", judge_again="ask_again").asks_again
     assert settings(judge="none", judge_again="ask_again").asks_again is False
 

@@ -98,13 +98,6 @@ def test_a_build_of_nothing_has_counts_too() -> None:
     assert (across.images, across.look_alikes, across.shared_captions, across.alike_captions) == (0, 0, 0, 0)
 
 
-def test_what_passes_by_later_is_counted_too() -> None:
-    across = noted([of(1)])
-    assert across.found().counts.images == 1
-    across.add(of(2))
-    assert across.found().counts.images == 2
-
-
 @pytest.mark.parametrize(
     ("records", "said"),
     [

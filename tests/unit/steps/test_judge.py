@@ -399,6 +399,42 @@ def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
     assert regions(place)["row-3", 2]["caption"] == truth("row-3", 2)
 
 
+def test_what_auto_asks_again_the_captioner_tells_and_the_listener_hears_of_no_more_than_the_sample(
+    place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regioncap.steps.plan.JUDGED_REGIONS", 0)
+    knowing.tells = True
+    rows(place, 10)
+    plan = captioned(place, vlm, knowing, caption_mode="auto", judge="sample")
+    judge(place, plan, vlm)
+    published = finished(place, plan)
+    assert len(alone(vlm)) == len(WRONG)
+    # Of what came of that it is asked.
+    assert sorted(knowing.asked) == sorted(truth(*at) for at in WRONG)
+    assert {at: each["caption"] for at, each in regions(place).items() if at in WRONG} == {
+        at: truth(*at) for at in WRONG
+    }
+    assert {at for at, each in regions(place).items() if each["trust"] is not None} == set(WRONG)
+    # It was chosen for being doubtful, so it tells nothing of all.
+    assert published.manifest.judged is not None and published.manifest.judged.judged == 0
+
+
+def test_where_the_captioner_does_not_tell_how_sure_it_was_auto_goes_by_the_listener(
+    place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regioncap.steps.plan.JUDGED_REGIONS", 10)
+    monkeypatch.setattr("regioncap.steps.plan.ASKED_TWICE", 0)
+    rows(place, 10)
+    plan = captioned(place, vlm, knowing, caption_mode="auto", judge="sample")
+    judge(place, plan, vlm)
+    published = finished(place, plan)
+    assert len(alone(vlm)) == len(WRONG)
+    assert all(each["trust"] is not None and each["caption"] == truth(*at) for at, each in regions(place).items())
+    judged = published.manifest.judged
+    # The share is told of the sample alone, which nobody has chosen.
+    assert judged is not None and 0 < judged.judged < 30
+
+
 def test_a_build_that_could_not_be_judged_is_judged_by_the_next_run_and_no_caption_is_asked_for_again(
     place: Place, vlm: FakeVlm, knowing: Knowing
 ) -> None:
