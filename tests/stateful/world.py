@@ -484,10 +484,11 @@ class World:
                     stream = tar.extractfile(member)
                     assert stream is not None
                     members[member.name] = stream.read()
-        rows = [json.loads(members[name]) for name in sorted(members) if name.endswith(".json")]
+        keys = sorted(name.removesuffix(".json") for name in members if name.endswith(".json"))
+        rows = [json.loads(members[f"{key}.json"]) for key in keys]
         self._demand(rows == records, f"the export webdataset differs from the records: {rows} and {records}")
-        for number, record in enumerate(records):
-            image = members.get(f"{number:09d}.jpg")
+        for key, record in zip(keys, records, strict=True):
+            image = members.get(f"{key}.jpg")
             self._demand((image is None) == (record["id"] in missing), f"{record['id']} comes without its image")
             if image is not None:
                 same = (
