@@ -39,7 +39,7 @@ from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.steps.plan import was_not_judged
 from regioncap.steps.render import check_boxes
-from regioncap.steps.stage import counted, placed, staged_parts
+from regioncap.steps.stage import counted, discard_parts, placed, staged_parts
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.trust.estimate import Judged, estimate, not_judged
 from regioncap.trust.scores import Scored
@@ -154,6 +154,7 @@ def stage_build(
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
                 _leave_begun(plan, work, partition, progress)
+                _discard_parts(work, plan, progress)
                 _collect(partition, progress)
                 return known
 
@@ -260,6 +261,7 @@ def commit_build(
     manifest = staged.manifest.model_copy(update={"history": history})
     commit(partition, manifest, staged.begun_under)
     Staged.discard(work, plan.plan_id)
+    _discard_parts(work, plan, progress)
     _collect(partition, progress)
     return Published(manifest, unchanged=False)
 
@@ -422,6 +424,13 @@ def _collect(partition: Store, progress: Callable[[str], None]) -> None:
     else:
         if collected:
             progress(f"deleted {', '.join(collected)}: not kept any more, or never published")
+
+
+def _discard_parts(work: Store, plan: Plan, progress: Callable[[str], None]) -> None:
+    try:
+        discard_parts(work, plan)
+    except Exception as error:  # they go with the plan's folder
+        progress(f"the shards' files of exports, which are in the build by now, cannot be deleted: {error}")
 
 
 def _begun(plan: Plan, work: Store, partition: Store, state: str | None, progress: Callable[[str], None]) -> BegunBuild:

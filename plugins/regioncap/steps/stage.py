@@ -6,6 +6,7 @@ are made, and what the report counts of its records is counted. What a shard lac
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from itertools import count
@@ -103,6 +104,13 @@ def staged_parts(held: ValidatedShard, plan: Plan, build_id: str) -> dict[str, E
         return {}
     # What lies beside an export's files was put into the build that the shard has joined.
     return {name: part for name, part in made.parts.items() if part.names is None or staged[0] == build_id}
+
+
+def discard_parts(work: Store, plan: Plan) -> None:
+    """Delete the files that shards have made of exports: they were copied into the build that is published."""
+    if staged_formats(plan):
+        rooms = (Shard(work, plan, shard_id).own.sub(layout.EXPORTS) for shard_id in plan.shards)
+        deque(in_order(lambda room: room.delete_folder(), rooms, COPIES_AT_ONCE), 0)
 
 
 def exporting_hash(plan: Plan) -> str:

@@ -58,6 +58,7 @@ RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
 STATISTICS = "statistics.json"
 EXPORTED = "exports.json"
+EXPORTS = "exports/"
 
 # Receipts, by the step that writes them last.
 RECEIPTS = {

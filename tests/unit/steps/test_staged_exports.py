@@ -201,6 +201,32 @@ def test_images_that_have_to_be_written_anew_are_so_by_the_shard(place: Place) -
     assert sorted(path.rpartition(".")[2] for path in files if "/images/" in path) == ["jpg", "png"]
 
 
+def test_the_files_of_shards_are_deleted_when_the_build_is_published(place: Place) -> None:
+    plan = ready(place)
+    stage(place, plan)
+    assert [len(part_files(place, plan, shard)) for shard in range(3)] == [1, 1, 1]
+    expected = exported(place, publish(place, plan))
+    assert [part_files(place, plan, shard) for shard in range(3)] == [[], [], []]
+    # Where it has to be published anew, they are made anew; where it has not, they are not needed.
+    stage(place, plan)
+    assert exported(place, publish(place, plan)) == expected
+    assert [part_files(place, plan, shard) for shard in range(3)] == [[], [], []]
+    place.partition.delete("_manifest.json")
+    assert exported(place, publish(place, plan)) == expected
+
+
+def test_files_of_shards_that_cannot_be_deleted_fail_no_run(place: Place) -> None:
+    plan = ready(place)
+    stage(place, plan)
+    said: list[str] = []
+    faults = FaultPlan(1, 1.0, methods=["delete_folder"], only=lambda call: call.uri.endswith("exports"))
+    publish_build(
+        plan=plan, drop=place.drop, work=FaultyStore(place.work, faults), partition=place.partition,
+        progress=said.append,
+    )  # fmt: skip
+    assert any("cannot be deleted" in message for message in said) and faults.faults
+
+
 # ---- what cannot be used is made again
 
 
