@@ -153,7 +153,9 @@ def stage(s3: "S3Client", plan_id: str, partition: S3Store) -> dict[str, float]:
     before = bare_copies(s3, work)
     started = time.perf_counter()
     for shard_id in plan.shards:
-        stage_shard(work=work, shard_id=shard_id, plan=plan, partition=partition, progress=lambda done, images: None)
+        stage_shard(
+            work=work, shard_id=shard_id, plan=plan, drop=work, partition=partition, progress=lambda done, images: None
+        )
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "limit_per_second": (before + bare_copies(s3, work)) / 2, "peak_mb": peak_memory()}
 

@@ -116,7 +116,7 @@ with DAG(
             task_id="validate",
             plan=plan.output["plan"],
             shard=shard,
-            doc_md="Takes the answers apart, checks them, and puts the marked images where they are published.",
+            doc_md="Takes the answers apart, checks them, and puts the images where they are published.",
         )
         render >> caption >> judge >> validate
 

@@ -212,6 +212,13 @@ class Place:
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:
         """A published build whose answers are what `say` says about each marked row: there is no server."""
+        plan = self.ready(say, model, **changes)
+        return publish_build(
+            plan=plan, drop=Images(self.drop), work=self.work, partition=self.partition, progress=lambda message: None
+        )
+
+    def ready(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Plan:
+        """The same until its last shard is validated."""
         plan = self.plan(model=model, **{"max_attempts": 1, "max_rejected_ratio": 1, **changes})
         for shard_id in plan.shards:
             render_shard(
@@ -219,9 +226,7 @@ class Place:
             )
             self._answer(plan, Shard(self.work, plan, shard_id), say)
             validate_shard(work=self.work, shard_id=shard_id, plan=plan)
-        return publish_build(
-            plan=plan, drop=Images(self.drop), work=self.work, partition=self.partition, progress=lambda message: None
-        )
+        return plan
 
     def published(self, name: str) -> str:
         """A file of the current build."""

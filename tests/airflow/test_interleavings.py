@@ -129,9 +129,10 @@ def test_a_fault_that_passes_rejects_no_row(world: World, tasks: int, at: int) -
     world.check()
 
 
-def test_exports_get_the_image_that_has_come_back(world: World) -> None:
+@pytest.mark.parametrize("tasks", [5, 6, 7, 8])
+def test_exports_get_the_image_that_has_come_back(world: World, tasks: int) -> None:
     world.trigger("original")
-    world.go_on(0, 8)
+    world.go_on(0, tasks)
     world.delete_image(0)
     world.go_on(0)
     world.change_image(0, 0)

@@ -51,7 +51,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "original": {
         "prompt": "Say what is in each of the {n} regions.", "mark_style": "corners", "max_boxes": 2,
-        "export_formats": ["parquet", "webdataset"], "export_images": "original", "model_profile": "demo",
+        "export_formats": ["coco", "parquet", "webdataset"], "export_images": "original", "model_profile": "demo",
         "when_no_boxes": "reject",
     },
     "asking": {
@@ -472,9 +472,22 @@ class World:
                 rows = [row for part in data for row in pq.read_table(io.BytesIO(part)).to_pylist()]
                 rows = [{**row, "bbox": json.loads(row["bbox"])} for row in rows]
                 self._demand(rows == records, f"the export parquet differs from the records: {rows} and {records}")
+            elif name == "coco":
+                self._check_coco(json.loads(data[0]), f"{manifest['build']}/exports/coco", records, missing)
             else:
                 self._check_samples(data, records, missing, KINDS[kind]["export_images"])
         return gone
+
+    def _check_coco(self, coco: dict[str, Any], folder: str, records: list[dict[str, Any]], missing: list[str]) -> None:
+        said = [(item["record_id"], item["caption"]) for item in coco["annotations"]]
+        captions = [(record["id"], region["caption"]) for record in records for region in record["regions"]]
+        self._demand(said == captions, f"the export coco differs from the records: {said} and {captions}")
+        shas = {record["image_sha256"] for record in records if record["id"] not in missing}
+        there = [image for image in coco["images"] if image["file_name"].startswith("images/")]
+        self._demand({image["sha256"] for image in there} == shas, f"{folder} has the images {there}")
+        for image in there:
+            digest = hashlib.sha256(self._read(f"{folder}/{image['file_name']}")).hexdigest()
+            self._demand(digest == image["sha256"], f"{image['file_name']} of {folder} is another image")
 
     def _check_samples(self, data: list[bytes], records: list[dict[str, Any]], missing: list[str], images: str) -> None:
         members: dict[str, bytes] = {}
@@ -484,10 +497,11 @@ class World:
                     stream = tar.extractfile(member)
                     assert stream is not None
                     members[member.name] = stream.read()
-        rows = [json.loads(members[name]) for name in sorted(members) if name.endswith(".json")]
+        keys = sorted(name.removesuffix(".json") for name in members if name.endswith(".json"))
+        rows = [json.loads(members[f"{key}.json"]) for key in keys]
         self._demand(rows == records, f"the export webdataset differs from the records: {rows} and {records}")
-        for number, record in enumerate(records):
-            image = members.get(f"{number:09d}.jpg")
+        for key, record in zip(keys, records, strict=True):
+            image = members.get(f"{key}.jpg")
             self._demand((image is None) == (record["id"] in missing), f"{record['id']} comes without its image")
             if image is not None:
                 same = (

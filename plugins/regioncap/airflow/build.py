@@ -301,10 +301,14 @@ class JudgeOperator(_AskOperator):
 
 
 class ValidateOperator(_ShardOperator):
-    """Makes records of a shard's answers, and puts their marked images where they are published.
+    """Makes records of a shard's answers, and puts their images where they are published.
 
     Returns how many rows are records and how many are rejected.
     """
+
+    def __init__(self, *, drops_conn_id: str = DROPS_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.drops_conn_id = drops_conn_id
 
     def execute(self, context: Context) -> dict[str, int]:
         handle: PlanHandle = self.plan
@@ -318,7 +322,7 @@ class ValidateOperator(_ShardOperator):
         def progress(done: int, images: int) -> None:
             claim.keep()
             if say() or done == images:
-                self.log.info("%s of %s marked images are where they are published", f"{done:,}", f"{images:,}")
+                self.log.info("%s of %s images are where they are published", f"{done:,}", f"{images:,}")
 
         # What is looked at as a preview is never published.
         if plan.settings.sample_rows is None:
@@ -326,6 +330,7 @@ class ValidateOperator(_ShardOperator):
                 work=work,
                 shard_id=self.shard,
                 plan=plan,
+                drop=open_images(plan.settings, handle["date"], self.drops_conn_id),
                 partition=open_partition(handle["warehouse_uri"], handle["date"], self.warehouse_conn_id),
                 progress=progress,
             )

@@ -4,6 +4,7 @@ An exporter is a function. It gets an `Export`, whose `files` hands it the rows,
 upload and hashes.
 
 `export`                           what all exporters share
+`parts`                            what of exports that carry images is made shard by shard
 `images`                           the images that exports carry, as any reader shows them
 `parquet`, `coco`, `webdataset`, `hf`  the exporter of that name
 `llava`                            the exporters `llava` and `llava_pixels`
@@ -13,20 +14,32 @@ upload and hashes.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from regioncap.drop.elsewhere import ImageFiles
 from regioncap.exports.coco import coco
 from regioncap.exports.cvat import cvat
-from regioncap.exports.export import Export, Exporter, ExportPlan, ExportShard, carried_by
+from regioncap.exports.export import (
+    Export,
+    Exporter,
+    ExportPlan,
+    ExportShard,
+    carried_by,
+    follows,
+    has_images_beside,
+)
 from regioncap.exports.hf import hf
 from regioncap.exports.label_studio import label_studio
 from regioncap.exports.llava import llava, llava_pixels
 from regioncap.exports.parquet import parquet
+from regioncap.exports.parts import ExportPart, PartFile, Parts, in_parts, is_good, make_part
 from regioncap.exports.text import csv_text, json_array
 from regioncap.exports.webdataset import webdataset
 from regioncap.extend import Registry, not_callable
+from regioncap.parallel import in_order
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import FileEntry
 
@@ -56,6 +69,30 @@ EXPORTERS: Registry[Exporter] = Registry(
 )
 
 
+# Copies within a bucket wait for the service, not for us.
+_COPIES_AT_ONCE = 32
+_ROWS_PER_MESSAGE = 500
+
+
+def stage_exports(
+    *, plan: ExportPlan, drop: ImageFiles, shard: ExportShard, build: Store, each: Callable[[], None]
+) -> dict[str, ExportPart]:
+    """Make a validated shard's parts of all exports that are made shard by shard; `each` is called for each record.
+
+    `drop` is rooted at the build's date; images that lie beside an export's files go into the `build`.
+    Raises what the stores and the shard raise.
+    """
+    return {
+        name: make_part(name, EXPORTERS[name], plan=plan, drop=drop, shard=shard, build=build, each=each)
+        for name in staged_formats(plan)
+    }
+
+
+def staged_formats(plan: ExportPlan) -> list[str]:
+    """The formats that are made shard by shard."""
+    return [name for name in plan.settings.export_formats if in_parts(EXPORTERS[name], plan.settings.export_images)]
+
+
 def write_exports(
     *,
     plan: ExportPlan,
@@ -64,14 +101,17 @@ def write_exports(
     records: int,
     build: Store,
     progress: Callable[[str], None],
-    written: Callable[[str, int], object],
+    written: Callable[[str, int, str | None], object],
+    staged: Callable[[int], Mapping[str, ExportPart]] = lambda place: {},
 ) -> list[FileEntry]:
     """Write all exports that the run asks for; returns their files, but for loose images, relative to the build.
 
     `drop` is rooted at the build's date, `shards` are the validated shards in their order, and `records` is how many
-    records they hold together. `written` gets the path, relative to the build, and size of each loose image. Memory
-    does not grow with the build, and local disk holds one file at a time. An original that is gone is noted, no error.
-    Raises what the stores and shards raise.
+    records they hold together. `written` gets what lies in the build after this: the path, relative to the build, size
+    and checksum (see `Entry`) of each image beside an export's files, and of each file that was copied there. `staged`
+    gives what `stage_exports` has made for this build of the shard at a place in `shards`; what it has not made, or is
+    damaged, is made here. Memory does not grow with the build, and local disk holds one file at a time, and a name for
+    each image. An original that is gone is noted, no error. Raises what the stores and shards raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
@@ -87,6 +127,60 @@ def write_exports(
             progress=progress,
             written=written,
         )
-        exporter(export)
+        if in_parts(exporter, images):
+            _write_from_parts(export, exporter, staged)
+        else:
+            exporter(export)
+            _write_what_follows(export, exporter)
         entries += export.finish()
     return entries
+
+
+def _write_from_parts(export: Export, exporter: Exporter, staged: Callable[[int], Mapping[str, ExportPart]]) -> None:
+    """Write an export of which parts are made shard by shard, and those of them that were not made."""
+    made = count(1)
+
+    def each() -> None:
+        if (rows := next(made)) % _ROWS_PER_MESSAGE == 0:
+            export.progress(f"export {export.name}: the images of {rows:,} records, which no shard has put there")
+
+    with tempfile.TemporaryFile(prefix="regioncap-parts-") as file:
+        parts = Parts(export.shards, file)
+        for place, shard in enumerate(export.shards):
+            part = staged(place).get(export.name)
+            if part is None or not is_good(part, shard, export.drop):
+                plan, drop, build = export.plan, export.drop, export.build
+                part = make_part(export.name, exporter, plan=plan, drop=drop, shard=shard, build=build, each=each)
+            for image in part.loose:
+                export.written(image.path, image.bytes, image.checksum)
+            for missing in part.missing:
+                export.note_missing(missing)
+            parts.add(part)
+        if has_images_beside(exporter):
+            export.names = parts.names
+            exporter(export)
+        elif parts.files:
+            _copy_files(export, parts)
+        else:
+            exporter(export)  # without records there is a file without rows
+        _write_what_follows(export, exporter)
+
+
+def _copy_files(export: Export, parts: Parts) -> None:
+    """Copy the files of shards into the build: their names say how many there are, which is known only now."""
+
+    def copy(numbered: tuple[int, ExportShard, PartFile]) -> tuple[FileEntry, str | None]:
+        number, shard, file = numbered
+        ending = file.path.rpartition(".")[2]
+        path = f"{export.folder}{export.prefix}-{number:05d}-of-{parts.files:05d}.{ending}"
+        checksum = export.build.copy(shard.own, file.path, path)
+        return FileEntry(path=path, rows=file.rows, bytes=file.bytes, sha256=file.sha256), checksum
+
+    for entry, checksum in in_order(copy, parts.all_files(), _COPIES_AT_ONCE):
+        export.written(entry.path, entry.bytes, checksum)
+        export.entries.append(entry)
+
+
+def _write_what_follows(export: Export, exporter: Exporter) -> None:
+    if then := follows(exporter):
+        then(export)

@@ -6,8 +6,7 @@ import shutil
 import tempfile
 from typing import IO, Any
 
-from regioncap.exports.export import Export, Row, carries, chunks
-from regioncap.exports.images import CarriedImage
+from regioncap.exports.export import Export, Row, carries
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import SCHEMA_VERSION
 
@@ -16,7 +15,7 @@ _UNLABELLED = "region"
 
 
 # Marked images have another size than the boxes.
-@carries("original")
+@carries("original", beside=True)
 def coco(export: Export) -> None:
     """One file: an entry in `images` for every image file, and an annotation for every region of every record.
 
@@ -27,21 +26,17 @@ def coco(export: Export) -> None:
         # What a region shows is in its caption; the label that its row gives, if it does, is its category.
         categories = {_UNLABELLED: 1}
         regions = 0
-        for batch in chunks(export.rows()):
-            new: list[CarriedImage] = []
-            for row in batch:
-                file_name = f"images/{row.image.name}" if row.image is not None else row.record["image"]
-                # A drop may name an image in several rows, and readers know an image by its file.
-                key = int.from_bytes(hashlib.blake2b(file_name.encode(), digest_size=8).digest())
-                if key not in ids:
-                    ids[key] = len(ids) + 1
-                    _add(images, _image(ids[key], file_name, row))
-                    new += [row.image] if row.image is not None else []
-                for region in row.record["regions"]:
-                    regions += 1
-                    category = categories.setdefault(region["label"] or _UNLABELLED, len(categories) + 1)
-                    _add(annotations, _annotation(regions, ids[key], row.record["id"], category, region))
-            export.write_images(new)
+        for row in export.rows():
+            file_name = f"images/{row.file}" if row.file is not None else row.record["image"]
+            # A drop may name an image in several rows, and readers know an image by its file.
+            key = int.from_bytes(hashlib.blake2b(file_name.encode(), digest_size=8).digest())
+            if key not in ids:
+                ids[key] = len(ids) + 1
+                _add(images, _image(ids[key], file_name, row))
+            for region in row.record["regions"]:
+                regions += 1
+                category = categories.setdefault(region["label"] or _UNLABELLED, len(categories) + 1)
+                _add(annotations, _annotation(regions, ids[key], row.record["id"], category, region))
         with export.file(f"{export.prefix}.json", export.records) as path, path.open("wb") as stream:
             stream.write(json.dumps(_head(export)).encode().removesuffix(b"}"))
             for name, entries in ((b"images", images), (b"annotations", annotations)):

@@ -10,9 +10,8 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 from regioncap.drop.readers.elements import elements, number_of
-from regioncap.exports.export import Export, Row, carries, chunks
+from regioncap.exports.export import Export, Row, carries
 from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, key_of, moved, xml_text
-from regioncap.exports.images import CarriedImage
 
 _CAPTION, _RECORD = "caption", "record_id"
 _ATTRIBUTES = (_CAPTION, _RECORD, KEY)
@@ -23,7 +22,7 @@ _SHAPES = ("polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skelet
 
 
 # Boxes are in pixels of the originals.
-@carries("original")
+@carries("original", beside=True)
 def cvat(export: Export) -> None:
     """One XML file: an element for every image file, in it a box for every region; and `labels.json` for the task.
 
@@ -34,19 +33,15 @@ def cvat(export: Export) -> None:
     images: dict[int, _Image] = {}
     labels = {UNLABELLED: None}
     with tempfile.TemporaryFile() as boxes:
-        for batch in chunks(export.rows()):
-            new: list[CarriedImage] = []
-            for row in batch:
-                name = row.image.name if row.image is not None else row.record["image"]
-                key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
-                # A drop may name an image in several rows, whose boxes belong into one element.
-                if key not in images:
-                    images[key] = _Image(boxes, len(images), name, row)
-                    new += [row.image] if row.image is not None else []
-                for region in row.record["regions"]:
-                    labels[_name(region)] = None
-                    images[key].add(boxes, _box(row.record, region, language))
-            export.write_images(new)
+        for row in export.rows():
+            name = row.file if row.file is not None else row.record["image"]
+            key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
+            # A drop may name an image in several rows, whose boxes belong into one element.
+            if key not in images:
+                images[key] = _Image(boxes, len(images), name, row)
+            for region in row.record["regions"]:
+                labels[_name(region)] = None
+                images[key].add(boxes, _box(row.record, region, language))
         with export.file(f"{export.prefix}.xml", export.records) as path, path.open("wb") as stream:
             stream.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n')
             stream.write(_meta(labels, len(images)).encode())

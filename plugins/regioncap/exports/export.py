@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from regioncap.captions.prompts import PromptLanguage
 from regioncap.drop.decoders import Decoders
@@ -25,8 +27,10 @@ from regioncap.warehouse.manifest import FileEntry, Manifest
 
 # A file without images has so many records at most: a hundred megabytes or two.
 _RECORDS_PER_FILE = 100_000
-# A file with images has about so many bytes: local disk holds one at a time.
-_BYTES_PER_FILE = 512 << 20
+# A file with images has about so many bytes, and never more than so many of them: local disk holds one at a time.
+MOST_BYTES = 512 << 20
+MOST_IMAGES = 10_000
+_IMAGES_PER_MESSAGE = 500
 # What is taken at a time: enough for a row group that is worth reading, and no strain on memory.
 _CHUNK_RECORDS = 5_000
 _CHUNK_BYTES = 16 << 20
@@ -82,8 +86,20 @@ class ExportShard(Protocol):
     """A validated shard, which is in a room above."""
 
     @property
+    def before(self) -> int:
+        """How many of the plan's rows are in the shards before it, whatever has become of them."""
+
+    @property
+    def rows(self) -> int:
+        """How many records it has."""
+
+    @property
     def store(self) -> Store:
         """Where its marked images are, by the paths that its records name."""
+
+    @property
+    def own(self) -> Store:
+        """Where is kept what is made of it for this plan."""
 
     def read(self) -> bytes:
         """Its records, as JSON lines."""
@@ -96,22 +112,39 @@ class ExportShard(Protocol):
 class Row:
     """A record on its way into an export.
 
-    `number` is its 0-based place in the build; `line` is its JSON as the record files have it, without the line's end,
-    and `record` what that says. `image` is there where the export carries images, unless this one is gone.
+    `number` is its 0-based place among the records that the export is of, `key` nine digits that no other record of the
+    build has, in the records' order. `line` is its JSON as the record files have it, without the line's end, and
+    `record` what that says. Where the export carries images, unless this one is gone, `image` is there; where they lie
+    beside its files instead, `file` is its name in `images/`.
     """
 
     number: int
+    key: str
     line: bytes
     record: dict[str, Any]
     image: CarriedImage | None
+    file: str | None
+
+
+class MissingImage(BaseModel):
+    """A line of `missing_images.jsonl`: a record that comes without its image, and why (see `ImageGoneError`)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    image: str
+    image_uri: str
+    reason: str
+    is_there: bool = False
 
 
 @dataclass(kw_only=True)
 class Export:
     """One export of a build: where its rows come from, and where its files go.
 
-    `images` says which images it carries, `entries` lists the files written so far, relative to the build; the other
-    fields are those of `write_exports`.
+    `images` says which images it carries, `entries` lists the files written so far, relative to the build. Where images
+    lie beside its files, `names` gives for each shard the names that its records' images have there. The other fields
+    are those of `write_exports`.
     """
 
     name: str
@@ -122,9 +155,10 @@ class Export:
     records: int
     build: Store
     progress: Callable[[str], None]
-    written: Callable[[str, int], object]
+    written: Callable[[str, int, str | None], object]
+    names: Callable[[], Iterable[Sequence[str | None]]] | None = None
     entries: list[FileEntry] = field(default_factory=list)
-    _gone: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    _gone: IO[bytes] | None = None
     _gone_rows: int = 0
     # Of images with records: where one is HEIC, this was read before.
     _decoders: Decoders = field(default_factory=lambda: Decoders(heic=True))
@@ -167,67 +201,85 @@ class Export:
 
     def rows(self) -> Iterator[Row]:
         """All records in order, with their images where the export carries them."""
-        lines = ((shard, text) for shard in self.shards for text in io.BytesIO(shard.read()))
-        # Without images there is nothing to wait for.
-        loaded: Iterator[tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]] = (
-            map(self._load, lines)
-            if self.images == "none"
-            else in_order(self._load, lines, _THREADS, interrupt=self._decoders.interrupt)
+        named: Iterable[Iterable[str | None]] = repeat(repeat(None)) if self.names is None else self.names()
+        lines = (
+            (shard, text, name)
+            for shard, names in zip(self.shards, named, strict=self.names is not None)
+            for text, name in zip(io.BytesIO(shard.read()), names, strict=self.names is not None)
         )
-        for number, (text, record, image) in enumerate(loaded):
+        # Without images there is nothing to wait for.
+        loaded = (
+            in_order(self._load, lines, _THREADS, interrupt=self._decoders.interrupt)
+            if self._reads_images
+            else map(self._load, lines)
+        )
+        for number, (text, record, image, name) in enumerate(loaded):
             if isinstance(image, ImageGoneError):
-                self._note_gone(record, image)
-            yield Row(number, text, record, image if isinstance(image, CarriedImage) else None)
-            if (number + 1) % (20_000 if self.images == "none" else 500) == 0:
-                self.progress(f"export {self.name}: {number + 1:,} of {self.records:,} records")
+                told = {key: record[key] for key in ("id", "image", "image_uri")}
+                self.note_missing(MissingImage(**told, reason=str(image), is_there=image.is_there))
+            carried = image if isinstance(image, CarriedImage) else None
+            yield Row(number, self._key(number), text, record, carried, name)
+            self._passed(number + 1)
+
+    def _key(self, number: int) -> str:
+        return f"{number:09d}"
+
+    def _passed(self, rows: int) -> None:
+        if rows % (_IMAGES_PER_MESSAGE if self._reads_images else 20_000) == 0:
+            self.progress(f"export {self.name}: {rows:,} of {self.records:,} records")
 
     def write_images(self, images: Sequence[CarriedImage]) -> None:
         """Put images beside the export's files, as `images/<name>`."""
 
-        def write(image: CarriedImage) -> tuple[str, int]:
-            path = f"{self.folder}images/{image.name}"
-            self.build.write(path, image.data)
-            return path, len(image.data)
+        def write(image: CarriedImage) -> tuple[str, int, str | None]:
+            path = f"{self.folder}{IMAGES}{image.name}"
+            return path, len(image.data), self.build.write(path, image.data)
 
-        for path, size in in_order(write, images, _THREADS):
-            self.written(path, size)
+        for path, size, checksum in in_order(write, images, _THREADS):
+            self.written(path, size, checksum)
+
+    def note_missing(self, missing: MissingImage) -> None:
+        """Note a record that comes without its image."""
+        if self._gone is None:
+            self._gone = tempfile.TemporaryFile(prefix="regioncap-missing-")  # noqa: SIM115 - `finish` closes it
+        self._gone_rows += 1
+        self._gone.write(line(missing))
 
     def finish(self) -> list[FileEntry]:
         """Write down which images are missing. Returns all files but loose images."""
-        with self._gone:
-            if self._gone_rows:
+        if self._gone is not None:
+            with self._gone:
                 self._gone.seek(0)
                 with self.file(MISSING_IMAGES, self._gone_rows) as path, path.open("wb") as stream:
                     shutil.copyfileobj(self._gone, stream, 1 << 20)
-                self.progress(
-                    f"export {self.name}: {self._gone_rows:,} records come without their image, since it is gone or "
-                    f"changed after it was marked: {self.folder}{MISSING_IMAGES} lists them"
-                )
+            self.progress(
+                f"export {self.name}: {self._gone_rows:,} records come without their image, since it is gone or "
+                f"changed after it was marked: {self.folder}{MISSING_IMAGES} lists them"
+            )
         return self.entries
 
+    @property
+    def _reads_images(self) -> bool:
+        return self.images != "none" and self.names is None
+
     def _load(
-        self, item: tuple[ExportShard, bytes]
-    ) -> tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None]:
-        shard, text = item
+        self, item: tuple[ExportShard, bytes, str | None]
+    ) -> tuple[bytes, dict[str, Any], CarriedImage | ImageGoneError | None, str | None]:
+        shard, text, name = item
         # Not as a model: `validate` has made the line from one, and checking it again would take twice as long.
         record: dict[str, Any] = json.loads(text)
         image: CarriedImage | ImageGoneError | None = None
         try:
-            if self.images == "original":
+            if self._reads_images and self.images == "original":
                 image = original_image(self.drop, record["image"], record["image_sha256"], self._decoders)
-            elif self.images == "marked":
+            elif self._reads_images:
                 image = CarriedImage(shard.marked(record["image_with_bbox"]), "jpg")
         except ImageGoneError as error:
             image = error
-        return text.rstrip(b"\n"), record, image
-
-    def _note_gone(self, record: dict[str, Any], error: ImageGoneError) -> None:
-        self._gone_rows += 1
-        told = {"reason": str(error), "is_there": error.is_there}
-        self._gone.write(line({key: record[key] for key in ("id", "image", "image_uri")} | told))
+        return text.rstrip(b"\n"), record, image, name
 
     def _records_per_file(self) -> int:
-        if self.images == "none":
+        if not self._reads_images:
             return _RECORDS_PER_FILE
         marked = [(shard.store, IMAGES) for shard in self.shards]
         sources = [(self.drop, "")] if self.images == "original" else marked
@@ -236,17 +288,21 @@ class Export:
             for entry in store.list(prefix):
                 files += 1
                 size += entry.size
-        return max(100, min(10_000, _BYTES_PER_FILE * files // max(1, size)))
+        return max(100, min(MOST_IMAGES, MOST_BYTES * files // max(1, size)))
 
 
 Exporter = Callable[[Export], None]
 
 
-def carries(*images: ExportImages) -> Callable[[Exporter], Exporter]:
-    """Decorates an exporter with the kinds of images that it can carry; without, it is given what a run asks for."""
+def carries(*images: ExportImages, beside: bool = False) -> Callable[[Exporter], Exporter]:
+    """Decorates an exporter with the kinds of images that it can carry; without, it is given what a run asks for.
+
+    Where they lie `beside` its files, they are put there for it, by the tasks of the shards: it gets their names.
+    """
 
     def say(exporter: Exporter) -> Exporter:
         exporter.__dict__["carries"] = images
+        exporter.__dict__["beside"] = beside
         return exporter
 
     return say
@@ -256,6 +312,36 @@ def carried_by(exporter: Exporter) -> tuple[ExportImages, ...]:
     """The kinds of images that an exporter can carry."""
     images: tuple[ExportImages, ...] = getattr(exporter, "carries", ("original", "marked"))
     return images
+
+
+def has_images_beside(exporter: Exporter) -> bool:
+    """Whether the images that an exporter carries lie beside its files."""
+    return getattr(exporter, "beside", False)
+
+
+def by_shard(then: Exporter | None = None) -> Callable[[Exporter], Exporter]:
+    """Decorates an exporter that, where it carries images, is called for each shard by itself, by the shard's own task.
+
+    It writes by `Export.files` alone; what there is to write about all files, `then` writes when they are there.
+    """
+
+    def say(exporter: Exporter) -> Exporter:
+        exporter.__dict__["by_shard"] = True
+        exporter.__dict__["then"] = then
+        return exporter
+
+    return say
+
+
+def is_by_shard(exporter: Exporter) -> bool:
+    """Whether an exporter is called for each shard by itself where it carries images."""
+    return getattr(exporter, "by_shard", False)
+
+
+def follows(exporter: Exporter) -> Exporter | None:
+    """What is called when all files of an exporter are there."""
+    then: Exporter | None = getattr(exporter, "then", None)
+    return then
 
 
 def back_again(partition: Store, published: Manifest, is_there: Callable[[str], bool]) -> list[str]:
@@ -290,18 +376,11 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def write_arrays(export: Export, item: Callable[[Row], str]) -> None:
-    """Write JSON files, each one array of what `item` makes of each row, and each image that rows carry once."""
-    written: set[int] = set()
+    """Write JSON files, each one array of what `item` makes of each row."""
     for path, rows in export.files("json"):
         with path.open("wb") as stream:
             before = b"[\n"
-            for batch in chunks(rows):
-                # A drop may name an image in several rows.
-                new = {row.image.name: row.image for row in batch if row.image is not None}
-                new = {name: image for name, image in new.items() if int(name[:16], 16) not in written}
-                written.update(int(name[:16], 16) for name in new)
-                export.write_images(list(new.values()))
-                for row in batch:
-                    stream.write(before + item(row).encode())
-                    before = b",\n"
+            for row in rows:
+                stream.write(before + item(row).encode())
+                before = b",\n"
             stream.write(b"\n]\n" if before != b"[\n" else b"[]\n")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from regioncap.exports.export import Export, Row
+from regioncap.exports.export import Export, Row, by_shard
 from regioncap.exports.parquet import SCHEMA, columns, write_table
 
 # How `datasets` keeps an image in a table, and how it knows one again.
@@ -35,6 +35,13 @@ Region captions, for `datasets.load_dataset` with the path of this folder. The d
 """
 
 
+def _readme(export: Export) -> None:
+    size = sum(entry.bytes for entry in export.entries)
+    with export.file("README.md", 0) as path:
+        path.write_text(_README.format(prefix=export.prefix, records=export.records, size=size), encoding="utf-8")
+
+
+@by_shard(then=_readme)
 def hf(export: Export) -> None:
     """Parquet files, and the README that `datasets` reads.
 
@@ -43,9 +50,6 @@ def hf(export: Export) -> None:
     schema, of = (SCHEMA, columns) if export.images == "none" else (_SCHEMA_WITH_PICTURES, _with_picture)
     for path, rows in export.files("parquet"):
         write_table(path, schema, rows, of)
-    size = sum(entry.bytes for entry in export.entries)
-    with export.file("README.md", 0) as path:
-        path.write_text(_README.format(prefix=export.prefix, records=export.records, size=size), encoding="utf-8")
 
 
 def _with_picture(row: Row) -> dict[str, Any]:

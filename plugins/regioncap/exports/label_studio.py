@@ -9,7 +9,6 @@ from xml.sax.saxutils import quoteattr
 from regioncap.drop.readers.streamed import items
 from regioncap.exports.export import Export, Row, carries, write_arrays
 from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, deleted, key_of, moved, xml_text
-from regioncap.exports.images import CarriedImage
 
 _LABELS, _CAPTION, _IMAGE = "label", "caption", "image"
 # Under this name a task has the keys of its regions, by the ids that they have in it.
@@ -27,7 +26,7 @@ _INTERFACE = f"""<View>
 
 
 # Boxes are shares of the original's sides.
-@carries("original")
+@carries("original", beside=True)
 def label_studio(export: Export) -> None:
     """JSON files, each one array of tasks, and `interface.xml`: the labelling interface that these need."""
     labels = {UNLABELLED: None}
@@ -50,7 +49,7 @@ def _task(row: Row, language: str) -> dict[str, Any]:
     return {
         "id": row.number + 1,
         "data": {
-            _IMAGE: _address(record, row.image),
+            _IMAGE: _address(row),
             "record_id": record["id"],
             "width": record["width"],
             "height": record["height"],
@@ -61,9 +60,9 @@ def _task(row: Row, language: str) -> dict[str, Any]:
     }
 
 
-def _address(record: dict[str, Any], image: CarriedImage | None) -> str:
+def _address(row: Row) -> str:
     """An image in Label Studio's local storage, which the export's folder is then; else the original's."""
-    return f"/data/local-files/?d=images/{image.name}" if image is not None else str(record["image_uri"])
+    return f"/data/local-files/?d=images/{row.file}" if row.file is not None else str(row.record["image_uri"])
 
 
 def _results(record: dict[str, Any], region: dict[str, Any]) -> Iterator[dict[str, Any]]:

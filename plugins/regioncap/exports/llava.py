@@ -7,7 +7,6 @@ from typing import Any
 
 from regioncap.captions.prompts import PromptLanguage
 from regioncap.exports.export import Export, Row, carries, write_arrays
-from regioncap.exports.images import CarriedImage
 
 # Where in the text the image goes.
 _IMAGE = "<image>\n"
@@ -38,13 +37,13 @@ def _pixels(_: dict[str, Any], region: dict[str, Any]) -> Sequence[str]:
 
 
 # The boxes fit the originals, and no other image.
-@carries("original")
+@carries("original", beside=True)
 def llava(export: Export) -> None:
     """JSON files, each one array of conversations; boxes as shares of the image's sides, with three decimals."""
     _write(export, _share)
 
 
-@carries("original")
+@carries("original", beside=True)
 def llava_pixels(export: Export) -> None:
     """JSON files, each one array of conversations; boxes in whole pixels."""
     _write(export, _pixels)
@@ -59,14 +58,14 @@ def _write(export: Export, box: _Box) -> None:
 def _conversation(row: Row, ask: str, box: _Box) -> dict[str, Any]:
     return {
         "id": row.record["id"],
-        "image": _file_name(row.record, row.image),
+        "image": _file_name(row),
         "conversations": list(_turns(row.record, ask, box)),
     }
 
 
-def _file_name(record: dict[str, Any], image: CarriedImage | None) -> str:
+def _file_name(row: Row) -> str:
     """Relative to the export's folder where it carries images, else to the drop."""
-    return f"images/{image.name}" if image is not None else str(record["image"])
+    return f"images/{row.file}" if row.file is not None else str(row.record["image"])
 
 
 def _turns(record: dict[str, Any], ask: str, box: _Box) -> Iterator[dict[str, str]]:

@@ -3,19 +3,19 @@
 import io
 import tarfile
 
-from regioncap.exports.export import Export
+from regioncap.exports.export import Export, by_shard
 
 
+@by_shard()
 def webdataset(export: Export) -> None:
-    """A sample is `<number>.json`, the record, and `<number>.jpg`, `.png` or `.webp` where images are carried."""
+    """A sample is `<key>.json`, the record, and `<key>.jpg`, `.png` or `.webp` where images are carried."""
     for path, rows in export.files("tar"):
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for row in rows:
-                # The place in the build: an id may have dots and slashes in it, which mean something in these names.
-                key = f"{row.number:09d}"
+                # Not the id: that may have dots and slashes in it, which mean something in these names.
                 if row.image is not None:
-                    _add(tar, f"{key}.{row.image.ending}", row.image.data)
-                _add(tar, f"{key}.json", row.line)
+                    _add(tar, f"{row.key}.{row.image.ending}", row.image.data)
+                _add(tar, f"{row.key}.json", row.line)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

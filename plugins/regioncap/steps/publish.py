@@ -39,7 +39,7 @@ from regioncap.report.page import render_page
 from regioncap.steps.anew import why_anew
 from regioncap.steps.plan import was_not_judged
 from regioncap.steps.render import check_boxes
-from regioncap.steps.stage import counted, placed
+from regioncap.steps.stage import counted, discard_parts, placed, staged_parts
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.trust.estimate import Judged, estimate, not_judged
 from regioncap.trust.scores import Scored
@@ -54,7 +54,7 @@ from regioncap.warehouse.history import (
 from regioncap.warehouse.inventory import ListedFile, write_inventory
 from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, MANIFEST, build_path, content_of, partition_path
 from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commit, current, state_of
-from regioncap.warehouse.whole import problems, told
+from regioncap.warehouse.whole import problems, sha256_of, told
 from regioncap.work import layout
 from regioncap.work.begun import BegunBuild, begin_build, take_build
 from regioncap.work.made_from import made_from
@@ -154,6 +154,7 @@ def stage_build(
             known = _known(plan, content, published, partition, drop, progress)
             if known is not None:
                 _leave_begun(plan, work, partition, progress)
+                _discard_parts(work, plan, progress)
                 _collect(partition, progress)
                 return known
 
@@ -177,7 +178,8 @@ def stage_build(
             records=statistics.counts.captioned,
             build=build,
             progress=progress,
-            written=sent.note,
+            written=lambda path, size, checksum: sent.note(path, size, checksum=checksum),
+            staged=lambda place: staged_parts(shards[place], plan, build_id),
         )
         for entry in (rejected, *exports):
             sent.note(entry.path, entry.bytes, entry.sha256)
@@ -259,6 +261,7 @@ def commit_build(
     manifest = staged.manifest.model_copy(update={"history": history})
     commit(partition, manifest, staged.begun_under)
     Staged.discard(work, plan.plan_id)
+    _discard_parts(work, plan, progress)
     _collect(partition, progress)
     return Published(manifest, unchanged=False)
 
@@ -423,6 +426,13 @@ def _collect(partition: Store, progress: Callable[[str], None]) -> None:
             progress(f"deleted {', '.join(collected)}: not kept any more, or never published")
 
 
+def _discard_parts(work: Store, plan: Plan, progress: Callable[[str], None]) -> None:
+    try:
+        discard_parts(work, plan)
+    except Exception as error:  # they go with the plan's folder
+        progress(f"the shards' files of exports, which are in the build by now, cannot be deleted: {error}")
+
+
 def _begun(plan: Plan, work: Store, partition: Store, state: str | None, progress: Callable[[str], None]) -> BegunBuild:
     """The build that the plan's shards have begun, or another one where that can never become the current one."""
     begun = take_build(work, plan.plan_id)
@@ -448,10 +458,10 @@ def _delete(begun: BegunBuild, partition: Store, progress: Callable[[str], None]
 
 def _counted(validated: Validated) -> PartStatistics:
     """What the report counts of a shard's records. Raises StepMissingError."""
-    staged = validated.held.shard.statistics(validated.held)
+    staged = validated.held.shard.staged_file(validated.held, layout.STATISTICS)
     if staged is not None:
         with suppress(ValidationError):  # another version's, which counted otherwise
-            return PartStatistics.model_validate_json(staged)
+            return PartStatistics.model_validate_json(staged[1])
     return counted(validated.held, validated.records)[0]
 
 
@@ -614,9 +624,9 @@ class _Sent:
         return inventory
 
     def _look_at(self, path: str) -> None:
-        """Compare an image, of which the service says something else than when it was put there, with its name."""
-        begins = content_of(path)
-        if begins is None or not hashlib.sha256(self._build.read(path)).hexdigest().startswith(begins):
+        """Compare a file, of which the service says something else than when it was put there, with its hash."""
+        begins = content_of(path) or self._hashes[path]
+        if not sha256_of(self._build, path).startswith(begins):
             raise BuildIncompleteError(f"{self._build.uri}/{path} is not what was put there: did somebody alter it?")
 
 

@@ -190,8 +190,11 @@ class S3Store:
     def _changed(self, path: str) -> ChangedError:
         return ChangedError(f"{self.uri}/{path} was written since it was looked at")
 
-    def write(self, path: str, data: bytes) -> None:
-        self._asked(path, lambda: self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=data))
+    def write(self, path: str, data: bytes) -> str | None:
+        put = self._client.put_object
+        done = self._asked(path, lambda: put(Bucket=self._bucket, Key=self._prefix + path, Body=data))
+        etag = done.get("ETag")
+        return None if etag is None else etag.strip('"')
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:
         start = filled(stream, _AT_ONCE_BYTES)

@@ -70,10 +70,11 @@ class Store(Protocol):
     def read_part(self, path: str, start: int, size: int, version: str | None = None) -> bytes:
         """So many bytes of a file from a place in it, and not the rest of it; fewer where the file ends before."""
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes) -> str | None:
         """Write a whole file at once: a reader sees all of it or none.
 
-        A bucket gets a checksum with it, and refuses what does not arrive as it was sent.
+        A bucket gets a checksum with it, and refuses what does not arrive as it was sent. Returns what the service says
+        of the content (see `Entry.checksum`), where it does.
         """
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:

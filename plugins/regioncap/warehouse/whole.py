@@ -178,7 +178,7 @@ def _by_content(build: Store, file: _Expected, differs: bool) -> Problem | None:
     if begins is None:
         return Problem(file.path, "is not what was published") if differs else None
     try:
-        digest = persist(lambda: _sha256(build, file.path))
+        digest = sha256_of(build, file.path)
     except NotFoundError:
         return Problem(file.path, "is gone")
     except OF_ONE_FILE as error:
@@ -186,12 +186,17 @@ def _by_content(build: Store, file: _Expected, differs: bool) -> Problem | None:
     return None if digest.startswith(begins) else Problem(file.path, "is not what was published")
 
 
-def _sha256(build: Store, path: str) -> str:
-    digest = hashlib.sha256()
-    with build.open(path) as stream:
-        while piece := stream.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+def sha256_of(store: Store, path: str) -> str:
+    """The SHA-256 of a file, in hex, whatever its size. Raises what `Store.open` raises."""
+
+    def read() -> str:
+        digest = hashlib.sha256()
+        with store.open(path) as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    return persist(read)
 
 
 def _without_inventory(build: Store, manifest: Manifest) -> Iterator[_Expected]:

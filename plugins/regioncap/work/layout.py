@@ -21,6 +21,8 @@
         records.jsonl               what `validate` made of the answers ...
         validate_rejected.jsonl
         validate.json               ... and its receipt
+        exports/<format>/<hash>.*   the shard's own files of exports that hold images ...
+        exports.json                ... and which they are; of other exports, how the images that lie beside are called
         statistics.json             what the report counts of the records ...
         stage.json                  ... and the receipt of staging: which marked images are in which build
     spent/<build>.json              how many requests and tokens a build has taken, where a run bounds them
@@ -55,6 +57,8 @@ FIRST_SCORED = "first_scored.json"
 RECORDS = "records.jsonl"
 VALIDATE_REJECTED = "validate_rejected.jsonl"
 STATISTICS = "statistics.json"
+EXPORTED = "exports.json"
+EXPORTS = "exports/"
 
 # Receipts, by the step that writes them last.
 RECEIPTS = {

@@ -180,7 +180,10 @@ class Shard:
                 (validated, layout.VALIDATE_REJECTED, "validate"),
             )
         }
-        held = ValidatedShard(self, validated.records, validated.outputs.get(layout.RECORDS, ""))
+        planned = rendered.rejected + validated.records + validated.rejected
+        held = ValidatedShard(
+            self, validated.records, validated.outputs.get(layout.RECORDS, ""), self._rows_before(planned)
+        )
         return Validated(held, rejected, rendered.made_from, judged)
 
     def records(self, digest: str) -> bytes:
@@ -201,11 +204,14 @@ class Shard:
         same = receipt.inputs == {layout.RECORDS: held.sha256} and receipt.version == version
         return receipt if same else None
 
-    def statistics(self, held: "ValidatedShard") -> bytes | None:
-        """What the report counts of these records, as JSON; None where they were not staged, or it is damaged."""
+    def staged_file(self, held: "ValidatedShard", path: str) -> tuple[str, bytes] | None:
+        """A file that was written when these records were staged, and the build that they were staged into.
+
+        None where they were not staged, or it is damaged.
+        """
         receipt = self.staged(held)
         try:
-            return self._checked(receipt, layout.STATISTICS, "validate") if receipt else None
+            return (receipt.build_id, self._checked(receipt, path, "validate")) if receipt else None
         except StepMissingError:
             return None
 
@@ -283,19 +289,25 @@ class Shard:
     def write_staged(
         self,
         held: "ValidatedShard",
-        statistics: bytes,
+        files: Mapping[str, bytes],
         *,
         version: str,
         build_id: str,
         images: Mapping[str, StoredImage],
         seconds: float,
     ) -> None:
-        """Write down what was staged."""
+        """Write down what was staged: `files` are what the report counts, and what was made of exports."""
         receipt = StageReceipt(
             **self._named(), inputs={layout.RECORDS: held.sha256}, outputs={}, seconds=seconds,
             version=version, build_id=build_id, images=dict(images),
         )  # fmt: skip
-        write_all(self.own, layout.RECEIPTS["stage"], receipt, {layout.STATISTICS: statistics})
+        write_all(self.own, layout.RECEIPTS["stage"], receipt, files)
+
+    def _rows_before(self, rows: int) -> int:
+        """How many of the plan's rows are in the shards before this one of so many rows: all but the last are full."""
+        number = self._plan.shards.index(self._id)
+        is_last = number == len(self._plan.shards) - 1
+        return self._plan.rows - self._plan.rejected - rows if is_last else number * rows
 
     def _named(self) -> dict[str, str]:
         return {"plan_id": self._plan.plan_id, "identity": self._plan.identity}
@@ -321,17 +333,24 @@ class Shard:
 class ValidatedShard:
     """A validated shard, and how many records it had, in a file of which hash, when it was looked at.
 
-    `store` is where its marked images are, by the paths that the records name.
+    `before` is how many of the plan's rows are in the shards before it, whatever has become of them. `store` is where
+    its marked images are, by the paths that the records name.
     """
 
     shard: Shard
     rows: int
     sha256: str
+    before: int = 0
 
     @property
     def store(self) -> Store:
         """What plans share of the shard."""
         return self.shard.shared
+
+    @property
+    def own(self) -> Store:
+        """What is made of the shard for this plan."""
+        return self.shard.own
 
     def read(self) -> bytes:
         """The records, the same bytes each time. Raises BuildIncompleteError, and StepMissingError."""

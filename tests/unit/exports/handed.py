@@ -53,7 +53,7 @@ def handed_out(folder: Path, records: list[Record], *tools: str, **changes: Any)
     write_exports(
         plan=planned(export_formats=list(tools), **changes), drop=LocalStore(folder / "drop"),
         shards=[ValidatedShard(shard, len(records), sha256(data))], records=len(records),
-        build=LocalStore(folder), progress=lambda message: None, written=lambda path, size: None,
+        build=LocalStore(folder), progress=lambda message: None, written=lambda path, size, checksum: None,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import ExtensionError
-from regioncap.exports import EXPORTERS, export, write_exports
+from regioncap.exports import EXPORTERS, export, parts, write_exports
 from regioncap.marks.view import content_name
 from regioncap.regions.jsonl import clean, line
 from regioncap.regions.records import Record, RegionCaption
@@ -120,7 +120,7 @@ class Writer:
             shard, held = Shard(work, plan, f"shard-{start}"), records[start : start + shard_size]
             data = b"".join(map(line, held))
             shard.own.write(layout.RECORDS, data)
-            shards.append(ValidatedShard(shard, len(held), sha256(data)))
+            shards.append(ValidatedShard(shard, len(held), sha256(data), before=start))
             for item in held:
                 shard.shared.write(item.image_with_bbox, marked_jpeg(item.id))
         messages: list[str] = []
@@ -131,7 +131,7 @@ class Writer:
             records=len(records),
             build=LocalStore(self.folder / "build"),
             progress=messages.append,
-            written=lambda path, size: None,
+            written=lambda path, size, checksum: None,
         )
         lines = [json.loads(line(item)) for item in records]
         return Exported(self.folder / "build", entries, lines, messages)
@@ -179,8 +179,7 @@ def samples(paths: list[Path]) -> list[dict[str, Any]]:
 
 def raw_samples(done: Exported) -> list[dict[str, Any]]:
     """Samples whose files are bytes."""
-    (path,) = done.files("webdataset", "tar")
-    return list(webdataset.WebDataset(str(path), shardshuffle=False))
+    return list(webdataset.WebDataset(list(map(str, done.files("webdataset", "tar"))), shardshuffle=False))
 
 
 def opened(folder: Path, cache: Path) -> datasets.Dataset:
@@ -408,8 +407,8 @@ def test_webdataset_carries_the_originals_as_they_are(write: Writer) -> None:
     done = write(records, "webdataset", export_images="original")
     files = [(write.drop / item.image).read_bytes() for item in records]
     assert [carried(sample) for sample in raw_samples(done)] == files
-    (path,) = done.files("webdataset", "tar")
-    for sample in webdataset.WebDataset(str(path), shardshuffle=False).decode("pil").rename(image="jpg;png;webp"):
+    paths = list(map(str, done.files("webdataset", "tar")))
+    for sample in webdataset.WebDataset(paths, shardshuffle=False).decode("pil").rename(image="jpg;png;webp"):
         assert sample["image"].size == (120, 80)
 
 
@@ -453,7 +452,8 @@ def test_an_original_that_readers_would_show_differently_is_written_upright(writ
         write.original(4, odd, "odd.png"),
     ]
     done = write(records, "webdataset", export_images="original")
-    read = list(webdataset.WebDataset(str(done.files("webdataset", "tar")[0]), shardshuffle=False).decode("pil"))
+    paths = list(map(str, done.files("webdataset", "tar")))
+    read = list(webdataset.WebDataset(paths, shardshuffle=False).decode("pil"))
     assert [next(key for key in sample if key in ("jpg", "png")) for sample in read] == [
         *("jpg", "png", "png", "jpg", "png")
     ]
@@ -499,12 +499,31 @@ def test_marked_images_are_those_that_the_model_saw(write: Writer, tmp_path: Pat
     assert pq.read_table(done.folder / "exports/parquet").column_names == list(Record.model_fields)
 
 
-def test_files_with_images_are_split_by_their_size(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "_BYTES_PER_FILE", 1)
-    records = [write.original(number, encoded(picture(4, 4)), f"{number}.jpg") for number in range(250)]
-    done = write(records, "webdataset", "csv", export_images="original", shard_size=60)
-    assert [len(samples([path])) for path in done.files("webdataset", "tar")] == [100, 100, 50]
+def test_there_are_files_with_images_for_each_shard_and_their_names_say_how_many(write: Writer, tmp_path: Path) -> None:
+    records = [write.original(number, encoded(picture(4, 4)), f"{number}.jpg") for number in range(25)]
+    done = write(records, "webdataset", "hf", "csv", export_images="original", shard_size=10)
+    files = done.files("webdataset", "tar")
+    assert [path.name for path in files] == [f"captions-{number:05d}-of-00003.tar" for number in range(3)]
+    assert [len(samples([path])) for path in files] == [10, 10, 5]
+    rows = {entry.path.rpartition("/")[2]: entry.rows for entry in done.entries}
+    assert [rows[f"captions-{number:05d}-of-00003.parquet"] for number in range(3)] == [10, 10, 5]
+    assert [sample["__key__"] for sample in samples(files)] == [f"{number:09d}" for number in range(25)]
+    assert len(opened(done.folder / "exports/hf", tmp_path)) == 25
     assert len(done.files("csv", "csv")) == 1
+
+
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "MOST_IMAGES"])
+def test_a_shard_has_more_than_one_file_where_its_images_are_many_or_large(
+    write: Writer, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    records = [write.original(number, encoded(picture(4, 4)), f"{number}.jpg") for number in range(5)]
+    monkeypatch.setattr(parts, limit, 2 if limit == "MOST_IMAGES" else len(encoded(picture(4, 4))) + 1000)
+    done = write(records, "webdataset", "hf", export_images="original", shard_size=3)
+    files = done.files("webdataset", "tar")
+    assert [path.name for path in files] == [f"captions-{number:05d}-of-00003.tar" for number in range(3)]
+    assert [len(samples([path])) for path in files] == [2, 1, 2]
+    assert [sample["json"] for sample in samples(files)] == done.records
+    assert [pq.read_table(path).num_rows for path in done.files("hf", "parquet")] == [2, 1, 2]
 
 
 # ---- files
@@ -564,6 +583,49 @@ def test_an_exporter_says_which_images_it_can_carry(write: Writer, extend: Calla
         write([record()], "lines", export_images="original")
     (file,) = write(originals(write), "lines", "webdataset", export_images="original").files("lines", "txt")
     assert {row.split()[-1] for row in file.read_text().splitlines()} == {"False"}
+
+
+BY_SHARD = "from regioncap.exports.export import by_shard\n"
+
+
+def test_an_exporter_of_ones_own_can_be_called_shard_by_shard(write: Writer, extend: Callable[..., None]) -> None:
+    then = """def then(export):
+    with export.file("index.txt", 0) as path:
+        path.write_text(str(len(export.entries)))
+"""
+    extend("regioncap.exporters", "lines", LINES.replace("\ndef", f"\n{BY_SHARD}{then}@by_shard(then=then)\ndef"))
+    done = write(originals(write), "lines", export_images="original")
+    texts = [path.read_text().splitlines() for path in done.files("lines", "txt") if path.name != "index.txt"]
+    assert texts == [[f"id-{number} True" for number in group] for group in ((0, 1, 2), (3, 4))]
+    assert (done.folder / "exports/lines/index.txt").read_text() == "2"
+    # Without images there is nothing to be made shard by shard.
+    done = write(originals(write), "lines")
+    assert (done.folder / "exports/lines/captions-00000-of-00001.txt").read_text().count("False") == 5
+
+
+def test_an_exporter_that_writes_a_file_of_all_for_each_shard_is_told_where_to_do_it(
+    write: Writer, extend: Callable[..., None]
+) -> None:
+    code = f"{BY_SHARD}@by_shard()\ndef it(export):\n    with export.file('index.txt', 0) as path:\n        pass\n"
+    extend("regioncap.exporters", "lines", code)
+    with pytest.raises(ExtensionError, match=r"the exporter lines writes index\.txt for each shard .* `then`"):
+        write(originals(write), "lines", export_images="original")
+
+
+def test_an_exporter_whose_images_lie_beside_its_files_gets_their_names(
+    write: Writer, extend: Callable[..., None]
+) -> None:
+    carries = "from regioncap.exports.export import carries\n@carries('original', 'marked', beside=True)"
+    extend(
+        "regioncap.exporters",
+        "lines",
+        LINES.replace("row.image is not None", "row.file").replace("\ndef", f"\n{carries}\ndef"),
+    )
+    done = write(originals(write), "lines", export_images="original")
+    (file,) = done.files("lines", "txt")
+    for row, text in zip(originals(write), file.read_text().splitlines(), strict=True):
+        name = text.removeprefix(f"{row.id} ")
+        assert (file.parent / "images" / name).read_bytes() == (write.drop / row.image).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,8 @@ def test_exports_are_published_and_listed(place: Place, vlm: FakeVlm) -> None:
     )
     assert Path(done.manifest.captions[0].path).name == "street-00000-of-00002.jsonl"
     assert [entry.path.partition("/")[2] for entry in done.manifest.exports] == [
-        "exports/hf/street-00000-of-00001.parquet",
+        "exports/hf/street-00000-of-00002.parquet",
+        "exports/hf/street-00001-of-00002.parquet",
         "exports/hf/README.md",
         "exports/parquet/street-00000-of-00001.parquet",
     ]
@@ -148,7 +149,9 @@ def test_exports_are_published_and_listed(place: Place, vlm: FakeVlm) -> None:
     for entry in done.manifest.exports:
         data = (folder / entry.path).read_bytes()
         assert (entry.bytes, entry.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    pictures, parquet = (pd.read_parquet(folder / done.manifest.exports[k].path) for k in (0, 2))
+    hf = folder / done.manifest.exports[0].path
+    pictures = pd.concat(pd.read_parquet(path) for path in sorted(hf.parent.glob("*.parquet")))
+    parquet = pd.read_parquet(folder / done.manifest.exports[3].path)
     assert pictures["id"].tolist() == parquet["id"].tolist() == [record["id"] for record in records(place)]
     assert [picture["bytes"] for picture in pictures["image"]] == [place.drop.read(f"{k}.jpg") for k in range(3)]
 

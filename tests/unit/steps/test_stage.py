@@ -91,8 +91,8 @@ def stage(place: Place, plan: Plan, *shards: int, partition: Store | None = None
     """Have shards staged; all of them where none is named."""
     for number in shards or range(len(plan.shards)):
         stage_shard(
-            work=place.work, shard_id=plan.shards[number], plan=plan, partition=partition or place.partition,
-            progress=lambda done, images: None,
+            work=place.work, shard_id=plan.shards[number], plan=plan, drop=place.drop,
+            partition=partition or place.partition, progress=lambda done, images: None,
         )  # fmt: skip
 
 
