@@ -21,7 +21,7 @@ from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
-from regioncap.work.plan import Plan
+from regioncap.work.plan import Plan, is_forgotten
 from regioncap.work.shard import ProposedRow, Shard
 
 
@@ -61,6 +61,8 @@ def propose_shard(
         data = None
         try:
             data = read_listed(drop, row.image, version)
+            if is_forgotten(data, plan):
+                return None  # `render` rejects it
             prepared = _prepare(data, row.image, plan, decoders)
         except Exception as error:
             if data is None and isinstance(error, MemoryError):  # no file is so large that this would be its fault
