@@ -105,7 +105,7 @@ class Held:
         """What there is, a line each."""
         for build in self.builds:
             which = "current" if self.published and self.published.build_id == build.manifest.build_id else "earlier"
-            yield f"{build.manifest.build}  {which}, {build.rows:,} rows"
+            yield f"{build.manifest.build}  {which}, {build.rows:,} row{'s' * (build.rows != 1)}"
         for build_id in self.unreadable:
             yield f"{build_path(build_id)}  earlier, cannot be read: it is deleted"
         for folder in self.unlisted:

@@ -264,8 +264,8 @@ def _check_all_stay_forgotten(partition: Store, published: manifest.Manifest | N
     if published is not None and forgotten.lines < published.forgotten:
         raise ManifestError(
             f"the list of forgotten images ({FORGOTTEN.rstrip('/')} in the warehouse) had {published.forgotten:,} "
-            f"lines when {partition.uri}/{published.build} was made, and has {forgotten.lines:,} now: restore its files from "
-            "a backup, or the images come back"
+            f"lines when {partition.uri}/{published.build} was made, and has {forgotten.lines:,} now: restore its "
+            "files from a backup, or the images come back"
         )
 
 

@@ -134,7 +134,7 @@ def test_nothing_is_left_of_it_in_any_file_and_every_build_is_whole(place: Place
     before = [manifest_of(place).build_id, *(each.build_id for each in manifest_of(place).history)]
     assert traces(place, secret, marked) and len(before) == 2
     told = run(place, SECRET, "--date", DATE)
-    assert told.exit_code == 0 and "current, 1 rows" in told.stdout and "earlier, 1 rows" in told.stdout
+    assert told.exit_code == 0 and "current, 1 row\n" in told.stdout and "earlier, 1 row\n" in told.stdout
     assert "nothing was deleted: add --delete" in told.stdout and manifest_of(place).build_id == before[0]
     done = run(place, SECRET, "--date", DATE, "--delete")
     assert done.exit_code == 0, done.stderr
