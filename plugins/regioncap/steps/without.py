@@ -15,6 +15,7 @@ from regioncap.errors import BuildIncompleteError, NotFoundError
 from regioncap.exports import write_exports
 from regioncap.exports.export import ExportImages
 from regioncap.parallel import in_order
+from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.card import render_card
 from regioncap.report.figures import Report, Statistics, load_report, recounted
@@ -102,16 +103,20 @@ def build_without(
     images: set[str] = set()
     captions: list[FileEntry] = []
     for number, entry in enumerate(files):
-        lines = list(_kept(partition, entry, left_out))
-        for text in lines:
+        lines: list[bytes] = []
+        for text in _kept(partition, entry, left_out):
             record = Record.model_validate_json(text)
             statistics.add(record)
             images.add(record.image_with_bbox)
+            # Records of earlier versions get the fields that there are by now: exports have them.
+            lines.append(line(record))
         name = f"{prefix}-{number:05d}-of-{len(files):05d}.jsonl"
         captions.append(write(name, b"".join(lines), len(lines)))
-    rejects = list(_kept(partition, old.rejected, left_out))
-    for text in rejects:
-        statistics.add_rejected(Rejected.model_validate_json(text))
+    rejects: list[bytes] = []
+    for text in _kept(partition, old.rejected, left_out):
+        row = Rejected.model_validate_json(text)
+        statistics.add_rejected(row)
+        rejects.append(line(row))
     rejected = write("rejected.jsonl", b"".join(rejects), len(rejects))
     for path, size in _copied(partition.sub(f"{old.build}/"), build, images):
         written[path] = size, None
@@ -162,14 +167,14 @@ def build_without(
 
 
 def _kept(partition: Store, entry: FileEntry, left_out: Lines) -> Iterator[bytes]:
-    """The lines of a file that stay, each with its end. Raises BuildIncompleteError."""
+    """The lines of a file that stay. Raises BuildIncompleteError."""
     data = partition.read(entry.path)
     if _sha256(data) != entry.sha256:
         raise BuildIncompleteError(f"{partition.uri}/{entry.path} is not what was published")
     gone = left_out.get(entry.path, frozenset())
     for number, text in enumerate(data.split(b"\n")):
         if text and number not in gone:
-            yield text + b"\n"
+            yield text
 
 
 def _copied(old: Store, build: Store, images: set[str]) -> Iterator[tuple[str, int]]:

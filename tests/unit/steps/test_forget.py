@@ -521,3 +521,43 @@ def test_what_a_listener_has_heard_about_it_goes_and_no_caption_of_others_is_ask
     # In a shard of other rows the listener is planted other captions.
     assert all(request["max_tokens"] == 1 for request in vlm.requests[asked:])
     assert manifest_of(place).counts.captioned == 3
+
+
+def test_an_earlier_build_that_is_not_whole_is_deleted_and_the_others_are_made_anew(place: Place) -> None:
+    secret = fill(place)
+    for seed in range(3):
+        place.build(say, answer_format="free_text", seed=seed)
+    marked = marked_of(place)
+    whole, damaged = (each.build_id for each in manifest_of(place).history)
+    next((place.folder / f"warehouse/dt={DATE}/build={damaged}/images").iterdir()).unlink()
+    done = run(place, SECRET, "--delete")
+    assert done.exit_code == 0 and "it is deleted, and cannot be gone back to" in done.stdout
+    assert traces(place, secret, marked) == [] and len(manifest_of(place).history) == 1
+    (log,) = (line.builds for line in forgettings_of(place.warehouse).lines() if line.partition)
+    assert log[damaged] == "" and log[whole] == manifest_of(place).history[0].build_id
+
+
+def test_a_current_build_that_is_not_whole_is_built_anew_without_it_by_its_run(place: Place) -> None:
+    secret = fill(place)
+    place.build(say, answer_format="free_text")
+    marked = marked_of(place)
+    other = next(record["image_with_bbox"] for record in records(place) if record["image"] == "0.jpg")
+    (place.folder / "warehouse" / f"dt={DATE}" / manifest_of(place).build / other).unlink()
+    done = run(place, SECRET, "--delete")
+    assert done.exit_code == 1 and f"{other} is gone. Run the date again" in done.stderr
+    place.build(say, answer_format="free_text")
+    assert len(records(place)) == 4
+    assert run(place, "--delete").exit_code == 0
+    assert traces(place, secret, marked) == [] and len(records(place)) == 4
+
+
+def test_a_build_of_it_alone_is_left_without_records(place: Place) -> None:
+    secret = fill(place, 3)
+    text = (place.drop_folder / "manifest.jsonl").read_text().splitlines()[2]
+    place.put("manifest.jsonl", text)
+    place.build(say, answer_format="free_text", export_formats=["parquet", "csv"])
+    marked = marked_of(place)
+    assert run(place, SECRET, "--delete").exit_code == 0
+    manifest = manifest_of(place)
+    assert (manifest.counts.rows, manifest.captions) == (0, []) and read_whole(place.partition)
+    assert traces(place, secret, marked) == []
