@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from regioncap.drop.rows import paths_in
 from regioncap.errors import (
@@ -25,6 +26,7 @@ from regioncap.errors import (
     RunError,
 )
 from regioncap.steps.without import OpenImages, build_without
+from regioncap.storage.readback import is_newer
 from regioncap.storage.store import Store
 from regioncap.warehouse.corrections import Correction, corrections_of
 from regioncap.warehouse.forgotten import Forgotten
@@ -170,7 +172,10 @@ def places_of(contents: Collection[str], date: Date) -> set[str]:
 
 
 def look(date: Date, forgotten: Forgotten) -> Held:
-    """What of a date has something that is to be forgotten. Nothing is changed. Raises ManifestError."""
+    """What of a date has something that is to be forgotten. Nothing is changed.
+
+    Raises ManifestError, and RollBackError where a newer version has written an earlier build.
+    """
     published, _ = current(date.partition)
     held = Held(published)
     prefix = f"{partition_path(date.date)} "
@@ -234,8 +239,9 @@ def forget(
 
     `lines` is how many lines the list of forgotten images has. `is_alive` tells whether a run is not over yet. Raises
     PartitionBusyError while one that is alive builds the date, SupersededError where one plans it meanwhile,
-    CommitRefusedError where a build is published meanwhile, and BuildIncompleteError where the current build is not
-    whole. In each case, and where it was killed, it can be done again.
+    CommitRefusedError where a build is published meanwhile, BuildIncompleteError where the current build is not whole,
+    and RunError where a newer version has written some of it. In each case, and where it was killed, it can be done
+    again.
     """
     claim = Claim.take(date.work, CLAIMANT, is_alive)
     try:
@@ -309,14 +315,16 @@ def _all_rows(date: Date) -> Iterator[_Row]:
 
 
 def _kept(partition: Store, held: Held) -> Iterator[Manifest]:
-    """The builds that the manifest lists; those that cannot be read are noted."""
+    """The builds that the manifest lists; those that are damaged are noted. Raises RollBackError for a newer one."""
     if held.published is None:
         return
     yield held.published
     for build in held.published.history:
         try:
             yield earlier_manifest(partition, held.published, build)
-        except RollBackError:
+        except RollBackError as error:
+            if isinstance(error.__cause__, ValidationError) and is_newer(error.__cause__):
+                raise
             held.unreadable.append(build.build_id)
 
 

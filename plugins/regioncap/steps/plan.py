@@ -31,7 +31,7 @@ from regioncap.warehouse.forgotten import NOTHING, Forgotten
 from regioncap.warehouse.layout import CORRECTIONS, FORGOTTEN, MANIFEST
 from regioncap.work import layout, shard
 from regioncap.work.earlier import Brought, bringing, earlier_plans
-from regioncap.work.identity import extensions, identity_of
+from regioncap.work.identity import deciding_code, extensions, identity_of
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import RowIndex, RowIndexWriter, image_key, load_row_index
 
@@ -155,6 +155,7 @@ def plan_build(
             judge_share=judge_share,
             second_share=_second_share(settings, judge_share, written),
             judge_model=judge_model,
+            code=deciding_code(settings),
             forgotten=sorted(forgotten.contents),
             forgotten_lines=forgotten.lines,
         ).with_id()

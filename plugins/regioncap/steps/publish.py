@@ -57,6 +57,7 @@ from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commi
 from regioncap.warehouse.whole import problems, told
 from regioncap.work import layout
 from regioncap.work.begun import BegunBuild, begin_build, take_build
+from regioncap.work.identity import check_code
 from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import JudgeReceipt, StageReceipt
@@ -143,6 +144,7 @@ def stage_build(
         _collect(partition, progress)
         return Published(published, unchanged=True)
 
+    check_code(plan)
     if published is not None and published.forgotten > plan.forgotten_lines:
         raise StepMissingError("images were forgotten after the plan was made: clear the run's plan task")
 

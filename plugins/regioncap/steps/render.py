@@ -43,6 +43,7 @@ from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
+from regioncap.work.identity import check_code
 from regioncap.work.made_from import MadeFrom
 from regioncap.work.plan import Plan, is_forgotten
 from regioncap.work.receipts import StoredImage
@@ -70,6 +71,7 @@ def render_shard(
     BuildIncompleteError where somebody deletes what is written; and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
+    check_code(plan)
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rows, versions = shard.planned(), shard.versions()

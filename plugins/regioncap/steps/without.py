@@ -9,18 +9,21 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
+from pydantic import ValidationError
+
 from regioncap.captions.prompts import PromptLanguage
 from regioncap.drop.elsewhere import ImageFiles
-from regioncap.errors import BuildIncompleteError, NotFoundError
+from regioncap.errors import BuildIncompleteError, NotFoundError, RunError
 from regioncap.exports import write_exports
 from regioncap.exports.export import ExportImages
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.card import render_card
-from regioncap.report.figures import Report, Statistics, load_report, recounted
+from regioncap.report.figures import Report, Statistics, recounted
 from regioncap.report.page import render_page
 from regioncap.steps.stage import COPIES_AT_ONCE
+from regioncap.storage.readback import is_newer, unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse.inventory import ListedFile, write_inventory
 from regioncap.warehouse.layout import BEGUN, BUILD_MANIFEST, IMAGES, build_path, content_of
@@ -81,13 +84,12 @@ def build_without(
     """Write the build that is `begun`: `old` without these lines. Returns its manifest, without a history.
 
     What the old build's report says of the making stays, as do its fingerprint and the time of its making: to a run it
-    is the same build. Raises BuildIncompleteError where the old one is not whole, or its report cannot be read.
+    is the same build. Raises BuildIncompleteError where the old one is not whole, and RunError where
+    it is a newer version's.
     """
     if wrong := told(problems(partition, old)):
         raise BuildIncompleteError(f"{partition.uri}/{old.build} is not whole any more: {wrong}")
-    before = load_report(partition, old)
-    if before is None:
-        raise BuildIncompleteError(f"{partition.uri}/{old.build}/report.json cannot be read")
+    before = _report(partition, old)
     build = begun.within(partition)
     statistics = Statistics()
     written: dict[str, tuple[int, str | None]] = {BEGUN: (len(begun.note), _sha256(begun.note))}
@@ -164,6 +166,16 @@ def build_without(
     if wrong := told(problems(partition, manifest)):
         raise BuildIncompleteError(f"{build.uri} is not what was written: {wrong}")
     return manifest
+
+
+def _report(partition: Store, old: Manifest) -> Report:
+    """Raises BuildIncompleteError where it is damaged, and RunError where it is a newer version's."""
+    path = f"{old.build}/report.json"
+    try:
+        return Report.model_validate_json(partition.read(path))
+    except ValidationError as error:
+        message = unreadable(f"{partition.uri}/{path}", error, "the build is not whole")
+        raise (RunError if is_newer(error) else BuildIncompleteError)(message) from error
 
 
 def _kept(partition: Store, entry: FileEntry, left_out: Lines) -> Iterator[bytes]:

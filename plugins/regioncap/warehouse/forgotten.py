@@ -8,7 +8,7 @@ what was interrupted in between is known by that.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from regioncap.storage.store import Store
 from regioncap.warehouse.journal import Entered, Journal
@@ -23,6 +23,9 @@ class Forgetting(Entered):
     that went, by their ids, and which took their places, empty where none did; `entry` is the number of the last
     line that it was done for.
     """
+
+    # What a newer version says more of what is to be forgotten is not ignored: it would come back.
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     contents: list[str] = Field(default_factory=list)
     images: list[str] = Field(default_factory=list)

@@ -25,7 +25,10 @@ FILE_LINES = 500
 _TRIES = 50
 _PAUSE_SECONDS = 0.02
 
-_RESTORE = "restore the file from a backup; no line of it is left out, since somebody meant each"
+_RESTORE = (
+    "restore the file from a backup, or use a newer RegionCap where one wrote it; no line of it is left out, since "
+    "somebody meant each"
+)
 
 
 class Entered(BaseModel):

@@ -32,8 +32,10 @@ class Plan(BaseModel):
     shard those of earlier plans that hold its rows and have answers that do not say which image they are about: they
     are taken over from there (see `work/earlier.py`). `judge_share` is the share of regions that are drawn to be
     judged, by the model `judge_model` where that is another one, and `second_share` the share of these that are asked
-    about once more. `forgotten` are images that are not used, by the SHA-256 of their files, sorted, and
-    `forgotten_lines` is how many lines the list of these had.
+    about once more.
+
+    `code` is a hash of the code that has made it (see `deciding_code`). `forgotten` are images that are not used, by
+    the SHA-256 of their files, sorted, and `forgotten_lines` is how many lines the list of these had.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -65,7 +67,8 @@ class Plan(BaseModel):
     judge_model: str = ""
     second_share: float = 0.0
     images_uri: str = ""
-    # Not known to plans from before an image could be forgotten.
+    # Not known to plans from before it was noted, nor is what follows.
+    code: str = ""
     forgotten: list[str] = []
     forgotten_lines: int = 0
 
