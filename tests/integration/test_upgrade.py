@@ -14,7 +14,7 @@ from regioncap.errors import StepMissingError, SupersededError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.judge import judge_shard
 from regioncap.steps.propose import propose_shard
-from regioncap.steps.publish import publish_build
+from regioncap.steps.publish import commit_build, publish_build, stage_build
 from regioncap.steps.render import render_shard
 from regioncap.steps.stage import stage_shard
 from regioncap.steps.validate import validate_shard
@@ -25,6 +25,7 @@ from regioncap.work import identity
 from regioncap.work.claim import Claim
 from regioncap.work.layout import plan_path
 from regioncap.work.plan import Plan
+from regioncap.work.staged import Staged
 from tests.builders import ROOT, Place, read_whole
 from tests.fake_vlm import FakeVlm, fake_vlm
 from tests.steps import endpoint, records
@@ -183,3 +184,22 @@ def test_a_version_that_is_gone_back_to_builds_the_date_anew_and_asks_nothing(fl
     assert fleet.manifest.build_id != build
     assert (fleet.told(), fleet.asked()) == (told, asked)
     assert build in [each.build_id for each in fleet.manifest.history]
+
+
+def test_a_build_that_waits_for_an_approval_is_published_as_it_was_shown(fleet: Fleet) -> None:
+    plan, place = fleet.plan("old"), fleet.place
+    for task in ("render", "caption", "judge", "validate", "stage"):
+        for shard in plan.shards:
+            fleet.do("old", task, plan, shard)
+    with fleet.worker("old"):
+        staged = stage_build(
+            plan=plan, drop=place.drop, work=place.work, partition=place.partition, before=(), max_rejected_ratio=1.0,
+            progress=lambda message: None,
+        )  # fmt: skip
+    assert isinstance(staged, Staged)
+    staged.save(place.work)
+    with fleet.worker("new"):
+        waited = Staged.load(place.work, plan.plan_id)
+        assert waited is not None
+        commit_build(waited, plan=plan, work=place.work, partition=place.partition, progress=lambda message: None)
+    assert fleet.manifest.build_id == staged.manifest.build_id and fleet.told()

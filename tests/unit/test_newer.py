@@ -1,4 +1,4 @@
-"""What a newer RegionCap wrote: refused where something would be published over it or deleted, else read, or left out."""
+"""What a newer RegionCap wrote: refused where something would be published over it or deleted, else read."""
 
 import hashlib
 import json

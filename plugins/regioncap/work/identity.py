@@ -60,8 +60,8 @@ def check_code(plan: Plan) -> None:
     if plan.code and plan.code != deciding_code(plan.settings):
         raise StepMissingError(
             "the plan was made by a worker with other code than this one's (another version of RegionCap, of an "
-            "installed extension, or of Python): bring all workers to one version, then clear the run's plan task, with "
-            "those after it; every answer is taken over"
+            "installed extension, or of Python): bring all workers to one version, then clear the run's plan task, "
+            "with those after it; every answer is taken over"
         )
 
 
