@@ -65,6 +65,9 @@ def forget_images(
             except RegionCapError as error:
                 say_error(error)
                 failed = True
+            except Exception as error:  # nobody has foreseen it, so it does not say where it happened
+                say_error(Exception(f"{one.partition.uri}: {type(error).__name__}: {error}"))
+                failed = True
         return done
 
     try:

@@ -337,7 +337,7 @@ def forgotten_row(source: Source) -> Rejected:
 
 def images_named(row: PlannedRow | Rejected) -> set[str]:
     """The paths by which a row may name its image: of a rejected one, all that may be a path in what is said of it."""
-    return {row.image} if isinstance(row, PlannedRow) else paths_in(row.row)
+    return {row.image} if isinstance(row, PlannedRow) else paths_in(row.row) | paths_in(row.reason)
 
 
 def paths_in(row: Any) -> set[str]:

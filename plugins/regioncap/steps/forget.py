@@ -120,7 +120,7 @@ class Held:
             (len(self.previews), "previews"),
         ):
             if count:
-                yield f"{count:,} {what}"
+                yield f"{what}: {count:,}"
 
 
 def named(names: Collection[str], day: str | None, dates: Sequence[Date]) -> dict[str, Named]:
@@ -291,7 +291,8 @@ def _rows(store: Store, path: str, folder: str = "") -> Iterator[_Row]:
             given = value.get("row")
             told = {**given, **value} if isinstance(given, dict) else value
             image, content = _text(told, "image"), _text(told, "image_sha256")
-            paths = {image, *paths_in(given)} - {""}
+            # Also where a row was rejected for what another one is called.
+            paths = {image, *paths_in(given), *paths_in(value.get("reason"))} - {""}
             yield _Row(folder, path, number, image, paths, content, _text(value, "id"), _text(value, "image_uri"))
 
 

@@ -561,3 +561,20 @@ def test_a_build_of_it_alone_is_left_without_records(place: Place) -> None:
     manifest = manifest_of(place)
     assert (manifest.counts.rows, manifest.captions) == (0, []) and read_whole(place.partition)
     assert traces(place, secret, marked) == []
+
+
+def test_rows_that_are_rejected_for_what_it_is_called_go_too(place: Place) -> None:
+    secret = fill(place)
+    for name in ("Anna-Müller.JPG", "ANNA-müller.jpg"):
+        place.put(name, encoded(picture(colour=(len(name), 5, 5))))
+    text = (place.drop_folder / "manifest.jsonl").read_text()
+    place.put("manifest.jsonl", text + json.dumps({"image": "anna-MÜLLER.jpg", "bbox": [[1, 1, 9, 9]]}) + "\n")
+    place.build(say, answer_format="free_text")
+    before = json.loads(place.published("rejected.jsonl"))
+    assert before["code"] == "image_not_found" and SECRET in before["reason"]
+    marked = marked_of(place)
+    assert run(place, SECRET, "--delete").exit_code == 0
+    assert traces(place, secret, marked) == []
+    place.build(say, answer_format="free_text", seed=3)
+    assert [json.loads(text)["code"] for text in place.published("rejected.jsonl").splitlines()] == ["forgotten"] * 2
+    assert traces(place, secret, marked) == []
