@@ -22,6 +22,7 @@ from regioncap.errors import (
     CommitRefusedError,
     ConflictError,
     NotFoundError,
+    PartitionBusyError,
     RollBackError,
     RunError,
 )
@@ -243,7 +244,11 @@ def forget(
     and RunError where a newer version has written some of it. In each case, and where it was killed, it can be done
     again.
     """
-    claim = Claim.take(date.work, CLAIMANT, is_alive)
+    try:
+        claim = Claim.take(date.work, CLAIMANT, is_alive)
+    except PartitionBusyError as busy:
+        over = f"if it is over, and its Airflow is gone, delete {date.work.uri}/{layout.CLAIM}"
+        raise PartitionBusyError(f"{busy}; {over}. Then forget again") from busy
     try:
         held = look(date, forgotten)
         _forget_what_people_said(date, held, forgotten)

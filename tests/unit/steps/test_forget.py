@@ -318,9 +318,11 @@ def test_a_build_that_was_gone_back_from_stays_so(place: Place) -> None:
     assert len(records(place)) == 3 and read_whole(place.partition)
 
 
-def test_a_build_that_waits_for_somebody_is_not_published_any_more(place: Place) -> None:
+@pytest.mark.parametrize("published_before", [True, False])
+def test_a_build_that_waits_for_somebody_is_not_published_any_more(place: Place, published_before: bool) -> None:
     secret = fill(place)
-    place.build(say, answer_format="free_text", seed=1)
+    if published_before:
+        place.build(say, answer_format="free_text", seed=1)
     plan = place.plan(answer_format="free_text", max_attempts=1, seed=2)
     render(place, plan)
     for shard_id in plan.shards:
@@ -372,6 +374,7 @@ def test_a_date_that_a_run_builds_is_left_alone_and_taken_up_by_the_next_call(pl
     before = manifest_of(place)
     done = run(place, SECRET, "--delete")
     assert done.exit_code == 1 and "is being built by the run region_captions/nightly" in done.stderr
+    assert "if it is over, and its Airflow is gone, delete " in done.stderr and "_claim.json" in done.stderr
     assert manifest_of(place) == before and not_done(forgettings_of(place.warehouse).lines()) == {f"dt={DATE}"}
     claim.release()
     # Nobody has to name it again.
