@@ -27,6 +27,7 @@ from regioncap.steps.validate import validate_shard
 from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Store
 from regioncap.vlm.completion import Completion
+from regioncap.warehouse.forgotten import all_of, forgettings_of
 from regioncap.warehouse.layout import image_path
 from regioncap.warehouse.manifest import current
 from regioncap.work import layout
@@ -208,6 +209,7 @@ class Place:
             run_id=run_id,
             progress=lambda rows: None,
             judge_model=judge_model,
+            forgotten=all_of(forgettings_of(self.warehouse).lines()),
         )
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:

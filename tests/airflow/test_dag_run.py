@@ -13,7 +13,9 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 from sqlalchemy import func, select
+from typer.testing import CliRunner
 
+from regioncap.cli.app import app
 from regioncap.errors import SupersededError
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.manifest import Manifest
@@ -113,6 +115,20 @@ def test_a_second_run_publishes_nothing_new_and_asks_nothing(drop: Path, vlm: Fa
     assert manifest() == first
     assert len(vlm.requests) == asked
     assert {state for (task, _), state in states(again).items() if task.startswith("shard.")} == {"skipped"}
+
+
+def test_what_was_forgotten_no_later_run_brings_back(drop: Path, vlm: FakeVlm) -> None:
+    run()
+    asked = len(vlm.requests)
+    warehouse = ["--warehouse-uri", str(PLACES / "warehouse")]
+    done = CliRunner().invoke(app, ["forget", "2.jpg", "--delete", *warehouse])
+    assert done.exit_code == 0, done.stderr
+    assert manifest().counts.captioned == 3
+    assert run(export_formats=["csv"]).state == DagRunState.SUCCESS
+    found = manifest()
+    assert (found.counts.captioned, found.counts.rejected, found.forgotten) == (3, 2, 2)
+    assert len(vlm.requests) == asked
+    assert '"2.jpg"' not in (PLACES / "warehouse" / f"dt={DATE}" / found.captions[0].path).read_text()
 
 
 def test_a_claim_of_a_run_that_airflow_does_not_know_keeps_nobody_waiting(drop: Path, vlm: FakeVlm) -> None:

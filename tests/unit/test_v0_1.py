@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from regioncap.captions.answers import parse_answer
+from regioncap.cli.app import app
 from regioncap.drop.decoder import Result
 from regioncap.drop.decoders import Decoders
 from regioncap.errors import StepMissingError
@@ -224,3 +226,22 @@ def test_the_lease_of_a_run_of_then_keeps_nobody_waiting(tmp_path: Path) -> None
     work = Kept(tmp_path, FREE_TEXT).work
     assert work.stat("_lease.json").size
     assert Claim.take(work, "another", lambda run: True).number == 1
+
+
+def test_an_image_is_forgotten_in_the_builds_of_then(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, STRUCTURED)
+    before = records(kept.partition, kept.manifest)
+    content = next(record.image_sha256 for record in before if record.id == "street-2")
+    gone = {record.image for record in before if record.image_sha256 == content}
+    places = ["--warehouse-uri", str(tmp_path / "warehouse"), "--work-uri", str(tmp_path / "work")]
+    done = CliRunner().invoke(app, ["forget", "street-2", "--date", STRUCTURED, "--delete", *places])
+    assert done.exit_code == 0, done.stderr
+    now = records(kept.partition, kept.manifest)
+    assert captions(now) == captions([record for record in before if record.image not in gone])
+    assert read_whole(kept.partition) == kept.manifest.build_id and len(kept.manifest.history) == 1
+    verified = CliRunner().invoke(app, ["verify", "--all", *places[:2]])
+    assert verified.exit_code == 0, verified.stdout
+    for path in (tmp_path / "warehouse" / f"dt={STRUCTURED}", tmp_path / "work" / f"dt={STRUCTURED}"):
+        for file in filter(Path.is_file, path.rglob("*")):
+            assert content.encode() not in file.read_bytes() and b"street-2" not in file.read_bytes(), file
+    assert kept.plan_again().rejected >= 1

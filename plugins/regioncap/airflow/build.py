@@ -22,6 +22,7 @@ from regioncap.airflow.places import (
     open_drop,
     open_images,
     open_partition,
+    open_warehouse,
     open_work,
 )
 from regioncap.airflow.progress import report_progress, told
@@ -38,6 +39,7 @@ from regioncap.steps.stage import stage_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.store import Store
 from regioncap.vlm.endpoint import Vlm
+from regioncap.warehouse.forgotten import all_of, forgettings_of
 from regioncap.work.claim import Claim, release_of_run
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
@@ -124,6 +126,7 @@ class PlanOperator(BaseOperator):
             run_id=context["run_id"],
             progress=progress,
             judge_model=judge.model if judge is not None else "",
+            forgotten=all_of(forgettings_of(open_warehouse(settings.warehouse_uri, self.warehouse_conn_id)).lines()),
         )
         if plan.unchanged:
             self.log.info("the drop of %s was built as it is: nothing to do", date)

@@ -2,7 +2,7 @@
 
 import typer
 
-from regioncap.cli import builds, check, compare, corrections, review, trial, upkeep, verify
+from regioncap.cli import builds, check, compare, corrections, forget, review, trial, upkeep, verify
 
 # Markdown, so that it is as wide as the terminal.
 _HELP = """What RegionCap published, and drops before it does, on the command line.
@@ -34,6 +34,7 @@ app.add_typer(builds.app, name="builds")
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.add_typer(corrections.app, name="corrections")
+app.command("forget")(forget.forget_images)
 app.command("review")(review.review)
 app.command("try")(trial.try_)
 app.command("upkeep")(upkeep.upkeep)

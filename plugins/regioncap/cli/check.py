@@ -63,7 +63,7 @@ def check(
     try:
         place = open_drop(drop)
         with following("rows") as progress:
-            images = open_images(place, settings)
+            images = open_images(place, settings.images_uri)
             checked = check_drop(place, settings, deployment.vlm_model, show=show, progress=progress, images=images)
         uri = place.uri
     except RegionCapError as error:  # that this is no place for a drop, a run would say too

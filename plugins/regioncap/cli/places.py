@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
-from regioncap.config.settings import BuildSettings
 from regioncap.drop.elsewhere import Images
 from regioncap.drop.plain import is_utf8
 from regioncap.errors import ParamsError, StorageError
@@ -43,11 +42,11 @@ def open_drop(place: str) -> Store:
     if "://" not in place and not (folder := Path(place).resolve()).is_dir():
         what = "it is a file" if folder.exists() else "there is no such folder"
         raise StorageError(f"there is no drop at {folder}: {what}; give the path of one date's folder")
-    return _open_folder(place)
+    return open_place(place)
 
 
-def _open_folder(place: str) -> Store:
-    """Raises StorageError."""
+def open_place(place: str) -> Store:
+    """A place as it is named, whether there is something or not. Raises StorageError."""
     wait_at_most(_PATIENCE_SECONDS)
     if "://" not in place:
         # Whoever names a folder of this machine has chosen the way to it.
@@ -61,13 +60,13 @@ def _open_folder(place: str) -> Store:
     return open_store(place, _client_by_environment, Deployment.from_environment().trusted_places)
 
 
-def open_images(drop: Store, settings: BuildSettings) -> Images:
+def open_images(drop: Store, images_uri: str | None) -> Images:
     """Where the images of a drop are. Whoever types the command may read what they name. Raises StorageError."""
     roots = Deployment.from_environment().image_roots
-    if settings.images_uri is None:
-        return Images(drop, roots, lambda root: _open_folder(root))
-    base = _open_folder(settings.images_uri)
-    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else _open_folder(root))
+    if images_uri is None:
+        return Images(drop, roots, lambda root: open_place(root))
+    base = open_place(images_uri)
+    return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else open_place(root))
 
 
 def make_folder(out: Path | None, drop: str) -> None:

@@ -78,7 +78,7 @@ def try_(
     try:
         # What is wrong with the drop is told before anybody waits for a server.
         place = open_drop(drop)
-        images = open_images(place, next(iter(sets.values())))
+        images = open_images(place, next(iter(sets.values())).images_uri)
         endpoint = asyncio.run(_endpoint(vlm, model))
         if not deployment.vlm_model:
             known = {**deployment.default_params, "model_profile": profile_of(endpoint.model), "sample_rows": rows}

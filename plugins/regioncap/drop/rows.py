@@ -44,6 +44,7 @@ _NAMED_BOXES = {
 # A colon alone is a part of a name, as in `frame-00:01:02.jpg`, unless what stands before it is known for a scheme.
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:https?|ftp|s3|gs|hdfs|file|data|blob|urn):)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAY_BE_A_PATH = re.compile(r"[^\s\"',;|<>\[\]{}]+")
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -275,10 +276,10 @@ class RowReader:
         if image in self.files:
             return image
         plain = posixpath.normpath(image)
-        for path in (plain, posixpath.normpath(image.replace("\\", "/"))):
+        for path in (plain, _with_slashes(image)):
             if path != image and path in self.files:
                 return path
-        near = self.files.near(posixpath.normpath(image.replace("\\", "/")))
+        near = self.files.near(_with_slashes(image))
         if len(near) == 1 and is_utf8(near[0]):
             self.nearly += 1
             return near[0]
@@ -320,6 +321,36 @@ def reject(source: Source, fault: RowError, identity: str | None, row: Any) -> R
         reason=clean(fault.reason),
         row=_echo(row),
     )
+
+
+def forgotten_row(source: Source) -> Rejected:
+    """What is said of a row whose image was to be forgotten: nothing but where it stands."""
+    return Rejected(
+        manifest=source.manifest,
+        line=source.line,
+        id=None,
+        code=Code.FORGOTTEN,
+        reason=Code.FORGOTTEN.meaning,
+        row=None,
+    )
+
+
+def images_named(row: PlannedRow | Rejected) -> set[str]:
+    """The paths by which a row may name its image: of a rejected one, all that may be a path in what is said of it."""
+    return {row.image} if isinstance(row, PlannedRow) else paths_in(row.row) | paths_in(row.reason)
+
+
+def paths_in(row: Any) -> set[str]:
+    """All that may be a path in a row as it was given, an object or a line's text, in each way to write it."""
+    if isinstance(row, dict):
+        texts = [value for value in row.values() if isinstance(value, str)]
+    else:
+        texts = _MAY_BE_A_PATH.findall(row) if isinstance(row, str) else []
+    return {path for text in texts for path in (text, posixpath.normpath(text), _with_slashes(text))}
+
+
+def _with_slashes(path: str) -> str:
+    return posixpath.normpath(path.replace("\\", "/"))
 
 
 def _echo(row: Any) -> Any:

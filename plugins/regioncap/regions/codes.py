@@ -92,5 +92,8 @@ class Code(StrEnum):
     # a person (validate)
     REJECTED_BY_PERSON = "rejected_by_person", "a person left it out"
 
+    # a person (plan and render)
+    FORGOTTEN = "forgotten", "the image was to be forgotten (`regioncap forget`), and its row with it"
+
     # any step
     INTERNAL_ERROR = "internal_error", "an error that nobody foresaw, at this row: please report it"

@@ -69,6 +69,7 @@ ADVICE: dict[Code, str] = {
     Code.SAME_TEXT: "look at the image: where the things are alike, nothing is wrong",
     Code.GATE_ERROR: "tell whoever wrote the gate; the task's log has the error",
     Code.DOUBTED: "look at the image in the gallery: if the caption is right, restore it there; else correct it",
+    Code.FORGOTTEN: "delete the image, and its row, from the drop",
     Code.REJECTED_BY_PERSON: "if it should be there after all, restore it in the gallery, and run the date again",
     Code.INTERNAL_ERROR: "report it, with the reason and, if you may, the row and its image",
 }

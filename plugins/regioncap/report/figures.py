@@ -599,3 +599,29 @@ def _seconds(times: Iterable[float]) -> float:
 def load_report(partition: Store, published: Manifest) -> Report | None:
     """The report of a published build; None where it cannot be had, or is of a version that had another form."""
     return informing(partition, f"{published.build}/report.json", Report)
+
+
+def recounted(
+    report: Report, statistics: Statistics, *, read: Callable[[int], Record], build_id: str, judged: Judged | None
+) -> Report:
+    """The report of a build that has less than the one that `report` is of: what was counted is counted anew.
+
+    What it took to make that build, and what was unusual about it, stays as it was.
+    """
+    return report.model_copy(
+        update={
+            "schema_version": REPORT_VERSION,
+            "build_id": build_id,
+            "counts": statistics.counts,
+            "quality": statistics.quality(judged),
+            "doubted_captions": statistics.doubted_captions,
+            "rejected_by_code": _leading(statistics.rejected_by_code),
+            "gates": statistics.gates(),
+            "warned_records": statistics.warned_records,
+            "across": with_examples(statistics.across.found(), read),
+            "dropped_boxes_by_code": _leading(statistics.dropped_boxes_by_code),
+            "regions_per_image": Distribution.of(statistics.regions_per_image),
+            "words_per_caption": Distribution.of(statistics.words_per_caption),
+            "attempts_per_record": Distribution.of(statistics.attempts_per_record),
+        }
+    )

@@ -12,5 +12,6 @@
 `check`     what `plan` and `render` would do with a drop, before it is uploaded
 `trial`     some rows under several sets of settings; `reading`: how well the model reads marks
 `preview`   a run's page about some rows, which publishes nothing
+`forget`    images out of all builds and the work area; `without`: a build made anew without some rows
 `anew`      why a date is built anew though nothing has changed
 """

@@ -22,6 +22,7 @@ from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
+from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
 
@@ -40,6 +41,7 @@ def caption_shard(
     Raises VlmSetupError, VlmUnavailableError or CeilingError, and StepMissingError where rows or marked images are not
     as `render` wrote them; the answers that came before are kept.
     """
+    check_code(plan)
     shard = Shard(work, plan, shard_id)
     before = load_completions(shard.shared, layout.ANSWERS)
     own = without_refusals(before)

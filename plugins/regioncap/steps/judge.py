@@ -47,6 +47,7 @@ from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts, load_counts
+from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
 
@@ -88,6 +89,7 @@ def judge_shard(
     """
     if not plan.judge_share:
         return _NOTHING
+    check_code(plan)
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rendered = shard.rendered()

@@ -15,7 +15,7 @@ from regioncap.drop import drop as drops
 from regioncap.drop.elsewhere import Images
 from regioncap.drop.inside import placed
 from regioncap.drop.readers import READERS, DropReader, Row
-from regioncap.drop.rows import RowReader, reject
+from regioncap.drop.rows import RowReader, forgotten_row, images_named, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import DropError, ManifestError, NotFoundError, StepMissingError
 from regioncap.exports import EXPORTERS
@@ -27,12 +27,13 @@ from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.trust.questions import SECOND
 from regioncap.warehouse import manifest
 from regioncap.warehouse.corrections import corrections_of, what_holds
-from regioncap.warehouse.layout import CORRECTIONS, MANIFEST
+from regioncap.warehouse.forgotten import NOTHING, Forgotten
+from regioncap.warehouse.layout import CORRECTIONS, FORGOTTEN, MANIFEST
 from regioncap.work import layout, shard
 from regioncap.work.earlier import Brought, bringing, earlier_plans
-from regioncap.work.identity import extensions, identity_of
+from regioncap.work.identity import deciding_code, extensions, identity_of
 from regioncap.work.plan import Plan
-from regioncap.work.row_index import RowIndex, RowIndexWriter, load_row_index
+from regioncap.work.row_index import RowIndex, RowIndexWriter, image_key, load_row_index
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +60,13 @@ def plan_build(
     progress: Callable[[int], None],
     judge_model: str = "",
     images: Images | None = None,
+    forgotten: Forgotten = NOTHING,
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
     `drop`, `work` and `partition` are rooted at this date, and `images` is where the images are, if not in the drop
     alone; `model` is the VLM's name, `judge_model` that of the one that judges, where it is another; `progress` gets
-    the number of rows read so far. With nothing to change the plan
+    the number of rows read so far. Of `forgotten` images no row is used. With nothing to change the plan
     has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
@@ -87,6 +89,7 @@ def plan_build(
     published, _ = manifest.current(partition)
     said = corrections_of(partition).lines()
     _check_none_is_gone(partition, published, len(said))
+    _check_all_stay_forgotten(partition, published, forgotten)
     corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
@@ -116,7 +119,10 @@ def plan_build(
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
-            written = _write_shards(drop, images, contents, work, settings, earlier, brought, rejects, progress)
+            is_forgotten = _forgotten_rows(date, forgotten)
+            written = _write_shards(
+                drop, images, contents, work, settings, earlier, brought, rejects, progress, is_forgotten
+            )
             written.warnings = [*told, *written.warnings]
             found = {source for sources in written.sources.values() for source in sources}
             unnamed = brought.collect(found, answers)
@@ -149,6 +155,9 @@ def plan_build(
             judge_share=judge_share,
             second_share=_second_share(settings, judge_share, written),
             judge_model=judge_model,
+            code=deciding_code(settings),
+            forgotten=sorted(forgotten.contents),
+            forgotten_lines=forgotten.lines,
         ).with_id()
         # A plan is there last.
         if not unchanged:
@@ -251,6 +260,23 @@ def _check_none_is_gone(partition: Store, published: manifest.Manifest | None, l
         )
 
 
+def _check_all_stay_forgotten(partition: Store, published: manifest.Manifest | None, forgotten: Forgotten) -> None:
+    """Raises ManifestError where the list of forgotten images is shorter than it was."""
+    if published is not None and forgotten.lines < published.forgotten:
+        raise ManifestError(
+            f"the list of forgotten images ({FORGOTTEN.rstrip('/')} in the warehouse) had {published.forgotten:,} "
+            f"lines when {partition.uri}/{published.build} was made, and has {forgotten.lines:,} now: restore its "
+            "files from a backup, or the images come back"
+        )
+
+
+def _forgotten_rows(date: str, forgotten: Forgotten) -> Callable[[PlannedRow | Rejected], bool]:
+    """What tells whether a row is about an image that is forgotten, as far as it is known by its path."""
+    if not forgotten.images:
+        return lambda row: False
+    return lambda row: any(image_key(date, image) in forgotten.images for image in images_named(row))
+
+
 def _published_ask_again(work: Store, published: manifest.Manifest | None) -> str:
     """What the requests of the published build have: its answers are those that count, also where a run had them anew.
 
@@ -274,6 +300,7 @@ def _write_shards(
     brought: Brought,
     rejects: IO[bytes],
     progress: Callable[[int], None],
+    is_forgotten: Callable[[PlannedRow | Rejected], bool],
 ) -> _Written:
     """Read the manifests and write the shards, and rejected rows into `rejects`."""
     written = _Written()
@@ -319,7 +346,7 @@ def _write_shards(
             keep=tuple(settings.keep_fields),
             images=images,
         )
-        for row, text in _sampled(_checked_rows(manifests, reader), settings.sample_rows, count):
+        for row, text in _sampled(_checked_rows(manifests, reader, is_forgotten), settings.sample_rows, count):
             written.rows += 1
             if isinstance(row, Rejected):
                 unforeseen_rows.note(row)
@@ -368,12 +395,16 @@ def _count_rows(manifests: drops.Manifests) -> int:
     return sum(reader.count(manifests.copy(name)) for name in manifests.manifests)
 
 
-def _checked_rows(manifests: drops.Manifests, reader: RowReader) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
+def _checked_rows(
+    manifests: drops.Manifests, reader: RowReader, is_forgotten: Callable[[PlannedRow | Rejected], bool]
+) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
     """Each row as it is planned or rejected, with the line that is written of it."""
     for name, row in manifests.rows():
         source = Source(manifest=name, line=row.line)
         try:
             checked = _checked(row, reader, source)
+            if is_forgotten(checked):
+                checked = forgotten_row(source)
             text = line(checked)
         except Exception as error:
             # Without the row itself, which may be what cannot be written down.

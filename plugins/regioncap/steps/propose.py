@@ -21,7 +21,8 @@ from regioncap.vlm.flow import PreparedRequest
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
 from regioncap.work.counts import AskCounts
-from regioncap.work.plan import Plan
+from regioncap.work.identity import check_code
+from regioncap.work.plan import Plan, is_forgotten
 from regioncap.work.shard import ProposedRow, Shard
 
 
@@ -42,6 +43,7 @@ def propose_shard(
     Raises VlmSetupError, VlmUnavailableError or CeilingError, and DropChangedError; the answers that came before are
     kept.
     """
+    check_code(plan)
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     versioned = [item for item in zip(shard.planned(), shard.versions(), strict=True) if item[0].bbox is None]
@@ -61,6 +63,8 @@ def propose_shard(
         data = None
         try:
             data = read_listed(drop, row.image, version)
+            if is_forgotten(data, plan):
+                return None  # `render` rejects it
             prepared = _prepare(data, row.image, plan, decoders)
         except Exception as error:
             if data is None and isinstance(error, MemoryError):  # no file is so large that this would be its fault

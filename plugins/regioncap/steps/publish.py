@@ -57,6 +57,7 @@ from regioncap.warehouse.manifest import FileEntry, Manifest, check_state, commi
 from regioncap.warehouse.whole import problems, sha256_of, told
 from regioncap.work import layout
 from regioncap.work.begun import BegunBuild, begin_build, take_build
+from regioncap.work.identity import check_code
 from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import JudgeReceipt, StageReceipt
@@ -143,6 +144,10 @@ def stage_build(
         _collect(partition, progress)
         return Published(published, unchanged=True)
 
+    check_code(plan)
+    if published is not None and published.forgotten > plan.forgotten_lines:
+        raise StepMissingError("images were forgotten after the plan was made: clear the run's plan task")
+
     with tempfile.TemporaryDirectory(prefix="regioncap-publish-") as folder:
         rejected_file = Path(folder, "rejected.jsonl")
         content = _gather(plan, work, rejected_file, progress)
@@ -217,6 +222,7 @@ def stage_build(
         counts=statistics.counts,
         created_at=time_of_build(published, now).isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
+        forgotten=plan.forgotten_lines,
         fingerprint=plan.fingerprint,
         identity=plan.identity,
         made_from=content.made_from,
@@ -525,7 +531,7 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
 def _check_rejected(statistics: Statistics, limit: float) -> None:
     counts = statistics.counts
     # What a person left out says nothing of the drop or the model.
-    by_person = statistics.rejected_by_code[Code.REJECTED_BY_PERSON]
+    by_person = sum(statistics.rejected_by_code[code] for code in (Code.REJECTED_BY_PERSON, Code.FORGOTTEN))
     if counts.rejected - by_person > limit * counts.rows:
         leading = ", ".join(f"{code} ({rows})" for code, rows in statistics.rejected_by_code.most_common(5))
         raise TooManyRejectedError(

@@ -16,7 +16,7 @@ from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.drop import others_can_be_read, read_listed
 from regioncap.drop.elsewhere import ImageFiles
 from regioncap.drop.readers import READERS, DropReader
-from regioncap.drop.rows import reject
+from regioncap.drop.rows import forgotten_row, reject
 from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
 from regioncap.errors import (
     AccessDeniedError,
@@ -43,8 +43,9 @@ from regioncap.vlm.completion import Completion
 from regioncap.warehouse.layout import IMAGES, image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
+from regioncap.work.identity import check_code
 from regioncap.work.made_from import MadeFrom
-from regioncap.work.plan import Plan
+from regioncap.work.plan import Plan, is_forgotten
 from regioncap.work.receipts import StoredImage
 from regioncap.work.shard import ProposedRow, Shard
 
@@ -70,6 +71,7 @@ def render_shard(
     BuildIncompleteError where somebody deletes what is written; and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
+    check_code(plan)
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rows, versions = shard.planned(), shard.versions()
@@ -236,6 +238,8 @@ def _outcome(
         raise
     except Exception as error:
         return _rejected(row, error, at)
+    if is_forgotten(data, plan):
+        return forgotten_row(row), None, {}, Code.FORGOTTEN
     try:
         rendered, canvas, jpegs = render_row(
             row, data, plan.settings, decoders, find_boxes, plan.judge_share, plan.second_share

@@ -24,6 +24,7 @@ from regioncap.warehouse.corrections import RowCorrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
+from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 
@@ -34,6 +35,7 @@ def validate_shard(*, work: Store, shard_id: str, plan: Plan) -> tuple[int, int]
     Raises StepMissingError where a request has no answer yet, and UnforeseenError where RegionCap itself seems to be
     at fault.
     """
+    check_code(plan)
     started = time.monotonic()
     shard = Shard(work, plan, shard_id)
     rendered = shard.rendered()

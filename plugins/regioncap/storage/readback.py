@@ -71,6 +71,11 @@ def first_problem(error: ValidationError) -> str:
     return "".join(character if character.isprintable() else " " for character in text[:200])
 
 
+def is_newer(error: ValidationError) -> bool:
+    """Whether a file could not be read since a newer version wrote it."""
+    return any(one["type"] == _NEWER for one in error.errors(include_url=False, include_input=False))
+
+
 def unreadable(where: str, error: ValidationError, remedy: str) -> str:
     """Says what is wrong with the file `where`, and what is to be done: `remedy`, unless it is only too new."""
     for one in error.errors(include_url=False, include_input=False):

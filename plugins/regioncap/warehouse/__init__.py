@@ -7,6 +7,7 @@
 `history`     which earlier builds are kept, rolled back to, collected
 `journal`     what people say beside the builds: lines that are only ever added
 `corrections` what people have corrected, and what of it holds
+`forgotten`   images that no build may hold any more
 `reviews`     a person's sample of a build, and what follows from it
 `compare`     what differs between two builds
 `reader`      a published build as a user reads it: `regioncap.read`

@@ -85,7 +85,12 @@ def roll_back(partition: Store, build_id: str | None) -> Manifest:
     history = [_as_earlier(published, datetime.now(UTC), withdrawn)]
     history += [build for build in published.history if build.build_id != target.build_id]
     # Its drop may have been noted to have another fingerprint since.
-    manifest = restored.model_copy(update={"history": history, "fingerprint": target.fingerprint})
+    changes = {
+        "history": history,
+        "fingerprint": target.fingerprint,
+        "forgotten": max(published.forgotten, restored.forgotten),
+    }
+    manifest = restored.model_copy(update=changes)
     commit(partition, manifest, state_of(published))
     return manifest
 
@@ -205,6 +210,11 @@ def collect(partition: Store, skew: timedelta = CLOCK_SKEW) -> list[str]:
             build.delete_folder()
             collected.append(folder)
     return collected
+
+
+def is_build_folder(name: str) -> bool:
+    """Whether a folder of a partition can be a build's."""
+    return _BUILD_FOLDER.fullmatch(name) is not None
 
 
 def _begun_under(build: Store) -> str | None:

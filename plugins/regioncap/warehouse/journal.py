@@ -1,8 +1,9 @@
 """What people say about a date's builds, beside them: lines that are only ever added, by conditional writes.
 
 A journal is a folder of files of at most `FILE_LINES` lines. The last one is written anew with each line that comes to
-it, provided that nobody else wrote meanwhile, so whoever comes second sees the first; those before it never change.
-Lines are numbered from 1 on, so that one that is gone is noticed. No build, roll-back or collection touches them.
+it, provided that nobody else wrote meanwhile, so whoever comes second sees the first; those before it never change, but
+for what a line says of an image that is forgotten. Lines are numbered from 1 on, so that one that is gone is noticed.
+No build, roll-back or collection touches them.
 """
 
 import random
@@ -24,7 +25,10 @@ FILE_LINES = 500
 _TRIES = 50
 _PAUSE_SECONDS = 0.02
 
-_RESTORE = "restore the file from a backup; no line of it is left out, since somebody meant each"
+_RESTORE = (
+    "restore the file from a backup, or use a newer RegionCap where one wrote it; no line of it is left out, since "
+    "somebody meant each"
+)
 
 
 class Entered(BaseModel):
@@ -80,6 +84,28 @@ class Journal(Generic[Line]):
 
         return self._again(add_once)
 
+    def rewrite(self, change: Callable[[Line], Line]) -> int:
+        """Write lines anew under their numbers, where `change` returns another one; returns how many these are.
+
+        Whatever else is said stays. Raises ManifestError, and ConflictError where others write all the time.
+        """
+        changed: set[int] = set()
+
+        def rewrite_once() -> list[Line]:
+            for entry in self._store.list():
+                data = self._store.read(entry.path, entry.version)
+                texts = data.splitlines(keepends=True)
+                for place, said in enumerate(self._parsed(entry, data)):
+                    if (other := change(said)) != said:
+                        texts[place] = line(other)
+                        changed.add(said.number)
+                if (after := b"".join(texts)) != data:
+                    self._store.replace(entry.path, after, entry.version)
+            return []
+
+        self._again(rewrite_once)
+        return len(changed)
+
     def _again(self, call: Callable[[], list[Line]]) -> list[Line]:
         for _ in range(_TRIES):
             try:
@@ -95,15 +121,21 @@ class Journal(Generic[Line]):
         for entry in self._store.list():
             data = self._store.read(entry.path, entry.version)
             first = len(lines)
-            for text in data.splitlines():
-                try:
-                    read = self._model.model_validate_json(text)
-                except ValidationError as error:
-                    where = f"{self._store.uri}/{entry.path}, line {len(lines) - first + 1},"
-                    raise ManifestError(unreadable(where, error, _RESTORE)) from error
+            for read in self._parsed(entry, data):
                 if read.number != len(lines) + 1:
                     missing = f"line {len(lines) + 1} is not there, but {read.number}"
                     raise ManifestError(f"{self._store.uri}/{entry.path}: {missing}: {_RESTORE}")
                 lines.append(read)
             last = _LastFile(entry, data, len(lines) - first)
         return lines, last
+
+    def _parsed(self, entry: Entry, data: bytes) -> list[Line]:
+        """The lines of a file. Raises ManifestError."""
+        lines: list[Line] = []
+        for text in data.splitlines():
+            try:
+                lines.append(self._model.model_validate_json(text))
+            except ValidationError as error:
+                where = f"{self._store.uri}/{entry.path}, line {len(lines) + 1},"
+                raise ManifestError(unreadable(where, error, _RESTORE)) from error
+        return lines

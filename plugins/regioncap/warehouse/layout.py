@@ -20,6 +20,9 @@ IMAGES = "images/"
 # Beside the partitions, and no partition: the name begins with an underscore.
 PREVIEWS = "_previews/"
 
+# Beside the partitions too: the journal of what is to be forgotten.
+FORGOTTEN = "_forgotten/"
+
 # Beside a partition's builds: journals of what people say about them.
 CORRECTIONS = "_corrections/"
 REVIEWS = "_reviews/"

@@ -146,6 +146,13 @@ class Manifest(_Model):
         "it has fewer, the next run stops.",
         examples=[31],
     )
+    forgotten: int = Field(
+        default=0,
+        ge=0,
+        description="How many lines the list of forgotten images (`_forgotten/` in the warehouse) had when the build "
+        "was planned, or made by `regioncap forget`. Where it has fewer, the next run stops.",
+        examples=[2],
+    )
     history: list[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
     )

@@ -31,7 +31,7 @@ _NAMED = 3
 _ALWAYS = ("README.md", "report.html", "report.json")
 
 # What is not compared with the manifest that is kept in the build: both may have changed since it was published.
-_MAY_CHANGE = {"history", "fingerprint"}
+_MAY_CHANGE = {"history", "fingerprint", "forgotten"}
 
 # What the store says that lies with one file alone, and not with the store.
 OF_ONE_FILE = (LinkError, ForbiddenError, ArchivedError)

@@ -11,12 +11,14 @@ import regioncap
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.detectors import DETECTORS
 from regioncap.drop.readers import READERS
+from regioncap.errors import StepMissingError
 from regioncap.extend import Registry
 from regioncap.gates import GATES
 from regioncap.marks.profiles import PROFILES
 from regioncap.marks.styles import STYLES
 from regioncap.regions.jsonl import canonical
 from regioncap.trust.scorers import SCORERS
+from regioncap.work.plan import Plan
 
 # The modules and rooms that decide what is published: which rows and boxes are used, what the model sees and is asked,
 # how its answers are read and judged, what a record says. Not here: how fast something goes, where it is kept, how the
@@ -36,12 +38,37 @@ def identity_of(settings: BuildSettings, model: str, corrections: str = "", judg
     `corrections` is a hash of what people have corrected, empty where they have not; `judge_model` names another model
     where captions are judged by one.
     """
-    added = [
-        [*registry.version(name), hash_of_sources(registry.source(name))] for registry, name in extensions(settings)
-    ]
     models = [model, judge_model] if judge_model else model
     corrected = [corrections] if corrections else []
-    return hashlib.sha256(canonical([settings.identity(), models, code_hash(), added, *corrected])).hexdigest()
+    return hashlib.sha256(
+        canonical([settings.identity(), models, code_hash(), _added(settings), *corrected])
+    ).hexdigest()
+
+
+def deciding_code(settings: BuildSettings) -> str:
+    """A hash over all code that has a say in a build with these settings, RegionCap's own and installed extensions'."""
+    return hashlib.sha256(canonical([code_hash(), _added(settings)])).hexdigest()
+
+
+def check_code(plan: Plan) -> None:
+    """Raise StepMissingError where this code decides otherwise than that by which the plan was made.
+
+    While workers are replaced by those of another version, one by one, each task would else be done by either, and the
+    build be known as one that neither of them makes.
+    """
+    # Plans from before it was noted are gone on with.
+    if plan.code and plan.code != deciding_code(plan.settings):
+        raise StepMissingError(
+            "the plan was made by a worker with other code than this one's (another version of RegionCap, of an "
+            "installed extension, or of Python): bring all workers to one version, then clear the run's plan task, "
+            "with those after it; every answer is taken over"
+        )
+
+
+def _added(settings: BuildSettings) -> list[list[str]]:
+    return [
+        [*registry.version(name), hash_of_sources(registry.source(name))] for registry, name in extensions(settings)
+    ]
 
 
 @cache

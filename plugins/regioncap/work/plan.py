@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from bisect import bisect_left
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,6 +33,9 @@ class Plan(BaseModel):
     are taken over from there (see `work/earlier.py`). `judge_share` is the share of regions that are drawn to be
     judged, by the model `judge_model` where that is another one, and `second_share` the share of these that are asked
     about once more.
+
+    `code` is a hash of the code that has made it (see `deciding_code`). `forgotten` are images that are not used, by
+    the SHA-256 of their files, sorted, and `forgotten_lines` is how many lines the list of these had.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -63,6 +67,10 @@ class Plan(BaseModel):
     judge_model: str = ""
     second_share: float = 0.0
     images_uri: str = ""
+    # Not known to plans from before it was noted, nor is what follows.
+    code: str = ""
+    forgotten: list[str] = []
+    forgotten_lines: int = 0
 
     @property
     def judge(self) -> str:
@@ -98,3 +106,12 @@ def _hash_of(content: dict[str, Any]) -> str:
     """A hash of all that a plan's file says but the id."""
     said = {name: value for name, value in content.items() if name != "plan_id"}
     return hashlib.sha256(canonical(said)).hexdigest()[:_ID_CHARACTERS]
+
+
+def is_forgotten(image: bytes, plan: Plan) -> bool:
+    """Whether an image, by the bytes of its file, was to be forgotten before the plan was made."""
+    if not plan.forgotten:
+        return False
+    digest = hashlib.sha256(image).hexdigest()
+    place = bisect_left(plan.forgotten, digest)
+    return place < len(plan.forgotten) and plan.forgotten[place] == digest

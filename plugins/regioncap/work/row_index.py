@@ -11,7 +11,8 @@ import logging
 import re
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from regioncap.errors import NotFoundError
 from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
+from regioncap.warehouse.layout import partition_path
 from regioncap.work import layout
 
 _log = logging.getLogger(__name__)
@@ -70,16 +72,22 @@ class RowIndexWriter:
     def save(self, work: Store, plan_id: str) -> None:
         """Write what was noted beside the plan."""
         rows, places = np.frombuffer(self._rows, np.uint64), np.frombuffer(self._places, np.uint32)
-        schema = _COLUMNS.with_metadata({_SHARDS: json.dumps(self._shards)})
-        order = np.argsort(rows)
-        with tempfile.TemporaryFile(prefix="regioncap-row-index-") as out:
-            # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
-            with pq.ParquetWriter(out, schema, use_dictionary=["shard"]) as writer:
-                for start in range(0, len(order), _ROW_GROUP):
-                    part = order[start : start + _ROW_GROUP]
-                    writer.write_table(pa.table({"row": rows[part], "shard": places[part]}, schema))
-            out.seek(0)
-            work.write_stream(out, layout.row_index_path(plan_id))
+        _save(work, plan_id, self._shards, rows, places)
+
+
+def _save(
+    work: Store, plan_id: str, shards: Sequence[str], rows: npt.NDArray[np.uint64], places: npt.NDArray[np.uint32]
+) -> None:
+    schema = _COLUMNS.with_metadata({_SHARDS: json.dumps(shards)})
+    order = np.argsort(rows)
+    with tempfile.TemporaryFile(prefix="regioncap-row-index-") as out:
+        # A dictionary of the rows' hashes, no two of which are equal, would take more room than they do.
+        with pq.ParquetWriter(out, schema, use_dictionary=["shard"]) as writer:
+            for start in range(0, len(order), _ROW_GROUP):
+                part = order[start : start + _ROW_GROUP]
+                writer.write_table(pa.table({"row": rows[part], "shard": places[part]}, schema))
+        out.seek(0)
+        work.write_stream(out, layout.row_index_path(plan_id))
 
 
 def load_row_index(work: Store, plan_id: str) -> RowIndex:
@@ -123,5 +131,30 @@ def image_digest(image: str) -> int:
     return int.from_bytes(hashlib.blake2b(image.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
+def image_key(date: str, image: str) -> str:
+    """What an image of a date's drop is known by among those that are forgotten, by its path."""
+    return f"{partition_path(date)} {image_digest(image):016x}"
+
+
+def leave_rows_out(work: Store, plans: Iterable[str], ids: Collection[str]) -> None:
+    """Write the row indexes of plans anew without the rows of these ids.
+
+    All of them are, in the order in which they were written: `earlier_plans` goes by their times.
+    """
+    written: dict[str, float] = {}
+    for plan_id in plans:
+        with suppress(NotFoundError):  # a plan with nothing to do has none
+            written[plan_id] = work.stat(layout.row_index_path(plan_id)).modified
+    digests = np.array([_id_digest(row_id) for row_id in ids], np.uint64)
+    for plan_id in sorted(written, key=written.__getitem__):
+        index = load_row_index(work, plan_id)
+        stay = ~np.isin(index.rows, digests)
+        _save(work, plan_id, index.shards, index.rows[stay], index.places[stay])
+
+
 def _digest(row: PlannedRow) -> int:
-    return int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest())
+    return _id_digest(row.id)
+
+
+def _id_digest(row_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest())
