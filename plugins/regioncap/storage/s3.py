@@ -24,7 +24,7 @@ from regioncap.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from regioncap.parallel import in_order
+from regioncap.parallel import for_a_moment, in_order
 from regioncap.storage.patience import PassingFault, persist
 from regioncap.storage.s3_answers import ANSWERS, Meaning, answer, asked_to_wait
 from regioncap.storage.store import Entry, Store, filled
@@ -236,12 +236,16 @@ class S3Store:
                 size += len(piece)
                 yield piece
 
+        abort: Callable[..., Any] = self._client.abort_multipart_upload
         try:
             parts = list(in_order(sent, enumerate(pieces(), start=1), _PARTS_UNDER_WAY))
             self._asked(path, completed)
-        except BaseException:
+        except Exception:
             with suppress(Exception):  # a part that is left behind is seen by nobody
-                self._client.abort_multipart_upload(**where)  # type: ignore[arg-type]
+                abort(**where)
+            raise
+        except BaseException:  # the task's time is up
+            for_a_moment(lambda: abort(**where))
             raise
 
     def local_path(self, path: str) -> None:
