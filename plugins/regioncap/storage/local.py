@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -123,6 +124,9 @@ class LocalStore:
                         inner = f"{path}/{item.name}" if path else item.name
                         found.append((item.name, _entry(inner, item.stat(follow_symlinks=False))))
         return sorted(found, key=lambda item: os.fsencode(item[0] + "/" * (item[1] is None)))
+
+    def now(self) -> float:
+        return time.time()
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
