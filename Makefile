@@ -158,7 +158,7 @@ bench-publish: .venv/installed ## How fast a build is published: make bench-publ
 bench-fairness: setup ## Who gets the GPU slots while a backfill, a nightly and a manual run want them: make bench-fairness [ARGS="--json FILE"]
 	@$(PY) -m bench.fairness $(ARGS)
 
-bench-soak: setup ## What 30 nightly runs, one after the other, leave behind: make bench-soak [ARGS="--json FILE"]
+bench-soak: setup ## What nightly runs, one after the other, leave behind: make bench-soak [ARGS="--nights 60 --json FILE"]
 	@$(PY) -m bench.soak $(ARGS)
 
 bench-scale: setup ## What a manifest of a million rows takes to plan, and what Airflow adds to a build: make bench-scale [ARGS="--json FILE"]

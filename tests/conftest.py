@@ -14,6 +14,7 @@ from tenacity import wait_random_exponential
 
 from regioncap.extend import installed
 from regioncap.gates import all_gates
+from regioncap.storage import local
 from regioncap.vlm import client
 from tests.fake_vlm import MODEL, FakeVlm, answer_well, fake_vlm
 
@@ -45,6 +46,13 @@ def _short_pauses() -> Iterator[None]:
 def _fake_server() -> Iterator[FakeVlm]:
     with fake_vlm() as fake:
         yield fake
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cuts() -> Iterator[None]:
+    """What tests write need not survive one: thousands of times, that takes minutes."""
+    with mock.patch.object(local, "_settle", lambda handle: None):
+        yield
 
 
 @pytest.fixture

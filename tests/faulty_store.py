@@ -82,6 +82,9 @@ class FaultyStore:
         if fault is not None:
             raise self._error(call)
 
+    def now(self) -> float:
+        return self._store.now()
+
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
 

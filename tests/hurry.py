@@ -24,6 +24,7 @@ class Hurry:
 def hurried() -> Iterator[Hurry]:
     """Patience takes no time within the block."""
     hurry = Hurry()
-    own = {"clock": hurry.clock, "sleep": hurry.sleep, "PATIENCE_SECONDS": patience.PATIENCE_SECONDS}
+    own = {name: getattr(patience, name) for name in ("PATIENCE_SECONDS", "_bound")}
+    own |= {"clock": hurry.clock, "sleep": hurry.sleep}
     with mock.patch.multiple(patience, **own):
         yield hurry

@@ -1,6 +1,7 @@
 """Which of Airflow's connections the operators use."""
 
 import json
+import math
 import re
 from datetime import timedelta
 from functools import partial
@@ -23,11 +24,12 @@ from regioncap.airflow.build import (
 )
 from regioncap.airflow.drop_ready import DropReadyTrigger
 from regioncap.airflow.late import LateDropsOperator
-from regioncap.airflow.places import open_drop, open_partition, open_warehouse, open_work
+from regioncap.airflow.places import briefly, open_drop, open_partition, open_warehouse, open_work
 from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
 from regioncap.airflow.vlm import VlmHook, vlm_from_connection
 from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.errors import VlmSetupError
+from regioncap.storage import patience
 from regioncap.vlm.endpoint import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,22 @@ def test_a_place_is_opened_with_the_connection_that_is_named(monkeypatch: pytest
     monkeypatch.setenv("AIRFLOW_CONN_STREET", json.dumps(connection))
     store = opens("s3://bucket/prefix", "2026-10-05", "street")
     assert store._client.meta.endpoint_url == "http://street:1"
+
+
+def test_a_place_is_asked_for_as_long_as_the_deployment_says_and_briefly_where_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 300.0)
+    monkeypatch.setattr(patience, "_bound", math.inf)
+    monkeypatch.setenv("REGIONCAP_STORAGE_PATIENCE_SECONDS", "1800")
+    connection = {"conn_type": "aws", "login": "street", "password": "s", "extra": {"region_name": "us-east-1"}}
+    monkeypatch.setenv("AIRFLOW_CONN_STREET", json.dumps(connection))
+    usual: Any = open_drop("s3://bucket/prefix", "2026-10-05", "street")
+    with briefly():
+        brief: Any = open_drop("s3://bucket/prefix", "2026-10-05", "street")
+    assert patience.PATIENCE_SECONDS == 1800
+    assert (usual._client.meta.config.connect_timeout, usual._client.meta.config.read_timeout) == (10, 60)
+    assert (brief._client.meta.config.connect_timeout, brief._client.meta.config.read_timeout) == (5, 10)
 
 
 def written_by(who: str, folder: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from airflow.sdk.bases.notifier import BaseNotifier
 
 from regioncap.airflow.notify import tell_failure, tell_overdue, tell_success
 from regioncap.airflow.places import open_work
+from regioncap.errors import StorageUnavailableError
+from regioncap.storage.patience import is_brief
 from regioncap.storage.store import Store
 from regioncap.work.claim import Claim, who_holds
 from tests.airflow.conftest import PLACES, ROOT
@@ -102,6 +104,34 @@ def test_a_date_whose_manifest_is_damaged_is_overdue() -> None:
     damage(PLACES / "warehouse" / f"dt={DATE}" / "_manifest.json", "cut")
     overdue()
     assert len(told) == 1 and f"{DATE} is not published" in told[0]
+
+
+def test_a_date_that_nobody_can_look_at_in_time_is_told_after_one_short_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bool] = []
+
+    def away(*_: Any) -> Store:
+        looks.append(is_brief())
+        raise StorageUnavailableError("s3://warehouse cannot be reached")
+
+    monkeypatch.setattr("regioncap.airflow.notify.open_partition", away)
+    overdue()
+    assert looks == [True]
+    assert len(told) == 1 and f"whether {DATE} is published by 08:00 UTC cannot be told (s3://warehouse" in told[0]
+    assert "its run is running" in told[0]
+
+
+def test_the_claim_is_given_back_after_the_message_and_without_waiting_for_a_bucket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[tuple[int, bool]] = []
+
+    def away(*_: Any) -> Store:
+        looks.append((len(told), is_brief()))
+        raise StorageUnavailableError("s3://warehouse cannot be reached")
+
+    monkeypatch.setattr("regioncap.airflow.build.open_work", away)
+    a_run_failed()
+    assert looks == [(1, True)]
 
 
 def test_nobody_is_told_what_nobody_wants_to_know(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,10 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from regioncap.airflow.drop_ready import DropReadyTrigger
 from regioncap.airflow.wait_for_drop import WaitForDrop
-from regioncap.errors import DropError, PermanentError, StorageError
+from regioncap.errors import DropError, PermanentError, StorageError, StorageUnavailableError
+from regioncap.storage.local import LocalStore
+from regioncap.storage.patience import is_brief
+from regioncap.storage.store import Entry
 from tests.airflow.conftest import PLACES
 from tests.builders import DATE
 
@@ -136,6 +140,45 @@ def test_the_trigger_gives_up_at_the_deadline_and_says_why(drop: Path) -> None:
     assert "the deadline has passed" in event["reason"] and "_READY" in event["reason"]
     with pytest.raises(DropError, match="the deadline has passed"):
         sensor().resume(context("scheduled"), event)
+
+
+class ServiceBehind(LocalStore):
+    """A service whose clock is an hour behind this machine's."""
+
+    def now(self) -> float:
+        return super().now() - 3600
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        return (replace(entry, modified=entry.modified - 3600) for entry in super().list(prefix))
+
+
+def test_a_drop_is_quiet_by_the_clock_of_the_service_and_not_by_this_machines(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = ServiceBehind(drop)
+    for module in ("wait_for_drop", "drop_ready"):
+        monkeypatch.setattr(f"regioncap.airflow.{module}.open_drop", lambda *_: service)
+    with pytest.raises(TaskDeferred):
+        sensor().execute(context("scheduled", readiness="unchanged"))
+    waiting = trigger(seconds=0.3)
+    waiting.readiness = "unchanged"
+    assert "nothing changes for 600 s" in fired(waiting)["reason"]
+
+
+def test_the_trigger_asks_a_bucket_briefly_and_gives_up_at_the_deadline_though_it_is_away(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+
+    def away(*_: Any) -> Any:
+        looks.append(is_brief())
+        raise StorageUnavailableError("s3://drops cannot be reached")
+
+    monkeypatch.setattr("regioncap.airflow.drop_ready.open_drop", away)
+    assert fired(trigger(seconds=0.3)) == {
+        "ready": False, "reason": "the deadline has passed: s3://drops cannot be reached"
+    }  # fmt: skip
+    assert looks and all(looks)
 
 
 def test_a_place_that_is_none_ends_the_wait_at_once() -> None:

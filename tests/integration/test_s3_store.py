@@ -60,6 +60,12 @@ def test_a_missing_object_is_not_found(store: S3Store) -> None:
             call("none.txt")
 
 
+def test_the_service_tells_the_time_that_its_files_go_by(store: S3Store) -> None:
+    store.write("a", b"1")
+    # Both are told in whole seconds.
+    assert store.now() >= store.stat("a").modified - 1
+
+
 def test_a_version_changes_with_the_content(store: S3Store) -> None:
     store.write("a", b"1")
     first = store.stat("a").version

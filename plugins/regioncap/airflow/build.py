@@ -18,6 +18,7 @@ from regioncap.airflow.params import drop_date_of, run_settings
 from regioncap.airflow.places import (
     DROPS_CONNECTION,
     WAREHOUSE_CONNECTION,
+    briefly,
     check_places,
     open_drop,
     open_images,
@@ -343,8 +344,9 @@ class ValidateOperator(_ShardOperator):
 def release_claim(context: Context, warehouse_conn_id: str = WAREHOUSE_CONNECTION) -> None:
     """Failure callback of the DAG: whoever comes next need not ask whether the failed run is over."""
     settings = settings_of(context["params"])
-    work = open_work(settings.work_root, drop_date_of(context), warehouse_conn_id)
-    release_of_run(work, claimant(context))
+    # The DAG processor waits for it. Where it fails, whoever comes next asks whether the run is over.
+    with briefly():
+        release_of_run(open_work(settings.work_root, drop_date_of(context), warehouse_conn_id), claimant(context))
 
 
 def claim_of(work: Store, handle: PlanHandle, context: Context) -> Claim:

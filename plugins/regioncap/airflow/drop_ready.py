@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from regioncap.airflow.places import DROPS_CONNECTION, open_drop
+from regioncap.airflow.places import DROPS_CONNECTION, briefly, open_drop
 from regioncap.drop.drop import Readiness, not_ready
 from regioncap.errors import PermanentError
 
@@ -69,5 +69,7 @@ class DropReadyTrigger(BaseTrigger):
             await asyncio.sleep(min(self.poke_interval, max(0.1, self.deadline - time.time())))
 
     def _look(self) -> str | None:
-        drop = open_drop(self.drops_uri, self.date, self.drops_conn_id)
-        return not_ready(drop, self.readiness, time.time())
+        # Other triggers wait for the same threads, and there is another look soon.
+        with briefly():
+            drop = open_drop(self.drops_uri, self.date, self.drops_conn_id)
+            return not_ready(drop, self.readiness, drop.now())

@@ -1,6 +1,5 @@
 """Finds drops that came after their own night."""
 
-import time
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -65,7 +64,7 @@ class LateDropsOperator(BaseOperator):
             drop = open_drop(settings.drops_uri, date, self.drops_conn_id)
             return (
                 current(partition)[0] is None
-                and not_ready(drop, settings.readiness, time.time()) is None
+                and not_ready(drop, settings.readiness, drop.now()) is None
                 and not ((builder := who_holds(work)) and is_alive(context, builder))
                 and not was_somebody_asked(work)
             )

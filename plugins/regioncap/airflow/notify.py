@@ -12,7 +12,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert
 from regioncap.airflow.deadline import NightlyStart
 from regioncap.airflow.links import date_page, run_page
 from regioncap.airflow.params import drop_date_of, nightly_settings
-from regioncap.airflow.places import open_partition
+from regioncap.airflow.places import briefly, open_partition
 from regioncap.config.deployment import Deployment, NotifierConfig
 from regioncap.errors import ManifestError
 from regioncap.warehouse.layout import partition_path
@@ -51,19 +51,22 @@ async def tell_overdue(context: Mapping[str, Any]) -> None:
 
 def _tell_overdue(context: Mapping[str, Any]) -> None:
     notifier, run = Deployment.from_environment().notifier, context["dag_run"]
-    date = run["partition_key"]
-    if notifier and not _is_published(date):
-        due = f"{context['deadline']['deadline_time']:%H:%M} UTC"
-        message = f"{date} is not published by {due}, its run is {run['state']}"
-        _tell(notifier, context, message, run["dag_id"], run["dag_run_id"])
+    date, due = run["partition_key"], f"{context['deadline']['deadline_time']:%H:%M} UTC"
+    if notifier and (fault := _not_published(date, due)):
+        _tell(notifier, context, f"{fault}, its run is {run['state']}", run["dag_id"], run["dag_run_id"])
 
 
-def _is_published(date: str) -> bool:
+def _not_published(date: str, due: str) -> str | None:
+    """What there is to tell of a date that is due; None where it is published. Of a bucket it is asked once."""
     try:
-        return current(open_partition(nightly_settings().warehouse_uri, date))[0] is not None
+        with briefly():
+            published, _ = current(open_partition(nightly_settings().warehouse_uri, date))
     except ManifestError:
         # What is damaged or not to be read is no published date: its run fails at it, and somebody has to look.
-        return False
+        return f"{date} is not published by {due}"
+    except Exception as error:  # whatever keeps the date from being looked at may keep it from being published
+        return f"whether {date} is published by {due} cannot be told ({error})"
+    return None if published is not None else f"{date} is not published by {due}"
 
 
 def _tell(

@@ -1,17 +1,28 @@
 """Opens the places that a run names, with the credentials of Airflow's connections."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.elsewhere import Images
-from regioncap.storage.s3 import CLIENT_CONFIG
+from regioncap.storage import patience
+from regioncap.storage.s3 import BRIEF_CONFIG, CLIENT_CONFIG
 from regioncap.storage.store import Store
 from regioncap.storage.uri import check_allowed, open_store
 from regioncap.warehouse.layout import partition_path
 
 DROPS_CONNECTION = "regioncap_drops"
 WAREHOUSE_CONNECTION = "regioncap_warehouse"
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """What is opened within the block is asked once, with short time limits: something else waits for the answer."""
+    with patience.brief(0.0):
+        yield
 
 
 def check_places(settings: BuildSettings) -> None:
@@ -65,6 +76,9 @@ def _open(root: str, folder: str, conn_id: str) -> Store:
     def client():  # type: ignore[no-untyped-def]
         hook = S3Hook(aws_conn_id=conn_id)
         # What the connection's `config_kwargs` says goes before.
-        return hook.get_client_type(config=CLIENT_CONFIG.merge(hook.config))
+        config = CLIENT_CONFIG.merge(hook.config)
+        return hook.get_client_type(config=config.merge(BRIEF_CONFIG) if patience.is_brief() else config)
 
-    return open_store(root, client, Deployment.from_environment().trusted_places).sub(folder)
+    deployment = Deployment.from_environment()
+    patience.be_patient_for(deployment.storage_patience_seconds)
+    return open_store(root, client, deployment.trusted_places).sub(folder)

@@ -1,6 +1,5 @@
 """Waits for the run's drop."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -38,7 +37,7 @@ class WaitForDrop(BaseOperator):
         date, settings = drop_date_of(context), run_settings(context)
         check_places(settings)
         drop = open_drop(settings.drops_uri, date, self.drops_conn_id)
-        reason = not_ready(drop, settings.readiness, time.time())
+        reason = not_ready(drop, settings.readiness, drop.now())
         if reason is None:
             return date
         run = context["dag_run"]

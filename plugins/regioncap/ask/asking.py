@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
@@ -13,6 +13,7 @@ from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.pace import Pace
 from regioncap.ask.requests import sampling_options, told_of
 from regioncap.config.settings import BuildSettings
+from regioncap.parallel import Threads, for_a_moment, run
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import VlmClient, connect
@@ -88,10 +89,10 @@ def ask_into(
     first = list(islice(waiting, 1))
     if not first:
         # Nothing to ask, maybe something to write; the server need not even be there.
-        asyncio.run(sink.close())
+        run(sink.close())
         return
     if ceiling.is_spent and prepare(first[0], {}) is not None:
-        asyncio.run(sink.close())
+        run(sink.close())
         raise ceiling.error()
 
     measured = first[0] if largest is None else largest
@@ -104,9 +105,14 @@ def ask_into(
         with vlm.open() as endpoint:
             asked = ceiling.until_reached(chain(first, waiting))
             find = _listening_dialect if listening else _captioning_dialect
-            asyncio.run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {}), find))
-    finally:
+            run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {}), find))
+    except Exception:
         ceiling.close()
+        raise
+    except BaseException:  # the task's time is up
+        for_a_moment(ceiling.close)
+        raise
+    ceiling.close()
     ceiling.check()
 
 
@@ -225,7 +231,7 @@ class CompletionSink:
         self._held_back = ""
         self._refusals: list[Completion] = []
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._writer = Threads(1)
         self._latest: Future[None] | None = None
         # What could not be written goes with the next flush.
         self._unwritten: list[Completion] = []

@@ -92,6 +92,13 @@ class Deployment(BaseSettings):
         description="So many days, what no build needs any more stays in the work area (`regioncap upkeep`, and the "
         "DAG `region_captions_upkeep`).",
     )
+    storage_patience_seconds: float = Field(
+        300,
+        ge=0,
+        le=7200,  # which is how long a task may take
+        description="So long a file is tried for while its bucket is away, throttles, or fails. Then the task fails, "
+        "and is tried again, three times.",
+    )
     notifier: Json[NotifierConfig] | None = Field(
         None,
         description="Who is told how runs end: `class` is the path of one of Airflow's notifiers, `on` a list of "

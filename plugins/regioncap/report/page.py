@@ -3,13 +3,13 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
 from regioncap.errors import StepMissingError
+from regioncap.parallel import in_order
 from regioncap.regions.records import Rejected, RenderedRow
 from regioncap.report.figures import Report, Samples
 from regioncap.report.html import templates
@@ -79,8 +79,7 @@ def _round_widths() -> Any:
 def render_page(report: Report, samples: Samples, read_image: Callable[[str], bytes]) -> str:
     """The whole page. `read_image` reads a record's `image_with_bbox`, in several threads."""
     shown = [*samples.doubted, *samples.warned, *samples.clean]
-    with ThreadPoolExecutor(_IMAGES_AT_ONCE, thread_name_prefix="page") as pool:
-        pictures = list(pool.map(lambda record: _thumbnail(record.image_with_bbox, read_image), shown))
+    pictures = list(in_order(lambda record: _thumbnail(record.image_with_bbox, read_image), shown, _IMAGES_AT_ONCE))
     return _render(
         "report.html",
         report=report,

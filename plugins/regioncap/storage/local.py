@@ -1,5 +1,6 @@
 """A store in a local folder."""
 
+import ctypes
 import errno
 import fcntl
 import io
@@ -7,6 +8,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,8 @@ from regioncap.storage.store import Entry, Store
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 # Files that are being written; never listed.
 _TEMPORARY = ".regioncap-"
@@ -124,6 +128,9 @@ class LocalStore:
                         found.append((item.name, _entry(inner, item.stat(follow_symlinks=False))))
         return sorted(found, key=lambda item: os.fsencode(item[0] + "/" * (item[1] is None)))
 
+    def now(self) -> float:
+        return time.time()
+
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
 
@@ -184,8 +191,8 @@ class LocalStore:
     def write(self, path: str, data: bytes) -> None:
         persist(lambda: self._write(path, data))
 
-    def _write(self, path: str, data: bytes) -> None:
-        with self._replacing(path) as outgoing:
+    def _write(self, path: str, data: bytes, *, settled: bool = False) -> None:
+        with self._replacing(path, settled=settled) as outgoing:
             outgoing.write(data)
 
     def write_stream(self, stream: IO[bytes], path: str) -> None:
@@ -227,7 +234,8 @@ class LocalStore:
                     return current
                 if current != version:
                     raise ConflictError(f"{self.uri}/{path} was written by somebody else")
-                self._write(path, data)
+                # Others go by it: what it speaks of was written before, and has to be there after a power cut too.
+                self._write(path, data, settled=True)
                 return self._stat(path).version
 
         return persist(attempt)
@@ -375,8 +383,11 @@ class LocalStore:
             yield
 
     @contextmanager
-    def _replacing(self, path: str) -> Iterator[IO[bytes]]:
-        """A new file that takes the place of `path`, whatever is there, when the block ends well."""
+    def _replacing(self, path: str, *, settled: bool = False) -> Iterator[IO[bytes]]:
+        """A new file that takes the place of `path`, whatever is there, when the block ends well.
+
+        If it is `settled`, all that was written to its disk before it is there first, and it itself at the end.
+        """
         with self._made(path) as (folder, name), self._faults(path, "written"):
             temporary = f"{_TEMPORARY}{secrets.token_hex(8)}"
             handle = os.open(temporary, _NEW, 0o600, dir_fd=folder)
@@ -384,7 +395,12 @@ class LocalStore:
                 with os.fdopen(handle, "wb") as outgoing:
                     yield outgoing
                     os.fchmod(handle, 0o644)
-                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                    outgoing.flush()
+                    if settled:
+                        _settle(handle)
+                    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                    if settled:
+                        _settle(handle)
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=folder)
@@ -431,6 +447,13 @@ class _Whole(io.FileIO):
             raise BrokenReadError(f"{self._where} was written while it was read")
         if self._seen != now.st_size:
             raise BrokenReadError(f"{self._where} ended after {self._seen:,} of {now.st_size:,} bytes")
+
+
+def _settle(handle: int) -> None:
+    """Return when all that was written to an open file's disk survives a power cut."""
+    if _LIBC.syncfs(handle):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def _parts(path: str) -> list[str]:

@@ -1,9 +1,11 @@
 """A store in an S3 bucket."""
 
 import io
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -24,7 +26,7 @@ from regioncap.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from regioncap.parallel import in_order
+from regioncap.parallel import for_a_moment, in_order
 from regioncap.storage.patience import PassingFault, persist
 from regioncap.storage.s3_answers import ANSWERS, Meaning, answer, asked_to_wait
 from regioncap.storage.store import Entry, Store, filled
@@ -42,6 +44,9 @@ Result = TypeVar("Result")
 CLIENT_CONFIG = Config(
     max_pool_connections=64, retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=10
 )
+
+# Where others wait for the answer: a connection and each piece of an answer are there so soon, or not at all.
+BRIEF_CONFIG = Config(connect_timeout=5, read_timeout=10)
 
 # What boto3 raises that may be gone the next time; anything else of its own is a matter of the set-up.
 _PASSING = (
@@ -105,6 +110,15 @@ class S3Store:
                 if path and not path.endswith("/"):
                     archived = item.get("StorageClass") in _ARCHIVES
                     yield _entry(path, item["Size"], item["ETag"], item["LastModified"], archived)
+
+    def now(self) -> float:
+        ask: Callable[..., Any] = self._client.list_objects_v2
+        answered = self._asked("", lambda: ask(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1))
+        told = answered["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+        with suppress(ValueError):
+            return parsedate_to_datetime(told).timestamp()
+        # It does not tell: then at least no request of ours was refused for our clock.
+        return time.time()
 
     def folder_exists(self) -> bool:
         return next(self.list(), None) is not None
@@ -239,12 +253,16 @@ class S3Store:
                 size += len(piece)
                 yield piece
 
+        abort: Callable[..., Any] = self._client.abort_multipart_upload
         try:
             parts = list(in_order(sent, enumerate(pieces(), start=1), _PARTS_UNDER_WAY))
             self._asked(path, completed)
-        except BaseException:
+        except Exception:
             with suppress(Exception):  # a part that is left behind is seen by nobody
-                self._client.abort_multipart_upload(**where)  # type: ignore[arg-type]
+                abort(**where)
+            raise
+        except BaseException:  # the task's time is up
+            for_a_moment(lambda: abort(**where))
             raise
 
     def local_path(self, path: str) -> None:

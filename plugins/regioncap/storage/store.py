@@ -48,6 +48,9 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """All files whose path starts with `prefix`, in the order of their paths' bytes. Links are left out."""
 
+    def now(self) -> float:
+        """What time it is, in seconds since 1970, by the clock that `modified` goes by: no other tells an age."""
+
     def folder_exists(self) -> bool:
         """Whether there is at least one file."""
 

@@ -39,6 +39,8 @@ _MOST_REST_SECONDS = 3600.0
 _MOST_UNANSWERED = 3
 # Of two servers behind one address that take turns, so many requests in a row hardly come to the same.
 _LOOKS = 8
+# More than any number of tokens that can be asked for has, in characters.
+MAX_TEXT = 256 * 1024
 _PAUSE = wait_random_exponential(multiplier=0.5, max=15)
 
 Result = TypeVar("Result")
@@ -119,10 +121,13 @@ class VlmClient:
         self._answered_after.note(tries.failed)
         choice = completion.choices[0] if completion.choices else None
         usage = completion.usage or Usage()
+        text = choice.message.text if choice else ""
+        # All answers of a shard are read at once: what is kept of one has a bound, and beyond it the rest is missing.
+        reason = (choice.finish_reason or "none") if choice else "none"
         return Completion(
             key=request.key,
-            text=choice.message.text if choice else "",
-            finish_reason=(choice.finish_reason or "none") if choice else "none",
+            text=text[:MAX_TEXT],
+            finish_reason=reason if len(text) <= MAX_TEXT else "length",
             prompt_tokens=usage.prompt_tokens or 0,
             completion_tokens=usage.completion_tokens or 0,
             context=self.context,

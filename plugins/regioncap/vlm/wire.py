@@ -44,8 +44,9 @@ from regioncap.vlm.protocol import (
 from regioncap.vlm.replicas import Server
 from regioncap.vlm.requests import GREETING
 
-# Far more than any answer; a body that never ends must not fill the memory.
+# Far more than any answer, and than what a server tells of itself; a body that never ends must not fill the memory.
 _MAX_BODY = 16 * 1024 * 1024
+_MAX_TOLD = 4 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Nobody needs to wait for what is only looked at before the first row.
 _BRIEFLY = aiohttp.ClientTimeout(total=30.0)
@@ -104,17 +105,13 @@ class Wire:
         async with self._http.request(
             method, server.url + call.path, data=call.body, allow_redirects=False
         ) as response:
-            received = bytearray()
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                received += chunk
-                if len(received) > _MAX_BODY:
-                    raise FailureError(f"an answer of more than {_MAX_BODY:,} bytes")
+            received = await _at_most(response, _MAX_BODY)
             status = response.status
             if status >= 500:
                 # Behind one address there may be several servers: the next request is not to come to the same one.
                 response.close()
         if status == 200:
-            return bytes(received)
+            return received
         fault = fault_of(status, error_message(received), server.url, self._endpoint.model)
         if isinstance(fault, BusyError):
             fault.retry_after = asked_again_in(response.headers, datetime.now(UTC))
@@ -183,8 +180,8 @@ class Wire:
                 asyncio.timeout(seconds),
                 self._http.get(server.url.removesuffix("/v1") + "/metrics", allow_redirects=False) as response,
             ):
-                return await response.text()
-        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
+                return (await _at_most(response, _MAX_TOLD)).decode()
+        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError, FailureError):
             return None
 
     async def version(self, server: Server) -> str:
@@ -192,8 +189,9 @@ class Wire:
         url = server.url.removesuffix("/v1") + "/version"
         try:
             async with self._http.get(url, timeout=_BRIEFLY, allow_redirects=False) as response:
-                return Version.model_validate_json(await response.read()).version if response.status == 200 else ""
-        except (aiohttp.ClientError, TimeoutError, ValidationError):
+                told = await _at_most(response, _MAX_TOLD)
+                return Version.model_validate_json(told).version if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError, ValidationError, FailureError):
             return ""
 
     async def count_tokens(self, server: Server, body: Mapping[str, Any]) -> Tokenized | None:
@@ -202,6 +200,17 @@ class Wire:
         asked = json.dumps({"model": body["model"], "messages": body["messages"]}).encode()
         try:
             async with self._http.post(url, data=asked, timeout=_BRIEFLY, allow_redirects=False) as response:
-                return Tokenized.model_validate_json(await response.read()) if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, ValidationError):
+                told = await _at_most(response, _MAX_BODY)
+                return Tokenized.model_validate_json(told) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValidationError, FailureError):
             return None
+
+
+async def _at_most(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body. Raises FailureError where it has more than so many bytes, which are counted as they are unpacked."""
+    received = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        received += chunk
+        if len(received) > most:
+            raise FailureError(f"an answer of more than {most:,} bytes")
+    return bytes(received)

@@ -25,6 +25,7 @@ from regioncap.errors import (
     StorageUnavailableError,
 )
 from regioncap.regions.codes import Code
+from regioncap.storage import local
 from regioncap.storage.local import LocalStore
 
 Result = TypeVar("Result")
@@ -117,6 +118,37 @@ def test_replace_writes_only_over_the_version_that_was_read(store: LocalStore) -
     with pytest.raises(ConflictError):
         store.replace("m.json", b"3", first)
     assert store.read("m.json") == b"2"
+
+
+def test_what_others_go_by_is_there_after_a_power_cut_and_all_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    found: list[tuple[bytes, bytes]] = []
+
+    def settle(handle: int) -> None:
+        found.append((store.read("manifest"), store.read("part")))
+
+    version = store.replace("manifest", b"old", None)
+    store.write("part", b"of the new one")
+    monkeypatch.setattr(local, "_settle", settle)
+    store.replace("manifest", b"new", version)
+    assert found == [(b"old", b"of the new one"), (b"new", b"of the new one")]
+
+
+def test_a_disk_that_cannot_say_that_all_is_there_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([OSError(errno.EIO, "Input/output error")])
+
+    def settle(handle: int) -> None:
+        for error in errors:
+            raise error
+
+    monkeypatch.setattr(local, "_settle", settle)
+    store = LocalStore(tmp_path)
+    assert store.read("manifest", store.replace("manifest", b"new", None)) == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".regioncap-lock", "manifest"]
 
 
 def test_of_many_writers_at_once_one_wins(store: LocalStore) -> None:

@@ -103,6 +103,29 @@ def test_what_does_not_pass_is_not_tried_again(hurry: Hurry, error: Exception) -
     assert call.calls == 1 and not hurry.pauses
 
 
+def test_a_deployment_says_for_how_long_a_file_is_tried_for(hurry: Hurry) -> None:
+    patience.be_patient_for(3000)
+    with pytest.raises(StorageUnavailableError):
+        persist(Failing(10**6))
+    assert 2900 < sum(hurry.pauses) <= 3000
+
+
+def test_where_somebody_waits_no_deployment_makes_it_take_longer(hurry: Hurry) -> None:
+    patience.wait_at_most(15)
+    patience.be_patient_for(3000)
+    with pytest.raises(StorageUnavailableError):
+        persist(Failing(10**6))
+    assert sum(hurry.pauses) <= 15
+
+
+def test_where_others_wait_for_the_answer_it_is_asked_for_once(hurry: Hurry) -> None:
+    call = Failing(10**6)
+    with patience.brief(0), pytest.raises(StorageUnavailableError, match="tried 1 times"):
+        persist(call)
+    assert call.calls == 1 and not hurry.pauses
+    assert persist(Failing(2)) == "done"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "root")

@@ -1,5 +1,6 @@
 """What an S3 service says about one object, and what becomes of it: replies of services that cannot be had here."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
@@ -195,3 +196,17 @@ def test_a_listing_tells_which_files_lie_in_an_archive(service: Service) -> None
     found = [{"Key": f"2026-11-02/{name}", "StorageClass": name, **common} for name in classes]
     service.stub.add_response("list_objects_v2", {"IsTruncated": False, "Name": "drops", "Contents": found})
     assert [entry.path for entry in service.store.list() if entry.archived] == ["GLACIER", "DEEP_ARCHIVE"]
+
+
+def test_the_time_is_the_services_whatever_clock_this_machine_has(service: Service) -> None:
+    said = {"HTTPHeaders": {"date": "Mon, 02 Nov 2026 10:00:00 GMT"}, "HTTPStatusCode": 200}
+    service.stub.add_response("list_objects_v2", {"KeyCount": 0, "ResponseMetadata": said})
+    assert service.store.now() == datetime(2026, 11, 2, 10, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
+def test_a_service_that_tells_no_time_has_ours(service: Service, headers: dict[str, str]) -> None:
+    said = {"HTTPHeaders": headers, "HTTPStatusCode": 200}
+    service.stub.add_response("list_objects_v2", {"KeyCount": 0, "ResponseMetadata": said})
+    before = time.time()
+    assert before <= service.store.now() <= time.time()

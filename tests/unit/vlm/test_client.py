@@ -80,3 +80,21 @@ async def test_a_request_at_which_the_server_is_gone_each_time_though_it_is_sent
 ) -> None:
     completion = await ask(error, monkeypatch)
     assert completion.finish_reason == ENDED and "the server ended 3 times" in str(completion.refused)
+
+
+class SaysTooMuch(Wire):
+    """A server whose answer is longer than any that was asked for."""
+
+    async def exchange(self, server: Server, call: Any) -> Any:
+        text = "a" * (2 * client_module.MAX_TEXT)
+        return ChatCompletion(choices=[Choice(finish_reason="stop", message=Message(content=text))])
+
+
+async def test_of_an_endless_answer_a_beginning_is_kept_which_counts_as_cut_off() -> None:
+    endpoint = Endpoint(base_urls=("http://gpu:8000/v1",), model=MODEL)
+    (request,) = first_requests(marked_row(0), planned(MODEL))
+    async with aiohttp.ClientSession() as http:
+        client = VlmClient(endpoint, http)
+        client.wire = SaysTooMuch(endpoint, http)
+        completion = await client.ask(request, b"{}")
+    assert (len(completion.text), completion.finish_reason) == (client_module.MAX_TEXT, "length")

@@ -49,7 +49,7 @@ def _read(given: Given, manifest: str, stream: IO[bytes]) -> Iterator[Row]:
     elif not is_bytes(image.type):
         wanted.append(column)
     names = _class_names(schema)
-    rows = rows_in(table, wanted, column, given.bbox_key)
+    rows = rows_in(stream, table, wanted, column, given.bbox_key)
     for row, here in zip(rows, _are_here(table, column, image.type), strict=True):
         if row.value is None:
             yield Row(row.line, None, row.fault, row.raw, manifest)

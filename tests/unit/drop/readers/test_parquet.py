@@ -1,52 +1,109 @@
-"""Manifests in Parquet."""
+"""A small Parquet file that unpacks to far more than there is memory for."""
 
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from regioncap.drop.drop import read_rows
+from regioncap.drop.readers import parquet
+from regioncap.drop.readers.parquet import READER
+from regioncap.drop.readers.reader import Row
+from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.regions.codes import Code
 
-
-def test_of_parquet_only_the_columns_that_count_are_read_and_lists_where_there_are_no_boxes(tmp_path: Path) -> None:
-    path = tmp_path / "m.parquet"
-    out_of_range = pa.array([2**62, 1], pa.timestamp("ms"))
-    table = {"id": [1, 2], "file": ["a", "b"], "boxes": [[[1, 2, 3, 4]], None], "taken": out_of_range, "x.y": [1, 2]}
-    pq.write_table(pa.table(table), path)
-    assert [row.value for row in read_rows(path, "parquet", "boxes", "file")] == [
-        {"id": 1, "file": "a", "boxes": [[1, 2, 3, 4]]}, {"id": 2, "file": "b", "boxes": None},
-    ]  # fmt: skip
-    assert [row.value for row in read_rows(path, "parquet", "nothing", "x.y")] == [
-        {"id": 1, "x.y": 1, "boxes": [[1, 2, 3, 4]]}, {"id": 2, "x.y": 2, "boxes": None},
-    ]  # fmt: skip
+LONG = "a" * (MAX_LINE_BYTES + 1)
+ROWS = 1000
 
 
-def test_a_parquet_file_without_any_such_column_still_has_its_rows(tmp_path: Path) -> None:
-    path = tmp_path / "m.parquet"
-    pq.write_table(pa.table({"other": range(2500)}), path)
-    rows = list(read_rows(path, "parquet", "bbox"))
-    assert [row.value for row in rows] == [{}] * 2500 and rows[-1].line == 2500
+def rows_of(table: pa.Table, folder: Path, **options: Any) -> list[Row]:
+    """The rows of a table that was written to a file of a few kilobytes."""
+    path = folder / "manifest.parquet"
+    pq.write_table(table, path, compression="zstd", **options)
+    assert path.stat().st_size < 200_000
+    return list(READER.rows(path, "image", "bbox"))
 
 
-def test_a_parquet_value_that_cannot_be_read_costs_its_row(tmp_path: Path) -> None:
-    path = tmp_path / "m.parquet"
-    names = pa.array([b"a", b"\xff.jpg", b"c"], pa.binary()).view(pa.string())
-    pq.write_table(pa.table({"image": names}), path)
-    rows = list(read_rows(path, "parquet", "bbox"))
-    assert [row.value and row.value["image"] for row in rows] == ["a", None, "c"]
-    assert rows[1].fault is not None and rows[1].fault.code == Code.NOT_UTF8
-    ids = pa.array([1, 2**62, 3], pa.timestamp("ms"))
-    pq.write_table(pa.table({"image": ["a", "b", "c"], "id": ids}), path)
-    codes = [row.fault and row.fault.code for row in read_rows(path, "parquet", "bbox")]
-    assert codes == [None, Code.ID_INVALID, None]
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each batch of rows has, as they are read."""
+    seen: list[int] = []
+    real = pq.ParquetFile.iter_batches
+
+    def noted(self: Any, *args: Any, **options: Any) -> Any:
+        for batch in real(self, *args, **options):
+            seen.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", noted)
+    return seen
 
 
-def test_parquet_holds_boxes_as_lists(tmp_path: Path) -> None:
-    path = tmp_path / "m.parquet"
-    pd.DataFrame({"image": ["a", "b"], "bbox": [[[1, 2, 3, 4]], None]}).to_parquet(path)
-    assert [row.value for row in read_rows(path, "parquet", "bbox")] == [
-        {"image": "a", "bbox": [[1, 2, 3, 4]]},
-        {"image": "b", "bbox": None},
-    ]
+def shared(text: str, rows: int = ROWS) -> pa.Array:
+    """The same text in each row, which is written once."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
+
+
+def boxes(rows: int = ROWS) -> pa.Array:
+    return pa.array([[[1.0, 1.0, 5.0, 5.0]]] * rows)
+
+
+def test_a_text_that_all_rows_share_is_unpacked_for_a_few_of_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = batches(monkeypatch)
+    rows = rows_of(pa.table({"image": shared(LONG), "bbox": boxes()}), tmp_path)
+    assert [row.line for row in rows] == list(range(1, ROWS + 1))
+    assert {row.fault.code for row in rows if row.fault} == {Code.LINE_TOO_LONG} and all(row.fault for row in rows)
+    assert max(seen) <= 2 * parquet._BATCH_BYTES
+
+
+def test_so_is_one_within_lists_and_in_columns_that_are_carried_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = batches(monkeypatch)
+    labels = pa.ListArray.from_arrays(pa.array(np.arange(ROWS + 1, dtype=np.int32)), shared(LONG))
+    table = pa.table({"image": [f"{row}.jpg" for row in range(ROWS)], "bbox": boxes(), "labels": labels})
+    assert all(row.fault and row.fault.code == Code.LINE_TOO_LONG for row in rows_of(table, tmp_path))
+    assert max(seen) <= 2 * parquet._BATCH_BYTES
+
+
+def test_a_text_that_each_row_has_of_the_one_before_it_is_unpacked_for_a_few_of_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = batches(monkeypatch)
+    table = pa.table({"image": [LONG] * 20, "bbox": boxes(20)})
+    monkeypatch.setattr(parquet, "_BATCH_BYTES", 4 * MAX_LINE_BYTES)
+    options = {"use_dictionary": False, "column_encoding": {"image": "DELTA_BYTE_ARRAY"}}
+    assert all(row.fault for row in rows_of(table, tmp_path, **options))
+    assert max(seen) <= 2 * parquet._BATCH_BYTES
+
+
+def test_a_row_of_a_million_boxes_costs_itself_and_no_row_beside_it(tmp_path: Path) -> None:
+    numbers = pa.array(np.ones(4 * 1_000_000 + 4))
+    each = pa.ListArray.from_arrays(pa.array(np.arange(0, len(numbers) + 1, 4, dtype=np.int32)), numbers)
+    given = pa.ListArray.from_arrays(pa.array(np.array([0, 1_000_000, 1_000_001], np.int32)), each)
+    first, second = rows_of(pa.table({"image": ["a.jpg", "b.jpg"], "bbox": given}), tmp_path)
+    assert first.fault is not None and first.fault.code == Code.LINE_TOO_LONG
+    assert second.value is not None and second.value["bbox"] == [[1.0, 1.0, 1.0, 1.0]]
+
+
+def test_a_column_that_unpacks_to_far_more_than_it_is_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_MOST_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match=r"its column image unpacks to 10 values, [\d,]+ bytes, in one row group"):
+        rows_of(pa.table({"image": shared(LONG, 10), "bbox": boxes(10)}), tmp_path)
+    monkeypatch.setattr(parquet, "_MOST_VALUES", 9)
+    with pytest.raises(ValueError, match="write smaller ones"):
+        rows_of(pa.table({"image": ["a.jpg"] * 10, "bbox": boxes(10)}), tmp_path)
+
+
+def test_usual_rows_are_read_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = batches(monkeypatch)
+    paths = [f"{row % 700}.jpg" for row in range(2500)]
+    table = pa.table({"image": paths, "bbox": boxes(2500), "labels": [["cat", "dog"]] * 2500})
+    rows = rows_of(table, tmp_path)
+    assert [row.value and row.value["image"] for row in rows] == paths
+    assert len(seen) == 3
