@@ -430,6 +430,8 @@ def _forget_builds(
 ) -> dict[str, str]:
     """Put builds without what is forgotten in the places of those with it, and delete these."""
     partition, published = date.partition, held.published
+    scratch = date.work.sub(layout.FORGETTING)
+    scratch.delete_folder()  # of whoever was interrupted
     went: dict[str, str] = {}
     current_one: Manifest | None = None
     if published is not None and (held.builds or held.unreadable or published.forgotten < lines):
@@ -443,6 +445,7 @@ def _forget_builds(
                     old=build.manifest,
                     begun=begin_build(partition, state),
                     partition=partition,
+                    scratch=scratch,
                     open_images=open_images,
                     progress=progress,
                 )

@@ -58,10 +58,17 @@ class _ExportPlan:
 
 @dataclass(frozen=True)
 class _RecordFile:
-    """A record file of the new build, in place of a shard."""
+    """A record file of the new build, in place of a shard; `before` are the records of the files before it."""
 
     store: Store
     entry: FileEntry
+    before: int
+    own: Store
+
+    @property
+    def rows(self) -> int:
+        """How many records it has."""
+        return self.entry.rows
 
     def read(self) -> bytes:
         """Its records, as JSON lines."""
@@ -78,10 +85,13 @@ def build_without(
     old: Manifest,
     begun: BegunBuild,
     partition: Store,
+    scratch: Store,
     open_images: OpenImages,
     progress: Callable[[str], None],
 ) -> Manifest:
     """Write the build that is `begun`: `old` without these lines. Returns its manifest, without a history.
+
+    In `scratch`, a folder of its own in the work area, there are parts of exports until it is written.
 
     What the old build's report says of the making stays, as do its fingerprint and the time of its making: to a run it
     is the same build. Raises BuildIncompleteError where the old one is not whole, and RunError where
@@ -127,15 +137,20 @@ def build_without(
     plan = _plan_of(before, old)
     originals = plan.settings.export_images == "original" and bool(plan.settings.export_formats)
     drop = open_images(before.drop_uri, before.settings.get("images_uri")) if originals else build
+    before_each = accumulate((entry.rows for entry in captions), initial=0)
     exports = write_exports(
         plan=plan,
         drop=drop,
-        shards=[_RecordFile(build, entry) for entry in captions],
+        shards=[
+            _RecordFile(build, entry, rows, scratch.sub(f"{number}/"))
+            for number, (entry, rows) in enumerate(zip(captions, before_each, strict=False))
+        ],
         records=statistics.counts.captioned,
         build=build,
         progress=progress,
-        written=lambda path, size: written.update({path: (size, None)}),
+        written=lambda path, size, checksum: written.update({path: (size, None)}),
     )
+    scratch.delete_folder()
     written |= {entry.path: (entry.bytes, entry.sha256) for entry in exports}
 
     report = recounted(before, statistics, read=_reader(build, captions), build_id=begun.build_id, judged=old.judged)

@@ -25,6 +25,7 @@
         exports.json                ... and which they are; of other exports, how the images that lie beside are called
         statistics.json             what the report counts of the records ...
         stage.json                  ... and the receipt of staging: which marked images are in which build
+    forgetting/                     parts of exports, while a build is made anew without a forgotten image
     spent/<build>.json              how many requests and tokens a build has taken, where a run bounds them
     shards/<shard>/                 what all plans with these rows share; all of it is named by what is in it
         rows.jsonl                  rows to do; <shard> is a hash of this file
@@ -42,6 +43,8 @@
 """
 
 CLAIM = "_claim.json"
+
+FORGETTING = "forgetting/"
 
 ROWS = "rows.jsonl"
 PROPOSALS = "proposals/"
