@@ -110,8 +110,8 @@ def write_exports(
     records they hold together. `written` gets what lies in the build after this: the path, relative to the build, size
     and checksum (see `Entry`) of each image beside an export's files, and of each file that was copied there. `staged`
     gives what `stage_exports` has made for this build of the shard at a place in `shards`; what it has not made, or is
-    damaged, is made here. Memory does not grow with the build, and local disk holds one file at a time, and a name for
-    each image. An original that is gone is noted, no error. Raises what the stores and shards raise.
+    damaged, is made here. Memory does not grow with the build, but by what an exporter keeps of each image, and local disk holds one
+    file at a time, and a name for each image. An original that is gone is noted, no error. Raises what the stores and shards raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
