@@ -183,7 +183,7 @@ def _copy_files(export: Export, parts: Parts) -> None:
 
     def copy(numbered: tuple[int, ExportShard, PartFile]) -> tuple[FileEntry, str | None]:
         number, shard, file = numbered
-        ending = file.path.rpartition(".")[2]
+        ending = file.path.partition(".")[2]
         path = f"{export.folder}{export.prefix}-{number:05d}-of-{parts.files:05d}.{ending}"
         checksum = export.build.copy(shard.own, file.path, path)
         return FileEntry(path=path, rows=file.rows, bytes=file.bytes, sha256=file.sha256), checksum
