@@ -60,6 +60,11 @@ def test_a_missing_object_is_not_found(store: S3Store) -> None:
             call("none.txt")
 
 
+def test_what_is_said_of_a_file_when_it_is_written_is_what_is_said_of_it_later(store: S3Store) -> None:
+    checksum = store.write("a", b"1")
+    assert checksum is not None and checksum == next(iter(store.list())).checksum == store.stat("a").checksum
+
+
 def test_a_version_changes_with_the_content(store: S3Store) -> None:
     store.write("a", b"1")
     first = store.stat("a").version
