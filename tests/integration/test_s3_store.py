@@ -66,6 +66,11 @@ def test_the_service_tells_the_time_that_its_files_go_by(store: S3Store) -> None
     assert store.now() >= store.stat("a").modified - 1
 
 
+def test_what_is_said_of_a_file_when_it_is_written_is_what_is_said_of_it_later(store: S3Store) -> None:
+    checksum = store.write("a", b"1")
+    assert checksum is not None and checksum == next(iter(store.list())).checksum == store.stat("a").checksum
+
+
 def test_a_version_changes_with_the_content(store: S3Store) -> None:
     store.write("a", b"1")
     first = store.stat("a").version

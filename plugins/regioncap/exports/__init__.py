@@ -71,7 +71,12 @@ EXPORTERS: Registry[Exporter] = Registry(
 
 # Copies within a bucket wait for the service, not for us.
 _COPIES_AT_ONCE = 32
+# Each holds what a shard has noted: a name for each of its images.
+_READS_AT_ONCE = 8
+# Each message is also a sign of life.
 _ROWS_PER_MESSAGE = 500
+_SHARDS_PER_MESSAGE = 100
+_FILES_PER_MESSAGE = 20
 
 
 def stage_exports(
@@ -110,8 +115,9 @@ def write_exports(
     records they hold together. `written` gets what lies in the build after this: the path, relative to the build, size
     and checksum (see `Entry`) of each image beside an export's files, and of each file that was copied there. `staged`
     gives what `stage_exports` has made for this build of the shard at a place in `shards`; what it has not made, or is
-    damaged, is made here. Memory does not grow with the build, and local disk holds one file at a time, and a name for
-    each image. An original that is gone is noted, no error. Raises what the stores and shards raise.
+    damaged, is made here. Memory grows only by what an exporter keeps of each image, and local disk holds one file at a
+    time, and a name for each image. An original that is gone is noted, no error. Raises what the stores and shards
+    raise.
     """
     entries: list[FileEntry] = []
     for name in plan.settings.export_formats:
@@ -144,11 +150,17 @@ def _write_from_parts(export: Export, exporter: Exporter, staged: Callable[[int]
         if (rows := next(made)) % _ROWS_PER_MESSAGE == 0:
             export.progress(f"export {export.name}: the images of {rows:,} records, which no shard has put there")
 
+    def usable(place: int) -> ExportPart | None:
+        part = staged(place).get(export.name)
+        return part if part is not None and is_good(part, export.shards[place], export.drop) else None
+
     with tempfile.TemporaryFile(prefix="regioncap-parts-") as file:
         parts = Parts(export.shards, file)
-        for place, shard in enumerate(export.shards):
-            part = staged(place).get(export.name)
-            if part is None or not is_good(part, shard, export.drop):
+        looked = in_order(usable, range(len(export.shards)), _READS_AT_ONCE)
+        for done, (shard, part) in enumerate(zip(export.shards, looked, strict=True), start=1):
+            if done % _SHARDS_PER_MESSAGE == 0:
+                export.progress(f"export {export.name}: {done:,} of {len(export.shards):,} shards")
+            if part is None:
                 plan, drop, build = export.plan, export.drop, export.build
                 part = make_part(export.name, exporter, plan=plan, drop=drop, shard=shard, build=build, each=each)
             for image in part.loose:
@@ -171,14 +183,16 @@ def _copy_files(export: Export, parts: Parts) -> None:
 
     def copy(numbered: tuple[int, ExportShard, PartFile]) -> tuple[FileEntry, str | None]:
         number, shard, file = numbered
-        ending = file.path.rpartition(".")[2]
+        ending = file.path.partition(".")[2]
         path = f"{export.folder}{export.prefix}-{number:05d}-of-{parts.files:05d}.{ending}"
         checksum = export.build.copy(shard.own, file.path, path)
         return FileEntry(path=path, rows=file.rows, bytes=file.bytes, sha256=file.sha256), checksum
 
-    for entry, checksum in in_order(copy, parts.all_files(), _COPIES_AT_ONCE):
+    for done, (entry, checksum) in enumerate(in_order(copy, parts.all_files(), _COPIES_AT_ONCE), start=1):
         export.written(entry.path, entry.bytes, checksum)
         export.entries.append(entry)
+        if done % _FILES_PER_MESSAGE == 0:
+            export.progress(f"export {export.name}: {done:,} of {parts.files:,} files are there")
 
 
 def _write_what_follows(export: Export, exporter: Exporter) -> None:

@@ -66,8 +66,11 @@ class _Image:
     def add(self, boxes: IO[bytes], text: str) -> None:
         """Write a piece to the file."""
         data = text.encode()
-        self._pieces.append((boxes.seek(0, 2), len(data)))
+        end = boxes.seek(0, 2)
         boxes.write(data)
+        # Mostly an image has one row, whose boxes come one after the other: there are millions of images.
+        start = self._pieces.pop()[0] if self._pieces and sum(self._pieces[-1]) == end else end
+        self._pieces.append((start, end + len(data) - start))
 
     def copy(self, boxes: IO[bytes], stream: IO[bytes]) -> None:
         """Write the whole element."""

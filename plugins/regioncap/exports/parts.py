@@ -75,7 +75,6 @@ class _ShardExport(Export):
 
     each: Callable[[], None]
     files_made: list[PartFile] = field(default_factory=list)
-    loose: list[LooseImage] = field(default_factory=list)
     missing: list[MissingImage] = field(default_factory=list)
 
     def files(self, ending: str) -> Iterator[tuple[Path, Iterator[Row]]]:
@@ -100,7 +99,7 @@ class _ShardExport(Export):
                 taken = until_full()
                 yield path, taken
                 deque(taken, 0)  # what the exporter has left is not another file's
-                self._keep(path, held)
+                self._keep(path, ending, held)
 
     def file(self, name: str, rows: int) -> NoReturn:
         """Not for a part of an export. Raises ExtensionError."""
@@ -113,12 +112,12 @@ class _ShardExport(Export):
         """Note a record that comes without its image."""
         self.missing.append(missing)
 
-    def _keep(self, path: Path, rows: int) -> None:
+    def _keep(self, path: Path, ending: str, rows: int) -> None:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
             # Named by what is in it: whoever comes late, of what was validated before, can put nothing else there.
-            place = f"{self.folder}{digest[:32]}{path.suffix}"
+            place = f"{self.folder}{digest[:32]}.{ending}"
             own = self.shards[0].own
             own.write_stream(stream, place)
         entry = own.stat(place)

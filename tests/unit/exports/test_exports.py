@@ -593,14 +593,18 @@ def test_an_exporter_of_ones_own_can_be_called_shard_by_shard(write: Writer, ext
     with export.file("index.txt", 0) as path:
         path.write_text(str(len(export.entries)))
 """
-    extend("regioncap.exporters", "lines", LINES.replace("\ndef", f"\n{BY_SHARD}{then}@by_shard(then=then)\ndef"))
+    code = LINES.replace("\ndef", f"\n{BY_SHARD}{then}@by_shard(then=then)\ndef").replace('"txt"', '"of.txt"')
+    extend("regioncap.exporters", "lines", code)
     done = write(originals(write), "lines", export_images="original")
+    assert [path.name for path in done.files("lines", "of.txt")] == [
+        f"captions-{number:05d}-of-00002.of.txt" for number in range(2)
+    ]
     texts = [path.read_text().splitlines() for path in done.files("lines", "txt") if path.name != "index.txt"]
     assert texts == [[f"id-{number} True" for number in group] for group in ((0, 1, 2), (3, 4))]
     assert (done.folder / "exports/lines/index.txt").read_text() == "2"
     # Without images there is nothing to be made shard by shard.
     done = write(originals(write), "lines")
-    assert (done.folder / "exports/lines/captions-00000-of-00001.txt").read_text().count("False") == 5
+    assert (done.folder / "exports/lines/captions-00000-of-00001.of.txt").read_text().count("False") == 5
 
 
 def test_an_exporter_that_writes_a_file_of_all_for_each_shard_is_told_where_to_do_it(
