@@ -16,7 +16,6 @@ from regioncap.steps.judge import judge_shard
 from regioncap.steps.propose import propose_shard
 from regioncap.steps.publish import commit_build, publish_build, stage_build
 from regioncap.steps.render import render_shard
-from regioncap.steps.stage import stage_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.manifest import Manifest, current
@@ -85,7 +84,6 @@ class Fleet:
                 **common, vlm=endpoint(self.vlm), judge=endpoint(self.vlm), progress=lambda at: None
             ),
             "validate": lambda: validate_shard(**common),
-            "stage": lambda: stage_shard(**common, partition=place.partition, progress=lambda done, images: None),
             "publish": lambda: publish_build(
                 plan=plan, drop=drop, work=place.work, partition=place.partition, progress=lambda message: None
             ),
@@ -95,7 +93,7 @@ class Fleet:
 
     def finish(self, code: str, plan: Plan) -> None:
         """All tasks of the run, by workers with this code; what is done is done again, as cleared tasks are."""
-        for task in ("render", "caption", "judge", "validate", "stage"):
+        for task in ("render", "caption", "judge", "validate"):
             for shard in plan.shards:
                 self.do(code, task, plan, shard)
         self.do(code, "publish", plan)
@@ -146,7 +144,7 @@ def test_where_it_is_another_the_task_says_to_clear_plan_and_every_answer_is_tak
 ) -> None:
     plan = fleet.plan("old")
     half = len(plan.shards) // 2
-    steps = ["render", "caption", "judge", "validate", "stage"]
+    steps = ["render", "caption", "judge", "validate"]
     for task in steps[: steps.index(replaced_at)] if replaced_at in steps else steps:
         for shard in plan.shards:
             fleet.do("old", task, plan, shard)
@@ -188,7 +186,7 @@ def test_a_version_that_is_gone_back_to_builds_the_date_anew_and_asks_nothing(fl
 
 def test_a_build_that_waits_for_an_approval_is_published_as_it_was_shown(fleet: Fleet) -> None:
     plan, place = fleet.plan("old"), fleet.place
-    for task in ("render", "caption", "judge", "validate", "stage"):
+    for task in ("render", "caption", "judge", "validate"):
         for shard in plan.shards:
             fleet.do("old", task, plan, shard)
     with fleet.worker("old"):

@@ -16,12 +16,13 @@ from typer.testing import CliRunner, Result
 
 from regioncap.cli.app import app
 from regioncap.cli.places import open_warehouse
-from regioncap.errors import ManifestError, StepMissingError
+from regioncap.errors import CommitRefusedError, ManifestError, StepMissingError, SupersededError
 from regioncap.regions.records import RenderedRow
+from regioncap.steps.forget import Date, forget
 from regioncap.steps.publish import stage_build
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import Correction, about_region, correct, corrections_of, what_holds
-from regioncap.warehouse.forgotten import forgettings_of, not_done
+from regioncap.warehouse.forgotten import Forgetting, all_of, forgettings_of, not_done
 from regioncap.warehouse.history import roll_back
 from regioncap.warehouse.manifest import Manifest, current
 from regioncap.warehouse.reviews import Review, note, reviews_of
@@ -175,7 +176,7 @@ def test_the_other_records_exports_and_figures_are_those_of_a_drop_that_never_ha
         rows: Counter[str] = Counter()
         for entry in manifest.exports:
             rows[entry.path.split("/")[2]] += entry.rows
-        assert all(rows[name] == 4 for name in ("parquet", "coco", "webdataset"))
+        assert (rows["parquet"], rows["coco"], rows["webdataset"]) == (4, 4, 4)
 
 
 def test_the_next_run_changes_nothing_and_one_with_other_settings_rejects_the_row_and_asks_nothing(
@@ -582,3 +583,41 @@ def test_rows_that_are_rejected_for_what_it_is_called_go_too(place: Place) -> No
     place.build(say, answer_format="free_text", seed=3)
     assert [json.loads(text)["code"] for text in place.published("rejected.jsonl").splitlines()] == ["forgotten"] * 2
     assert traces(place, secret, marked) == []
+
+
+@pytest.mark.parametrize("meanwhile", ["published", "planned"])
+def test_what_a_run_does_meanwhile_refuses_it_and_nothing_is_deleted_until_it_is_done_again(
+    place: Place, meanwhile: str
+) -> None:
+    secret = fill(place)
+    place.build(say, answer_format="free_text")
+    marked = marked_of(place)
+    (entry,) = forgettings_of(place.warehouse).add(
+        lambda _: [Forgetting(at="2026-11-01", by="ben", contents=[hashlib.sha256(secret).hexdigest()],
+                              partitions=[f"dt={DATE}"])]
+    )  # fmt: skip
+    happened: list[str] = []
+
+    def happens(message: str) -> None:
+        if not happened:
+            happened.append(message)
+            if meanwhile == "published":
+                place.build(say, answer_format="free_text", seed=7)
+            else:
+                Claim.take(place.work, "region_captions/nightly", lambda run: False)
+
+    date = Date(DATE, place.warehouse, place.partition, place.work)
+    forgotten = all_of([entry])
+
+    def forget_it() -> None:
+        forget(
+            date, forgotten, lines=1, is_alive=lambda run: False, open_images=lambda *_: place.drop, progress=happens
+        )
+
+    before = manifest_of(place)
+    with pytest.raises(CommitRefusedError if meanwhile == "published" else SupersededError):
+        forget_it()
+    assert happened and (place.folder / "warehouse" / f"dt={DATE}" / before.build / "manifest.json").exists()
+    assert read_whole(place.partition) == manifest_of(place).build_id
+    forget_it()
+    assert traces(place, secret, marked) == [] and len(records(place)) == 4
