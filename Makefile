@@ -25,7 +25,7 @@ MODE ?= joint
 # Handed on through the environment, so that any character in them stays as it is.
 export DROP DATE OUT PARAMS FROM TO ORDER AGAIN
 
-.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-scale bench-hints bench-readers bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
+.PHONY: help setup demo serve backfill test test-pythons test-compose prove test-ui eval bench-render bench-caption bench-gates bench-answers bench-boxes bench-marks bench-pages bench-publish bench-fairness bench-soak bench-memory bench-scale bench-hints bench-readers bench-safety bench-trust builds verify gallery screenshots model schemas lint format lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -160,6 +160,9 @@ bench-fairness: setup ## Who gets the GPU slots while a backfill, a nightly and 
 
 bench-soak: setup ## What nightly runs, one after the other, leave behind: make bench-soak [ARGS="--nights 60 --json FILE"]
 	@$(PY) -m bench.soak $(ARGS)
+
+bench-memory: .venv/installed ## What each step takes of memory at its worst input: make bench-memory [ARGS="--json FILE"]
+	@$(PY) -m bench.memory $(ARGS)
 
 bench-scale: setup ## What a manifest of a million rows takes to plan, and what Airflow adds to a build: make bench-scale [ARGS="--json FILE"]
 	@$(PY) -m bench.scale $(ARGS)

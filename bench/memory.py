@@ -44,7 +44,7 @@ def pictures(place: Place) -> Callable[[], object]:
     data = encoded(Image.new("I;16", (10_000, 10_000), 1000), "PNG")
     for number in range(12):
         place.put(f"{number}.png", data)
-    place.put_rows(*({"image": f"{number}.png", "bbox": [[10, 10, 900, 900]]} for number in range(12)))
+    place.put_rows(*({"image": f"{number}.png", "bbox": [[1000, 1000, 8000, 8000]]} for number in range(12)))
     return lambda: place.build(lambda row: "none")
 
 
@@ -78,19 +78,19 @@ def boxes_in_a_row(place: Place) -> Callable[[], object]:
 
 
 def regions(place: Place) -> Callable[[], object]:
-    """`plan` to `publish`: 200 rows with a line of 4 MB of boxes each."""
+    """`plan` to `publish`: 3 rows with nearly 4 MB of boxes each."""
     place.put("a.jpg", encoded(picture()))
-    boxes = [[number % 80, 10, 30, 20] for number in range(230_000)]
-    place.put_rows(*({"id": str(row), "image": "a.jpg", "bbox": boxes} for row in range(200)))
+    boxes = json.dumps([[number % 80, 10, 30, 20] for number in range(230_000)])
+    with (place.drop_folder / "manifest.jsonl").open("w") as manifest:
+        for row in range(3):
+            manifest.write(f'{{"id": "{row}", "image": "a.jpg", "bbox": {boxes}}}\n')
     return lambda: place.build(lambda row: json.dumps({f"<region{box.region}>": "a door" for box in row.regions}))
 
 
 def long_answers(place: Place) -> Callable[[], object]:
-    """`validate`, `publish`: 1,000 answers, each as long as one is kept."""
+    """`validate`, `publish`: 30 answers, each as long as one is kept."""
     place.put("a.jpg", encoded(picture()))
-    place.put_rows(
-        *({"id": str(row), "image": "a.jpg", "bbox": [[row % 80, row // 80, 30, 20]]} for row in range(1000))
-    )
+    place.put_rows(*({"id": str(row), "image": "a.jpg", "bbox": [[row % 80, row // 80, 30, 20]]} for row in range(30)))
     return lambda: place.build(lambda row: json.dumps({"<region1>": "a door " * (MAX_TEXT // 7 - 3)}))
 
 

@@ -236,12 +236,22 @@ def keep() -> int:
         with selectors.DefaultSelector() as selector:
             selector.register(sys.stdin.buffer, selectors.EVENT_READ)
             while service.poll() is None:
+                _reap_orphans(service.pid)
                 if selector.select(timeout=0.2) and not os.read(sys.stdin.fileno(), 1):
                     break
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_all_below(grace)
     return service.returncode or 0
+
+
+def _reap_orphans(service: int) -> None:
+    """Let go of adopted processes that have ended: until somebody asks for their status, they keep their number."""
+    with suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == service:
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def adopt_orphans() -> None:

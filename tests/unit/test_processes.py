@@ -105,6 +105,26 @@ time.sleep(600)
     assert gone(daemon)
 
 
+ORPHAN = """
+import os, sys, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write(str(os.getpid()))
+    os._exit(0)
+os.wait()
+time.sleep(600)
+"""
+
+
+def test_what_a_service_left_behind_and_has_ended_keeps_no_number(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    command = [sys.executable, "-c", ORPHAN, str(note)]
+    with Service("orphans", command, environment=dict(os.environ), log=tmp_path / "log", grace=2.0) as service:
+        service.wait_ready(lambda: note.exists() and note.read_text() != "", 120)
+        service.wait_ready(lambda: not psutil.pid_exists(int(note.read_text())), 120)
+        assert service.running
+
+
 def test_a_service_that_ends_at_once_is_explained_by_its_log(tmp_path: Path) -> None:
     with (
         service(tmp_path, "print('the port is taken'); raise SystemExit(3)") as broken,

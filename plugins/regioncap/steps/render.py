@@ -47,11 +47,15 @@ from regioncap.work.identity import check_code
 from regioncap.work.made_from import MadeFrom
 from regioncap.work.plan import Plan, is_forgotten
 from regioncap.work.receipts import StoredImage
+from regioncap.work.rendering import MarkedRow, MarkedSoFar
 from regioncap.work.shard import ProposedRow, Shard
 
 # From a row that gives no boxes, and its image file's bytes, to boxes in pixels of the image as displayed. Raises
 # RowError.
 FindBoxes = Callable[[PlannedRow, bytes], list[Box]]
+
+# What becomes of a row: see `_outcome`.
+_Outcome = tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]
 
 # Threads for each core: while images are decoded and marked, others are read and written.
 _THREADS = 2
@@ -65,6 +69,7 @@ def render_shard(
 ) -> tuple[int, int]:
     """Mark every image of the shard; returns how many rows are marked and how many are rejected.
 
+    What an earlier try has marked is not marked again, but for the first rows, which tell in which format boxes are.
     `drop` and `work` are rooted at the build's date. `progress` gets (rows done, rows in all).
     Raises BoxFormatError; DropChangedError where an image is not as it was when the drop was planned;
     AccessDeniedError where none may be read; StepMissingError where boxes were to be asked for and were not;
@@ -85,10 +90,19 @@ def render_shard(
     evidence = Evidence(plan.settings.box_format, plan.settings.box_frame)
     made_from = MadeFrom()
     unforeseen_rows = UnforeseenRows()
+    so_far = MarkedSoFar(shard)
+    known = so_far.load(rows[_SAMPLED_ROWS:], versions[_SAMPLED_ROWS:])
+
+    def outcome_of(item: tuple[PlannedRow, str | None]) -> _Outcome:
+        row, version = item
+        if row.bbox is not None and (before := known.get(row.id)) is not None:
+            return before.row, None, before.sizes, before.row.image_sha256
+        return _outcome(drop, shard.shared, row, version, plan, decoders, find_boxes)
+
     with Decoders(heic=settings.read_heic, max_pixels=settings.max_file_pixels) as decoders:
         find_boxes = _boxes_found(shard, plan, proposed.rows, decoders)
         outcomes = in_order(
-            lambda item: _outcome(drop, shard.shared, *item, plan, decoders, find_boxes),
+            outcome_of,
             zip(rows, versions, strict=True),
             _THREADS * cores(),
             interrupt=decoders.interrupt,
@@ -106,6 +120,8 @@ def render_shard(
                 unforeseen_rows.note(outcome)
             else:
                 marked.append(outcome)
+                if row.id not in known:
+                    so_far.note(MarkedRow(row=outcome, version=versions[done - 1], sizes=written), done)
             progress(done, len(rows))
     unforeseen_rows.check(len(rows))
     _check_access(drop, marked, rejected)
@@ -121,6 +137,7 @@ def render_shard(
         inputs=proposed.inputs,
         seconds=seconds,
     )
+    so_far.clear()
     return len(marked), len(rejected)
 
 
@@ -225,7 +242,7 @@ def _outcome(
     plan: Plan,
     decoders: Decoders,
     find_boxes: FindBoxes,
-) -> tuple[RenderedRow | Rejected, Canvas | None, dict[str, int], str]:
+) -> _Outcome:
     """What becomes of a row, what its boxes may be drawn on where that is known, and the bytes of images written.
 
     The last is what decided it: the SHA-256 of the image; or why the row is rejected, whatever the model says.

@@ -40,6 +40,11 @@ class Endpoint:
         if not self.model.strip():
             raise VlmSetupError("model: it is empty; give the name that the servers serve")
         for url in self.base_urls:
+            if "@" in url.partition("://")[2].partition("/")[0]:
+                raise VlmSetupError(
+                    "host: there is a login in an address, which would be shown in messages: leave it out, and put the "
+                    "server's key into the connection's password"
+                )
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise VlmSetupError(f"host: {url!r} is no address of a server; write it as http://<server>:8000/v1")
         if self.max_in_flight < 1:

@@ -12,6 +12,7 @@
         earlier/                    what earlier plans left in folders of this name about this shard's images
         proposed.jsonl              which request was about which row without boxes ...
         propose.json                ... and its receipt
+        rendering/*.jsonl           rows that `render` has marked so far, until it is done
         rendered.jsonl              what `render` did with each row ...
         render_rejected.jsonl
         render.json                 ... and its receipt
@@ -52,6 +53,7 @@ ANSWERS = "answers/"
 JUDGED = "judged/"
 
 PROPOSED = "proposed.jsonl"
+RENDERING = "rendering/"
 RENDERED = "rendered.jsonl"
 RENDER_REJECTED = "render_rejected.jsonl"
 CAPTION_COUNTS = "caption.json"

@@ -31,3 +31,10 @@ def test_what_nothing_could_be_asked_with_is_refused_where_the_endpoint_is_made(
 ) -> None:
     with pytest.raises(VlmSetupError, match=message):
         Endpoint(**{"base_urls": ("https://gpu/v1",), "model": "m", **changes})
+
+
+@pytest.mark.parametrize("url", ["http://user:hidden@gpu:8000/v1", "https://hidden@gpu/v1", "ftp://user:hidden@gpu"])
+def test_a_login_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(VlmSetupError, match="there is a login in an address") as refused:
+        Endpoint(base_urls=(url,), model="m")
+    assert "hidden" not in str(refused.value)

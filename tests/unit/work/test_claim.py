@@ -51,6 +51,17 @@ def test_a_run_that_is_over_or_unknown_keeps_nobody_waiting(work: LocalStore) ->
         dead.check()
 
 
+def test_of_runs_of_one_id_in_two_airflows_the_earlier_one_goes_no_further(work: LocalStore) -> None:
+    # Nightly runs are called alike everywhere, and each Airflow knows its own.
+    ours = take(work, "region_captions/scheduled__2026-10-06")
+    theirs = take(work, "region_captions/scheduled__2026-10-06")
+    with pytest.raises(SupersededError, match=r"has planned .* since: clear this run's plan task"):
+        ours.check()
+    theirs.check()
+    ours.release()
+    assert who_holds(work) is not None, "it is not ours to give back"
+
+
 def test_all_tasks_of_one_run_share_its_claim(work: LocalStore) -> None:
     number = take(work, "first").number
     Claim(work, "first", number).check()
