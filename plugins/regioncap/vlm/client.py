@@ -131,6 +131,9 @@ class VlmClient:
             seconds=round(time.monotonic() - tries.started, 3),
             probabilities=choice.probabilities if choice and CHOICE in request.options else None,
             unsure=choice.unsure(SURE) if choice and "logprobs" in request.options else None,
+            at=round(time.time(), 3),
+            took=round(tries.took, 3),
+            at_server=tries.at_server,
         )
 
     async def _try(self, tries: Tries, body: bytes) -> ChatCompletion:
@@ -150,6 +153,7 @@ class VlmClient:
                     completion = await self.wire.exchange(server, chat(body, finished))
                 answered = True
                 server.answered_at = time.monotonic()
+                tries.took, tries.at_server = server.answered_at - sent, server.address
                 return completion
             except PASSING as error:
                 caught: Exception = error

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.jsonl import canonical
@@ -31,7 +32,7 @@ class Plan(BaseModel):
     shard those of earlier plans that hold its rows and have answers that do not say which image they are about: they
     are taken over from there (see `work/earlier.py`). `judge_share` is the share of regions that are drawn to be
     judged, by the model `judge_model` where that is another one, and `second_share` the share of these that are asked
-    about once more.
+    about once more. `prices` are what the deployment pays for asking.
     """
 
     # A field that is not known may have shaped what the run builds: it is not ignored.
@@ -63,11 +64,24 @@ class Plan(BaseModel):
     judge_model: str = ""
     second_share: float = 0.0
     images_uri: str = ""
+    # Not known to plans from before costs were counted.
+    prices: Prices | None = None
 
     @property
     def judge(self) -> str:
         """The model that judges."""
         return self.judge_model or self.model
+
+    @property
+    def build_key(self) -> str:
+        """What names the build that it makes in all runs: that of this drop, with these settings and this model."""
+        return hashlib.sha256(canonical([self.fingerprint, self.ask_again])).hexdigest()[:_ID_CHARACTERS]
+
+    @property
+    def bill_key(self) -> str:
+        """What names the bill that its answers are on: of the same drop and settings, each build has its own."""
+        said = [self.fingerprint, self.ask_again, self.current_build]
+        return hashlib.sha256(canonical(said)).hexdigest()[:16]
 
     def with_id(self) -> "Plan":
         """The plan under the id that belongs to it."""
