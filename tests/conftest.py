@@ -16,7 +16,7 @@ from regioncap.extend import installed
 from regioncap.gates import all_gates
 from regioncap.storage import local
 from regioncap.vlm import client
-from tests.fake_vlm import MODEL, FakeVlm, answer_well, fake_vlm
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, fake_vlm
 
 # What a machine has set for its own programs is nothing to the tests, nor to what they start: how wide and colourful a
 # terminal is, proxies, whose buckets there are, another deployment.
@@ -62,7 +62,9 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.models = [MODEL]
     _fake_server.requests.clear()
     _fake_server.most_in_flight = 0
-    _fake_server.paused = _fake_server.lost = 0
+    _fake_server.paused = 0
+    _fake_server.servers, _fake_server.lost = 1, Reply(reset=True)
+    _fake_server.deaths.clear()
     _fake_server.gone = lambda: False
     _fake_server.context = _fake_server.image_tokens = None
     _fake_server.tokenized.clear()

@@ -5,15 +5,12 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import pytest
-
-from regioncap.vlm.solitude import Losses
 
 MODEL = "fake-model"
 
@@ -27,6 +24,8 @@ class Reply:
     delay: float = 0.0
     reset: bool = False
     content_type: str = "application/json"
+    # The server ends at it, and takes all that it has under way with it.
+    ends: bool = False
     # Send the body in this many pieces, a tenth of a second apart.
     pieces: int = 1
     headers: dict[str, str] = field(default_factory=dict)
@@ -90,13 +89,17 @@ class FakeVlm:
     greets_listening: Callable[[dict[str, Any]], Reply] | None = None
     # What else it tells in its metrics.
     figures: Callable[[], str] = lambda: ""
-    # Whether connections are reset, as if nobody listened; so many requests about rows were lost that way.
+    # Whether connections are reset, as if nobody listened.
     gone: Callable[[], bool] = lambda: False
-    lost: int = 0
+    # So many servers take turns behind its address; how often each has ended, and what becomes of what was under way at
+    # it then. It is back at once.
+    servers: int = 1
+    deaths: Counter[int] = field(default_factory=Counter)
+    lost: Reply = field(default_factory=lambda: Reply(reset=True))
     # Takes whatever comes, and says nothing, as a process that is stopped.
     hangs: threading.Event = field(default_factory=threading.Event)
     url: str = ""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Condition = field(default_factory=threading.Condition)
 
     def handle(self, body: dict[str, Any]) -> Reply:
         with self._lock:
@@ -109,41 +112,22 @@ class FakeVlm:
             return completion("Hello! How can I help?" if self.ignores_schemas else '"structured"')
         with self._lock:
             number = len(self.requests)
+            server = number % self.servers
+            deaths = self.deaths[server]
             self.requests.append(body)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             reply = self.behave(number, body)
-            time.sleep(reply.delay)
-            return reply
+            with self._lock:
+                ended = self._lock.wait_for(lambda: self.deaths[server] > deaths, reply.delay) or reply.ends
+                if ended and self.deaths[server] == deaths:
+                    self.deaths[server] += 1
+                    self._lock.notify_all()
+            return self.lost if ended else reply
         finally:
             with self._lock:
                 self.in_flight -= 1
-
-    def is_gone(self, row: bool) -> bool:
-        """Whether a connection is to be reset, which asks about a `row` or not."""
-        gone = self.gone()
-        with self._lock:
-            self.lost += gone and row
-        return gone
-
-    def ends(self) -> Reply:
-        """The server ends at this request about a row."""
-        with self._lock:
-            self.lost += 1
-        return Reply(reset=True)
-
-    def is_back_when_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """From now on, once it `ends` it is gone until each whose request was lost has found that, however late."""
-        noticed, note = 0, Losses.note
-
-        def noted(losses: Losses, now: float, heard: float, alone: bool) -> None:
-            nonlocal noticed
-            note(losses, now, heard, alone)
-            noticed += 1
-
-        monkeypatch.setattr(Losses, "note", noted)
-        self.gone = lambda: self.lost > noticed
 
 
 def is_greeting(body: dict[str, Any]) -> bool:
@@ -178,12 +162,12 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
                 counted = {"count": 100 + images * (fake.image_tokens or 0), "max_model_len": fake.context}
                 self._send(error(404) if fake.image_tokens is None else Reply(body=json.dumps(counted)))
                 return
-            self._send(fake.handle(body), row=not is_greeting(body))
+            self._send(fake.handle(body))
 
-        def _send(self, reply: Reply, row: bool = False) -> None:
+        def _send(self, reply: Reply) -> None:
             while fake.hangs.is_set():
                 time.sleep(0.05)
-            if reply.reset or fake.is_gone(row):
+            if reply.reset or fake.gone():
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 # The last reference to the socket closes it, and so sends the reset.
                 self.rfile.close()

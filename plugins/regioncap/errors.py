@@ -101,7 +101,7 @@ class BuildRejectedError(RunError):
 
 
 class CeilingError(RunError):
-    """The run's ceiling of requests or tokens is reached. The message says which, and what was used."""
+    """The run's ceiling of requests, tokens or money is reached. The message says which, and what was used."""
 
 
 class CommitRefusedError(RunError):

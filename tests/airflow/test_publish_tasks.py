@@ -11,11 +11,12 @@ from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
-from regioncap.airflow.build import PlanHandle
+from regioncap.airflow.build import PlanHandle, prices_for
 from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
 from regioncap.errors import (
     BuildIncompleteError,
     BuildRejectedError,
+    ParamsError,
     StepMissingError,
     SupersededError,
     TooManyRejectedError,
@@ -25,7 +26,7 @@ from regioncap.work.claim import Claim, who_holds
 from regioncap.work.layout import staged_path
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged, was_somebody_asked
-from tests.builders import DATE, Place, validated
+from tests.builders import DATE, Place, settings, validated
 
 RUN = "region_captions/manual__1"
 
@@ -399,3 +400,21 @@ def test_a_preview_publishes_nothing_asks_nobody_and_tells_nobody_of_data(tmp_pa
     assert (tmp_path / "warehouse/_previews" / f"dt={DATE}" / plan.plan_id / "try.html").is_file()
     assert (run.current(), run.outlets, run.events) == (None, [], [])
     assert who_holds(run.place.work) is None
+
+
+def test_a_ceiling_of_money_needs_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prices_for(settings()) is None
+    with pytest.raises(ParamsError, match="max_cost: there are no prices to keep it by; set REGIONCAP_PRICES"):
+        prices_for(settings(max_cost=1))
+    monkeypatch.setenv("REGIONCAP_PRICES", '{"currency": "EUR", "server_hour": 2}')
+    prices = prices_for(settings(max_cost=1))
+    assert prices is not None and prices.server_hour == 2
+
+
+def test_what_is_told_of_a_published_build_has_its_cost(tmp_path: Path, airflow: Requests) -> None:
+    run = Run(tmp_path)
+    run.plan("a")
+    run.count()
+    run.approve(0)
+    run.answer(0)
+    assert run.publish()["cost"]["unknown_tasks"] >= 0

@@ -29,8 +29,10 @@ from regioncap.airflow.places import (
 from regioncap.airflow.progress import report_progress, told
 from regioncap.airflow.vlm import JUDGE_CONNECTION, VLM_CONNECTION, for_run, judge_from_connection, vlm_from_connection
 from regioncap.ask.asking import AskProgress
-from regioncap.config.settings import settings_of
-from regioncap.errors import PartitionBusyError, PermanentError, StepMissingError
+from regioncap.config.deployment import Deployment, variable
+from regioncap.config.prices import Prices
+from regioncap.config.settings import BuildSettings, settings_of
+from regioncap.errors import ParamsError, PartitionBusyError, PermanentError, StepMissingError
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.judge import judge_shard
 from regioncap.steps.plan import plan_build
@@ -57,6 +59,16 @@ _LOG_EVERY_SECONDS = 5.0
 
 # So often a run that waits for another one looks whether that is over.
 _LOOK_AGAIN = timedelta(minutes=1)
+
+
+def prices_for(settings: BuildSettings) -> Prices | None:
+    """What the deployment pays for asking. Raises ParamsError where it says nothing, and the run has a `max_cost`."""
+    prices = Deployment.from_environment().prices
+    if settings.max_cost is not None and prices is None:
+        raise ParamsError(
+            f"max_cost: there are no prices to keep it by; set {variable('prices')}, or max_tokens_total instead"
+        )
+    return prices
 
 
 class PlanHandle(TypedDict):
@@ -102,6 +114,7 @@ class PlanOperator(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         date, settings = drop_date_of(context), run_settings(context)
         check_places(settings)
+        prices = prices_for(settings)
         work = open_work(settings.work_root, date, self.warehouse_conn_id)
         try:
             claim = Claim.take(work, claimant(context), lambda run: is_alive(context, run))
@@ -128,6 +141,7 @@ class PlanOperator(BaseOperator):
             progress=progress,
             judge_model=judge.model if judge is not None else "",
             forgotten=all_of(forgettings_of(open_warehouse(settings.warehouse_uri, self.warehouse_conn_id)).lines()),
+            prices=prices,
         )
         if plan.unchanged:
             self.log.info("the drop of %s was built as it is: nothing to do", date)

@@ -287,6 +287,7 @@ class PublishOperator(_LastStep):
             **manifest.counts.model_dump(),
             "quality": report.quality.model_dump() if report else None,
             "judged": manifest.judged.model_dump() if manifest.judged else None,
+            "cost": report.cost.model_dump() if report and report.cost else None,
             "warnings": report.warnings if report else None,
         }
         if _names(self.asset, self.plan["warehouse_uri"]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
 
+from regioncap.ask.bill import Bill
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.pace import Pace
 from regioncap.ask.requests import sampling_options, told_of
@@ -200,7 +201,7 @@ class CompletionSink:
     """Collects completions and writes them to a shard's folder in small parts. To be used from one event loop.
 
     Of `questions` about `images` images there are `kept` whose answers are there; `progress` is called at each flush,
-    and tells what `in_flight` says.
+    and tells what `in_flight` says. What comes is put on the `bill`.
     """
 
     def __init__(
@@ -212,6 +213,7 @@ class CompletionSink:
         images: int,
         kept: int,
         progress: Callable[[AskProgress], None],
+        bill: Bill | None = None,
     ) -> None:
         self.pending: list[Completion] = []
         self.in_flight: Callable[[], int] = lambda: 0
@@ -224,6 +226,7 @@ class CompletionSink:
         self._images = images
         self._kept = kept
         self._progress = progress
+        self._bill = bill
         self._started = time.monotonic()
         self._pace, self._token_pace = Pace(), Pace()
         self._asked = self._finished = self._taken_over = self._prompt_tokens = self._completion_tokens = 0
@@ -238,6 +241,9 @@ class CompletionSink:
 
     def add(self, completion: Completion) -> None:
         """Take a completion; the next flush writes it."""
+        if self._bill is not None:
+            completion = self._bill.signed(completion)
+            self._bill.add([completion])
         self.pending.append(completion)
         self._asked += 1
         self._prompt_tokens += completion.prompt_tokens
@@ -283,6 +289,8 @@ class CompletionSink:
         """Take the published build's completions for so many of the questions; the next flush writes them."""
         self.pending += completions
         self._taken_over += questions
+        if self._bill is not None:
+            self._bill.add(completions)
 
     async def flush(self) -> None:
         """Write what came since the last flush. Once begun it is carried out, also where the caller is cancelled."""

@@ -1,11 +1,13 @@
-"""Ceilings of requests and tokens, for servers that cost by use."""
+"""Ceilings of requests, tokens and money, for servers that cost."""
 
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from regioncap.config.prices import FREE
 from regioncap.errors import CeilingError, VlmSetupError
 from regioncap.storage.store import Store
 from regioncap.vlm.completion import Completion
@@ -29,6 +31,7 @@ class Own:
     requests: int = 0
     answered: int = 0
     tokens: int = 0
+    money: float = 0.0
 
     @property
     def under_way(self) -> int:
@@ -40,10 +43,19 @@ class Own:
         """How many tokens an answer has taken."""
         return -(-self.tokens // self.answered) if self.answered else 0
 
+    @property
+    def money_each(self) -> float:
+        """What an answer has cost."""
+        return self.money / self.answered if self.answered else 0.0
+
     def with_more(self, requests: int) -> Spent:
-        """What it will have spent with so many more requests, if each takes as many tokens as those before."""
-        tokens = self.tokens + self.tokens_each * (self.under_way + requests)
-        return Spent(requests=self.requests + requests, tokens=tokens)
+        """What it will have spent with so many more requests, if each takes as much as those before."""
+        more = self.under_way + requests
+        return Spent(
+            requests=self.requests + requests,
+            tokens=self.tokens + self.tokens_each * more,
+            money=self.money + self.money_each * more,
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,7 @@ class Limits:
 
     requests: int | None
     tokens: int | None
+    money: float | None = None
 
     def requests_left(self, own: Own, others: Spent) -> int:
         """How many requests may still be sent, whatever their tokens."""
@@ -59,23 +72,36 @@ class Limits:
 
     def to_set_aside(self, own: Own, others: Spent) -> int:
         """How many requests a task may set aside, where the others have spent so much."""
-        left = self.requests_left(own, others)
+        left, mine = self.requests_left(own, others), own.with_more(0)
         if self.tokens is not None:
-            room = self.tokens - others.tokens - own.with_more(0).tokens
-            affordable = room // max(1, own.tokens_each) if own.answered else _UNTIL_KNOWN - own.under_way
-            left = min(left, affordable if room > 0 else 0)
+            left = min(left, _affordable(own, self.tokens - others.tokens - mine.tokens, max(1, own.tokens_each)))
+        if self.money is not None:
+            left = min(left, _affordable(own, self.money - others.money - mine.money, own.money_each))
         return min(_MOST_AT_ONCE, max(1, left // _SHARE)) if left > 0 else 0
 
 
+def _affordable(own: Own, room: float, each: float) -> int:
+    """How many more requests there is room for where each takes so much; none where there is no room at all."""
+    if room <= 0:
+        return 0
+    if not own.answered:
+        return _UNTIL_KNOWN - own.under_way
+    return int(min(room // each, sys.maxsize)) if each else sys.maxsize
+
+
 class Ceiling:
-    """What a task may still send, of what a plan's `max_requests` and `max_tokens_total` leave to all of its tasks.
+    """What a task may still send, of what `max_requests`, `max_tokens_total` and `max_cost` leave to all of a plan's.
 
     Requests are set aside in the build's ledger before they are sent, with the tokens that they are expected to take:
     so there are never more requests than allowed, and hardly more tokens. To be used from several threads.
     """
 
     def __init__(self, work: Store, plan: Plan) -> None:
-        self._limits = Limits(plan.settings.max_requests, plan.settings.max_tokens_total)
+        settings = plan.settings
+        self._limits = Limits(settings.max_requests, settings.max_tokens_total, settings.max_cost)
+        self._prices = plan.prices or FREE
+        # Until when the time in which something was under way is counted.
+        self._counted = time.monotonic()
         self._ledger = Ledger(work, plan)
         self._own = Own()
         # What of the ledger is this task's, and how many requests of it are not sent yet.
@@ -109,6 +135,8 @@ class Ceiling:
                 return False
             self._set_aside -= 1
             with self._news:
+                if not self._own.under_way:
+                    self._counted = time.monotonic()
                 self._own = replace(self._own, requests=self._own.requests + 1)
             return True
 
@@ -123,9 +151,13 @@ class Ceiling:
         """Take note of what came of a request."""
         tokens = completion.prompt_tokens + completion.completion_tokens
         with self._news:
-            own = self._own
-            self._own = replace(own, answered=own.answered + 1, tokens=own.tokens + tokens)
-            if self._limits.tokens is not None and completion.refused is None and not tokens:
+            own, now = self._own, time.monotonic()
+            money = self._prices.money(completion.prompt_tokens, completion.completion_tokens, now - self._counted)
+            self._counted = now
+            self._own = Own(own.requests, own.answered + 1, own.tokens + tokens, own.money + money)
+            by_tokens = self._limits.tokens is not None
+            by_price = self._limits.money is not None and self._prices.are_of_tokens
+            if (by_tokens or by_price) and completion.refused is None and not tokens:
                 self._tells_no_tokens = self._stopped = True
             self._news.notify_all()
 
@@ -133,7 +165,8 @@ class Ceiling:
         """Raises CeilingError where something could not be sent, VlmSetupError where tokens cannot be counted."""
         if self._tells_no_tokens:
             raise VlmSetupError(
-                "the server tells of no tokens, so max_tokens_total cannot be kept: set max_requests instead"
+                "the server tells of no tokens, so max_tokens_total cannot be kept, nor max_cost where tokens have a "
+                "price: set max_requests instead"
             )
         if self.reached:
             raise self.error()
@@ -141,12 +174,21 @@ class Ceiling:
     def error(self) -> CeilingError:
         """What is said at the ceiling."""
         spent = self._ledger.read()
-        none_left = self._limits.requests_left(Own(), spent) <= 0
-        name, most = ("max_requests", self._limits.requests) if none_left else ("max_tokens_total", self._limits.tokens)
+        limits, currency = self._limits, self._prices.currency
+        if limits.requests_left(Own(), spent) <= 0:
+            name, most = "max_requests", f"{limits.requests:,}"
+        elif limits.tokens is not None and spent.tokens + self._own.tokens_each > limits.tokens:
+            name, most = "max_tokens_total", f"{limits.tokens:,}"
+        elif limits.money is not None:
+            name, most = "max_cost", f"{limits.money:,g} {currency}"
+        else:
+            name, most = "max_tokens_total", f"{limits.tokens:,}"
+        taken = f"{spent.requests:,} requests and {spent.tokens:,} tokens"
+        paid = "" if limits.money is None else f", at about {spent.money:,.4g} {currency},"
         return CeilingError(
-            f"the {name} of {most:,} is reached: this build has taken {spent.requests:,} requests and {spent.tokens:,} "
-            f"tokens so far, of them {self._own.requests:,} requests in this task. The answers are kept: start a run "
-            f"for the date with a higher {name}, and it goes on from there"
+            f"the {name} of {most} is reached: this build has taken {taken}{paid} so far, of them "
+            f"{self._own.requests:,} requests in this task. The answers are kept: start a run for the date with a "
+            f"higher {name}, and it goes on from there"
         )
 
     def stop(self) -> None:
@@ -160,7 +202,7 @@ class Ceiling:
         self.stop()
         if self._booked != Spent():
             with self._one_at_a_time:
-                mine = Spent(requests=self._own.requests, tokens=self._own.tokens)
+                mine = Spent(requests=self._own.requests, tokens=self._own.tokens, money=self._own.money)
                 self._ledger.change(lambda spent: _sum(self._others(spent), mine))
                 self._booked = mine
 
@@ -191,8 +233,10 @@ class Ceiling:
     def _others(self, spent: Spent) -> Spent:
         # A ledger that was deleted meanwhile begins anew.
         requests, tokens = spent.requests - self._booked.requests, spent.tokens - self._booked.tokens
-        return Spent(requests=max(0, requests), tokens=max(0, tokens))
+        money = spent.money - self._booked.money
+        return Spent(requests=max(0, requests), tokens=max(0, tokens), money=max(0.0, money))
 
 
 def _sum(one: Spent, other: Spent) -> Spent:
-    return Spent(requests=one.requests + other.requests, tokens=one.tokens + other.tokens)
+    requests, tokens = one.requests + other.requests, one.tokens + other.tokens
+    return Spent(requests=requests, tokens=tokens, money=one.money + other.money)

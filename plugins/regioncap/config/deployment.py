@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from regioncap.captions.prompts import CaptionMode
 from regioncap.config.locks import is_fixed
+from regioncap.config.prices import Prices
 from regioncap.marks.profiles import GENERIC, PROFILES, profile_of
 
 Event = Literal["failure", "overdue", "success"]
@@ -71,6 +72,13 @@ class Deployment(BaseSettings):
     )
     approval_by_another: bool = Field(
         False, description="Whether a build may not be approved by whoever has started its run."
+    )
+    prices: Json[Prices] | None = Field(
+        None,
+        description="What asking costs, to be told for each build: of a million tokens that are read "
+        "(`prompt_million`) and written (`completion_million`), of an hour of a server (`server_hour`), in `currency`. "
+        "What is left out costs nothing.",
+        examples=['{"currency": "USD", "server_hour": 2.5}'],
     )
     schedule: str = Field(
         "0 0 * * *",

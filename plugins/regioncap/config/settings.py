@@ -327,6 +327,14 @@ class BuildSettings(BaseModel):
         ge=1,
         json_schema_extra=_group("Caption"),
     )
+    max_cost: float | None = Field(
+        None,
+        title="Cost, at most",
+        description="The same for money, by the prices that the deployment has set (`REGIONCAP_PRICES`).",
+        gt=0,
+        allow_inf_nan=False,
+        json_schema_extra=_group("Caption"),
+    )
 
     judge: Judge = Field(
         "sample",
@@ -646,6 +654,7 @@ NOT_IDENTITY = frozenset(
         "readiness",
         "max_requests",
         "max_tokens_total",
+        "max_cost",
         "max_rejected_ratio",
         "judge_away",
         "approval",

@@ -20,8 +20,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, Concatenate
+from typing import Any, Concatenate, Protocol, runtime_checkable
 
+import cv2
 from PIL import AvifImagePlugin
 
 from regioncap.drop.images import MAX_PIXELS, SCALABLE, Picture, open_image, set_up_for_pictures
@@ -43,6 +44,8 @@ SMALL_MEMORY, SMALL_SECONDS = 256 << 20, 5.0
 # more than 8 bits a channel. For one of a progressive JPEG, whose coefficients are all kept, there are some more. And
 # seconds for a million pixels, of which HDR takes the most: 0.15. Several times what they take.
 _PIXEL_BYTES, _JPEG_PIXEL_BYTES, _PROGRESSIVE_BYTES = 64, 24, 6
+# And bytes for each pixel beyond so many of the image that is made for a model: it is there marked, unmarked, as JPEGs.
+_MADE_PIXELS, _MADE_BYTES = 1_048_576, 48
 _SECONDS = 1.0
 
 _F_SETSIG = 10  # <fcntl.h>; Python has no name for it
@@ -59,6 +62,14 @@ class Request:
     max_pixels: int
 
 
+@runtime_checkable
+class Makes(Protocol):
+    """A job's argument that says how large an image is made of a picture."""
+
+    def made_pixels(self, width: int, height: int) -> int:
+        """Its pixels, where the picture has that size."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a picture may take: bytes of memory, and seconds of a core."""
@@ -67,15 +78,17 @@ class Needs:
     seconds: float
 
 
-def needs(picture: Picture) -> Needs:
-    """What a picture may take, by what its header says."""
+def needs(picture: Picture, arguments: Sequence[Any] = ()) -> Needs:
+    """What a picture may take, by what its header says, and by what a job with these arguments makes of it."""
     pixels = picture.width * picture.height
+    made = [each.made_pixels(picture.width, picture.height) for each in arguments if isinstance(each, Makes)]
+    small = SMALL_MEMORY + _MADE_BYTES * max(0, max(made, default=0) - _MADE_PIXELS)
     if pixels <= SMALL_PIXELS:
-        return Needs(SMALL_MEMORY, SMALL_SECONDS)
+        return Needs(small, SMALL_SECONDS)
     memory = min(pixels, MAX_PIXELS) * (_JPEG_PIXEL_BYTES if picture.form in SCALABLE else _PIXEL_BYTES)
     if picture.progressive:
         memory += pixels * _PROGRESSIVE_BYTES
-    return Needs(SMALL_MEMORY + memory, SMALL_SECONDS + _SECONDS * pixels / 1e6)
+    return Needs(small + memory, SMALL_SECONDS + _SECONDS * pixels / 1e6)
 
 
 @contextmanager
@@ -83,7 +96,9 @@ def decoding() -> Iterator[None]:
     """What takes more memory than its process may is the image's fault: the limit goes by its pixels."""
     try:
         yield
-    except MemoryError as error:
+    except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+            raise
         raise RowError(
             Code.IMAGE_TOO_LARGE,
             "decoding it takes more memory than an image of its size may take: it is damaged, or made for that, or "
@@ -152,7 +167,7 @@ def _answer(connection: socket.socket, request: bytes, data: bytes) -> Sequence[
         _limit(SMALL_MEMORY + 2 * len(data), SMALL_SECONDS)
         with decoding():
             picture = open_image(data, heic=asked.heic, max_pixels=asked.max_pixels)
-        needed = needs(picture)
+        needed = needs(picture, asked.arguments)
         if needed.memory > SMALL_MEMORY:
             send(connection, json.dumps({"needs": [needed.memory, needed.seconds]}).encode())
             (granted,) = receive(connection)

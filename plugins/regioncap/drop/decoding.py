@@ -3,6 +3,7 @@
 None takes settings as a whole, whose room would make a process slow to start.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,10 @@ class View:
         """The profile with this budget."""
         return PROFILES[self.profile].within(self.max_pixels)
 
+    def made_pixels(self, width: int, height: int) -> int:
+        """How many pixels the model sees of an image of this size."""
+        return math.prod(self.model.size(width, height))
+
 
 @dataclass(frozen=True)
 class Marking:
@@ -56,6 +61,10 @@ class Marking:
     stated: Size | None
     # Whether it is wanted without marks too, for the listener.
     unmarked: bool = False
+
+    def made_pixels(self, width: int, height: int) -> int:
+        """How many pixels the model sees of an image of this size."""
+        return self.view.made_pixels(width, height)
 
 
 def size(picture: Picture) -> Result:

@@ -20,6 +20,7 @@ from regioncap.regions.codes import Code
 from regioncap.regions.formats import doubts, together, weigh
 from regioncap.regions.records import Record, Rejected
 from regioncap.report.across import Across, AcrossBuild, PartAcross, unusual, with_examples
+from regioncap.report.cost import Cost, cost_of
 from regioncap.report.judged import to_be_warned_of
 from regioncap.report.words import count_words
 from regioncap.storage.readback import informing, no_newer_than
@@ -28,9 +29,9 @@ from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import Counts, Manifest
 from regioncap.work import layout
-from regioncap.work.counts import AskCounts, load_counts
+from regioncap.work.counts import AskCounts, Spending, load_counts
 from regioncap.work.plan import Plan
-from regioncap.work.receipts import RenderSummary
+from regioncap.work.receipts import ProposeSummary, RenderSummary
 
 # The form of `report.json` has a version of its own: it changes more often than what is published.
 REPORT_VERSION = "2.1"
@@ -236,6 +237,11 @@ class Report(_Model):
     words_per_caption: Distribution = Field(description="Words of a caption, counted as for `quality`.")
     attempts_per_record: Distribution = Field(description="How often the model was asked for a record.")
     timings: Timings = Field(description="Questions, requests, tokens and seconds that it took.")
+    cost: Cost | None = Field(
+        default=None,
+        description="What asking for it took and cost. What was taken over from an earlier build cost nothing. Null in "
+        "earlier builds' reports.",
+    )
     model: str = Field(
         description="The model, by the name that its server gives it. Which revision it is, servers do not tell.",
         examples=["Qwen/Qwen2.5-VL-7B-Instruct"],
@@ -475,15 +481,19 @@ def make_report(
     started: datetime,
     drifted: Sequence[str],
     judged: Judged | None,
+    judging: Sequence[Spending | None] = (),
 ) -> Report:
     """The report of a build that was `started` to be written then, and that is `drifted` from earlier ones.
 
-    `work` is rooted at the build's date; `read` gets the record of a place, from 0.
+    `work` is rooted at the build's date; `read` gets the record of a place, from 0. `judging` is what `judge` has
+    spent, shard by shard.
     """
     found = statistics.across.found()
     across = with_examples(found, read)
     stores = _shard_stores(plan, work)
-    ask_counts = [item for item in in_order(load_counts, stores, _READS_AT_ONCE) if item is not None]
+    by_shard = list(in_order(load_counts, stores, _READS_AT_ONCE))
+    ask_counts = [item for item in by_shard if item is not None]
+    captioning = [item.spent if item is not None else None for item in by_shard]
     boxes, box_warnings = told_by_boxes(rendered)
     warnings = [*to_be_warned_of(judged), *plan.warnings, *box_warnings, *unusual(found, across), *drifted]
     if any(item.schema_ignored for item in ask_counts):
@@ -523,6 +533,7 @@ def make_report(
             schema_ignored=any(item.schema_ignored for item in ask_counts),
             held_back=held_back(ask_counts),
         ),
+        cost=cost_of([*captioning, *_proposing(plan, work), *judging], plan.prices, statistics.counts.regions),
         model=plan.model,
         settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},
         versions={
@@ -546,6 +557,17 @@ def render_summaries(plan: Plan, work: Store) -> list[RenderSummary]:
         return informing(store, layout.RECEIPTS["render"], RenderSummary)
 
     return [item for item in in_order(summary, _shard_stores(plan, work), _READS_AT_ONCE) if item is not None]
+
+
+def _proposing(plan: Plan, work: Store) -> list[Spending | None]:
+    """What `propose` has spent."""
+
+    def spent(shard_id: str) -> Spending | None:
+        store = work.sub(layout.plan_shard_path(plan.plan_id, shard_id))
+        summary = informing(store, layout.RECEIPTS["propose"], ProposeSummary)
+        return summary.spent if summary is not None else None
+
+    return list(in_order(spent, plan.shards_to_propose, _READS_AT_ONCE))
 
 
 def _shard_stores(plan: Plan, work: Store) -> list[Store]:

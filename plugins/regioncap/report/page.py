@@ -11,6 +11,7 @@ from PIL import Image
 from regioncap.errors import StepMissingError
 from regioncap.parallel import in_order
 from regioncap.regions.records import Rejected, RenderedRow
+from regioncap.report.cost import cost_told
 from regioncap.report.figures import Report, Samples
 from regioncap.report.html import templates
 from regioncap.report.licences import licence_of
@@ -89,6 +90,7 @@ def render_page(report: Report, samples: Samples, read_image: Callable[[str], by
         histograms=_histograms(report),
         licence=licence_of(report.model),
         answer_of=_answer_of,
+        cost=cost_told(report.cost, report.timings.taken_over) if report.cost else "",
     )
 
 

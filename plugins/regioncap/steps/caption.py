@@ -7,6 +7,7 @@ from pathlib import Path
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import Attempts, follow_attempts
+from regioncap.ask.bill import Bill
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.requests import RegionNumbers, asked_together, caption_request
 from regioncap.drop.unforeseen import named, unforeseen
@@ -85,12 +86,14 @@ def caption_shard(
 
     # Made anew, so that of a whole shard only keys are kept.
     waiting = (item for item in _items(shard, plan, corrections) if item.key in left) if left else ()
+    bill = Bill(plan)
+    bill.add(before.values())
     sink = CompletionSink(
-        shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress
+        shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress, bill=bill
     )
     sink.take_over(taken.values(), questions - kept - len(left))
     ask_into(sink, vlm, waiting, prepare, plan.settings, Ceiling(work, plan), largest and largest[1])
-    counts = sink.counts()
+    counts = sink.counts().model_copy(update={"spent": bill.spent})
     shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.attempts import Attempts, follow_again, follow_attempts
+from regioncap.ask.bill import Bill
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.listening import (
     Followed,
@@ -46,7 +47,7 @@ from regioncap.warehouse.corrections import Corrections
 from regioncap.warehouse.layout import image_path
 from regioncap.work import layout
 from regioncap.work.completions import earlier_completions, load_completions, of_ended_servers, without_refusals
-from regioncap.work.counts import AskCounts, load_counts
+from regioncap.work.counts import AskCounts, Spending, load_counts, note_spent
 from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard, read_marked
@@ -120,6 +121,7 @@ def judge_shard(
         first,
         heard=sum(map(len, heard.values())),
         counts=counts,
+        spent=listener.spent,
         asked_again=mended.asked,
         mended=mended.mended,
         reason=reason,
@@ -258,6 +260,7 @@ class _Listener:
         self._earlier = earlier_completions(work, plan, shard_id, layout.JUDGED)
         self._known: dict[str, Completion] = {}
         self.counts = _NOTHING
+        self.spent: Spending | None = None
         # Whether something was not asked for the time it takes.
         self.late = False
 
@@ -348,8 +351,10 @@ class _Listener:
                 began = began or time.monotonic()
 
         images = len({item.row.row.id for item in items})
+        bill = Bill(self._plan)
+        bill.add(before.values())
         sink = CompletionSink(
-            shared, layout.JUDGED, questions=len(items), images=images, kept=kept, progress=self._progress
+            shared, layout.JUDGED, questions=len(items), images=images, kept=kept, progress=self._progress, bill=bill
         )
         sink.take_over([found[key] for key in used if key not in own], len(items) - kept - len(left))
         try:
@@ -358,7 +363,7 @@ class _Listener:
                 listening=True,
             )  # fmt: skip
         finally:
-            self.counts = _sum(self.counts, sink.counts())
+            self.counts, self.spent = _sum(self.counts, sink.counts()), bill.spent
 
 
 @dataclass(frozen=True)
@@ -417,8 +422,10 @@ class _Captioner:
         used = {done.key: done for item in items for done in item.follow(known).used if done.key not in own}
         kept = sum(item.follow(own).request is None for item in items)
         images = len({item.row.row.id for item in items})
+        bill = Bill(self._plan)
+        bill.add(before.values())
         sink = CompletionSink(
-            shared, layout.ANSWERS, questions=len(items), images=images, kept=kept, progress=self._progress
+            shared, layout.ANSWERS, questions=len(items), images=images, kept=kept, progress=self._progress, bill=bill
         )
         sink.take_over(used.values(), len(items) - kept - len(left))
         try:
@@ -427,6 +434,7 @@ class _Captioner:
             )
         finally:
             self.counts = _sum(self.counts, sink.counts())
+            note_spent(self._shard.own, bill.spent)
         return self.answered()
 
     def answered(self) -> dict[str, Completion]:

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import IO, Any, TypeVar
 
 from regioncap.ask.attempts import NEVER_WHOLE
+from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.elsewhere import Images
@@ -61,6 +62,7 @@ def plan_build(
     judge_model: str = "",
     images: Images | None = None,
     forgotten: Forgotten = NOTHING,
+    prices: Prices | None = None,
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
@@ -71,7 +73,7 @@ def plan_build(
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
     ExtensionError where what a package adds cannot be used, ModelProfileError where the model counts in another way,
-    and UnforeseenError where RegionCap itself seems to be at fault.
+    UnforeseenError where RegionCap itself seems to be at fault.
     """
     for registry, name in extensions(settings):
         registry.get(name)  # what cannot be used stops the run here, before anything is paid for
@@ -158,6 +160,7 @@ def plan_build(
             code=deciding_code(settings),
             forgotten=sorted(forgotten.contents),
             forgotten_lines=forgotten.lines,
+            prices=prices,
         ).with_id()
         # A plan is there last.
         if not unchanged:

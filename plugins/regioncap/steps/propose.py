@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
+from regioncap.ask.bill import Bill
 from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.requests import grounding_request
 from regioncap.drop import decoding
@@ -82,13 +83,17 @@ def propose_shard(
 
     # How many rows have their answer turns out on the way.
     number = len(versioned)
-    sink = CompletionSink(shard.shared, layout.PROPOSALS, questions=number, images=number, kept=0, progress=progress)
+    bill = Bill(plan)
+    bill.add(before.values())
+    sink = CompletionSink(
+        shard.shared, layout.PROPOSALS, questions=number, images=number, kept=0, progress=progress, bill=bill
+    )
     sink.take_over(taken, 0)
     with Decoders(heic=plan.settings.read_heic, max_pixels=plan.settings.max_file_pixels) as decoders:
         ask_into(sink, vlm, versioned, prepare, plan.settings, Ceiling(work, plan))
     # In the order of the rows, whatever the order in which they were asked about.
     found = [proposed[row.id] for row, _ in versioned if row.id in proposed]
-    shard.write_proposed(found, seconds=round(time.monotonic() - started, 3))
+    shard.write_proposed(found, spent=bill.spent, seconds=round(time.monotonic() - started, 3))
     return sink.counts()
 
 

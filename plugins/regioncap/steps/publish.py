@@ -202,6 +202,7 @@ def stage_build(
             started=now,
             drifted=drifted,
             judged=judged,
+            judging=[receipt.spent for receipt in content.judged.receipts],
         )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: _picture(build, path))

@@ -33,6 +33,8 @@ class Acceptance:
         # When requests of a shape were last answered.
         self._answered: dict[Shape, float] = {}
         self._ended = 0
+        # When a row last ended a server.
+        self._ended_server = 0.0
         # By the words of the refusal, when rows were refused whatever is in their pictures; a row is known by its first
         # image.
         self._suspects: defaultdict[str, dict[str, float]] = defaultdict(dict)
@@ -45,9 +47,14 @@ class Acceptance:
         self._ended += 1
         if completion.refused is None:
             self._answered[shape] = now
-        # What ended a server has been sent alone: more of it would end the server again.
-        if completion.refused is None or (completion.finish_reason == ENDED and self._answered):
             return
+        if completion.finish_reason == ENDED:
+            # It has been sent alone: more of it would end the server again. Where nothing was answered since another
+            # one ended it, any row may.
+            proven = any(answered > self._ended_server for answered in self._answered.values())
+            self._ended_server = now
+            if proven:
+                return
         under_way = self._ended + self._client.replicas.in_flight
         async with self._asking:
             if self._error is not None:

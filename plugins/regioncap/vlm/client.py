@@ -15,6 +15,7 @@ from regioncap.vlm.completion import ENDED, SURE, Completion
 from regioncap.vlm.doctor import DoctorFigures
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import (
+    LOST,
     NOT_SENT,
     PASSING,
     BusyError,
@@ -135,13 +136,17 @@ class VlmClient:
             seconds=round(time.monotonic() - tries.started, 3),
             probabilities=choice.probabilities if choice and CHOICE in request.options else None,
             unsure=choice.unsure(SURE) if choice and "logprobs" in request.options else None,
+            at=round(time.time(), 3),
+            took=round(tries.took, 3),
+            at_server=tries.at_server,
         )
 
     async def _try(self, tries: Tries, body: bytes) -> ChatCompletion:
         """Ask one server once. Raises what came instead of an answer; FailsAtItError where it is about the row."""
         await self.replicas.rested()
         server = self.replicas.least_busy(tries.failed_at)
-        if tries.losses.at > self.wire.heard and not await self.wire.still_answers(server):
+        # Of servers that take turns, the next request is not to come to the same one each time.
+        if tries.losses.at > self.wire.heard and not await self.wire.answers(server, 1 + tries.losses.times % 2):
             raise FailureError("the server has not come back yet")
         async with self._solitude.turn(tries.losses.is_suspect) as turn:
             answered = False
@@ -153,6 +158,7 @@ class VlmClient:
                     completion = await self.wire.exchange(server, chat(body, finished))
                 answered = True
                 server.answered_at = time.monotonic()
+                tries.took, tries.at_server = server.answered_at - sent, server.address
                 return completion
             except PASSING as error:
                 caught: Exception = error
@@ -227,16 +233,23 @@ class VlmClient:
         Raises FailsAtItError where there were so many, wherever it could be asked, and EndsServerError where it ends
         servers.
         """
+        heard = self.wire.heard
+        lost = isinstance(error, LOST) and not isinstance(error, NOT_SENT)
+        if lost and not alone:
+            tries.losses.note(time.monotonic(), heard, alone=False, sure=False)
+            return  # what was under way with it is lost as well
         tries.failed += 1
         if isinstance(error, NOT_SENT):
             return  # it has not come to any server, whatever is in it
-        heard = self.wire.heard
         # A server that is gone fails at all that is under way; only one that is still there failed at this.
-        if await self.wire.still_answers(server, tries.failures + 1):
+        if not lost and await self.wire.still_answers(server, tries.failures + 1):
             tries.failures += 1
-        # A paused one is not gone; of several servers behind one address, one may be at fault.
-        elif not isinstance(error, UnfinishedError) and not await self.wire.answers(server, _LOOKS):
-            tries.losses.note(time.monotonic(), heard, alone)
+        # A paused one is not gone.
+        elif not isinstance(error, UnfinishedError):
+            answered = await self.wire.answers(server, _LOOKS)
+            # One that is there at once has ended only where it was lost. Of several behind one address, some answer.
+            if lost or not answered:
+                tries.losses.note(time.monotonic(), heard, alone, sure=answered in (0, _LOOKS))
             if tries.losses.is_to_blame:
                 raise EndsServerError(
                     f"the server ended {tries.losses.alone} times while it was asked nothing but this: "

@@ -19,6 +19,8 @@ class Completion(BaseModel):
     request is about, as a hash of the image's path. `probabilities` are those of the answer's first token, by token,
     where these were asked for; `unsure` are the tokens of which the model was less sure than `SURE`, where that was
     asked for and told: where each begins in `text`, and how likely it was.
+    For what it costs: it was answered `at` this time, in seconds since 1970, and was under way for the `took` seconds
+    before, at the server's address `at_server` (a hash); it is on the bill of a `build` (see `ask/bill.py`).
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -35,3 +37,7 @@ class Completion(BaseModel):
     seconds: float = 0.0
     probabilities: dict[str, float] | None = None
     unsure: list[tuple[int, float]] | None = None
+    at: float = 0.0
+    took: float = 0.0
+    at_server: str = ""
+    build: str = ""

@@ -32,6 +32,10 @@ class FailureError(Exception):
     """The server failed at the request, or what answers is not the server."""
 
 
+class LostError(FailureError):
+    """The server that had the request is gone, says what stands before it, or it says so itself."""
+
+
 class UnfinishedError(FailureError):
     """The server ended its answer before it was whole, and not for want of room."""
 
@@ -45,8 +49,13 @@ class BusyError(FailureError):
 # A connection lost, a time-out, an overload, a server error, or a body that is none of the protocol (a proxy's page,
 # half a message): all may pass.
 PASSING = (aiohttp.ClientError, TimeoutError, FailureError, ValidationError)
+# What ends together with all else that its server had under way: whose fault it is, it does not say.
+LOST = (aiohttp.ClientError, LostError)
 # What has not come to any server.
 NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+# What vLLM answers to all that is under way where its engine has died (EngineDeadError, vllm/v1/engine/exceptions.py).
+_LAST_WORD = "EngineCore encountered an issue"
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 1.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|$)", re.ASCII)
@@ -75,6 +84,8 @@ def fault_of(status: int, message: str, url: str, model: str) -> Exception:
             f"the server at {url} does not know the model {model!r} or the path: "
             f"correct the connection's host (it ends in /v1) or `model` in its extra ({message})"
         )
+    if status in (502, 504) or _LAST_WORD in message:
+        return LostError(f"HTTP {status}: {message}")
     return (BusyError if status in (429, 503) else FailureError)(f"HTTP {status}: {message}")
 
 

@@ -1,12 +1,18 @@
 """Which of an endpoint's servers is asked next, and how many requests they have. Nothing is sent here."""
 
 import asyncio
+import hashlib
+import socket
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import urlsplit
 
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.pace import ConcurrencyLimit, Pace, PaceFigures, silent_seconds
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(eq=False)
@@ -40,6 +46,13 @@ class Server:
     # How many it had answered when it last said that it has too much to do.
     answered_before_refusal: int = -1
     under_way: set[UnderWay] = field(default_factory=set)
+
+    @cached_property
+    def address(self) -> str:
+        """A short hash of where it is, the same for all tasks that ask it; what is local is another on each host."""
+        host = urlsplit(self.url).hostname
+        where = socket.gethostname() if host in _LOCAL else ""
+        return hashlib.sha256(f"{where} {self.url}".encode()).hexdigest()[:8]
 
 
 class Replicas:

@@ -1,7 +1,7 @@
 """Whether it is a request that ends servers, found out by sending it alone.
 
 A server that ends takes all that is under way with it, and one that is killed again and again fails many a request many
-times. Only a request that was alone each time has ended it.
+times, also where it is back at once. Only a request that was alone each time has ended it.
 """
 
 import asyncio
@@ -9,23 +9,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-# What was under way so often when a server was lost is sent alone, and then so often until it is to blame.
-_SUSPECT, _TO_BLAME = 6, 3
+# What was under way so often when a server was lost is sent alone, and then so often until it is to blame; so often in
+# any case, where it cannot be told for sure.
+_SUSPECT, _TO_BLAME, _MOST = 6, 3, 64
 
 
 @dataclass
 class Losses:
-    """How often a server was lost with a request under way; the last time `at`, by the monotonic clock."""
+    """How often a server was lost with a request under way; the last time `at`, by the monotonic clock.
+
+    `alone` nothing else was under way, and `sure` it was the server, and not one of several behind its address that
+    is at fault.
+    """
 
     times: int = 0
     alone: int = 0
+    sure: int = 0
     at: float = 0.0
 
-    def note(self, now: float, heard: float, alone: bool) -> None:
+    def note(self, now: float, heard: float, alone: bool, sure: bool) -> None:
         """Note a loss; the server was last `heard` then. One that has not been there since is not lost once more."""
         if heard >= self.at:
             self.times += 1
             self.alone += alone
+            self.sure += alone and sure
             self.at = now
 
     @property
@@ -36,7 +43,7 @@ class Losses:
     @property
     def is_to_blame(self) -> bool:
         """Whether it is this request that ends servers."""
-        return self.alone >= _TO_BLAME
+        return self.sure >= _TO_BLAME or self.alone >= _MOST
 
 
 @dataclass

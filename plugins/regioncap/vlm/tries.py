@@ -18,7 +18,7 @@ class Tries:
     """What came of asking for one row: `failed` in all, `failures` at servers that were there, `busy` refusals for now.
 
     `moved` is how often it was taken to another server, `failed_at` are those at which something of it failed, and
-    `pause` is how many seconds it waits at least before the next try.
+    `pause` is how many seconds it waits at least before the next try. The answer `took` so many seconds at the server.
     """
 
     started: float
@@ -27,6 +27,8 @@ class Tries:
     busy: int = 0
     moved: int = 0
     pause: float = 0.0
+    took: float = 0.0
+    at_server: str = ""
     failed_at: set[str] = field(default_factory=set)
     losses: Losses = field(default_factory=Losses)
     _before: tuple[int, int] = (0, 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.jsonl import canonical
@@ -32,7 +33,7 @@ class Plan(BaseModel):
     shard those of earlier plans that hold its rows and have answers that do not say which image they are about: they
     are taken over from there (see `work/earlier.py`). `judge_share` is the share of regions that are drawn to be
     judged, by the model `judge_model` where that is another one, and `second_share` the share of these that are asked
-    about once more.
+    about once more. `prices` are what the deployment pays for asking.
 
     `code` is a hash of the code that has made it (see `deciding_code`). `forgotten` are images that are not used, by
     the SHA-256 of their files, sorted, and `forgotten_lines` is how many lines the list of these had.
@@ -71,11 +72,24 @@ class Plan(BaseModel):
     code: str = ""
     forgotten: list[str] = []
     forgotten_lines: int = 0
+    # Not known to plans from before costs were counted.
+    prices: Prices | None = None
 
     @property
     def judge(self) -> str:
         """The model that judges."""
         return self.judge_model or self.model
+
+    @property
+    def build_key(self) -> str:
+        """What names the build that it makes in all runs: that of this drop, with these settings and this model."""
+        return hashlib.sha256(canonical([self.fingerprint, self.ask_again])).hexdigest()[:_ID_CHARACTERS]
+
+    @property
+    def bill_key(self) -> str:
+        """What names the bill that its answers are on: of the same drop and settings, each build has its own."""
+        said = [self.fingerprint, self.ask_again, self.current_build]
+        return hashlib.sha256(canonical(said)).hexdigest()[:16]
 
     def with_id(self) -> "Plan":
         """The plan under the id that belongs to it."""

@@ -14,7 +14,7 @@ from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.formats import Evidence
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Entry, Store
-from regioncap.work.counts import AskCounts
+from regioncap.work.counts import AskCounts, Spending
 from regioncap.work.plan import Plan
 
 
@@ -44,6 +44,18 @@ class StoredImage(BaseModel):
     def is_still(self, entry: Entry) -> bool:
         """Whether the service says that this is what is there now; a folder has nothing to say."""
         return self.checksum is not None and (self.bytes, self.checksum) == (entry.size, entry.checksum)
+
+
+class ProposeSummary(BaseModel):
+    """Of what `propose` did, what the report tells: what it paid for."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    spent: Spending | None = None
+
+
+class ProposeReceipt(ProposeSummary, Receipt):
+    """What `propose` did."""
 
 
 class RenderSummary(BaseModel):
@@ -77,6 +89,8 @@ class JudgeReceipt(Receipt):
 
     heard: int
     counts: AskCounts
+    # What was paid for all of the judge's answers about the shard. Not known to tasks from before it was counted.
+    spent: Spending | None = None
     asked_again: int = 0
     mended: int = 0
     reason: str | None = None

@@ -24,11 +24,12 @@ from regioncap.storage.store import Store
 from regioncap.trust.scores import Scored
 from regioncap.warehouse.corrections import Corrections
 from regioncap.work import layout
-from regioncap.work.counts import AskCounts
+from regioncap.work.counts import AskCounts, Spending
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import (
     AnyReceipt,
     JudgeReceipt,
+    ProposeReceipt,
     Receipt,
     RenderReceipt,
     StageReceipt,
@@ -229,9 +230,9 @@ class Shard:
             )
         return receipt
 
-    def write_proposed(self, rows: Iterable[ProposedRow], *, seconds: float) -> None:
+    def write_proposed(self, rows: Iterable[ProposedRow], *, seconds: float, spent: Spending | None = None) -> None:
         """Write down what `propose` did."""
-        receipt = Receipt(**self._named(), inputs={}, outputs={}, seconds=seconds)
+        receipt = ProposeReceipt(**self._named(), inputs={}, outputs={}, seconds=seconds, spent=spent)
         write_all(self.own, layout.RECEIPTS["propose"], receipt, {layout.PROPOSED: _lines(rows)})
 
     def write_rendered(
@@ -266,10 +267,12 @@ class Shard:
         limited: str | None,
         inputs: dict[str, str],
         seconds: float,
+        spent: Spending | None = None,
     ) -> None:
         """Write down what `judge` did."""
         receipt = JudgeReceipt(
             **self._named(), inputs=inputs, outputs={}, seconds=seconds, heard=heard, counts=counts,
+            spent=spent,
             asked_again=asked_again, mended=mended, reason=reason, limited=limited,
         )  # fmt: skip
         files = {layout.SCORED: scores, layout.FIRST_SCORED: first}

@@ -1,12 +1,10 @@
 """What was asked of the VLM for a build, where that is bounded: one small file for all tasks that ask."""
 
-import hashlib
 from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regioncap.errors import ConflictError, NotFoundError, StorageError
-from regioncap.regions.jsonl import canonical
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.work import layout
@@ -17,12 +15,13 @@ _TRIES = 1000
 
 
 class Spent(BaseModel):
-    """How many requests and tokens were spent, or are set aside for requests that are under way."""
+    """How many requests and tokens, and how much money, were spent, or are set aside for requests under way."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     requests: int = Field(0, ge=0)
     tokens: int = Field(0, ge=0)
+    money: float = Field(0.0, ge=0)
 
 
 class Ledger:
@@ -33,8 +32,7 @@ class Ledger:
 
     def __init__(self, work: Store, plan: Plan) -> None:
         self._work = work
-        build = hashlib.sha256(canonical([plan.fingerprint, plan.ask_again])).hexdigest()
-        self._path = layout.spent_path(build[:32])
+        self._path = layout.spent_path(plan.build_key)
 
     def read(self) -> Spent:
         """What is spent. Raises StorageError where that cannot be told."""

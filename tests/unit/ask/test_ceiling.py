@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from regioncap.ask.ceiling import Ceiling
+from regioncap.config.prices import Prices
 from regioncap.errors import CeilingError, RunError, StorageError, VlmSetupError, VlmUnavailableError
 from regioncap.steps.caption import caption_shard
 from regioncap.storage.local import LocalStore
@@ -84,6 +85,45 @@ def test_tokens_end_it_too(place: Place, vlm: FakeVlm, most: int) -> None:
     assert max(most // TOKENS, 1) <= sent <= max(most // TOKENS, 4)
     (counts,) = caption(place, rendered(place, max_tokens_total=ROWS * TOKENS), vlm)
     assert (counts.kept, counts.asked) == (sent, ROWS - sent)
+
+
+@pytest.mark.parametrize("most", [0.001, 0.09, 0.105])
+def test_money_ends_it_too(place: Place, vlm: FakeVlm, most: float) -> None:
+    # 15 tokens are a cent and a half.
+    prices = Prices(currency="EUR", prompt_million=1000.0, completion_million=1000.0)
+
+    def paid(**changes: Any) -> Plan:
+        return rendered(place, **changes).model_copy(update={"prices": prices})
+
+    with pytest.raises(CeilingError, match=rf"max_cost of {most} EUR is reached.* EUR, so far.*with a higher max_cost"):
+        caption(place, paid(max_cost=most), vlm)
+    # Before the first answer nobody knows what one costs: up to four are sent then.
+    sent = len(vlm.requests)
+    affordable = int(most / 0.015 + 1e-9)
+    assert max(affordable - 1, 1) <= sent <= max(affordable, 4)
+    plan = paid(max_cost=1)
+    (counts,) = caption(place, plan, vlm)
+    assert (counts.kept, counts.asked) == (sent, ROWS - sent)
+    validate(place, plan)
+    assert publish(place, plan).manifest.counts.captioned == ROWS
+
+
+def test_the_time_of_a_server_is_money_too(place: Place, vlm: FakeVlm) -> None:
+    vlm.behave = lambda number, body: replace(answer_well(body), delay=0.05)
+    # A twentieth of a second is fifty.
+    prices = Prices(currency="EUR", server_hour=3600 * 1000.0)
+    plan = rendered(place, max_cost=150).model_copy(update={"prices": prices})
+    with pytest.raises(CeilingError, match="max_cost of 150 EUR is reached"):
+        caption(place, plan, vlm, max_in_flight=1)
+    assert 1 <= len(vlm.requests) <= 4
+
+
+def test_a_server_that_tells_of_no_tokens_cannot_be_kept_to_a_cost_of_tokens(place: Place, vlm: FakeVlm) -> None:
+    vlm.behave = lambda _, body: Reply(body=json.dumps(json.loads(answer_well(body).body) | {"usage": None}))
+    prices = Prices(currency="EUR", prompt_million=1.0)
+    plan = rendered(place, max_cost=1).model_copy(update={"prices": prices})
+    with pytest.raises(VlmSetupError, match="nor max_cost where tokens have a price: set max_requests instead"):
+        caption(place, plan, vlm)
 
 
 def test_answers_that_are_under_way_at_the_ceiling_are_kept(place: Place, vlm: FakeVlm) -> None:

@@ -368,9 +368,8 @@ def test_a_refusal_in_another_shard_of_the_published_build_is_asked_about_once_m
     assert publish(place, again).manifest.counts.captioned == ROWS
 
 
-def ends_at_first_image(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def ends_at_first_image(vlm: FakeVlm) -> list[dict[str, Any]]:
     """One row ends the server, whichever comes first; returns the requests about it, as they come."""
-    vlm.is_back_when_noticed(monkeypatch)
     about_it: list[dict[str, Any]] = []
 
     def behave(_: int, body: dict[str, Any]) -> Reply:
@@ -378,7 +377,7 @@ def ends_at_first_image(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> list[d
         if about_it and image != about_it[0]["messages"][1]["content"][0]:
             return answer_well(body)
         about_it.append(body)
-        return vlm.ends()
+        return Reply(ends=True)
 
     vlm.behave = behave
     return about_it
@@ -386,9 +385,9 @@ def ends_at_first_image(vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch) -> list[d
 
 @pytest.mark.parametrize("in_flight", [1, 3, 64])
 def test_a_row_that_ends_the_server_each_time_is_rejected_and_the_others_are_captioned(
-    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch, in_flight: int
+    place: Place, vlm: FakeVlm, in_flight: int
 ) -> None:
-    about_it = ends_at_first_image(vlm, monkeypatch)
+    about_it = ends_at_first_image(vlm)
     plan = rendered(place)
     caption(place, plan, vlm, max_in_flight=in_flight)
     assert 3 <= len(about_it) <= 9
@@ -398,9 +397,9 @@ def test_a_row_that_ends_the_server_each_time_is_rejected_and_the_others_are_cap
 
 
 def test_a_row_that_ended_a_server_is_asked_about_again_only_where_the_server_or_a_setting_is_another(
-    place: Place, vlm: FakeVlm, monkeypatch: pytest.MonkeyPatch
+    place: Place, vlm: FakeVlm
 ) -> None:
-    about_it = ends_at_first_image(vlm, monkeypatch)
+    about_it = ends_at_first_image(vlm)
     plan = rendered(place)
     caption(place, plan, vlm)
     first = publish(place, plan)

@@ -150,3 +150,24 @@ def test_without_events_a_notifier_is_for_what_went_wrong() -> None:
 def test_a_notifier_that_makes_no_sense_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"REGIONCAP_NOTIFIER has to be JSON such as .*SmtpNotifier"):
         Deployment.from_environment({"REGIONCAP_NOTIFIER": text})
+
+
+def test_prices_are_of_tokens_of_a_servers_hours_or_both() -> None:
+    assert Deployment.from_environment({}).prices is None
+    prices = Deployment.from_environment(
+        {"REGIONCAP_PRICES": '{"currency": "EUR", "prompt_million": 2, "completion_million": 8, "server_hour": 3.6}'}
+    ).prices
+    assert prices is not None and prices.currency == "EUR"
+    assert prices.money(1_000_000, 500_000, 1000) == pytest.approx(2 + 4 + 1)
+    hours = Deployment.from_environment({"REGIONCAP_PRICES": '{"currency": "EUR", "server_hour": 3.6}'}).prices
+    assert hours is not None and hours.money(1_000_000, 1_000_000, 3600) == pytest.approx(3.6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ['{"server_hour": 1}', '{"currency": "EUR", "gpu_hour": 1}', '{"currency": "EUR", "server_hour": -1}', "2.5",
+     "much", '{"currency": "<b>", "server_hour": 1}', '{"currency": "EUR", "server_hour": Infinity}'],
+)  # fmt: skip
+def test_prices_that_make_no_sense_are_said_so(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"REGIONCAP_PRICES has to be JSON such as .*server_hour"):
+        Deployment.from_environment({"REGIONCAP_PRICES": wrong})

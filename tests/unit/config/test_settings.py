@@ -27,8 +27,8 @@ OTHER = {
     "repetition_penalty": 1.1, "max_tokens": 100,
     "max_attempts": 1, "seed": 1, "label_hint": True, "keep_fields": ["camera"],
     "images_uri": "/images", "sample_rows": 20, "request_extras": {"min_p": 0.1},
-    "max_requests": 7, "max_tokens_total": 7, "judge": "all", "judge_again": "reject", "judge_away": "wait",
-    "judge_by": "yes_no",
+    "max_requests": 7, "max_tokens_total": 7, "max_cost": 7.5, "judge": "all", "judge_again": "reject",
+    "judge_away": "wait", "judge_by": "yes_no",
     "shard_size": 3, "max_rejected_ratio": 0.5, "approval": "always",
     "export_formats": ["csv"], "export_images": "original", "file_name_prefix": "x", "keep_builds": 1,
     "force_rebuild": True, "warehouse_uri": "/other", "work_uri": "/work",
@@ -271,3 +271,10 @@ def test_a_ceiling_is_a_number_above_zero_or_none(name: str) -> None:
     for wrong in (0, -1, 1.5, "many"):
         with pytest.raises(ValidationError):
             settings(**{name: wrong})
+
+
+def test_a_ceiling_of_money_is_an_amount_above_zero_or_none() -> None:
+    assert settings().max_cost is None and settings(max_cost=0.5).max_cost == 0.5
+    for wrong in (0, -1, float("inf"), float("nan"), "much"):
+        with pytest.raises(ValidationError):
+            settings(max_cost=wrong)

@@ -13,13 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
 from regioncap.drop import decoders as decoders_module
+from regioncap.drop import decoding as jobs
 from regioncap.drop.decoder import Result, decoding, needs
 from regioncap.drop.decoders import Decoders
+from regioncap.drop.decoding import Marking, View
 from regioncap.drop.images import Picture, open_image
 from regioncap.errors import NoRegionError, RowError, ServiceError
 from regioncap.parallel import in_order
@@ -200,6 +204,7 @@ def test_a_decoder_does_not_outlive_a_task_that_is_killed(tmp_path: Path) -> Non
     task = f"""
 import sys
 from regioncap.drop.decoders import Decoders
+from regioncap.drop.decoding import Marking, View
 from tests.unit.drop.test_decoders import GOOD, hang, pid
 with Decoders() as decoders:
     decoders.run(GOOD, hang, {str(mark)!r})
@@ -294,3 +299,38 @@ def test_a_connection_that_closes_is_noticed_in_the_middle_of_a_message() -> Non
 def test_a_slow_jpeg_is_one_that_pillow_decodes() -> None:
     """It is the time alone that is wrong with it."""
     assert Image.open(io.BytesIO(slow_jpeg(scans=3))).convert("RGB").size == (2000, 1500)
+
+
+@pytest.mark.parametrize(
+    ("profile", "max_pixels", "size"),
+    [
+        ("smolvlm", 1_003_520, (1, 1)),
+        ("smolvlm", 1_003_520, (400, 400)),
+        ("llava-onevision", 1_003_520, (400, 300)),
+        ("llava-onevision", 1_003_520, (1990, 1990)),
+        ("qwen2.5-vl", 3584 * 3584, (1990, 1990)),
+        ("generic", 3584 * 3584, (3500, 3500)),
+    ],
+)
+def test_what_an_image_is_made_into_has_the_memory_that_it_takes_also_in_a_new_process(
+    monkeypatch: pytest.MonkeyPatch, profile: str, max_pixels: int, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(decoders_module, "_idle", decoders_module._Idle())
+    how = Marking(View(profile, max_pixels), "box", "xywh", "displayed", 10, True, None, unmarked=True)
+    with Decoders() as decoders:
+        told, jpegs = decoders.run(encoded(picture(*size)), jobs.marked, [[0, 0, *size]], how)
+    assert (told["width"], told["height"]) == size
+    assert len(jpegs) == 3
+    decoders_module._idle.end()
+
+
+def opencv_out_of_memory(picture: Picture) -> Result:
+    with decoding():
+        cv2.copyMakeBorder(np.zeros((1, 1), np.uint8), 0, 1 << 16, 0, 1 << 16, cv2.BORDER_REPLICATE)
+    raise AssertionError
+
+
+def test_opencv_without_memory_is_as_any_other_want_of_it() -> None:
+    with Decoders() as decoders, pytest.raises(RowError) as error:
+        decoders.run(GOOD, opencv_out_of_memory)
+    assert error.value.code == Code.IMAGE_TOO_LARGE
