@@ -74,9 +74,9 @@ def main() -> None:
                 nights = night + len(days)
                 snapshots[nights] = snapshot(stack, folder / "stack", before) | areas(warehouse, gone)
                 console.print(f"{nights} nights are over after {time.monotonic() - started:.0f} s")
+                if arguments.json:
+                    arguments.json.write_text(json.dumps(snapshots, indent=2))
     console.print(table(snapshots))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(snapshots, indent=2))
 
 
 def schedule(dags: Path, first: date, last: date) -> None:
