@@ -1,5 +1,6 @@
 """Keeps the work area from growing for ever."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +33,7 @@ class UpkeepOperator(BaseOperator):
         dry, settings = bool(context["params"].get("dry_run")), nightly_settings()
         warehouse = open_warehouse(settings.warehouse_uri, self.warehouse_conn_id)
         works = open_warehouse(settings.work_root, self.warehouse_conn_id)
-        limit = works.now() - timedelta(days=self.days).total_seconds()
+        limit = time.time() - timedelta(days=self.days).total_seconds()
         held, gone = Heap(""), Heap("")
         say = "%s can go: %s files, %s bytes" if dry else "%s is deleted: %s files, %s bytes"
 
