@@ -27,10 +27,11 @@ _HINT = re.compile(
         r"|lines?\b|surround"
         r"|enclos|encirc|contour|ident|designat|delin|for emph|overl|indicat|select"
         r"|(?:object|item|subject|thing|one) \d",
+        r"corner|darken|dimmed|shaded|spotli|undarken|un-dark",
     )
 )
 _NUMBER_HINT = re.compile(r"^\W*\d+[:.)]|[(（#]\W?\d")
-_HINT_ZH = re.compile(r"[框线圈标号角区域矩形数字方#]")
+_HINT_ZH = re.compile(r"[框线圈标号角区域矩形数字方暗#]")
 
 # ---- English
 
@@ -197,6 +198,13 @@ _MAYBE = any_of(
         r"|person|subject)\b",
         r"(?:annotated|marked|numbered|labell?ed|bounded|delimited|designated|indicated|specified|outlined) (?:box"
         r"|frame|rectangle|area|zone)\b",
+        # the styles that are no frames alone
+        r"corner (?:mark(?:er|ing)?s?|brackets?|ticks?)\b(?! (?:on|at|of) (?:the|a|an) (?:shelf|table|wall|desk|box))"
+        rf"|(?:between|inside|within) the (?:four )?{_LOOK}corners\b(?! of (?:the|a|an) (?!region|frame|box|mark))",
+        r"(?:the rest|everything else|all else|the surroundings)(?: of (?:the|this) (?:image|picture|photo|scene))?,? "
+        r"(?:is|are|has been|being) (?:darken|dimm|shad)ed\b",
+        r"(?:the|this) (?:un-?darkened|not darkened|spotlighted|spotlit) (?:area|region|part|portion|section)\b",
+        r"(?:in|by|amid|within|against) (?:the|an?) (?:otherwise )?(?:darkened|dimmed) (?:image|picture|photo)\b",
         r"(?:for emphasis|for identification|for reference|for annotation|as (?:region|number|box|object) \d)",
     ),
     flags=0,
@@ -512,6 +520,8 @@ _MAYBE_ZH = re.compile(
     rf"|(?:(?:^|[，。])(?:数字|编号)?(?:标签|标记|标注)|(?:方框|边框|矩形框|标注框)的?[左右上下]?边?缘?"
     rf"|(?:{_COLOUR_ZH})(?:的)?(?:框|线|边框|线框|方框|矩形))(?:把|将)?[^，。]{{0,4}}(?:挡|遮|盖住|覆盖"
     r"|压住|只框|只圈|只包|框到|切掉|截断|穿过)"
+    r"|角标|四角(?:的|上的)?标记|四个?角之间|(?:其余|其他|其它|以外的?|周围)(?:的)?(?:部分|区域|地方|图像|画面)?(?:都|均|被)?(?:变|调|压)暗"
+    r"|(?:被)?(?:变|调|压)暗的(?:部分|区域|图像|画面)"
     r"|(?:超出|超过|越过|露出|伸出)(?:了)?(?:这个|该)?(?:框|边框|方框|矩形|标记)"
     r"|第[一二三四五六七八九十\d]+个(?:框|方框|矩形|标记)(?:内|中|里)?(?:的|是|有)|(?:框|方框|矩形)(?:内|中|里)(?:是"
     r"|有)(?:一|个|着)"

@@ -150,3 +150,29 @@ def test_what_is_beside_a_thing_bears_no_number_of_it() -> None:
     assert judge("A nurse, marked with the number 1, carrying a tray.").get("mark_talk") == "warn"
     assert judge("上面有个数字1的标签,下面是桌子").get("mark_talk") == "warn"
     assert "mark_talk" not in judge("A locker marked with the number 1, beside a bench.")
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "the corner marks around a brown dog", "a dog between the corner markers", "a dog inside the four red corners",
+        "a cat; the rest of the image is darkened", "a man while everything else is dimmed",
+        "the undarkened area has a bus", "a bright lamp in an otherwise darkened picture",
+        "四角的标记之间有一只狗", "四角之间是一辆红色的汽车", "其余部分变暗，中间有一只猫", "变暗的区域旁边有一个男人",
+    ],
+)  # fmt: skip
+def test_the_marks_of_every_style_are_known_by_their_words(caption: str) -> None:
+    assert judge(caption).get("mark_talk") == "warn"
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "a dog in the corner of a darkened room", "a street corner at dusk", "a darkened street with a shaded bench",
+        "a lamp in the corner", "a table with rounded corners", "a man under a spotlight on a dark stage",
+        "a shaded terrace between the corners of the house", "metal corner brackets on a shelf's side",
+        "墙角的一只猫", "天色变暗的街道", "灯光昏暗的房间里的一张桌子",
+    ],
+)  # fmt: skip
+def test_corners_and_dark_places_are_things_too(caption: str) -> None:
+    assert "mark_talk" not in judge(caption)
