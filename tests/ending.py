@@ -32,13 +32,19 @@ def ended_when_it_hangs() -> Iterator[Hang]:
     Not SIGALRM, which is what ends a test that takes too long.
     """
 
+    ended = threading.Event()
+
     def end(*_: object) -> None:
-        raise TimeIsUp
+        if not ended.is_set():
+            ended.set()
+            raise TimeIsUp
 
     def wait_and_end() -> None:
         hang.begun.wait()
-        if not hang.over.is_set():
+        # A signal that comes just before the main thread begins to wait does not wake it: the next one does.
+        while not (ended.is_set() or hang.over.is_set()):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            ended.wait(0.1)
 
     hang = Hang()
     before = signal.signal(signal.SIGUSR1, end)

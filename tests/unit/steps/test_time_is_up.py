@@ -76,7 +76,12 @@ def _validate(at: Places, plan: Plan) -> None:
 
 def _stage(at: Places, plan: Plan) -> None:
     stage_shard(
-        work=at.work, shard_id=plan.shards[0], plan=plan, partition=at.partition, progress=lambda done, images: None
+        work=at.work,
+        shard_id=plan.shards[0],
+        plan=plan,
+        drop=Images(at.drop),
+        partition=at.partition,
+        progress=lambda done, images: None,
     )
 
 
