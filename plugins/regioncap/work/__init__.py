@@ -5,6 +5,7 @@
 `identity`     what a build is made by: settings, model, code, extensions
 `shard`        a shard's rows, marked rows and records
 `made_from`    what rows came of, whatever the model says of them
+`rendering`    what `render` has marked so far
 `receipts`     what a step wrote for a shard, and of what it made that
 `completions`  what the VLM returned; what was paid for is found again
 `earlier`      what earlier plans paid for, brought to a new one
