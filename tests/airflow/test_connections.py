@@ -46,7 +46,7 @@ TAKES: list[tuple[Any, set[str]]] = [
     (partial(ProposeOperator, plan={}, shard="0"), set(OURS)),
     (partial(RenderOperator, plan={}, shard="0"), {"drops_conn_id", "warehouse_conn_id"}),
     (partial(CaptionOperator, plan={}, shard="0"), {"warehouse_conn_id", "vlm_conn_id"}),
-    (partial(ValidateOperator, plan={}, shard="0"), {"warehouse_conn_id"}),
+    (partial(ValidateOperator, plan={}, shard="0"), {"drops_conn_id", "warehouse_conn_id"}),
     (partial(ApprovalsOperator, plan={}), {"warehouse_conn_id"}),
     (partial(ApproveOperator, plan={}, asks=True), {"drops_conn_id", "warehouse_conn_id"}),
     (partial(PublishOperator, plan={}, asset=Asset("a")), {"drops_conn_id", "warehouse_conn_id"}),

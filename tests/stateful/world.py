@@ -156,7 +156,7 @@ class World:
                 "regioncap.ask.asking.identify": mock.AsyncMock(),
                 "regioncap.ask.asking.find_dialect": mock.AsyncMock(return_value=Dialect()),
                 "regioncap.ask.asking.find_listening_dialect": mock.AsyncMock(return_value=Dialect()),
-                "regioncap.parallel.ThreadPoolExecutor": _AtOnce,
+                "regioncap.parallel.Threads": _AtOnce,
                 "regioncap.steps.publish.datetime": Clock,
                 "regioncap.warehouse.history.datetime": Clock,
                 "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS": SimpleNamespace(send=self._ask),
@@ -823,10 +823,7 @@ class _AtOnce:
     def __init__(self, threads: int) -> None:
         pass
 
-    def __enter__(self) -> "_AtOnce":
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def shutdown(self) -> None:
         pass
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":

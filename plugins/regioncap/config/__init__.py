@@ -4,4 +4,5 @@
 `extras`      what a run may add to every request
 `locks`       what of a param the deployment fixes or bounds
 `deployment`  the `REGIONCAP_*` variables
+`prices`      what the deployment pays for asking
 """

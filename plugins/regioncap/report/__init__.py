@@ -3,6 +3,7 @@
 `figures`   report.json: what became of every row, what the gates found
 `across`    what is seen only when all rows lie side by side; `look_alikes` finds images that look alike
 `judged`    how many captions are wrong, in words: no figure without its interval
+`cost`      what a build cost: requests, tokens, server seconds and, with prices, money
 `page`      report.html, a page that needs no server, and check.html, which is about a drop before it is built
 `trial`     try.html, some rows under several sets of settings
 `features`  the types of a record's fields, for the card

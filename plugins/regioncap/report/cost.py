@@ -16,7 +16,7 @@ class Cost(BaseModel):
 
     requests: int = Field(
         ge=0,
-        description="Requests that were answered for it: for captions and boxes, the judge's questions, and what was "
+        description="Requests that were answered for it: for captions and boxes, by the judge, and what was "
         "asked again.",
         examples=[623],
     )
