@@ -577,9 +577,9 @@ def test_where_the_captioner_is_away_or_takes_no_close_ups_the_judge_s_word_coun
         vlm.behave = lambda _, body: reply
         if (judge_away, reply.status) == ("wait", 503):
             with pytest.raises(VlmUnavailableError):
-                judge(place, plan, vlm, other)
+                judge(place, plan, vlm, other, patience_seconds=3.0)
             return
-        judge(place, plan, vlm, other)
+        judge(place, plan, vlm, other, patience_seconds=3.0)
     judged = finished(place, plan).manifest.judged
     assert judged is not None and judged.share is not None
     assert (judged.asked_twice, judged.agreed) == (0, 0)
