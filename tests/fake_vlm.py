@@ -209,3 +209,16 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
         fake.hangs.clear()
         server.shutdown()
         server.server_close()
+
+
+def odd_at_first_image(vlm: FakeVlm) -> list[str]:
+    """One row is refused, whichever comes first; returns the list that its image will be in."""
+    odd: list[str] = []
+
+    def behave(_: int, body: dict[str, Any]) -> Reply:
+        image = body["messages"][1]["content"][0]["image_url"]["url"]
+        odd[:] = odd or [image]
+        return error(400, "the image is odd") if image == odd[0] else answer_well(body)
+
+    vlm.behave = behave
+    return odd

@@ -39,7 +39,6 @@ _LEAST_BOUND = 0.5
 # lies over more than this share of it.
 _SMALL, _COVERED = 28, 0.5
 
-
 # Of so many captions at most it is said that the model was unsure of them.
 _LEAST_SURE = 1 / 8
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published
 from regioncap.work import layout
 from tests.builders import Place, encoded, picture
-from tests.fake_vlm import FakeVlm, Reply, answer_well, completion, error
+from tests.fake_vlm import FakeVlm, answer_well, completion, error, odd_at_first_image
 from tests.listening import Knowing, heard, rows
 from tests.steps import ASKING, build, caption, judge, propose, publish, render, validate
 
@@ -99,14 +98,7 @@ def test_what_is_taken_over_from_the_published_build_costs_nothing(place: Place,
 
 
 def test_asking_once_more_for_a_row_that_was_refused_costs_that_request_alone(place: Place, vlm: FakeVlm) -> None:
-    odd: list[str] = []
-
-    def behave(_: int, body: dict[str, Any]) -> Reply:
-        image = body["messages"][1]["content"][0]["image_url"]["url"]
-        odd[:] = odd or [image]
-        return error(400, "the image is odd") if image == odd[0] else answer_well(body)
-
-    vlm.behave = behave
+    odd_at_first_image(vlm)
     assert tokens(cost_of(place, build(place, vlm, judge="none"))) == of(ROWS - 1)
     vlm.behave = lambda _, body: answer_well(body)
     assert tokens(cost_of(place, build(place, vlm, run_id="run-2", judge="none"))) == of(1)

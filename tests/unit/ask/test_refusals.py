@@ -21,7 +21,7 @@ from regioncap.warehouse.manifest import current
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
 from tests.builders import Place, encoded, picture
-from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, error, odd_at_first_image
 
 ROWS = 12
 
@@ -285,19 +285,6 @@ def test_what_a_server_says_is_told_in_a_line_and_never_nothing(place: Place, vl
         with pytest.raises(VlmSetupError) as error_told:
             caption(place, plan, vlm)
         assert told in str(error_told.value)
-
-
-def odd_at_first_image(vlm: FakeVlm) -> list[str]:
-    """One row is refused, whichever comes first; returns the list that its image will be in."""
-    odd: list[str] = []
-
-    def behave(_: int, body: dict[str, Any]) -> Reply:
-        image = body["messages"][1]["content"][0]["image_url"]["url"]
-        odd[:] = odd or [image]
-        return error(400, "the image is odd") if image == odd[0] else answer_well(body)
-
-    vlm.behave = behave
-    return odd
 
 
 def test_what_one_row_is_refused_for_is_that_rows_fault(place: Place, vlm: FakeVlm) -> None:
