@@ -20,6 +20,7 @@ from regioncap.marks.view import content_name
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import Record, RegionBox, RegionCaption, Rejected, RenderedRow
+from regioncap.regions.served import Served
 from regioncap.steps.plan import plan_build
 from regioncap.steps.publish import Published, publish_build
 from regioncap.steps.render import render_shard
@@ -197,7 +198,15 @@ class Place:
             rows.append({"image": f"{index}.jpg", "bbox": [[10, 10, 40, 30], [60, 20, 50, 50]]})
         self.put_rows(*rows)
 
-    def plan(self, run_id: str = "run-1", model: str = "fake-model", judge_model: str = "", **changes: Any) -> Plan:
+    def plan(
+        self,
+        run_id: str = "run-1",
+        model: str = "fake-model",
+        judge_model: str = "",
+        served: Served | None = None,
+        judge_served: Served | None = None,
+        **changes: Any,
+    ) -> Plan:
         """Plan the drop."""
         return plan_build(
             date=self.date,
@@ -210,6 +219,8 @@ class Place:
             progress=lambda rows: None,
             judge_model=judge_model,
             forgotten=all_of(forgettings_of(self.warehouse).lines()),
+            served=served,
+            judge_served=judge_served,
         )
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:

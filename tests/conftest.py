@@ -67,6 +67,7 @@ def vlm(_fake_server: FakeVlm) -> FakeVlm:
     _fake_server.deaths.clear()
     _fake_server.gone = lambda: False
     _fake_server.context = _fake_server.image_tokens = None
+    _fake_server.tells = {}
     _fake_server.tokenized.clear()
     _fake_server.ignores_schemas, _fake_server.waiting, _fake_server.slots = False, None, None
     _fake_server.figures = lambda: ""

@@ -82,6 +82,8 @@ class FakeVlm:
     slots: int | None = None
     # What it says of its context, if anything: so many tokens.
     context: int | None = None
+    # What else it tells of each of its models, such as the folder that it is served from.
+    tells: dict[str, Any] = field(default_factory=dict)
     # How many tokens it says an image has, where it tells; what it was asked for that.
     image_tokens: int | None = None
     tokenized: list[dict[str, Any]] = field(default_factory=list)
@@ -152,6 +154,7 @@ def fake_vlm(behave: Callable[[int, dict[str, Any]], Reply] = lambda _, body: an
             listed = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in fake.models]
             if fake.context is not None:
                 listed = [entry | {"max_model_len": fake.context} for entry in listed]
+            listed = [entry | fake.tells for entry in listed]
             self._send(Reply(body=json.dumps({"object": "list", "data": listed})))
 
         def do_POST(self) -> None:

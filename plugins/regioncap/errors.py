@@ -13,6 +13,7 @@
     │   │   ├── CommitRefusedError
     │   │   ├── DropDateError
     │   │   ├── ModelProfileError
+    │   │   ├── OtherModelError
     │   │   ├── ParamsError
     │   │   ├── RollBackError
     │   │   ├── StepMissingError
@@ -114,6 +115,10 @@ class DropDateError(RunError):
 
 class ModelProfileError(RunError):
     """The model is of another family than `model_profile` says. The message names both."""
+
+
+class OtherModelError(RunError):
+    """Another model is served now than the one that the build's answers are of. The message says what differs."""
 
 
 class ParamsError(RunError):

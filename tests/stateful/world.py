@@ -150,6 +150,7 @@ class World:
                 "regioncap.airflow.places.Deployment": SimpleNamespace(from_environment=lambda: deployment),
                 "regioncap.airflow.build.vlm_from_connection": lambda *_: ENDPOINT,
                 "regioncap.airflow.build.judge_from_connection": lambda *_: None,
+                "regioncap.airflow.build.told_of": lambda *_: None,
                 "regioncap.airflow.build.report_progress": lambda *_, **__: None,
                 "regioncap.ask.asking.connect": self.vlm.connect,
                 "regioncap.ask.asking.check": mock.AsyncMock(),

@@ -27,7 +27,14 @@ from regioncap.airflow.places import (
     open_work,
 )
 from regioncap.airflow.progress import report_progress, told
-from regioncap.airflow.vlm import JUDGE_CONNECTION, VLM_CONNECTION, for_run, judge_from_connection, vlm_from_connection
+from regioncap.airflow.vlm import (
+    JUDGE_CONNECTION,
+    VLM_CONNECTION,
+    for_run,
+    judge_from_connection,
+    told_of,
+    vlm_from_connection,
+)
 from regioncap.ask.asking import AskProgress
 from regioncap.config.deployment import Deployment, variable
 from regioncap.config.prices import Prices
@@ -122,6 +129,7 @@ class PlanOperator(BaseOperator):
             self.log.info("%s; looking again in a minute", busy)
             self.defer(trigger=TimeDeltaTrigger(_LOOK_AGAIN), method_name="resume")
         say = _every(_LOG_EVERY_SECONDS)
+        vlm = for_run(vlm_from_connection(self.vlm_conn_id), settings)
         judge = judge_from_connection(self.judge_conn_id) if settings.judges != "none" else None
 
         def progress(rows: int) -> None:
@@ -136,12 +144,14 @@ class PlanOperator(BaseOperator):
             work=work,
             partition=open_partition(settings.warehouse_uri, date, self.warehouse_conn_id),
             settings=settings,
-            model=for_run(vlm_from_connection(self.vlm_conn_id), settings).model,
+            model=vlm.model,
             run_id=context["run_id"],
             progress=progress,
             judge_model=judge.model if judge is not None else "",
             forgotten=all_of(forgettings_of(open_warehouse(settings.warehouse_uri, self.warehouse_conn_id)).lines()),
             prices=prices,
+            served=told_of(vlm),
+            judge_served=told_of(for_run(judge, settings)) if judge is not None else None,
         )
         if plan.unchanged:
             self.log.info("the drop of %s was built as it is: nothing to do", date)

@@ -11,6 +11,7 @@ nobody uses stays. What is left empty in the connection's form counts as not giv
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,11 +23,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import VlmSetupError, VlmUnavailableError
+from regioncap.regions.served import Served
 from regioncap.vlm.client import connect
 from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.managed import IDLE_SECONDS, ManagedServer
-from regioncap.vlm.probe import check
+from regioncap.vlm.probe import check, tells
 from regioncap.vlm.server import ServerConfig
+
+_log = logging.getLogger(__name__)
 
 VLM_CONNECTION = "regioncap_vlm"
 # What judges captions, if it is another one.
@@ -116,6 +120,18 @@ def judge_from_connection(conn_id: str = JUDGE_CONNECTION) -> Vlm | None:
     try:
         return vlm_from_connection(conn_id)
     except AirflowNotFoundException:
+        return None
+
+
+def told_of(vlm: Vlm) -> Served | None:
+    """What is told now of the model behind its name; None where no server can be reached at once."""
+    if vlm.served is not None or not isinstance(vlm, Endpoint):
+        return vlm.served
+    try:
+        return asyncio.run(tells(vlm))
+    except VlmSetupError as error:
+        # Who asks it comes upon the same.
+        _log.warning("which model is served cannot be told: %s", error)
         return None
 
 

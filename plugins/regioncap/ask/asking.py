@@ -14,7 +14,9 @@ from regioncap.ask.ceiling import Ceiling
 from regioncap.ask.pace import Pace
 from regioncap.ask.requests import sampling_options, told_of
 from regioncap.config.settings import BuildSettings
+from regioncap.errors import OtherModelError, VlmSetupError
 from regioncap.parallel import Threads, for_a_moment, run
+from regioncap.regions.served import Served
 from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import VlmClient, connect
@@ -24,7 +26,7 @@ from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
 from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
 from regioncap.vlm.pace import PaceFigures
-from regioncap.vlm.probe import check, identify, room_for
+from regioncap.vlm.probe import check, identify, look_again, room_for
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -36,6 +38,8 @@ Prepare = Callable[[Item, Mapping[str, Completion]], PreparedRequest | None]
 
 # An answer is in the work area this soon: what a killed task loses is at most this, and what was in flight.
 FLUSH_SECONDS = 2.0
+# So often it is looked whether it is still the same model that answers: what came since may have to be asked anew.
+LOOK_EVERY_SECONDS = 30.0
 FLUSH_ROWS = 64
 
 
@@ -76,15 +80,19 @@ def ask_into(
     ceiling: Ceiling,
     largest: Item | None = None,
     *,
+    of_one_model: Callable[[Served], None],
     listening: bool = False,
 ) -> None:
     """Ask about each item, and write the answers as they come.
 
     `prepare` as for `ask_all`. First it is found out how the server wants to be asked, whether it gives structured
     answers, and where it tells, whether it has room for what is asked about the `largest` item, or else the first.
-    With `listening`, answers are single words with their probabilities instead.
+    With `listening`, answers are single words with their probabilities instead. `of_one_model` gets what the servers
+    tell of their model, before the first row and then again and again to the end, and raises OtherModelError where that
+    is another one than it is to be.
     Raises VlmSetupError or VlmUnavailableError, also where nothing but refusals came, and CeilingError where something
-    could not be asked for the run's ceilings; the answers that came are kept.
+    could not be asked for the run's ceilings; the answers that came are kept, but for those that another model may have
+    given.
     """
     waiting = iter(items)
     first = list(islice(waiting, 1))
@@ -106,7 +114,8 @@ def ask_into(
         with vlm.open() as endpoint:
             asked = ceiling.until_reached(chain(first, waiting))
             find = _listening_dialect if listening else _captioning_dialect
-            run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {}), find))
+            looks = _Looks(sink, vlm.served, of_one_model)
+            run(_ask(sink, endpoint, asked, admitted, settings, ceiling, lambda: prepare(measured, {}), find, looks))
     except Exception:
         ceiling.close()
         raise
@@ -126,6 +135,7 @@ async def _ask(
     ceiling: Ceiling,
     measure: Callable[[], PreparedRequest | None],
     find: "_FindDialect",
+    looks: "_Looks",
 ) -> None:
     def keep(completion: Completion) -> None:
         sink.add(completion)
@@ -134,27 +144,75 @@ async def _ask(
     async with connect(endpoint) as client:
         await check(client)
         before = await client.read_figures()
-        await identify(client)
+        await looks.first(await identify(client))
         sink.server = client.identity
         await _look_for_room(client, measure)
         client.wire.dialect = await find(client, settings, sink)
         sink.in_flight = lambda: client.replicas.in_flight
         try:
             async with asyncio.TaskGroup() as group:
-                flusher = group.create_task(_flush_regularly(sink))
+                beside = [group.create_task(_flush_regularly(sink)), group.create_task(looks.regularly(client))]
                 await ask_all(client, items, prepare, keep, sink.finish, endpoint.max_in_flight)
-                flusher.cancel()
+                for task in beside:
+                    task.cancel()
+            await looks.again(client)
             if sink.refusal is not None:
                 raise refuses_all(sink.refusal, client.name)
             after = await client.read_figures()
             counted = after.since(before) if after else None
             sink.tell_what_held_back(endpoint.max_in_flight, counted, client.replicas.figures)
         except* Exception as errors:
+            await looks.after(first_of(errors), client)
             raise first_of(errors) from None
         finally:
             ceiling.stop()
             # On an error too: answers that were paid for are kept.
             await sink.close()
+
+
+class _Looks:
+    """Looks whether the servers still serve the model that the answers are to be of; `known` is what needs no look.
+
+    What was answered since the last look that found it so may be another's: it is not kept.
+    """
+
+    def __init__(self, sink: "CompletionSink", known: Served | None, check: Callable[[Served], None]) -> None:
+        self._sink = sink
+        self._known = known
+        self._check = check
+
+    async def first(self, told: Served) -> None:
+        """Before the first row. Raises OtherModelError."""
+        await asyncio.to_thread(self._check, self._known or told)
+
+    async def regularly(self, client: VlmClient) -> None:
+        """Until it is cancelled."""
+        while self._known is None:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            await self.again(client)
+
+    async def again(self, client: VlmClient) -> None:
+        """Raises OtherModelError, or VlmSetupError where one of several servers has another model."""
+        if self._known is not None:
+            return
+        await self._sink.flush()
+        written = self._sink.unconfirmed
+        try:
+            await asyncio.to_thread(self._check, await look_again(client))
+        except (OtherModelError, VlmSetupError):
+            await self._sink.discard()
+            raise
+        self._sink.confirm(written)
+
+    async def after(self, error: Exception, client: VlmClient) -> None:
+        """Where asking has ended with an error. Raises as `again` does."""
+        if not isinstance(error, OtherModelError):
+            try:
+                await self.again(client)
+            except (OtherModelError, VlmSetupError):
+                raise
+            except Exception as another:
+                _log.warning("whether it is still the same model could not be looked at: %s", another)
 
 
 _FindDialect = Callable[[VlmClient, BuildSettings, "CompletionSink"], Awaitable[Dialect]]
@@ -236,11 +294,36 @@ class CompletionSink:
         # A thread of its own: images are read on the loop's threads, and one thread writes in the order of the flushes.
         self._writer = Threads(1)
         self._latest: Future[None] | None = None
+        # The parts that were written since it was last known which model answers.
+        self._parts: list[str] = []
+        self._discarded = False
         # What could not be written goes with the next flush.
         self._unwritten: list[Completion] = []
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many parts were written since `confirm` was last called."""
+        return len(self._parts)
+
+    def confirm(self, parts: int) -> None:
+        """Note that the first so many of these parts are of the model that they are to be of."""
+        del self._parts[:parts]
+
+    async def discard(self) -> None:
+        """Take back what was written since then, and write nothing more: it may be of another model."""
+        self._discarded = True
+        taken, self.pending = len(self.pending), []
+        await self._wait()
+        taken, self._unwritten = taken + len(self._unwritten), []
+        for part in self._parts:
+            await asyncio.to_thread(self._store.delete, part)
+        _log.warning("%s parts and %s more answers may be of another model: they are not kept", len(self._parts), taken)
+        self._parts.clear()
+
     def add(self, completion: Completion) -> None:
         """Take a completion; the next flush writes it."""
+        if self._discarded:
+            return
         if self._bill is not None:
             completion = self._bill.signed(completion)
             self._bill.add([completion])
@@ -302,16 +385,20 @@ class CompletionSink:
     async def close(self) -> None:
         """Write what is left, after every write before it, and what one of these could not write."""
         try:
-            if self._latest is not None:
-                await asyncio.wait([asyncio.wrap_future(self._latest)])
+            await self._wait()
             await self.flush()
         finally:
             self._writer.shutdown()
 
+    async def _wait(self) -> None:
+        """Wait until all that was to be written is, or could not be."""
+        if self._latest is not None:
+            await asyncio.wait([asyncio.wrap_future(self._latest)])
+
     def _write(self, completions: list[Completion]) -> None:
         if completions:
             try:
-                write_part(self._store, self._folder, completions)
+                self._parts.append(write_part(self._store, self._folder, completions))
             except Exception:
                 self._unwritten += completions
                 raise

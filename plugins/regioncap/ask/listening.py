@@ -244,7 +244,7 @@ def listening_request(row: RenderedRow, plan: Plan, sheet: Sheet, question: Ques
     system = first_system(plan, len(sheet.shown))
     parts = (Part("image", sheet_name(row, sheet)), Part("text", text))
     options = {**settings.request_extras, **as_choice(scorer.choices(len(sheet.shown))), "model": plan.judge}
-    return request_of(plan, system, parts, options, row.image)
+    return request_of(system, parts, options, row.image, plan.listening_again)
 
 
 def by_choice(tokens: Mapping[str, float], choices: list[str]) -> dict[str, float] | None:

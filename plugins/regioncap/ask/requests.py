@@ -78,7 +78,7 @@ def caption_request(
         tokens = token_multiplier * settings.max_tokens
         sampling["max_tokens"] = tokens if room is None else max(settings.max_tokens, min(tokens, room))
     options = {**sampling, "model": plan.model, **_schema(plan, answer_schema(left))}
-    request = request_of(plan, system, tuple(parts), options, row.image)
+    request = request_of(system, tuple(parts), options, row.image, plan.ask_again)
     # How sure the model is of its words changes none of them: the answer is the same as without.
     return replace(request, options={**options, **told_of(settings)}) if mode == "joint" else request
 
@@ -122,21 +122,26 @@ def grounding_request(view: str, plan: Plan, image: str = "") -> ChatRequest:
     prompt = grounding_prompt(profile.grounding, profile.coordinates, settings.max_boxes)
     schema = grounding_schema(profile.grounding, settings.max_boxes)
     options = {**sampling_options(settings), "model": plan.model, **_schema(plan, schema)}
-    return request_of(plan, settings.system_prompt, (Part("image", view), Part("text", prompt)), options, image)
+    parts = (Part("image", view), Part("text", prompt))
+    return request_of(settings.system_prompt, parts, options, image, plan.ask_again)
 
 
 def _schema(plan: Plan, schema: dict[str, Any]) -> dict[str, Any]:
     return as_schema(schema) if plan.settings.answer_format == "structured" else {}
 
 
-def request_of(plan: Plan, system: str, parts: tuple[Part, ...], options: dict[str, Any], image: str) -> ChatRequest:
-    """A request of this plan under its key; `image` is the path, in the drop, of what it is about."""
+def request_of(
+    system: str, parts: tuple[Part, ...], options: dict[str, Any], image: str, ask_again: str
+) -> ChatRequest:
+    """A request under its key; `image` is the path, in the drop, of what it is about.
+
+    `ask_again` sets it apart from equal ones that were sent before, or to another model of the same name.
+    """
     identity = {
         "system": system,
         "parts": [[part.kind, part.value] for part in parts],
         "options": options,
-        # Sets a request apart from equal ones that were sent before.
-        "ask_again": plan.ask_again,
+        "ask_again": ask_again,
     }
     key = hashlib.sha256(canonical(identity)).hexdigest()[:32]
     return ChatRequest(key, system, parts, options, f"{image_digest(image):016x}")

@@ -19,6 +19,7 @@ from regioncap.parallel import in_order
 from regioncap.regions.codes import Code
 from regioncap.regions.formats import doubts, together, weigh
 from regioncap.regions.records import Record, Rejected
+from regioncap.regions.served import Served
 from regioncap.report.across import Across, AcrossBuild, PartAcross, unusual, with_examples
 from regioncap.report.cost import Cost, cost_of
 from regioncap.report.judged import to_be_warned_of
@@ -243,8 +244,17 @@ class Report(_Model):
         "earlier builds' reports.",
     )
     model: str = Field(
-        description="The model, by the name that its server gives it. Which revision it is, servers do not tell.",
+        description="The model, by the name that its server gives it. `served` has what the server tells beyond it.",
         examples=["Qwen/Qwen2.5-VL-7B-Instruct"],
+    )
+    served: Served | None = Field(
+        default=None,
+        description="What the server told of the model, beyond its name: what it was loaded from, say. Null where it "
+        "told nothing, and in earlier builds' reports.",
+    )
+    judge_served: Served | None = Field(
+        default=None,
+        description="Likewise of the model that judged the captions, where that has a connection of its own.",
     )
     settings: dict[str, Any] = Field(
         description="All settings of the run, by the names of its params; `prompt` is the one that was used.",
@@ -482,11 +492,13 @@ def make_report(
     drifted: Sequence[str],
     judged: Judged | None,
     judging: Sequence[Spending | None] = (),
+    served: Served | None = None,
+    judge_served: Served | None = None,
 ) -> Report:
     """The report of a build that was `started` to be written then, and that is `drifted` from earlier ones.
 
     `work` is rooted at the build's date; `read` gets the record of a place, from 0. `judging` is what `judge` has
-    spent, shard by shard.
+    spent, shard by shard; `served` and `judge_served` what was told of captioner and judge.
     """
     found = statistics.across.found()
     across = with_examples(found, read)
@@ -535,6 +547,8 @@ def make_report(
         ),
         cost=cost_of([*captioning, *_proposing(plan, work), *judging], plan.prices, statistics.counts.regions),
         model=plan.model,
+        served=served,
+        judge_served=judge_served,
         settings=plan.settings.model_dump(mode="json") | {"prompt": plan.settings.prompt_template},
         versions={
             "regioncap": regioncap.__version__,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
@@ -25,6 +25,7 @@ from regioncap.work.completions import earlier_completions, load_completions, of
 from regioncap.work.counts import AskCounts
 from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan
+from regioncap.work.served import check_model
 from regioncap.work.shard import Shard, read_marked
 
 # Requests about the regions of one image follow each other: so many images are read only once.
@@ -39,8 +40,8 @@ def caption_shard(
 ) -> AskCounts:
     """Ask what has no answer yet. `work` is rooted at the build's date; `progress` is called at each flush.
 
-    Raises VlmSetupError, VlmUnavailableError or CeilingError, and StepMissingError where rows or marked images are not
-    as `render` wrote them; the answers that came before are kept.
+    Raises VlmSetupError, VlmUnavailableError, OtherModelError or CeilingError, and StepMissingError where rows or
+    marked images are not as `render` wrote them; the answers that came before are kept.
     """
     check_code(plan)
     shard = Shard(work, plan, shard_id)
@@ -92,7 +93,9 @@ def caption_shard(
         shard.shared, layout.ANSWERS, questions=questions, images=images, kept=kept, progress=progress, bill=bill
     )
     sink.take_over(taken.values(), questions - kept - len(left))
-    ask_into(sink, vlm, waiting, prepare, plan.settings, Ceiling(work, plan), largest and largest[1])
+    of_one_model = partial(check_model, work, plan)
+    ceiling = Ceiling(work, plan)
+    ask_into(sink, vlm, waiting, prepare, plan.settings, ceiling, largest and largest[1], of_one_model=of_one_model)
     counts = sink.counts().model_copy(update={"spent": bill.spent})
     shard.own.write(layout.CAPTION_COUNTS, counts.model_dump_json().encode())
     return counts

@@ -8,6 +8,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +36,7 @@ from regioncap.ask.requests import RegionNumbers, asked_together
 from regioncap.drop.unforeseen import named, unforeseen
 from regioncap.errors import CeilingError, RowError, VlmSetupError, VlmUnavailableError
 from regioncap.regions.records import RenderedRow
+from regioncap.regions.served import Served
 from regioncap.storage.store import Store
 from regioncap.trust.answers import Heard
 from regioncap.trust.planted import Captions, ask
@@ -50,6 +52,7 @@ from regioncap.work.completions import earlier_completions, load_completions, of
 from regioncap.work.counts import AskCounts, Spending, load_counts, note_spent
 from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan
+from regioncap.work.served import check_model
 from regioncap.work.shard import Shard, read_marked
 
 _log = logging.getLogger(__name__)
@@ -86,7 +89,7 @@ def judge_shard(
     ones asked for again; `progress` is called at each flush. A sample may take `least_seconds` in any case.
     Raises StepMissingError where rows, answers or the images without marks are not there. Where the listener is away,
     cannot listen, or the run's ceiling is reached, the shard is noted as not judged; VlmUnavailableError, VlmSetupError
-    or CeilingError is raised instead where the run has it wait.
+    or CeilingError is raised instead where the run has it wait. OtherModelError is raised in any case.
     """
     if not plan.judge_share:
         return _NOTHING
@@ -97,7 +100,8 @@ def judge_shard(
     completions = load_completions(shard.shared, layout.ANSWERS)
     rows, others = _captioned(rendered.rows, plan, completions, shard.corrections())
     limit, limited = _time_limit(plan, load_counts(shard.own), least_seconds)
-    listener = _Listener(work, shard, shard_id, plan, judge, progress, least_seconds)
+    of_one_model = partial(check_model, work, plan, judge=judge != vlm)
+    listener = _Listener(work, shard, shard_id, plan, judge, of_one_model, progress, least_seconds)
     asked = [replace(each, questions=ask(each.row.id, each.captions, each.regions, others)) for each in rows]
     if limited is not None:
         asked = []
@@ -252,11 +256,12 @@ class _Listener:
         shard_id: str,
         plan: Plan,
         judge: Vlm,
+        of_one_model: Callable[[Served], None],
         progress: Callable[[AskProgress], None],
         least_seconds: float,
     ) -> None:
         self._work, self._shard, self._plan, self._judge, self._progress = work, shard, plan, judge, progress
-        self._least = least_seconds
+        self._of_one_model, self._least = of_one_model, least_seconds
         self._earlier = earlier_completions(work, plan, shard_id, layout.JUDGED)
         self._known: dict[str, Completion] = {}
         self.counts = _NOTHING
@@ -360,7 +365,7 @@ class _Listener:
         try:
             ask_into(
                 sink, self._judge, in_time(), prepare, self._plan.settings, Ceiling(self._work, self._plan),
-                listening=True,
+                of_one_model=self._of_one_model, listening=True,
             )  # fmt: skip
         finally:
             self.counts, self.spent = _sum(self.counts, sink.counts()), bill.spent
@@ -430,8 +435,9 @@ class _Captioner:
         sink.take_over(used.values(), len(items) - kept - len(left))
         try:
             ask_into(
-                sink, self._vlm, _within(left, limit), prepare, self._plan.settings, Ceiling(self._work, self._plan)
-            )
+                sink, self._vlm, _within(left, limit), prepare, self._plan.settings, Ceiling(self._work, self._plan),
+                of_one_model=partial(check_model, self._work, self._plan),
+            )  # fmt: skip
         finally:
             self.counts = _sum(self.counts, sink.counts())
             note_spent(self._shard.own, bill.spent)

@@ -23,6 +23,7 @@ from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import PlannedRow, Rejected, Source
+from regioncap.regions.served import Served, known_by
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
 from regioncap.trust.questions import SECOND
@@ -35,6 +36,7 @@ from regioncap.work.earlier import Brought, bringing, earlier_plans
 from regioncap.work.identity import deciding_code, extensions, identity_of
 from regioncap.work.plan import Plan
 from regioncap.work.row_index import RowIndex, RowIndexWriter, image_key, load_row_index
+from regioncap.work.served import CAPTIONER, JUDGE, salt_for
 
 _log = logging.getLogger(__name__)
 
@@ -63,11 +65,14 @@ def plan_build(
     images: Images | None = None,
     forgotten: Forgotten = NOTHING,
     prices: Prices | None = None,
+    served: Served | None = None,
+    judge_served: Served | None = None,
 ) -> Plan:
     """Read the drop's manifests, check every row's text, write shards and the plan.
 
     `drop`, `work` and `partition` are rooted at this date, and `images` is where the images are, if not in the drop
-    alone; `model` is the VLM's name, `judge_model` that of the one that judges, where it is another; `progress` gets
+    alone; `model` is the VLM's name, `judge_model` that of the one that judges, where it is another; `served` and
+    `judge_served` are what their servers tell of them now, None where that cannot be told; `progress` gets
     the number of rows read so far. Of `forgotten` images no row is used. With nothing to change the plan
     has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
@@ -95,20 +100,21 @@ def plan_build(
     corrections = shard.write_corrections(work, what_holds(said, settings.prompt_language))
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
-    identity = identity_of(settings, model, corrections, judge_model)
+    plain = identity_of(settings, model, corrections, judge_model)
     if contents.hidden:
         _log.warning(
             "left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden[:10])
         )
-    fingerprint = hashlib.sha256(canonical([identity, drop.uri, contents.fingerprint])).hexdigest()
-    # With `force_rebuild` every request is a new one for this run; the run's own retries still find its answers.
-    ask_again = run_id if settings.force_rebuild else _published_ask_again(work, published)
-    unchanged = (
-        published is not None
-        and published.is_up_to_date(fingerprint)
-        and not settings.force_rebuild
-        and not (published.fingerprint == fingerprint and _is_to_be_mended(partition, published, contents))
-    )
+    asked = _asked(work, settings, run_id, published, (model, served), (judge_model or model, judge_served))
+    drop_and_plain = hashlib.sha256(canonical([plain, drop.uri, contents.fingerprint])).hexdigest()
+    identity = known_by(plain, asked.served, asked.judge_served)
+    fingerprint = known_by(drop_and_plain, asked.served, asked.judge_served)
+    unchanged = False
+    if published is not None and not settings.force_rebuild:
+        known_as = _known_as(published, fingerprint, drop_and_plain, asked)
+        to_be_mended = published.fingerprint == known_as and _is_to_be_mended(partition, published, contents)
+        unchanged = known_as is not None and not to_be_mended
+        fingerprint = known_as if known_as is not None and unchanged else fingerprint
     asks = settings.when_no_boxes == "ask_model"
     answers = (*((layout.PROPOSALS,) if asks else ()), layout.ANSWERS, layout.JUDGED)
     with tempfile.TemporaryFile(prefix="regioncap-rejected-") as rejects, bringing(work) as brought:
@@ -147,7 +153,10 @@ def plan_build(
             shards_to_propose=written.without_boxes if asks else [],
             sources=written.sources,
             unchanged=unchanged,
-            ask_again=ask_again,
+            ask_again=asked.ask_again,
+            listen_again=asked.listen_again,
+            served=asked.served,
+            judge_served=asked.judge_served,
             current_build=published.build_id if published else None,
             rejected_rows=written.rejected_rows.hexdigest(),
             versions=written.versions,
@@ -280,17 +289,73 @@ def _forgotten_rows(date: str, forgotten: Forgotten) -> Callable[[PlannedRow | R
     return lambda row: any(image_key(date, image) in forgotten.images for image in images_named(row))
 
 
-def _published_ask_again(work: Store, published: manifest.Manifest | None) -> str:
-    """What the requests of the published build have: its answers are those that count, also where a run had them anew.
+@dataclass(frozen=True)
+class _Asked:
+    """What a plan's requests have, and what is known of the models that they are put to.
 
-    Nothing where its plan is gone, as its answers are then.
+    `as_before` says that no other model is served than the one of the published build, as far as both are known.
+    """
+
+    ask_again: str
+    listen_again: str | None
+    served: Served | None
+    judge_served: Served | None
+    as_before: bool
+
+
+def _asked(
+    work: Store,
+    settings: BuildSettings,
+    run_id: str,
+    published: manifest.Manifest | None,
+    captioner: tuple[str, Served | None],
+    judge: tuple[str, Served | None],
+) -> _Asked:
+    """What sets a plan's requests apart from equal ones whose answers are not to count.
+
+    `captioner` and `judge` are models by their names, and what is told of them now.
+    """
+    if settings.force_rebuild:
+        # Every request is a new one for this run; the run's own retries still find its answers.
+        base, listening_base = run_id, run_id
+    else:
+        base, listening_base = _published_ask_again(work, published)
+    ask_again, known = salt_for(work, CAPTIONER, captioner[0], base, captioner[1])
+    listen_again, judge_known = (None, None)
+    as_before = ask_again == base
+    if judge[1] is not None:
+        listen_again, judge_known = salt_for(work, JUDGE, judge[0], listening_base, judge[1])
+        as_before = as_before and listen_again == listening_base
+    return _Asked(ask_again, listen_again, known, judge_known, as_before)
+
+
+def _known_as(published: manifest.Manifest, fingerprint: str, drop_and_plain: str, asked: _Asked) -> str | None:
+    """The fingerprint by which what is published is just what would be built; None where it is not.
+
+    `drop_and_plain` is a hash of all that is in a fingerprint but what is known of the models.
+    """
+    known = [fingerprint]
+    if asked.as_before:
+        # What was published before anything was told of a model is of the first one of which something is.
+        known.append(drop_and_plain)
+        if asked.served is None:
+            known.append(known_by(drop_and_plain, published.served, published.judge_served))
+    return next(filter(published.is_up_to_date, known), None)
+
+
+def _published_ask_again(work: Store, published: manifest.Manifest | None) -> tuple[str, str]:
+    """What the requests of the published build have, and the listener's.
+
+    Its answers are those that count, also where a run had them anew. Nothing where its plan is gone, as its answers are
+    then.
     """
     if published is None:
-        return ""
+        return "", ""
     try:
-        return Plan.load(work, published.plan_id).ask_again
+        plan = Plan.load(work, published.plan_id)
     except StepMissingError:
-        return ""
+        return "", ""
+    return plan.ask_again, plan.listening_again
 
 
 def _write_shards(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from regioncap.ask.asking import AskProgress, CompletionSink, ask_into
 from regioncap.ask.bill import Bill
@@ -24,6 +25,7 @@ from regioncap.work.completions import earlier_completions, load_completions, of
 from regioncap.work.counts import AskCounts
 from regioncap.work.identity import check_code
 from regioncap.work.plan import Plan, is_forgotten
+from regioncap.work.served import check_model
 from regioncap.work.shard import ProposedRow, Shard
 
 
@@ -41,8 +43,8 @@ def propose_shard(
     A row whose image cannot be opened is left to `render` to reject.
 
     `drop` and `work` are rooted at the build's date; `progress` is called at each flush.
-    Raises VlmSetupError, VlmUnavailableError or CeilingError, and DropChangedError; the answers that came before are
-    kept.
+    Raises VlmSetupError, VlmUnavailableError, OtherModelError or CeilingError, and DropChangedError; the answers that
+    came before are kept.
     """
     check_code(plan)
     started = time.monotonic()
@@ -90,7 +92,8 @@ def propose_shard(
     )
     sink.take_over(taken, 0)
     with Decoders(heic=plan.settings.read_heic, max_pixels=plan.settings.max_file_pixels) as decoders:
-        ask_into(sink, vlm, versioned, prepare, plan.settings, Ceiling(work, plan))
+        of_one_model = partial(check_model, work, plan)
+        ask_into(sink, vlm, versioned, prepare, plan.settings, Ceiling(work, plan), of_one_model=of_one_model)
     # In the order of the rows, whatever the order in which they were asked about.
     found = [proposed[row.id] for row, _ in versioned if row.id in proposed]
     shard.write_proposed(found, spent=bill.spent, seconds=round(time.monotonic() - started, 3))

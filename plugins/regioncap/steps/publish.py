@@ -61,6 +61,7 @@ from regioncap.work.identity import check_code
 from regioncap.work.made_from import made_from
 from regioncap.work.plan import Plan
 from regioncap.work.receipts import JudgeReceipt, StageReceipt
+from regioncap.work.served import served_for
 from regioncap.work.shard import Shard, Validated, ValidatedShard, parse_lines, plan_rejected, read_marked
 from regioncap.work.staged import Staged
 
@@ -150,13 +151,15 @@ def stage_build(
 
     with tempfile.TemporaryDirectory(prefix="regioncap-publish-") as folder:
         rejected_file = Path(folder, "rejected.jsonl")
-        content = _gather(plan, work, rejected_file, progress)
+        served, judge_served = served_for(work, plan), served_for(work, plan, judge=True)
+        identity, fingerprint = plan.known_by(served, judge_served)
+        content = _gather(plan, identity, work, rejected_file, progress)
         statistics, shards, rejected = content.statistics, content.shards, content.rejected
         _check_rejected(statistics, max_rejected_ratio)
         rendered = render_summaries(plan, work)
         check_boxes(together(item.evidence for item in rendered), plan.settings)
         if published is not None:
-            known = _known(plan, content, published, partition, drop, progress)
+            known = _known(plan, fingerprint, content, published, partition, drop, progress)
             if known is not None:
                 _leave_begun(plan, work, partition, progress)
                 _discard_parts(work, plan, progress)
@@ -203,6 +206,8 @@ def stage_build(
             drifted=drifted,
             judged=judged,
             judging=[receipt.spent for receipt in content.judged.receipts],
+            served=served,
+            judge_served=judge_served,
         )
         sent.write("report.json", report.model_dump_json(indent=2).encode())
         page = render_page(report, statistics.samples, lambda path: _picture(build, path))
@@ -224,8 +229,10 @@ def stage_build(
         created_at=time_of_build(published, now).isoformat(timespec="seconds"),
         plan_id=plan.plan_id,
         forgotten=plan.forgotten_lines,
-        fingerprint=plan.fingerprint,
-        identity=plan.identity,
+        fingerprint=fingerprint,
+        identity=identity,
+        served=served,
+        judge_served=judge_served,
         made_from=content.made_from,
         judged=judged,
         corrections=plan.corrected_lines,
@@ -277,7 +284,7 @@ def commit_build(
 class _Content:
     """What a plan's shards hold: `shards` are those with records, `rejected` is the file of all rejected rows.
 
-    `identity` is the plan's, and `made_from` a hash of what all of it was made from, if that was noted.
+    `identity` is the build's, and `made_from` a hash of what all of it was made from, if that was noted.
     """
 
     identity: str
@@ -357,6 +364,7 @@ class _Common(TypedDict):
 
 def _known(
     plan: Plan,
+    fingerprint: str,
     content: _Content,
     published: Manifest,
     partition: Store,
@@ -380,9 +388,9 @@ def _known(
         if reason := why_anew(partition, published, lambda image: _is_there(drop, image)):
             progress(f"{published.build_id} is published anew: {reason}")
             return None
-        if published.fingerprint != plan.fingerprint:
-            note_fingerprint(partition, published.build_id, plan.fingerprint)
-            published = published.model_copy(update={"fingerprint": plan.fingerprint})
+        if published.fingerprint != fingerprint:
+            note_fingerprint(partition, published.build_id, fingerprint)
+            published = published.model_copy(update={"fingerprint": fingerprint})
         # Where the same plan made it later, an earlier try of this task published it, and could not say so.
         earlier = published.plan_id != plan.plan_id or published.build_id == plan.current_build
         return Published(published, unchanged=earlier)
@@ -392,7 +400,7 @@ def _known(
             progress(
                 f"{build.build_id} was made from the same, and was withdrawn: {published.build_id} stays; {_UNLESS}"
             )
-            note_fingerprint(partition, build.build_id, plan.fingerprint)
+            note_fingerprint(partition, build.build_id, fingerprint)
             return Published(published, unchanged=True)
     return None
 
@@ -472,7 +480,7 @@ def _counted(validated: Validated) -> PartStatistics:
     return counted(validated.held, validated.records)[0]
 
 
-def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[str], None]) -> _Content:
+def _gather(plan: Plan, identity: str, work: Store, rejected_file: Path, progress: Callable[[str], None]) -> _Content:
     """Count everything once, shard by shard, and write all rejected rows into one file."""
     statistics = Statistics()
     shards: list[ValidatedShard] = []
@@ -520,11 +528,11 @@ def _gather(plan: Plan, work: Store, rejected_file: Path, progress: Callable[[st
             f"the shards account for {statistics.counts.rows} rows, the plan for {plan.rows}: {_CLEAR_ALL}"
         )
     return _Content(
-        identity=plan.identity,
+        identity=identity,
         statistics=statistics,
         shards=[item for item in shards if item.rows],
         rejected=_entry(rejected_file, "rejected.jsonl", statistics.rejected),
-        made_from=made_from(plan, made_of),
+        made_from=made_from(identity, plan, made_of),
         judged=judgement,
     )
 

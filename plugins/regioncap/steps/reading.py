@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 from PIL import Image
@@ -31,6 +32,7 @@ from regioncap.vlm.flow import PreparedRequest
 from regioncap.vlm.requests import ChatRequest, Part
 from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
+from regioncap.work.served import check_model
 
 # Sizes of tags, beside that which a style has.
 SIZES = {"half size": 0.5, "as it is": 1.0, "twice the size": 2.0}
@@ -84,7 +86,8 @@ def read_marks(
 
     # A number needs no schema.
     settings = plan.settings.model_copy(update={"answer_format": "free_text"})
-    ask_into(sink, vlm, planted, prepare, settings, Ceiling(place, plan))
+    of_one_model = partial(check_model, place, plan)
+    ask_into(sink, vlm, planted, prepare, settings, Ceiling(place, plan), of_one_model=of_one_model)
     answers = load_completions(place, "answers/")
     right = [said(answers[item.request.request.key].text) == item.right for item in planted]
     cells = dict.fromkeys((item.style, item.size) for item in planted)

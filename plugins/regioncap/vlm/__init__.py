@@ -10,6 +10,7 @@
 `wire`        one exchange with a server over HTTP
 `watch`       follows servers while they are asked
 `client`      sends a request until it is known what comes of it
+`told`        what tells a model from others of the same name
 `probe`       what is asked before the first row
 `metrics`     how busy a server is
 `pace`        how many requests are under way at once

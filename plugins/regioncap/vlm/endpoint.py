@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict
 
 from regioncap.errors import VlmSetupError
+from regioncap.regions.served import Served
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Endpoint:
             if not least <= seconds < math.inf:
                 raise VlmSetupError(f"{name}: it is {seconds:g}, and has to be a number of seconds above 0")
 
+    @property
+    def served(self) -> Served | None:
+        """Only the servers can tell."""
+        return None
+
     @contextmanager
     def open(self) -> Iterator[Self]:
         """It is there already: see `Vlm`."""
@@ -66,6 +72,10 @@ class Vlm(Protocol):
     @property
     def model(self) -> str:
         """The name that requests ask for."""
+
+    @property
+    def served(self) -> Served | None:
+        """What tells its model from others of the same name, where that is known without asking."""
 
     def open(self) -> AbstractContextManager[Endpoint]:
         """The endpoint, for as long as the context lasts. Raises VlmSetupError where it cannot be started."""

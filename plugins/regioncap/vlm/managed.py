@@ -37,6 +37,7 @@ from pydantic import BaseModel
 
 from regioncap.errors import ServiceError, VlmSetupError, VlmUnavailableError
 from regioncap.processes import Service, adopt_orphans, end_all_below, free_ports
+from regioncap.regions.served import Served
 from regioncap.vlm import server
 from regioncap.vlm.endpoint import Endpoint
 
@@ -101,6 +102,11 @@ class ManagedServer:
     def model(self) -> str:
         """The name that requests ask for."""
         return self.config.name
+
+    @property
+    def served(self) -> Served:
+        """What the server is started with, as far as it shapes answers."""
+        return Served(model=self.config.shaping)
 
     @property
     def folder(self) -> Path:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from regioncap.errors import VlmSetupError
+from regioncap.regions.served import Served
 from regioncap.vlm.client import VlmClient, connect
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
@@ -16,7 +17,11 @@ from regioncap.vlm.pace import silent_seconds
 from regioncap.vlm.protocol import MODELS
 from regioncap.vlm.replicas import Server
 from regioncap.vlm.requests import ChatRequest
+from regioncap.vlm.told import of_list
+from regioncap.vlm.wire import LOOK_SECONDS
 
+# A plan does not wait for a server that is not there yet.
+_AT_ONCE_SECONDS = 5.0
 # So many models are named in an error.
 _MOST_NAMED = 5
 
@@ -45,8 +50,12 @@ async def served_model(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, model=served[0])
 
 
-async def identify(client: VlmClient) -> None:
-    """Note which servers these are, as far as that can be told: by their hosts, versions and contexts."""
+async def identify(client: VlmClient) -> Served:
+    """Note which servers these are, as far as that can be told: by their hosts, versions and contexts.
+
+    Returns what they have told of the model, which `check` has looked at. Raises VlmSetupError where two of them serve
+    different ones.
+    """
     servers = client.replicas.servers
     # One that is away would be waited for.
     there = [server for server in servers if not server.away]
@@ -56,6 +65,53 @@ async def identify(client: VlmClient) -> None:
     # A managed server has another port each time.
     named = sorted(f"{urlsplit(server.url).hostname} {versions.get(server.url, '')}".strip() for server in servers)
     client.identity = ", ".join([*named, f"context {client.context}"])
+    return _of_one_model(client, versions)
+
+
+async def tells(endpoint: Endpoint) -> Served | None:
+    """What the servers that can be reached at once tell of the model; None where none can, or none has it.
+
+    Raises VlmSetupError where two of them serve different ones.
+    """
+    async with connect(replace(endpoint, timeout_seconds=min(_AT_ONCE_SECONDS, endpoint.timeout_seconds))) as client:
+        await look_again(client)
+        there = [server for server in client.replicas.servers if server.told is not None]
+        versions = await asyncio.gather(*map(client.wire.version, there))
+        told = dict(zip([server.url for server in there], versions, strict=True))
+        return _of_one_model(client, told) if there else None
+
+
+async def look_again(client: VlmClient) -> Served:
+    """What the servers tell of the model now, as far as they answer. Raises VlmSetupError as `identify` does."""
+    await asyncio.gather(*(_look_at(client, server) for server in client.replicas.servers if not server.away))
+    return _of_one_model(client, {})
+
+
+async def _look_at(client: VlmClient, server: Server) -> None:
+    """Note what a server tells of the model now. One that does not is asked another time."""
+    # What does not answer this in time may be busy: it is not away for that.
+    with suppress(*PASSING, RefusedError, VlmSetupError):
+        async with asyncio.timeout(min(LOOK_SECONDS, client.endpoint.timeout_seconds)):
+            models = await client.wire.exchange(server, MODELS)
+        server.told = of_list(models.data, client.endpoint.model) or server.told
+
+
+def _of_one_model(client: VlmClient, versions: Mapping[str, str]) -> Served:
+    """What the servers have told, together. Raises VlmSetupError where two of them serve different models."""
+    told = [(server.url, server.told) for server in client.replicas.servers if server.told is not None]
+    whole = Served()
+    for place, (url, one) in enumerate(told):
+        for before, other in told[:place]:
+            if different := one.differs(other):
+                raise VlmSetupError(
+                    f"the servers of one connection serve different models as {client.endpoint.model!r}: at {url}, "
+                    f"{different} at {before}. Serve the same model at all of them, or leave one out of the "
+                    "connection's host"
+                )
+        whole = Served(model=whole.model | one.model, server=one.server | whole.server)
+    if version := next(filter(None, (versions.get(url) for url, _ in told)), ""):
+        whole = Served(model=whole.model, server=whole.server | {"version": version})
+    return whole
 
 
 async def _check_all(client: VlmClient) -> None:
@@ -93,9 +149,9 @@ async def _check_one(client: VlmClient, server: Server) -> None:
         raise VlmSetupError(
             f"what listens at {server.url} is no server of a model: correct the connection's host ({error})"
         ) from error
-    served = [listed.id for listed in models.data]
-    # Some lists have it as models/<model>.
-    if not {model, f"models/{model}"} & set(served):
+    server.told = of_list(models.data, model)
+    if server.told is None:
+        served = [listed.id for listed in models.data]
         raise VlmSetupError(
             f"the server at {server.url} serves {_some(served, model)}, not {model!r}: correct `model` in the "
             "connection's extra, or the server's model name"

@@ -134,10 +134,17 @@ class ChatCompletion(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """A model that the server knows, and how many tokens question and answer may have together; only vLLM tells."""
+    """A model that the server knows, and how many tokens question and answer may have together; only vLLM tells.
+
+    What follows tells it from others of the same name, each server in its own way: see `told.of_list`.
+    """
 
     id: str
     max_model_len: int | None = None
+    # Of whatever form: what is not understood is not told.
+    root: Any = None
+    parent: Any = None
+    meta: Any = None
 
 
 class Models(BaseModel):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import urlsplit
 
+from regioncap.regions.served import Served
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.pace import ConcurrencyLimit, Pace, PaceFigures, silent_seconds
 
@@ -41,6 +42,8 @@ class Server:
     others: int = 0
     away: bool = False
     rests_until: float = 0.0
+    # What its list of models told of the one that is asked for, when it was last looked at.
+    told: Served | None = None
     # When it last answered a request of a row's.
     answered_at: float = 0.0
     # How many it had answered when it last said that it has too much to do.

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -88,6 +89,21 @@ class ServerConfig(BaseModel):
     def name(self) -> str:
         """The name that requests ask for."""
         return self.served_model_name or (f"{self.model}@{self.revision}" if self.revision else self.model)
+
+    @property
+    def shaping(self) -> dict[str, str]:
+        """What of it makes other answers, by name.
+
+        All `arguments` do: what only says how fast it goes, or with how much memory, has fields of its own.
+        """
+        said = {
+            "root": self.model,
+            "revision": self.revision,
+            "dtype": self.dtype if self.dtype != "auto" else None,
+            "min_pixels": str(self.min_pixels) if self.min_pixels else None,
+            "arguments": shlex.join(self.arguments),
+        }
+        return {name: value for name, value in said.items() if value}
 
     def for_images(self, profile: ModelProfile, max_pixels: int) -> "ServerConfig":
         """The same for a run whose marked images have up to `max_pixels`, so that the server takes them as they are.

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from regioncap.errors import CommitRefusedError, ConflictError, ManifestError, NotFoundError
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
+from regioncap.regions.served import Served
 from regioncap.storage.readback import no_newer_than, unreadable
 from regioncap.storage.store import Store
 from regioncap.trust.estimate import Judged
@@ -138,6 +139,15 @@ class Manifest(_Model):
         default=None,
         description="How many captions are wrong, by estimate. Null where `judge` is `none`, and in builds from before "
         "there was one.",
+    )
+    served: Served | None = Field(
+        default=None,
+        description="What the server told of the model that made the captions, beyond its name. Null where it told "
+        "nothing, and in builds from before it was asked.",
+    )
+    judge_served: Served | None = Field(
+        default=None,
+        description="Likewise of the model that judged them, where that has a connection of its own.",
     )
     corrections: int = Field(
         default=0,

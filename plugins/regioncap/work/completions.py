@@ -33,14 +33,19 @@ def load_completions(store: Store, folder: str) -> dict[str, Completion]:
     return completions
 
 
-def write_part(store: Store, folder: str, completions: Iterable[Completion]) -> None:
-    """Write completions as a part of its own, named by time, so that a person sees the order, and by what is in it."""
-    write_lines(store, folder, b"".join(map(line, completions)))
+def write_part(store: Store, folder: str, completions: Iterable[Completion]) -> str:
+    """Write completions as a part of its own, named by time, so that a person sees the order, and by what is in it.
+
+    Returns its path.
+    """
+    return write_lines(store, folder, b"".join(map(line, completions)))
 
 
-def write_lines(store: Store, folder: str, data: bytes) -> None:
+def write_lines(store: Store, folder: str, data: bytes) -> str:
     """The same for the lines of completions."""
-    store.write(f"{folder}{time.time_ns()}-{sha256(data)[:_HASH_CHARACTERS]}.jsonl", data)
+    path = f"{folder}{time.time_ns()}-{sha256(data)[:_HASH_CHARACTERS]}.jsonl"
+    store.write(path, data)
+    return path
 
 
 def read_part(store: Store, path: str) -> list[Completion]:

@@ -27,6 +27,7 @@
         statistics.json             what the report counts of the records ...
         stage.json                  ... and the receipt of staging: which marked images are in which build
     forgetting/                     parts of exports, while a build is made anew without a forgotten image
+    served/*.json                   of which model answers are, as its servers tell: see `work/served.py`
     spent/<build>.json              how many requests and tokens a build has taken, where a run bounds them
     shards/<shard>/                 what all plans with these rows share; all of it is named by what is in it
         rows.jsonl                  rows to do; <shard> is a hash of this file
@@ -78,6 +79,11 @@ RECEIPTS = {
 def spent_path(build: str) -> str:
     """Relative to the partition's work area."""
     return f"spent/{build}.json"
+
+
+def served_path(name: str) -> str:
+    """Relative to the partition's work area."""
+    return f"served/{name}.json"
 
 
 def plan_path(plan_id: str) -> str:

@@ -29,11 +29,11 @@ class MadeFrom:
         return self._digest.hexdigest()
 
 
-def made_from(plan: Plan, shards: Sequence[str | None]) -> str | None:
-    """The hash of what a plan's build is made from; `shards` are those of its shards, in order.
+def made_from(identity: str, plan: Plan, shards: Sequence[str | None]) -> str | None:
+    """The hash of what a plan's build, of this identity, is made from; `shards` are those of its shards, in order.
 
     None where one of them was rendered before this was noted.
     """
     if None in shards:
         return None
-    return hashlib.sha256(canonical([plan.identity, plan.drop_uri, plan.rejected_rows, shards])).hexdigest()
+    return hashlib.sha256(canonical([identity, plan.drop_uri, plan.rejected_rows, shards])).hexdigest()

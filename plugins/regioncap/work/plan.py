@@ -11,6 +11,7 @@ from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import NotFoundError, StepMissingError
 from regioncap.regions.jsonl import canonical
+from regioncap.regions.served import Served, known_by
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.work import layout
@@ -34,6 +35,10 @@ class Plan(BaseModel):
     are taken over from there (see `work/earlier.py`). `judge_share` is the share of regions that are drawn to be
     judged, by the model `judge_model` where that is another one, and `second_share` the share of these that are asked
     about once more. `prices` are what the deployment pays for asking.
+
+    `served` is what was known of the model when the plan was made, beyond its name, and `judge_served` of the one that
+    judges, where a server of its own does; `listen_again` is for its answers what `ask_again` is for captions, where
+    it is another.
 
     `code` is a hash of the code that has made it (see `deciding_code`). `forgotten` are images that are not used, by
     the SHA-256 of their files, sorted, and `forgotten_lines` is how many lines the list of these had.
@@ -74,11 +79,20 @@ class Plan(BaseModel):
     forgotten_lines: int = 0
     # Not known to plans from before costs were counted.
     prices: Prices | None = None
+    # Not known to plans from before servers were asked for more of a model than its name.
+    served: Served | None = None
+    judge_served: Served | None = None
+    listen_again: str | None = None
 
     @property
     def judge(self) -> str:
         """The model that judges."""
         return self.judge_model or self.model
+
+    @property
+    def listening_again(self) -> str:
+        """What `ask_again` is for captions, for the listener's answers."""
+        return self.ask_again if self.listen_again is None else self.listen_again
 
     @property
     def build_key(self) -> str:
@@ -90,6 +104,12 @@ class Plan(BaseModel):
         """What names the bill that its answers are on: of the same drop and settings, each build has its own."""
         said = [self.fingerprint, self.ask_again, self.current_build]
         return hashlib.sha256(canonical(said)).hexdigest()[:16]
+
+    def known_by(self, served: Served | None, judge_served: Served | None) -> tuple[str, str]:
+        """Identity and fingerprint of its build, now that this is known of the models."""
+        if self.served is not None or self.judge_served is not None:
+            return self.identity, self.fingerprint
+        return known_by(self.identity, served, judge_served), known_by(self.fingerprint, served, judge_served)
 
     def with_id(self) -> "Plan":
         """The plan under the id that belongs to it."""

@@ -98,6 +98,7 @@ def test_answers_that_could_not_be_written_go_with_the_next_flush(place: Place) 
 def test_where_there_is_nothing_to_ask_no_server_is_needed(place: Place, vlm: FakeVlm) -> None:
     class Absent:
         model = MODEL
+        served = None
 
         def open(self) -> AbstractContextManager[Endpoint]:
             raise AssertionError("a server was wanted")
