@@ -25,8 +25,9 @@ from regioncap.work.plan import Plan
 # report looks.
 DECIDING = (
     "ask/attempts.py", "ask/listening.py", "ask/requests.py", "captions", "drop", "gates", "marks", "regions",
-    "steps/propose.py", "steps/render.py", "steps/validate.py", "trust/alike.py", "trust/questions.py",
-    "trust/scorers.py", "trust/scores.py",
+    "steps/judge.py", "steps/propose.py", "steps/render.py", "steps/validate.py", "trust/alike.py", "trust/answers.py",
+    "trust/planted.py", "trust/questions.py", "trust/scorers.py", "trust/scores.py", "vlm/requests.py",
+    "warehouse/corrections.py",
 )  # fmt: skip
 
 _PACKAGE = Path(str(regioncap.__file__)).parent

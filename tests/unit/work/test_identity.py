@@ -1,11 +1,12 @@
 """What makes another build of the same drop."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
 from regioncap.gates import GATES
-from regioncap.work import identity
+from regioncap.work import identity, layout
 from regioncap.work.identity import DECIDING, code_hash, hash_of_sources, identity_of
 from tests.builders import Place, settings
 from tests.fake_vlm import FakeVlm
@@ -90,3 +91,55 @@ def test_a_gate_of_ones_own_counts_by_its_source(extend, tmp_path: Path) -> None
     assert identity_of(settings(), "a") == before
     source.write_text(code.replace("None", "[]"))
     assert identity_of(settings(), "a") != before
+
+
+PACKAGE = Path(str(identity.__file__)).parents[1]
+# What deciding modules are made of, and yet has no say in what is published.
+NO_SAY = {
+    # How it is asked, how often, at what price; what is kept meanwhile.
+    "ask/asking.py", "ask/bill.py", "ask/ceiling.py", "vlm/endpoint.py", "vlm/flow.py", "work/completions.py",
+    "work/counts.py", "work/rendering.py", "work/row_index.py",
+    # Its words only: what to do about a row that was refused.
+    "vlm/remedies.py",
+    # Counted by their values: params, plan, corrections, models; and the identity itself.
+    "config/settings.py", "work/identity.py", "work/made_from.py", "work/plan.py", "work/served.py",
+    # How files and processes are dealt with, whatever is in them.
+    "errors.py", "extend.py", "parallel.py", "processes.py", "storage/patience.py", "storage/readback.py",
+    "storage/store.py", "storage/uri.py", "warehouse/journal.py", "warehouse/layout.py", "work/__init__.py", "work/layout.py",
+    "work/receipts.py", "work/shard.py",
+    # How an answer is kept; what it says is read by others.
+    "vlm/completion.py",
+}  # fmt: skip
+
+
+def deciding() -> set[str]:
+    places = [PACKAGE / name for name in DECIDING]
+    files = (path for place in places for path in (list(place.rglob("*.py")) or [place]))
+    return {str(path.relative_to(PACKAGE)) for path in files}
+
+
+def imported_by(module: str) -> set[str]:
+    """The modules of RegionCap that one imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("regioncap."):
+            names |= {str(node.module), *(f"{node.module}.{each.name}" for each in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {each.name for each in node.names if each.name.startswith("regioncap.")}
+    places = (PACKAGE / name.removeprefix("regioncap.").replace(".", "/") for name in names)
+    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists())
+    return {str(file.relative_to(PACKAGE)) for file in files}
+
+
+def test_each_step_whose_work_records_are_made_of_counts() -> None:
+    # `stage` and what comes after it put records where they are published, and change none.
+    steps = {f"steps/{name}.py" for name in layout.RECEIPTS if name != "stage"}
+    assert steps - deciding() == set()
+
+
+def test_what_deciding_modules_are_made_of_decides_unless_it_is_known_not_to() -> None:
+    made_of = set[str]().union(*map(imported_by, deciding()))
+    assert made_of - deciding() - NO_SAY == set()
+    # A list that names what is not there any more would hide what comes in its place.
+    assert NO_SAY - made_of == set()
+    assert NO_SAY & deciding() == set()
