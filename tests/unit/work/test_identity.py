@@ -105,8 +105,8 @@ NO_SAY = {
     "config/settings.py", "work/identity.py", "work/made_from.py", "work/plan.py", "work/served.py",
     # How files and processes are dealt with, whatever is in them.
     "errors.py", "extend.py", "parallel.py", "processes.py", "storage/patience.py", "storage/readback.py",
-    "storage/store.py", "storage/uri.py", "warehouse/journal.py", "warehouse/layout.py", "work/__init__.py", "work/layout.py",
-    "work/receipts.py", "work/shard.py",
+    "storage/store.py", "storage/uri.py", "warehouse/journal.py", "warehouse/layout.py", "work/__init__.py",
+    "work/layout.py", "work/receipts.py", "work/shard.py",
     # How an answer is kept; what it says is read by others.
     "vlm/completion.py",
 }  # fmt: skip
