@@ -63,6 +63,8 @@ class StandIn:
     busy: int = 0
     # What it refuses all questions with images for.
     refuses_images: str = ""
+    # What it tells at other paths.
+    elsewhere: Body = field(default_factory=dict)
     # What it answers everything with, if anything.
     body: str = ""
     requests: list[Body] = field(default_factory=list)
@@ -264,6 +266,8 @@ def serving(stand_in: StandIn) -> Iterator[StandIn]:
             elif self.path == "/v1/models" and stand_in.models is not None:
                 listed = [{"id": model, "object": "model"} for model in stand_in.models]
                 self._send(200, {}, json.dumps({"object": "list", "data": listed}).encode())
+            elif self.path in stand_in.elsewhere:
+                self._send(200, {}, json.dumps(stand_in.elsewhere[self.path]).encode())
             else:
                 self._send(404, {"Content-Type": "text/plain"}, b"404 page not found")
 

@@ -148,6 +148,8 @@ async def _ask(
         sink.server = client.identity
         await _look_for_room(client, measure)
         client.wire.dialect = await find(client, settings, sink)
+        # The greetings may have told more.
+        await looks.again(client)
         sink.in_flight = lambda: client.replicas.in_flight
         try:
             async with asyncio.TaskGroup() as group:

@@ -14,10 +14,10 @@ from regioncap.vlm.client import VlmClient, connect
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.faults import PASSING, NotThereError, RefusedError
 from regioncap.vlm.pace import silent_seconds
-from regioncap.vlm.protocol import MODELS
+from regioncap.vlm.protocol import MODELS, Models
 from regioncap.vlm.replicas import Server
 from regioncap.vlm.requests import ChatRequest
-from regioncap.vlm.told import of_list
+from regioncap.vlm.told import ELSEWHERE, is_whole, of_answers, of_elsewhere, of_list
 from regioncap.vlm.wire import LOOK_SECONDS
 
 # A plan does not wait for a server that is not there yet.
@@ -93,7 +93,25 @@ async def _look_at(client: VlmClient, server: Server) -> None:
     with suppress(*PASSING, RefusedError, VlmSetupError):
         async with asyncio.timeout(min(LOOK_SECONDS, client.endpoint.timeout_seconds)):
             models = await client.wire.exchange(server, MODELS)
-        server.told = of_list(models.data, client.endpoint.model) or server.told
+        await _note(client, server, models)
+
+
+async def _note(client: VlmClient, server: Server, models: Models) -> bool:
+    """Note what a server tells of the model; returns whether its list has it at all."""
+    name = client.endpoint.model
+    told = of_list(models.data, name)
+    if told is None:
+        return False
+    paths = () if is_whole(told, name) else tuple(ELSEWHERE)
+    if server.tells_at is not None:
+        paths = server.tells_at
+    bodies = await asyncio.gather(*(client.wire.told_at(server, path) for path in paths))
+    found = {path: of_elsewhere(path, body, name) for path, body in zip(paths, bodies, strict=True)}
+    if server.tells_at is None:
+        server.tells_at = tuple(path for path in found if found[path])
+    elsewhere = {field: value for fields in found.values() for field, value in fields.items()}
+    server.told = told.model_copy(update={"model": told.model | elsewhere | of_answers(server.answers_as, name)})
+    return True
 
 
 def _of_one_model(client: VlmClient, versions: Mapping[str, str]) -> Served:
@@ -149,8 +167,7 @@ async def _check_one(client: VlmClient, server: Server) -> None:
         raise VlmSetupError(
             f"what listens at {server.url} is no server of a model: correct the connection's host ({error})"
         ) from error
-    server.told = of_list(models.data, model)
-    if server.told is None:
+    if not await _note(client, server, models):
         served = [listed.id for listed in models.data]
         raise VlmSetupError(
             f"the server at {server.url} serves {_some(served, model)}, not {model!r}: correct `model` in the "

@@ -131,12 +131,14 @@ class ChatCompletion(BaseModel):
 
     choices: list[Choice]
     usage: Usage | None = None
+    # Of whatever form: see `told.of_answers`.
+    model: Any = None
 
 
 class ServedModel(BaseModel):
     """A model that the server knows, and how many tokens question and answer may have together; only vLLM tells.
 
-    What follows tells it from others of the same name, each server in its own way: see `told.of_list`.
+    What follows tells it from others of the same name: see `told.of_list`.
     """
 
     id: str

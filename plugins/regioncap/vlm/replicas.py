@@ -42,8 +42,12 @@ class Server:
     others: int = 0
     away: bool = False
     rests_until: float = 0.0
-    # What its list of models told of the one that is asked for, when it was last looked at.
+    # What it told of the model that is asked for when it was last looked at, and at which paths beside its list of
+    # models; not known before.
     told: Served | None = None
+    tells_at: tuple[str, ...] | None = None
+    # As which model its last answer was.
+    answers_as: object = None
     # When it last answered a request of a row's.
     answered_at: float = 0.0
     # How many it had answered when it last said that it has too much to do.

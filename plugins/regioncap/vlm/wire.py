@@ -85,6 +85,8 @@ class Wire:
             self.heard = time.monotonic()
             if call.body:
                 server.away = False
+            if isinstance(read, ChatCompletion):
+                server.answers_as = read.model
             return read
         finally:
             server.ours -= 1
@@ -193,6 +195,19 @@ class Wire:
                 return Version.model_validate_json(told).version if response.status == 200 else ""
         except (aiohttp.ClientError, TimeoutError, ValidationError, FailureError):
             return ""
+
+    async def told_at(self, server: Server, path: str) -> Any:
+        """What the server tells at a path beside /v1, as JSON; None where there is nothing, or not soon."""
+        url = server.url.removesuffix("/v1") + path
+        try:
+            async with (
+                asyncio.timeout(min(LOOK_SECONDS, self._endpoint.timeout_seconds)),
+                self._http.get(url, allow_redirects=False) as response,
+            ):
+                told = await _at_most(response, _MAX_TOLD)
+                return json.loads(told) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError, FailureError):
+            return None
 
     async def count_tokens(self, server: Server, body: Mapping[str, Any]) -> Tokenized | None:
         """How many tokens a chat request has; None where the server does not tell, as only vLLM does."""

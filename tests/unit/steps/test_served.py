@@ -16,7 +16,7 @@ from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.plan import Plan
 from tests.builders import Place
-from tests.fake_vlm import FakeVlm, Reply, completion, fake_vlm
+from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, completion, fake_vlm
 from tests.listening import heard
 from tests.steps import caption, endpoint, judge, publish, records, render, validate
 
@@ -202,6 +202,28 @@ def test_what_changes_each_time_or_is_a_setting_makes_no_other_model(place: Plac
     vlm.context = 8192
     assert night(place, vlm) == (True, 0)
     assert manifest(place).served == Served(model=A, server={"max_model_len": "4096"})
+
+
+def test_a_name_behind_which_another_snapshot_stands_is_another_model(place: Place, vlm: FakeVlm) -> None:
+    place.good_rows(2)
+
+    def answer_as(snapshot: str) -> None:
+        def say(_: int, body: dict[str, Any]) -> Reply:
+            reply = answer_well(body)
+            return replace(reply, body=str(reply.body).replace(f'"{MODEL}"', f'"{MODEL}-{snapshot}"'))
+
+        vlm.behave = say
+
+    # Nothing is told before something is asked.
+    answer_as("2026-05-01")
+    assert night(place, vlm) == (False, 2)
+    assert manifest(place).served == Served(model={"answers.model": f"{MODEL}-2026-05-01"})
+    assert night(place, vlm) == (True, 0)
+    place.good_rows(3)
+    answer_as("2026-11-01")
+    with pytest.raises(OtherModelError, match=r"answers\.model is"):
+        night(place, vlm)
+    assert night(place, vlm) == (False, 3)
 
 
 def test_with_force_rebuild_another_model_is_asked_anew_in_the_middle_of_a_run(place: Place, vlm: FakeVlm) -> None:
