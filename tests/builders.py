@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from pydantic import BaseModel
 
 from regioncap.ask.requests import first_requests
+from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings
 from regioncap.drop.elsewhere import Images
 from regioncap.marks.view import content_name
@@ -205,6 +206,7 @@ class Place:
         judge_model: str = "",
         served: Served | None = None,
         judge_served: Served | None = None,
+        prices: Prices | None = None,
         **changes: Any,
     ) -> Plan:
         """Plan the drop."""
@@ -221,6 +223,7 @@ class Place:
             forgotten=all_of(forgettings_of(self.warehouse).lines()),
             served=served,
             judge_served=judge_served,
+            prices=prices,
         )
 
     def build(self, say: Callable[[RenderedRow], str], model: str = "fake-model", **changes: Any) -> Published:

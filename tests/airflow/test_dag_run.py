@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from regioncap.cli.app import app
 from regioncap.errors import SupersededError
+from regioncap.regions.served import Served
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.manifest import Manifest
 from regioncap.work.claim import Claim, who_holds
@@ -115,6 +116,17 @@ def test_a_second_run_publishes_nothing_new_and_asks_nothing(drop: Path, vlm: Fa
     assert manifest() == first
     assert len(vlm.requests) == asked
     assert {state for (task, _), state in states(again).items() if task.startswith("shard.")} == {"skipped"}
+
+
+def test_a_run_after_the_server_serves_another_model_under_the_same_name_builds_anew(drop: Path, vlm: FakeVlm) -> None:
+    vlm.tells = {"root": "/models/a"}
+    run()
+    first, asked = manifest(), len(vlm.requests)
+    assert first.served == Served(model={"root": "/models/a"})
+    vlm.tells = {"root": "/models/b"}
+    assert run().state == DagRunState.SUCCESS
+    assert manifest().served == Served(model={"root": "/models/b"})
+    assert len(vlm.requests) == 2 * asked
 
 
 def test_what_was_forgotten_no_later_run_brings_back(drop: Path, vlm: FakeVlm) -> None:

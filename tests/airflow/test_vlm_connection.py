@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from regioncap.airflow import vlm as module
-from regioncap.airflow.vlm import VlmHook, for_run, vlm_from_connection
+from regioncap.airflow.vlm import VlmHook, for_run, told_of, vlm_from_connection
 from regioncap.errors import VlmSetupError
 from regioncap.processes import free_ports
+from regioncap.regions.served import Served
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.managed import ManagedServer
 from tests.builders import settings
-from tests.fake_vlm import MODEL, FakeVlm
+from tests.fake_vlm import MODEL, FakeVlm, fake_vlm
 
 
 @pytest.fixture
@@ -47,6 +48,24 @@ def test_a_managed_server_is_called_by_its_model_and_revision(connect: Any) -> N
     assert isinstance(managed, ManagedServer)
     assert (managed.model, managed.config.python, managed.idle_seconds) == ("org/model@abc", Path("/v/python"), 60)
     assert managed.endpoint.model == "org/model@abc"
+
+
+def test_of_a_managed_server_it_is_known_without_asking_what_it_is_started_with(connect: Any) -> None:
+    more = {"revision": "abc", "served_model_name": "m", "arguments": ["--quantization", "fp8"]}
+    connect("managed", server={"python": "/v/python", "model": "org/model", **more})
+    told = told_of(for_run(vlm_from_connection(), settings()))
+    assert told == Served(model={"root": "org/model", "revision": "abc", "arguments": "--quantization fp8"})
+
+
+def test_servers_that_cannot_be_reached_or_do_not_agree_tell_nothing_now(connect: Any, vlm: FakeVlm) -> None:
+    with fake_vlm() as other:
+        vlm.tells, other.tells = {"root": "/models/a"}, {"root": "/models/b"}
+        connect(vlm.url, model=MODEL)
+        assert told_of(vlm_from_connection()) == Served(model={"root": "/models/a"})
+        connect(f"{vlm.url},{other.url}", model=MODEL)
+        assert told_of(vlm_from_connection()) is None
+        connect(other.url, model=MODEL)
+    assert told_of(vlm_from_connection()) is None
 
 
 def test_a_managed_server_is_told_of_the_runs_budget_of_pixels(connect: Any) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from demo_model.drops import evaluation_rows, write_drop
 from demo_model.evaluate import Score, score
+from deploy.local.paths import DEMO_MODEL
 from regioncap.errors import VlmSetupError
+from regioncap.regions.served import Served
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.judge import judge_shard
 from regioncap.steps.render import render_shard
@@ -19,10 +21,12 @@ from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import connect
 from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.endpoint import Endpoint
+from regioncap.vlm.probe import tells
 from regioncap.work import layout
 from regioncap.work.completions import load_completions
 from regioncap.work.counts import AskCounts
 from regioncap.work.plan import Plan
+from regioncap.work.served import served_for
 from regioncap.work.shard import Shard
 from tests.builders import Place, records, rejected_rows
 
@@ -158,3 +162,20 @@ def test_a_real_vllm_says_how_likely_each_region_is_and_that_none_is(
     for answer in answers:
         assert answer.probabilities is not None and answer.completion_tokens == 1
         assert sum(answer.probabilities.values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_vllm_tells_of_the_model_is_where_it_was_loaded_from(demo_vlm: Endpoint) -> None:
+    told = asyncio.run(tells(demo_vlm))
+    assert told is not None and told.model == {"root": str(DEMO_MODEL)}
+    assert told.server.keys() == {"max_model_len", "version"}
+    # It is the same each time, whatever else changes in its list.
+    assert asyncio.run(tells(demo_vlm)) == told
+
+
+def test_a_build_of_the_real_server_says_which_model_it_is_of(demo_vlm: Endpoint, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    write_drop(place.drop_folder, list(evaluation_rows(79, 2)))
+    plan, _ = build(place, demo_vlm)
+    assert served_for(place.work, plan) == asyncio.run(tells(demo_vlm))
+    again = place.plan(model=demo_vlm.model, served=Served(model={"root": "/models/another"}))
+    assert again.ask_again != plan.ask_again

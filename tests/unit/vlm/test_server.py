@@ -194,3 +194,26 @@ def test_it_reports_to_nobody_and_a_model_folder_needs_no_hub(tmp_path: Path) ->
 def test_a_wrong_setting_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         config(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "org/other"}, {"revision": "abc"}, {"dtype": "float16"}, {"min_pixels": 3136},
+        {"arguments": ["--quantization", "awq"]}, {"arguments": ["--mm-processor-kwargs", '{"do_resize": false}']},
+    ],
+)  # fmt: skip
+def test_what_makes_other_answers_tells_its_model_from_others_of_the_same_name(changes: dict[str, Any]) -> None:
+    assert config(**changes).shaping != config().shaping
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_model_len": 8192}, {"max_num_seqs": 4}, {"gpu_memory_utilization": 0.5}, {"tensor_parallel_size": 2},
+        {"data_parallel_size": 2}, {"python": Path("/w/bin/python")}, {"hf_home": Path("/models")},
+        {"mm_processor_cache_gb": 4}, {"local_media_path": "/work"},
+    ],
+)  # fmt: skip
+def test_what_says_how_fast_it_goes_or_where_things_are_makes_no_other_model(changes: dict[str, Any]) -> None:
+    assert config(**changes).shaping == config().shaping == {"root": "org/model"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from regioncap.config.prices import Prices
 from regioncap.gates import GATES
 from regioncap.work import identity, layout
 from regioncap.work.identity import DECIDING, code_hash, hash_of_sources, identity_of
@@ -143,3 +144,19 @@ def test_what_deciding_modules_are_made_of_decides_unless_it_is_known_not_to() -
     # A list that names what is not there any more would hide what comes in its place.
     assert NO_SAY - made_of == set()
     assert NO_SAY & deciding() == set()
+
+
+def test_what_asking_costs_makes_no_other_build_and_asks_nothing_again(place: Place, vlm: FakeVlm) -> None:
+    cheap, dear = (Prices(currency="EUR", prompt_million=price) for price in (0.1, 90.0))
+    place.good_rows(3)
+    begun = place.plan(prices=cheap)
+    render(place, begun)
+    caption(place, begun, vlm)
+    # Whoever clears the plan task after the prices have changed has the new ones in the report, from the same answers.
+    plan = place.plan(prices=dear, max_cost=100.0)
+    assert (plan.fingerprint, plan.identity, plan.ask_again) == (begun.fingerprint, begun.identity, begun.ask_again)
+    render(place, plan)
+    assert [counts.asked for counts in caption(place, plan, vlm)] == [0]
+    validate(place, plan)
+    publish(place, plan)
+    assert place.plan(prices=cheap).unchanged and place.plan(max_cost=7.0).unchanged
