@@ -14,7 +14,7 @@ from regioncap.warehouse.history import collect as collect_builds
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import current
 from regioncap.warehouse.whole import OF_ONE_FILE
-from regioncap.work.upkeep import Heap, collect, look, old_previews
+from regioncap.work.upkeep import Heap, abandoned, collect, give_up, look, old_previews
 
 
 class UpkeepOperator(BaseOperator):
@@ -55,6 +55,10 @@ class UpkeepOperator(BaseOperator):
                     collect(work, area, lambda heap, uri=work.uri: went(uri, heap))  # type: ignore[misc]
                     for build in collect_builds(partition):
                         self.log.info("%s/%s is deleted: it was never finished, or is not kept", partition.uri, build)
+                for heap in abandoned(partition, limit):
+                    if not dry:
+                        give_up(work, partition, heap)
+                    went(partition.uri, heap)
             except (PartitionBusyError, StepMissingError, ManifestError, *OF_ONE_FILE) as error:
                 # The other dates have nothing to do with it.
                 self.log.warning("%s is left alone: %s", work.uri, error)

@@ -16,7 +16,7 @@ from regioncap.errors import NotFoundError
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import current
 from regioncap.work.layout import CLAIM
-from regioncap.work.upkeep import Heap, collect, look, old_previews
+from regioncap.work.upkeep import Heap, abandoned, collect, give_up, look, old_previews
 
 
 def upkeep(
@@ -37,7 +37,7 @@ def upkeep(
         str | None, typer.Option(metavar="URI", help="The work area.", show_default="_work in the warehouse")
     ] = None,
 ) -> None:
-    """What of the work area no build needs any more: superseded plans, their shards, marked images of old builds.
+    """What no build needs any more: superseded plans, their shards, marked images of old builds, abandoned builds.
 
     What a run that goes on, or a build that waits for approval, may still need is left alone, and so is all that spares
     the next build the model.
@@ -49,13 +49,18 @@ def upkeep(
 
     def lines(work: Store) -> Iterator[str]:
         name = work.uri.rstrip("/").rpartition("/")[2]
-        published, _ = current(warehouse.sub(f"{name}/"))
+        partition = warehouse.sub(f"{name}/")
+        published, _ = current(partition)
         # Whether a run is over, only its Airflow knows: here, one that began lately may go on.
         area = look(work, published.plan_id if published else None, limit, lambda run: _claimed(work) >= limit)
         gone = Heap("")
         for heap in area.leftovers:
             gone = gone.and_of(heap)
         yield f"{shown(work.uri)}: {_told(area.held)}, of which {_told(gone)} can go"
+        for heap in abandoned(partition, limit):
+            if delete:
+                give_up(work, partition, heap)
+            yield f"  {shown(f'{partition.uri}/{heap.folder}')}  {_told(heap)}{', deleted' if delete else ''}"
         if delete:
             deleted: list[Heap] = []
             try:

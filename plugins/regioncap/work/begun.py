@@ -85,6 +85,14 @@ def take_build(work: Store, plan_id: str) -> BegunBuild | None:
     raise _lost(work, plan_id)
 
 
+def give_up_build(work: Store, plan_id: str, build_id: str) -> None:
+    """See to it that nobody joins this build of a plan any more."""
+    noted, version = _read(work, plan_id)
+    if noted is not None and noted.build_id == build_id:
+        # Where somebody wrote meanwhile, it is another one that is noted now, or none.
+        _write(work, plan_id, None, version)
+
+
 def _read(work: Store, plan_id: str) -> tuple[BegunBuild | None, str | None]:
     """The build that is noted, and the version of the file. One that is damaged notes none."""
     path = layout.begun_path(plan_id)

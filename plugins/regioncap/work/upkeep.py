@@ -5,6 +5,8 @@
     shards/<shard>/             where no plan that stays has it
     shards/<shard>/images/      of what is published: rendered again where a later build needs them
 
+And in the warehouse, builds that were begun and that nobody has gone on with.
+
 All else stays: the answers of a plan that stays are what spares the next build the model.
 """
 
@@ -14,7 +16,10 @@ from pathlib import PurePosixPath
 
 from regioncap.errors import PartitionBusyError
 from regioncap.storage.store import Entry, Store
-from regioncap.warehouse.layout import IMAGES, PREVIEWS
+from regioncap.warehouse.history import is_build_folder
+from regioncap.warehouse.layout import BUILD_MANIFEST, IMAGES, PREVIEWS, build_path
+from regioncap.warehouse.manifest import current
+from regioncap.work.begun import give_up_build
 from regioncap.work.claim import latest_number, who_holds
 from regioncap.work.earlier import earlier_plans
 from regioncap.work.plan import Plan
@@ -92,6 +97,35 @@ def collect(work: Store, area: WorkArea, progress: Callable[[Heap], None]) -> No
             raise PartitionBusyError(f"{work.uri} is planned meanwhile: what is left there is looked at next time")
         work.sub(heap.folder).delete_folder()
         progress(heap)
+
+
+def abandoned(partition: Store, limit: float) -> list[Heap]:
+    """The builds of a date that were begun, are not whole, and were not touched since `limit`.
+
+    `collect` of `warehouse/history.py` leaves them alone, since they may still become the current one. Raises
+    ManifestError.
+    """
+    published, _ = current(partition)
+    kept = {published.build, *(build_path(build.build_id) for build in published.history)} if published else set()
+    found: list[Heap] = []
+    for name in partition.folders():
+        if name in kept or not is_build_folder(name):
+            continue
+        heap, is_whole = Heap(f"{name}/"), False
+        for entry in partition.sub(heap.folder).list():
+            heap, is_whole = heap.and_one(entry), is_whole or entry.path == BUILD_MANIFEST
+        # One that is whole may wait for somebody; and some services go on listing a folder when it is empty.
+        if heap.files and not is_whole and heap.newest < limit:
+            found.append(heap)
+    return found
+
+
+def give_up(work: Store, partition: Store, build: Heap) -> None:
+    """Delete a build that was abandoned; whoever goes on with its plan all the same begins another one."""
+    build_id = build.folder.removeprefix(build_path("")).rstrip("/")
+    for plan_id in work.sub("plans/").folders():
+        give_up_build(work, plan_id, build_id)
+    partition.sub(build.folder).delete_folder()
 
 
 def old_previews(warehouse: Store, limit: float) -> list[Heap]:

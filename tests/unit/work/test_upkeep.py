@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from regioncap.drop.elsewhere import Images
 from regioncap.errors import PartitionBusyError, StepMissingError
 from regioncap.regions.records import RenderedRow
 from regioncap.steps.publish import stage_build
+from regioncap.steps.stage import stage_shard
 from regioncap.storage.store import Store
 from regioncap.warehouse.manifest import current
 from regioncap.warehouse.whole import problems
@@ -16,7 +18,7 @@ from regioncap.work.completions import load_completions
 from regioncap.work.layout import ANSWERS, plan_path, shard_path
 from regioncap.work.plan import Plan
 from regioncap.work.staged import Staged
-from regioncap.work.upkeep import WorkArea, collect, look
+from regioncap.work.upkeep import WorkArea, abandoned, collect, give_up, look
 from tests.builders import Place, encoded, picture, validated
 
 
@@ -171,3 +173,49 @@ def test_it_stops_where_a_run_plans_the_date_meanwhile(place: Place) -> None:
     with pytest.raises(PartitionBusyError, match="is planned meanwhile"):
         collect(place.work, area, lambda heap: one(heap.folder))
     assert len(gone) == 1
+
+
+def staged_half(place: Place) -> str:
+    """Shards whose images are in a build that is begun; returns its folder."""
+    plan = place.ready(say)
+    for shard_id in plan.shards:
+        stage_shard(
+            work=place.work, shard_id=shard_id, plan=plan, drop=Images(place.drop), partition=place.partition,
+            progress=lambda done, images: None,
+        )  # fmt: skip
+    (folder,) = set(place.partition.folders()) - kept(place)
+    return folder
+
+
+def kept(place: Place) -> set[str]:
+    published, _ = current(place.partition)
+    return {published.build} if published else set()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["nothing published", "another published"])
+def test_a_build_that_was_begun_and_that_nobody_went_on_with_goes(place: Place, first: bool) -> None:
+    place.good_rows(2)
+    if not first:
+        place.build(say)
+        place.good_rows(3)
+    young = pause(place.folder)
+    folder = staged_half(place)
+    assert abandoned(place.partition, young) == []
+    (heap,) = abandoned(place.partition, pause(place.folder))
+    assert (heap.folder, heap.files > 1) == (f"{folder}/", True)
+    give_up(place.work, place.partition, heap)
+    assert place.partition.folders() == sorted(kept(place))
+    # Whoever goes on with its plan all the same begins another one.
+    assert staged_half(place) != folder
+    assert place.build(say).manifest.counts.captioned == (2 if first else 3)
+
+
+def test_a_build_that_is_whole_and_waits_for_somebody_is_not_given_up(place: Place) -> None:
+    place.good_rows(2)
+    plan = place.ready(say)
+    staged = stage_build(
+        plan=plan, drop=Images(place.drop), work=place.work, partition=place.partition, before=(),
+        max_rejected_ratio=1.0, progress=lambda message: None,
+    )  # fmt: skip
+    assert isinstance(staged, Staged)
+    assert abandoned(place.partition, pause(place.folder)) == []
