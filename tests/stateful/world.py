@@ -30,6 +30,7 @@ from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings
 from regioncap.errors import PermanentError, RegionCapError
 from regioncap.marks.view import content_name
+from regioncap.regions.served import Served
 from regioncap.steps.publish import commit_build
 from regioncap.storage.local import LocalStore
 from regioncap.storage.uri import open_store
@@ -155,6 +156,7 @@ class World:
                 "regioncap.ask.asking.connect": self.vlm.connect,
                 "regioncap.ask.asking.check": mock.AsyncMock(),
                 "regioncap.ask.asking.identify": mock.AsyncMock(),
+                "regioncap.ask.asking.look_again": mock.AsyncMock(return_value=Served()),
                 "regioncap.ask.asking.find_dialect": mock.AsyncMock(return_value=Dialect()),
                 "regioncap.ask.asking.find_listening_dialect": mock.AsyncMock(return_value=Dialect()),
                 "regioncap.parallel.Threads": _AtOnce,

@@ -26,7 +26,7 @@ from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
 from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
 from regioncap.vlm.pace import PaceFigures
-from regioncap.vlm.probe import check, identify, look_again, room_for
+from regioncap.vlm.probe import check, identify, look_again, room_for, told_by
 from regioncap.work.completions import write_part
 from regioncap.work.counts import AskCounts
 
@@ -144,7 +144,8 @@ async def _ask(
     async with connect(endpoint) as client:
         await check(client)
         before = await client.read_figures()
-        await looks.first(await identify(client))
+        await identify(client)
+        await looks.first(client)
         sink.server = client.identity
         await _look_for_room(client, measure)
         client.wire.dialect = await find(client, settings, sink)
@@ -183,9 +184,9 @@ class _Looks:
         self._known = known
         self._check = check
 
-    async def first(self, told: Served) -> None:
-        """Before the first row. Raises OtherModelError."""
-        await asyncio.to_thread(self._check, self._known or told)
+    async def first(self, client: VlmClient) -> None:
+        """Before the first row, when the servers have been looked at. Raises as `again` does."""
+        await asyncio.to_thread(self._check, self._known or told_by(client))
 
     async def regularly(self, client: VlmClient) -> None:
         """Until it is cancelled."""

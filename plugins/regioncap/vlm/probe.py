@@ -50,22 +50,19 @@ async def served_model(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, model=served[0])
 
 
-async def identify(client: VlmClient) -> Served:
-    """Note which servers these are, as far as that can be told: by their hosts, versions and contexts.
-
-    Returns what they have told of the model, which `check` has looked at. Raises VlmSetupError where two of them serve
-    different ones.
-    """
-    servers = client.replicas.servers
-    # One that is away would be waited for.
-    there = [server for server in servers if not server.away]
-    versions = dict(
-        zip([server.url for server in there], await asyncio.gather(*map(client.wire.version, there)), strict=True)
-    )
+async def identify(client: VlmClient) -> None:
+    """Note which servers these are, as far as that can be told: by their hosts, versions and contexts."""
+    await _note_versions(client)
     # A managed server has another port each time.
-    named = sorted(f"{urlsplit(server.url).hostname} {versions.get(server.url, '')}".strip() for server in servers)
+    named = sorted(f"{urlsplit(server.url).hostname} {server.version}".strip() for server in client.replicas.servers)
     client.identity = ", ".join([*named, f"context {client.context}"])
-    return _of_one_model(client, versions)
+
+
+async def _note_versions(client: VlmClient) -> None:
+    # One that is away would be waited for.
+    there = [server for server in client.replicas.servers if not server.away]
+    for server, version in zip(there, await asyncio.gather(*map(client.wire.version, there)), strict=True):
+        server.version = version
 
 
 async def tells(endpoint: Endpoint) -> Served | None:
@@ -75,16 +72,18 @@ async def tells(endpoint: Endpoint) -> Served | None:
     """
     async with connect(replace(endpoint, timeout_seconds=min(_AT_ONCE_SECONDS, endpoint.timeout_seconds))) as client:
         await look_again(client)
-        there = [server for server in client.replicas.servers if server.told is not None]
-        versions = await asyncio.gather(*map(client.wire.version, there))
-        told = dict(zip([server.url for server in there], versions, strict=True))
-        return _of_one_model(client, told) if there else None
+        for server in client.replicas.servers:
+            server.away = server.told is None
+        if all(server.away for server in client.replicas.servers):
+            return None
+        await _note_versions(client)
+        return told_by(client)
 
 
 async def look_again(client: VlmClient) -> Served:
-    """What the servers tell of the model now, as far as they answer. Raises VlmSetupError as `identify` does."""
+    """What the servers tell of the model now, as far as they answer. Raises VlmSetupError as `told_by` does."""
     await asyncio.gather(*(_look_at(client, server) for server in client.replicas.servers if not server.away))
-    return _of_one_model(client, {})
+    return told_by(client)
 
 
 async def _look_at(client: VlmClient, server: Server) -> None:
@@ -114,21 +113,23 @@ async def _note(client: VlmClient, server: Server, models: Models) -> bool:
     return True
 
 
-def _of_one_model(client: VlmClient, versions: Mapping[str, str]) -> Served:
-    """What the servers have told, together. Raises VlmSetupError where two of them serve different models."""
-    told = [(server.url, server.told) for server in client.replicas.servers if server.told is not None]
+def told_by(client: VlmClient) -> Served:
+    """What the servers have told when they were last looked at, together.
+
+    Raises VlmSetupError where two of them serve different models.
+    """
+    told = [(server, server.told) for server in client.replicas.servers if server.told is not None]
     whole = Served()
-    for place, (url, one) in enumerate(told):
+    for place, (server, one) in enumerate(told):
         for before, other in told[:place]:
             if different := one.differs(other):
                 raise VlmSetupError(
-                    f"the servers of one connection serve different models as {client.endpoint.model!r}: at {url}, "
-                    f"{different} at {before}. Serve the same model at all of them, or leave one out of the "
-                    "connection's host"
+                    f"the servers of one connection serve different models as {client.endpoint.model!r}: at "
+                    f"{server.url}, {different} at {before.url}. Serve the same model at all of them, or leave one out "
+                    "of the connection's host"
                 )
-        whole = Served(model=whole.model | one.model, server=one.server | whole.server)
-    if version := next(filter(None, (versions.get(url) for url, _ in told)), ""):
-        whole = Served(model=whole.model, server=whole.server | {"version": version})
+        version = {"version": server.version} if server.version else {}
+        whole = Served(model=whole.model | one.model, server=version | one.server | whole.server)
     return whole
 
 

@@ -46,6 +46,8 @@ class Server:
     # models; not known before.
     told: Served | None = None
     tells_at: tuple[str, ...] | None = None
+    # Empty where it is not told, or not known yet.
+    version: str = ""
     # As which model its last answer was.
     answers_as: object = None
     # When it last answered a request of a row's.
