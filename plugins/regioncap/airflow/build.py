@@ -40,6 +40,7 @@ from regioncap.config.deployment import Deployment, variable
 from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings, settings_of
 from regioncap.errors import ParamsError, PartitionBusyError, PermanentError, StepMissingError
+from regioncap.regions.served import Served
 from regioncap.steps.caption import caption_shard
 from regioncap.steps.judge import judge_shard
 from regioncap.steps.plan import plan_build
@@ -151,7 +152,7 @@ class PlanOperator(BaseOperator):
             forgotten=all_of(forgettings_of(open_warehouse(settings.warehouse_uri, self.warehouse_conn_id)).lines()),
             prices=prices,
             served=told_of(vlm),
-            judge_served=told_of(for_run(judge, settings)) if judge is not None else None,
+            judge_served=(told_of(for_run(judge, settings)) or Served()) if judge is not None else None,
         )
         if plan.unchanged:
             self.log.info("the drop of %s was built as it is: nothing to do", date)

@@ -72,9 +72,9 @@ def plan_build(
 
     `drop`, `work` and `partition` are rooted at this date, and `images` is where the images are, if not in the drop
     alone; `model` is the VLM's name, `judge_model` that of the one that judges, where it is another; `served` and
-    `judge_served` are what their servers tell of them now, None where that cannot be told; `progress` gets
-    the number of rows read so far. Of `forgotten` images no row is used. With nothing to change the plan
-    has no shards and `unchanged` set.
+    `judge_served` are what their servers tell of them now, empty where that cannot be told, and `judge_served` is None
+    where no server of its own judges; `progress` gets the number of rows read so far. Of `forgotten` images no row is
+    used. With nothing to change the plan has no shards and `unchanged` set.
     Raises DropError where the drop as a whole cannot be built, DropChangedError where it changes meanwhile,
     StorageError where the warehouse cannot be published to, ManifestError where what is published cannot be told,
     ExtensionError where what a package adds cannot be used, ModelProfileError where the model counts in another way,
@@ -338,8 +338,9 @@ def _known_as(published: manifest.Manifest, fingerprint: str, drop_and_plain: st
     if asked.as_before:
         # What was published before anything was told of a model is of the first one of which something is.
         known.append(drop_and_plain)
-        if asked.served is None:
-            known.append(known_by(drop_and_plain, published.served, published.judge_served))
+        # What cannot be told now is as it was.
+        judge_before = None if asked.listen_again is None else published.judge_served
+        known.append(known_by(drop_and_plain, asked.served or published.served, asked.judge_served or judge_before))
     return next(filter(published.is_up_to_date, known), None)
 
 

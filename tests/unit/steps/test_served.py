@@ -269,6 +269,8 @@ def test_a_judge_of_its_own_that_is_exchanged_is_asked_anew_and_nobody_else(plac
         captions, questions = built(A)
         assert captions >= 3 and questions
         assert built(A) == (0, 0)
+        # Nor is it built anew for a judge that is not there when it is planned.
+        assert place.plan(served=told(vlm), judge_served=Served(), **ALL).unchanged
         assert built(B) == (0, questions)
         assert manifest(place).judge_served == Served(model=B)
         place.good_rows(4)
