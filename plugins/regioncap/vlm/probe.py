@@ -18,7 +18,6 @@ from regioncap.vlm.protocol import MODELS, Models
 from regioncap.vlm.replicas import Server
 from regioncap.vlm.requests import ChatRequest
 from regioncap.vlm.told import ELSEWHERE, is_whole, of_answers, of_elsewhere, of_list
-from regioncap.vlm.wire import LOOK_SECONDS
 
 # A plan does not wait for a server that is not there yet.
 _AT_ONCE_SECONDS = 5.0
@@ -88,10 +87,9 @@ async def look_again(client: VlmClient) -> Served:
 
 async def _look_at(client: VlmClient, server: Server) -> None:
     """Note what a server tells of the model now. One that does not is asked another time."""
-    # What does not answer this in time may be busy: it is not away for that.
-    with suppress(*PASSING, RefusedError, VlmSetupError):
-        async with asyncio.timeout(min(LOOK_SECONDS, client.endpoint.timeout_seconds)):
-            models = await client.wire.exchange(server, MODELS)
+    # What does not tell this in time may be busy, and what does may answer nothing else: it is no sign of life.
+    models = await client.wire.listed(server)
+    if models is not None:
         await _note(client, server, models)
 
 

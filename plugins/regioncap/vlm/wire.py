@@ -35,6 +35,7 @@ from regioncap.vlm.protocol import (
     Body,
     Call,
     ChatCompletion,
+    Models,
     Tokenized,
     Version,
     any_answer,
@@ -196,9 +197,19 @@ class Wire:
         except (aiohttp.ClientError, TimeoutError, ValidationError, FailureError):
             return ""
 
+    async def listed(self, server: Server) -> Models | None:
+        """The server's list of models; None where it does not tell, or not soon. It says nothing of how it answers."""
+        told = await self._json(server.url + MODELS.path)
+        try:
+            return None if told is None else Models.model_validate(told)
+        except ValidationError:
+            return None
+
     async def told_at(self, server: Server, path: str) -> Any:
         """What the server tells at a path beside /v1, as JSON; None where there is nothing, or not soon."""
-        url = server.url.removesuffix("/v1") + path
+        return await self._json(server.url.removesuffix("/v1") + path)
+
+    async def _json(self, url: str) -> Any:
         try:
             async with (
                 asyncio.timeout(min(LOOK_SECONDS, self._endpoint.timeout_seconds)),
