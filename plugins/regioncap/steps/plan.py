@@ -42,6 +42,10 @@ Item = TypeVar("Item")
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
 
+# Where its rows have so many bytes, a shard is full: each step has a shard in memory, as ten times as much. A thousand
+# rows with a few boxes and labels have some hundred kilobytes.
+SHARD_BYTES = 32 << 20
+
 # So many regions of a build are judged where it is a sample.
 JUDGED_REGIONS = 200
 # Of so many at most a caption is asked for once more: from them it is told closely enough what no judge hears.
@@ -302,6 +306,7 @@ def _write_shards(
     unforeseen_rows = UnforeseenRows()
     pending: list[Planned] = []
     lines: list[bytes] = []
+    size = 0
 
     def finish_shard() -> None:
         shard_id = _write_shard(work, lines)
@@ -354,8 +359,12 @@ def _write_shards(
             else:
                 pending.append(row.planned)
                 lines.append(row.line)
-                if len(pending) == shard_size:
+                size += len(row.line)
+                to_come = -(-(count - written.rows) // shard_size)
+                too_many = len(written.shards) + 1 + to_come > MAX_SHARDS
+                if len(pending) == shard_size or (size >= SHARD_BYTES and not too_many):
                     finish_shard()
+                    size = 0
             progress(written.rows)
         if pending:
             finish_shard()

@@ -17,6 +17,7 @@ from regioncap.errors import DropError, ExtensionError, UnforeseenError
 from regioncap.processes import python
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Rejected
+from regioncap.steps import plan as steps_plan
 from regioncap.steps.plan import MAX_SHARDS
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest, commit
 from regioncap.work.layout import plan_rejected_path
@@ -192,6 +193,29 @@ def test_what_may_pass_by_itself_is_no_fault_of_a_row(
     failing(monkeypatch, lambda row: error if row["image"] == "b.jpg" else None)
     with pytest.raises(type(error)):
         place.plan()
+
+
+def test_rows_of_many_boxes_fill_a_shard_before_it_has_all_its_rows(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps_plan, "SHARD_BYTES", 4000)
+    large = [{"image": f"{number}.jpg", "bbox": BOXES * (300 if number % 4 == 1 else 1)} for number in range(20)]
+    place.put_rows(*large)
+    plan = place.plan(shard_size=10)
+    shards = rows_of(place, plan)
+    assert [row.image for rows in shards for row in rows] == [row["image"] for row in large]
+    assert len(shards) > 2
+    # No more than the row with which it was enough.
+    assert all(len(b"".join(map(line, rows[:-1]))) < 4000 for rows in shards)
+
+
+def test_there_are_never_too_many_shards_however_large_rows_are(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps_plan, "SHARD_BYTES", 1)
+    monkeypatch.setattr(steps_plan, "MAX_SHARDS", 6)
+    place.put_rows(*({"image": f"{number}.jpg", "bbox": BOXES} for number in range(20)))
+    sizes = [len(rows) for rows in rows_of(place, place.plan(shard_size=5))]
+    assert sum(sizes) == 20 and len(sizes) <= 6
+    assert sizes[0] == 1 and max(sizes) == 5
 
 
 @pytest.mark.parametrize("sample", [None, 7])
