@@ -3,7 +3,7 @@
     python -m bench.scale [--json FILE] [--rows 1000000] [--images 5000] [--shard-size 512] [--only plan|airflow]
 
 *Plan*: `plan` on a manifest of a tenth of the rows and of all of them, three boxes each, from and to a real bucket
-(SeaweedFS): seconds, peak memory, shards. Each runs in a process of its own, so that peak memory is its own.
+(SeaweedFS): seconds, peak memory, shards. Each is run by a process of its own, so that peak memory is its own.
 
 *Airflow*: a build on the embedded stack with its real scheduler, bucket and vLLM. A moment of the run in which any task
 marks, captions, stages or publishes is work; every other one is overhead. The second table says what was going on in
@@ -12,6 +12,8 @@ those.
 
 import argparse
 import json
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,7 @@ from deploy.local.credentials import load_or_create
 from deploy.local.drops import upload_drop
 from deploy.local.stack import DAG, Stack, run_stack
 from regioncap.config.settings import BuildSettings
+from regioncap.drop.checking import processes_for
 from regioncap.steps.plan import MAX_SHARDS, plan_build
 from regioncap.storage.s3 import S3Store
 from regioncap.warehouse.layout import partition_path
@@ -61,7 +64,7 @@ def write_manifest(path: Path, rows: int) -> None:
 def measure_plan(rows: int, port: int, credentials: Path) -> dict[str, float]:
     """Plan the drop with so many rows."""
     s3 = bucket.client(port, load_or_create(credentials))
-    started = time.perf_counter()
+    started, before = time.perf_counter(), sum(os.times()[:4])
     plan = plan_build(
         date=DATE,
         drop=S3Store(s3, "drops", str(rows)),
@@ -74,7 +77,17 @@ def measure_plan(rows: int, port: int, credentials: Path) -> dict[str, float]:
     )
     seconds = time.perf_counter() - started
     assert plan.rows == rows
-    return {"rows": rows, "seconds": seconds, "peak_mb": peak_memory(), "shards": len(plan.shards)}
+    others = processes_for(rows, 1)
+    peak = peak_memory() + others * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    core_seconds = sum(os.times()[:4]) - before
+    return {
+        "rows": rows,
+        "seconds": seconds,
+        "core_seconds": core_seconds,
+        "processes": 1 + others,
+        "peak_mb": peak,
+        "shards": len(plan.shards),
+    }
 
 
 def plans(rows: int) -> list[dict[str, float]]:
@@ -98,12 +111,13 @@ def plans(rows: int) -> list[dict[str, float]]:
 def plan_table(figures: list[dict[str, float]]) -> Table:
     """The figures of `plans`."""
     table = Table(title="plan, from and to SeaweedFS", title_justify="left")
-    for heading in ("rows", "seconds", "rows/s", "peak MB", "shards", "of"):
+    for heading in ("rows", "seconds", "rows/s", "of a core, seconds", "processes", "peak MB, of all", "shards", "of"):
         table.add_column(heading, justify="right")
     for one in figures:
         table.add_row(
             f"{one['rows']:,}", f"{one['seconds']:.1f}", f"{one['rows'] / one['seconds']:,.0f}",
-            f"{one['peak_mb']:.0f}", f"{one['shards']:,}", f"{MAX_SHARDS:,}",
+            f"{one['core_seconds']:.1f}", f"{one['processes']}", f"{one['peak_mb']:.0f}", f"{one['shards']:,}",
+            f"{MAX_SHARDS:,}",
         )  # fmt: skip
     return table
 

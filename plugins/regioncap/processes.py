@@ -142,6 +142,16 @@ def python(function: Callable[[], object], *arguments: str) -> list[str]:
     return [sys.executable, "-c", code, json.dumps([str(_PACKAGES), *sys.path]), *arguments]
 
 
+def ended(status: int | None) -> str:
+    """What became of a process with this exit status, in a sentence about it; None stands for none yet."""
+    if status is None:
+        return "did not answer"
+    if status >= 0:
+        return f"ended by itself, with {status}"
+    name = signal.Signals(-status).name
+    return f"was killed by {name}" + (", as where memory is short" if -status == signal.SIGKILL else "")
+
+
 def cores(root: Path = Path("/")) -> int:
     """How many cores this process may use at once: the container's, not the host's. `root` has `proc` and `sys`."""
     quotas = [_quota(folder) for folder in _cgroups(root, "cpu")]

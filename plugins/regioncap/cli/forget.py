@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from regioncap.cli.partitions import Warehouse
+from regioncap.cli.partitions import Warehouse, each
 from regioncap.cli.places import open_images, open_place, open_warehouse
 from regioncap.cli.terminal import say, say_error, shown
 from regioncap.config.deployment import Deployment
@@ -54,27 +54,17 @@ def forget_images(
     warehouse_uri = warehouse_uri or Deployment.from_environment().warehouse_uri
     failed = False
 
-    def each(doing: Callable[[Date], object], which: Sequence[Date]) -> list[Date]:
-        """Others go on where one date fails; those that did not are returned."""
+    def each_date(doing: Callable[[Date], object], which: Sequence[Date]) -> list[Date]:
         nonlocal failed
-        done: list[Date] = []
-        for one in which:
-            try:
-                doing(one)
-                done.append(one)
-            except RegionCapError as error:
-                say_error(error)
-                failed = True
-            except Exception as error:  # nobody has foreseen it, so it does not say where it happened
-                say_error(Exception(f"{one.partition.uri}: {type(error).__name__}: {error}"))
-                failed = True
+        done = each(doing, which, lambda one: one.partition.uri)
+        failed = failed or len(done) < len(which)
         return done
 
     try:
         day = resolve_drop_date(date, None, None) if date else None
         warehouse, works = open_warehouse(warehouse_uri), open_warehouse(work_uri or work_root_in(warehouse_uri))
         # Of what is damaged or a newer version's nobody can tell what it has.
-        dates = each(lambda one: current(one.partition), _dates(warehouse, works))
+        dates = each_date(lambda one: current(one.partition), _dates(warehouse, works))
         before = forgettings_of(warehouse).lines()
         entry, missing = _entry(images or [], day, dates, all_of(before), by or getpass.getuser())
     except (RegionCapError, ConnectionError) as error:
@@ -111,7 +101,7 @@ def forget_images(
         instead = ", ".join(f"{old} is now {new or 'gone'}" for old, new in went.items())
         say(f"{shown(one.partition.uri)}: forgotten{shown(f'; {instead}' if instead else '')}")
 
-    each(tell, dates)
+    each_date(tell, dates)
     if not found:
         say("nothing is found that is to be forgotten")
     elif not delete:
@@ -124,7 +114,7 @@ def forget_images(
         except RegionCapError as error:
             say_error(error)
             raise typer.Exit(1) from None
-        each(do, found)
+        each_date(do, found)
         say("the drops themselves are left as they are: delete the image, and its row, there")
     if failed:
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """What commands about published dates have in common: which date, in which warehouse, and what an error costs."""
 
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,6 +12,8 @@ from regioncap.drop.dates import resolve_drop_date
 from regioncap.errors import NothingPublishedError, RegionCapError
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import partition_path
+
+Item = TypeVar("Item")
 
 Warehouse = Annotated[
     str | None,
@@ -28,23 +30,32 @@ def for_each(date: str | None, warehouse_uri: str | None, lines: Callable[[Store
 
     They do so whatever it is that fails. It ends with 1 too where there is no date at all.
     """
-    failed = False
+
+    def told(place: Store) -> None:
+        for line in lines(place):
+            say(line)
+
     try:
-        for place in _places(date, open_warehouse(warehouse_uri or Deployment.from_environment().warehouse_uri)):
-            try:
-                for line in lines(place):
-                    say(line)
-            except RegionCapError as error:
-                say_error(error)
-                failed = True
-            except Exception as error:  # nobody has foreseen it, so it does not say where it happened
-                say_error(Exception(f"{place.uri}: {type(error).__name__}: {error}"))
-                failed = True
+        places = list(_places(date, open_warehouse(warehouse_uri or Deployment.from_environment().warehouse_uri)))
     except (RegionCapError, ConnectionError) as error:
         say_error(error)
-        failed = True
-    if failed:
+        raise typer.Exit(1) from None
+    if len(each(told, places, lambda place: place.uri)) < len(places):
         raise typer.Exit(1)
+
+
+def each(doing: Callable[[Item], object], items: Sequence[Item], uri: Callable[[Item], str]) -> list[Item]:
+    """Do something for each date, and say what fails: others go on. Returns those that did not fail."""
+    done: list[Item] = []
+    for item in items:
+        try:
+            doing(item)
+            done.append(item)
+        except RegionCapError as error:
+            say_error(error)
+        except Exception as error:  # nobody has foreseen it, so it does not say where it happened
+            say_error(Exception(f"{uri(item)}: {type(error).__name__}: {error}"))
+    return done
 
 
 def _places(date: str | None, warehouse: Store) -> Iterator[Store]:

@@ -5,6 +5,7 @@
 `dates`       the drop's date, from a partition key, a param or a logical date
 `plain`       a manifest as its reader gets it: unpacked, in UTF-8
 `rows`        is one row's text in order
+`checking`    many rows, in several processes
 `given`       labels of boxes, and other fields that are carried along
 `inside`      images that are members of tars, or rows of Parquet files
 `elsewhere`   images that lie elsewhere than the drop, and which URIs are read

@@ -22,7 +22,7 @@ from typing import Any, Self
 from regioncap.drop.decoder import SMALL_MEMORY, SMALL_SECONDS, Job, Request, Result, receive, send, serve
 from regioncap.drop.images import MAX_FILE_PIXELS
 from regioncap.errors import NoRegionError, RowError, ServiceError
-from regioncap.processes import cores, free_memory, python
+from regioncap.processes import cores, ended, free_memory, python
 from regioncap.regions.codes import Code
 
 # What a process is told of our environment: where things are, and in which language.
@@ -151,7 +151,7 @@ class _Decoder:
         except (EOFError, OSError) as error:
             self.kill()
             raise ServiceError(
-                f"no process can be started that decodes images ({_ended(self._process.returncode)}): look at what it "
+                f"no process can be started that decodes images ({ended(self._process.returncode)}): look at what it "
                 "said in this task's log, and at the limits that this worker's processes have"
             ) from error
 
@@ -207,7 +207,7 @@ class _Decoder:
         status = self._process.poll()
         if status == -signal.SIGXCPU:
             return _LostError(_too_slow(seconds), certain=True)
-        return _LostError(RowError(Code.IMAGE_CRASHED, f"the process that decoded the image {_ended(status)}"))
+        return _LostError(RowError(Code.IMAGE_CRASHED, f"the process that decoded the image {ended(status)}"))
 
 
 class _Idle:
@@ -281,12 +281,3 @@ def _too_slow(seconds: float) -> RowError:
         f"the image was not decoded in {seconds:.0f} seconds, many times what one of its size takes: it is damaged, or "
         "made to be slow; save it anew",
     )
-
-
-def _ended(status: int | None) -> str:
-    if status is None:
-        return "did not answer"
-    if status >= 0:
-        return f"ended by itself, with {status}"
-    name = signal.Signals(-status).name
-    return f"was killed by {name}" + (", as where memory is short" if -status == signal.SIGKILL else "")

@@ -1,6 +1,7 @@
 """A drop as it lies there: is it ready, which manifests has it, what are their rows?"""
 
 import hashlib
+import mmap
 import os
 import posixpath
 import re
@@ -25,7 +26,7 @@ from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.inside import copy_to, inside, opened
 from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
-from regioncap.drop.readers import AUTO, READERS, DropReader, Reader, Row
+from regioncap.drop.readers import AUTO, READERS, ByLine, DropReader, Reader, Row
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
 from regioncap.drop.unforeseen import internal_error
@@ -101,18 +102,44 @@ class Files:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        hashes, self._ends = array("Q"), array("Q")
-        self._notes = tempfile.TemporaryFile(prefix="regioncap-files-")  # noqa: SIM115 (it goes with this object)
+        hashes, ends = array("Q"), array("Q")
+        notes = tempfile.TemporaryFile(prefix="regioncap-files-")  # noqa: SIM115 (it goes with this object)
+        self._notes: IO[bytes] = notes
         for entry in entries:
             hashes.append(_path_hash(entry.path))
             note = f"{entry.version}\0{entry.path}".encode("utf-8", "surrogateescape")
             self._notes.write(note)
-            self._ends.append((self._ends[-1] if self._ends else 0) + len(note))
+            ends.append((ends[-1] if ends else 0) + len(note))
         self._notes.flush()
-        self._exact = _Places(hashes)
+        self._ends: Sequence[int] = ends
+        self._exact = _sorted(hashes)
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
     def __contains__(self, path: object) -> bool:
         return any(True for _ in self._exact.of(_path_hash(_file_of(str(path)))))
+
+    @contextmanager
+    def shared(self) -> Iterator[tuple[int, int]]:
+        """Two open files, by their numbers, from which a process that inherits them has the same files: see `of`."""
+        with tempfile.TemporaryFile(prefix="regioncap-files-") as numbers:
+            for column in (self._ends, self._exact.hashes, self._exact.places):
+                numbers.write(memoryview(column))  # type: ignore[arg-type]
+            # What is empty cannot be mapped.
+            numbers.write(b"\0")
+            numbers.flush()
+            yield self._notes.fileno(), numbers.fileno()
+
+    @classmethod
+    def of(cls, notes: int, numbers: int, count: int) -> "Files":
+        """The `count` files that another process has `shared`. What takes memory is there once for all of them."""
+        files = cls(())
+        files._notes = os.fdopen(notes, "rb")
+        mapped = memoryview(mmap.mmap(numbers, 0, prot=mmap.PROT_READ))
+        files._ends = mapped[: 8 * count].cast("Q")
+        files._exact = _Places(mapped[8 * count : 16 * count].cast("Q"), mapped[16 * count : 20 * count].cast("I"))
+        return files
 
     def version(self, path: str) -> str | None:
         """The version of the file of this path, or that the image of this path is inside; None where there is none."""
@@ -131,11 +158,11 @@ class Files:
 
     @cached_property
     def _folded(self) -> "_Places":
-        return _Places(array("Q", (_path_hash(_folded(path)) for path in self.paths())))
+        return _sorted(array("Q", (_path_hash(_folded(path)) for path in self.paths())))
 
     @cached_property
     def _stems(self) -> "_Places":
-        return _Places(array("Q", (_path_hash(_stem(path)) for path in self.paths())))
+        return _sorted(array("Q", (_path_hash(_stem(path)) for path in self.paths())))
 
     def paths(self) -> Iterator[str]:
         """All paths, in the order of the listing."""
@@ -148,20 +175,25 @@ class Files:
         return note.decode("utf-8", "surrogateescape").split("\0", 1)
 
 
+@dataclass(frozen=True)
 class _Places:
-    """Where in a list each of its hashes is."""
+    """Where in a list each of its hashes is: these, sorted, and the places of them."""
 
-    def __init__(self, hashes: "array[int]") -> None:
-        order = np.argsort(np.frombuffer(hashes, np.uint64), kind="stable")
-        self._hashes = array("Q", np.frombuffer(hashes, np.uint64)[order].tobytes())
-        self._places = order.astype(np.uint32)
+    hashes: Sequence[int]
+    places: Sequence[int]
 
     def of(self, wanted: int) -> Iterator[int]:
         """All places of a hash, in order."""
-        for found in range(bisect_left(self._hashes, wanted), len(self._hashes)):
-            if self._hashes[found] != wanted:
+        for found in range(bisect_left(self.hashes, wanted), len(self.hashes)):
+            if self.hashes[found] != wanted:
                 return
-            yield int(self._places[found])
+            yield self.places[found]
+
+
+def _sorted(hashes: "array[int]") -> _Places:
+    order = np.argsort(np.frombuffer(hashes, np.uint64), kind="stable")
+    in_order = np.frombuffer(hashes, np.uint64)[order]
+    return _Places(array("Q", in_order.tobytes()), array("I", order.astype(np.uint32).tobytes()))
 
 
 def _path_hash(path: str) -> int:
@@ -444,6 +476,19 @@ class Manifests:
         for name in self.manifests:
             for row in read_rows(self.copy(name), self._format, self.bbox_key, self.image_key, name, self.keep):
                 yield name, row
+
+    @property
+    def by_line(self) -> ByLine | None:
+        """How their lines are read by themselves, where that can be."""
+        reader = READERS[self._format]
+        return reader.by_line if isinstance(reader, Reader) else None
+
+    def lines(self, by_line: ByLine) -> Iterator[tuple[str, int, bytes]]:
+        """Each line that is a row, with the path of its manifest and its number. Raises as `rows` does."""
+        for name in self.manifests:
+            with _told_of(name, self._format):
+                for number, text in by_line.lines(self.copy(name)):
+                    yield name, number, text
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[Path]:

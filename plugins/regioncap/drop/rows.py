@@ -6,7 +6,7 @@ import math
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from regioncap.drop.box_keys import BoxKeys
 from regioncap.drop.elsewhere import Images, is_uri
@@ -185,9 +185,29 @@ class ListedFiles(Protocol):
         """The paths of a few files that are called nearly so."""
 
 
+class Ids(Protocol):
+    """Which ids a drop has had so far."""
+
+    def add(self, identity: str) -> bool:
+        """Whether the id is a new one; from now on it is not."""
+
+
+class Counts(NamedTuple):
+    """What is counted of rows, beside what becomes of each: see `RowReader` and `BoxKeys`."""
+
+    rows: int
+    declared: int
+    others: tuple[str, ...]
+    nearly: int
+    unlabelled: int
+
+
+_WITH_BOXES = Counts(1, 1, (), 0, 0)
+
+
 @dataclass
 class RowReader:
-    """Checks the rows of one drop in order. It remembers ids, since they have to be unique in the drop.
+    """Checks the rows of one drop in order. It remembers `ids`, since they have to be unique in the drop.
 
     `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
     the fields that are carried along (see `kept_fields`), and `images` says which URIs may be read. `nearly` counts
@@ -204,7 +224,7 @@ class RowReader:
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
     unlabelled: int = 0
-    _ids: SeenIds = field(default_factory=SeenIds)
+    ids: Ids = field(default_factory=SeenIds)
     _repeats: dict[str, int] = field(default_factory=dict)
 
     def read(self, row: dict[str, Any], source: Source) -> PlannedRow | Rejected:
@@ -231,6 +251,25 @@ class RowReader:
         except RowError as fault:
             return reject(source, fault, identity, row)
 
+    def counted(self) -> Counts:
+        """What was counted of the one row that was read since this was called last."""
+        keys = self.box_keys
+        # As it is with nearly all rows, of which there are many.
+        if keys.declared and not self.nearly and not self.unlabelled:
+            keys.rows = keys.declared = 0
+            return _WITH_BOXES
+        counts = Counts(keys.rows, keys.declared, tuple(keys.others), self.nearly, self.unlabelled)
+        self.box_keys, self.nearly, self.unlabelled = BoxKeys(), 0, 0
+        return counts
+
+    def count(self, counts: Counts) -> None:
+        """Add what another reader has counted of a row."""
+        self.box_keys.rows += counts.rows
+        self.box_keys.declared += counts.declared
+        self.box_keys.others.update(counts.others)
+        self.nearly += counts.nearly
+        self.unlabelled += counts.unlabelled
+
     def _given_id(self, row: dict[str, Any]) -> str | None:
         given = _given(row, "id")
         if given is None:
@@ -241,7 +280,7 @@ class RowReader:
         if isinstance(given, bool) or not isinstance(given, str | int) or given == "" or clean(given) != given:
             raise RowError(Code.ID_INVALID, "the id is neither a non-empty string nor an integer")
         identity = str(given)
-        if not self._ids.add(identity):
+        if not self.ids.add(identity):
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
         return identity
 
@@ -305,7 +344,7 @@ class RowReader:
         """An id from the row's content; identical rows are told apart by how many came before."""
         content = hashlib.sha256(canonical([image, boxes])).hexdigest()[:16]
         identity = content
-        while not self._ids.add(identity):
+        while not self.ids.add(identity):
             self._repeats[content] = self._repeats.get(content, 1) + 1
             identity = f"{content}-{self._repeats[content]}"
         return identity

@@ -20,6 +20,8 @@ PAGE = 24
 _SECONDS = 2.0
 # Record files that are read ahead; each is a shard's.
 _FILES_AHEAD = 4
+# Together they have no more bytes than about twice this.
+_AHEAD_BYTES = 32 << 20
 # As a record's line says it: in a caption the quotation marks would be escaped.
 _DOUBTED = re.compile(rb'"confused_with":\s*[0-9]')
 
@@ -108,17 +110,19 @@ class Found:
 
 def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, seconds: float = _SECONDS) -> Found:
     """The next records that are wanted, from `start` on. Raises BuildGoneError where a record file is gone."""
-    deadline = time.monotonic() + seconds
+    deadline: float | None = None
     files = build.manifest.captions
     records: list[Record] = []
     places: list[Place] = []
     unreadable = 0
     place = start
     for number, lines in _read_on(build, start.file):
+        # From when there is something to look at: each page gets on, however long that took.
+        deadline = deadline or time.monotonic() + seconds
         begin = start.line if number == start.file else 0
         for at in range(begin, len(lines)):
             place = Place(number, at)
-            if len(records) == size or (records and time.monotonic() > deadline):
+            if len(records) == size or (place != start and time.monotonic() > deadline):
                 return Found(records, places, place, _before(files, place), unreadable)
             if not lines[at] or not wanted.may_match(lines[at]):
                 continue
@@ -142,7 +146,7 @@ def line_at(build: SeenBuild, place: Place) -> bytes:
 
 
 def _read_on(build: SeenBuild, first: int) -> Iterator[tuple[int, list[bytes]]]:
-    """The record files from one on, by their lines. The others are read ahead, as soon as the first is not enough."""
+    """The record files from one on, by their lines. Others are read ahead if it is not enough, and they are small."""
     files = build.manifest.captions
 
     def lines(entry: FileEntry) -> list[bytes]:
@@ -150,7 +154,9 @@ def _read_on(build: SeenBuild, first: int) -> Iterator[tuple[int, list[bytes]]]:
 
     if first < len(files):
         yield first, lines(files[first])
-        yield from enumerate(in_order(lines, files[first + 1 :], _FILES_AHEAD), start=first + 1)
+        others = files[first + 1 :]
+        ahead = min(_FILES_AHEAD, _AHEAD_BYTES // max([1, *(entry.bytes for entry in others)]))
+        yield from enumerate(in_order(lines, others, ahead) if ahead else map(lines, others), start=first + 1)
 
 
 def _may_have(line: bytes, text: str) -> bool:

@@ -13,16 +13,15 @@ from regioncap.ask.attempts import NEVER_WHOLE
 from regioncap.config.prices import Prices
 from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
+from regioncap.drop.checking import Checker, IsForgotten, Planned, checked_rows, none_is_forgotten, processes_for
 from regioncap.drop.elsewhere import Images
-from regioncap.drop.inside import placed
-from regioncap.drop.readers import READERS, DropReader, Row
-from regioncap.drop.rows import RowReader, forgotten_row, images_named, reject
-from regioncap.drop.unforeseen import UnforeseenRows, named, unforeseen
+from regioncap.drop.readers import READERS, DropReader
+from regioncap.drop.rows import RowReader
+from regioncap.drop.unforeseen import UnforeseenRows
 from regioncap.errors import DropError, ManifestError, NotFoundError, StepMissingError
 from regioncap.exports import EXPORTERS
 from regioncap.regions.codes import Code
-from regioncap.regions.jsonl import canonical, line
-from regioncap.regions.records import PlannedRow, Rejected, Source
+from regioncap.regions.jsonl import canonical
 from regioncap.regions.served import Served, known_by
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
@@ -35,7 +34,7 @@ from regioncap.work import layout, shard
 from regioncap.work.earlier import Brought, bringing, earlier_plans
 from regioncap.work.identity import deciding_code, extensions, identity_of
 from regioncap.work.plan import Plan
-from regioncap.work.row_index import RowIndex, RowIndexWriter, image_key, load_row_index
+from regioncap.work.row_index import ForgottenImages, RowIndex, RowIndexWriter, load_row_index
 from regioncap.work.served import CAPTIONER, JUDGE, salt_for
 
 _log = logging.getLogger(__name__)
@@ -44,6 +43,10 @@ Item = TypeVar("Item")
 
 # Airflow maps at most 1,024 tasks over a list (`[core] max_map_length`).
 MAX_SHARDS = 1000
+
+# Where its rows have so many bytes, a shard is full: each step has a shard in memory, as ten times as much. A thousand
+# rows with a few boxes and labels have some hundred kilobytes.
+SHARD_BYTES = 32 << 20
 
 # So many regions of a build are judged where it is a sample.
 JUDGED_REGIONS = 200
@@ -127,7 +130,7 @@ def plan_build(
             # With `force_rebuild` no earlier answer is to be found, so none is looked for.
             plans = [] if settings.force_rebuild else earlier_plans(work, published.plan_id if published else None)
             earlier = [load_row_index(work, plan_id) for plan_id in plans]
-            is_forgotten = _forgotten_rows(date, forgotten)
+            is_forgotten = ForgottenImages(date, forgotten.images) if forgotten.images else none_is_forgotten
             written = _write_shards(
                 drop, images, contents, work, settings, earlier, brought, rejects, progress, is_forgotten
             )
@@ -282,13 +285,6 @@ def _check_all_stay_forgotten(partition: Store, published: manifest.Manifest | N
         )
 
 
-def _forgotten_rows(date: str, forgotten: Forgotten) -> Callable[[PlannedRow | Rejected], bool]:
-    """What tells whether a row is about an image that is forgotten, as far as it is known by its path."""
-    if not forgotten.images:
-        return lambda row: False
-    return lambda row: any(image_key(date, image) in forgotten.images for image in images_named(row))
-
-
 @dataclass(frozen=True)
 class _Asked:
     """What a plan's requests have, and what is known of the models that they are put to.
@@ -369,13 +365,14 @@ def _write_shards(
     brought: Brought,
     rejects: IO[bytes],
     progress: Callable[[int], None],
-    is_forgotten: Callable[[PlannedRow | Rejected], bool],
+    is_forgotten: IsForgotten,
 ) -> _Written:
     """Read the manifests and write the shards, and rejected rows into `rejects`."""
     written = _Written()
     unforeseen_rows = UnforeseenRows()
-    pending: list[PlannedRow] = []
+    pending: list[Planned] = []
     lines: list[bytes] = []
+    size = 0
 
     def finish_shard() -> None:
         shard_id = _write_shard(work, lines)
@@ -384,12 +381,12 @@ def _write_shards(
         brought.expect(shard_id, pending)
         sources = dict.fromkeys(source for index in earlier for source in index.shards_of(pending))
         written.sources[shard_id] = [source for source in sources if source != shard_id]
-        versions = [placed(contents.images.version(row.image), row.place) for row in pending]
+        versions = [row.version for row in pending]
         written.versions[shard_id] = shard.write_versions(work.sub(layout.shard_path(shard_id)), versions)
-        given = [len(row.bbox) for row in pending if row.bbox is not None]
+        given = [row.boxes for row in pending if row.boxes is not None]
         written.regions += sum(min(boxes, settings.max_boxes) for boxes in given)
         written.with_boxes += len(given)
-        if any(row.bbox is None for row in pending):
+        if len(given) < len(pending):
             written.without_boxes.append(shard_id)
         pending.clear()
         lines.clear()
@@ -415,18 +412,25 @@ def _write_shards(
             keep=tuple(settings.keep_fields),
             images=images,
         )
-        for row, text in _sampled(_checked_rows(manifests, reader, is_forgotten), settings.sample_rows, count):
+        checker = Checker(reader, contents.images, is_forgotten)
+        rows = checked_rows(manifests, checker, processes_for(count, len(contents.images)))
+        for row in _sampled(rows, settings.sample_rows, count):
             written.rows += 1
-            if isinstance(row, Rejected):
-                unforeseen_rows.note(row)
+            if row.planned is None:
+                if row.unforeseen is not None:
+                    unforeseen_rows.note(row.unforeseen)
                 written.rejected += 1
-                written.rejected_rows.update(text)
-                rejects.write(text)
+                written.rejected_rows.update(row.line)
+                rejects.write(row.line)
             else:
-                pending.append(row)
-                lines.append(text)
-                if len(pending) == shard_size:
+                pending.append(row.planned)
+                lines.append(row.line)
+                size += len(row.line)
+                to_come = -(-(count - written.rows) // shard_size)
+                too_many = len(written.shards) + 1 + to_come > MAX_SHARDS
+                if len(pending) == shard_size or (size >= SHARD_BYTES and not too_many):
                     finish_shard()
+                    size = 0
             progress(written.rows)
         if pending:
             finish_shard()
@@ -464,35 +468,9 @@ def _count_rows(manifests: drops.Manifests) -> int:
     return sum(reader.count(manifests.copy(name)) for name in manifests.manifests)
 
 
-def _checked_rows(
-    manifests: drops.Manifests, reader: RowReader, is_forgotten: Callable[[PlannedRow | Rejected], bool]
-) -> Iterator[tuple[PlannedRow | Rejected, bytes]]:
-    """Each row as it is planned or rejected, with the line that is written of it."""
-    for name, row in manifests.rows():
-        source = Source(manifest=name, line=row.line)
-        try:
-            checked = _checked(row, reader, source)
-            if is_forgotten(checked):
-                checked = forgotten_row(source)
-            text = line(checked)
-        except Exception as error:
-            # Without the row itself, which may be what cannot be written down.
-            checked = reject(source, unforeseen(error, named(source)), None, None)
-            text = line(checked)
-        yield checked, text
-
-
 def _sampled(rows: Iterator[Item], number: int | None, count: int) -> Iterator[Item]:
     """So many of about `count` rows, evenly from all of them; all where no number is given."""
     return rows if number is None else islice(islice(rows, 0, None, max(1, count // number)), number)
-
-
-def _checked(row: Row, reader: RowReader, source: Source) -> PlannedRow | Rejected:
-    if row.fault is not None:
-        return reject(source, row.fault, None, row.raw)
-    assert row.value is not None, "a row has a value or a fault"
-    checked = reader.read(row.value, source)
-    return checked.model_copy(update={"place": row.place}) if isinstance(checked, PlannedRow) and row.place else checked
 
 
 def _write_shard(work: Store, lines: list[bytes]) -> str:

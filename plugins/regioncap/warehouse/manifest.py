@@ -178,6 +178,15 @@ class Manifest(_Model):
         return fingerprint == self.fingerprint or fingerprint in withdrawn
 
 
+# A thousand record files, and ten times as many of exports, have some megabytes. It is read into memory, several times
+# its size, by whoever looks at a date.
+MOST_BYTES = 64 << 20
+_REMEDY = (
+    "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or delete it "
+    "to start the date anew; the next run deletes builds that it does not list then"
+)
+
+
 def current(partition: Store) -> tuple[Manifest | None, str | None]:
     """The current manifest and its version, both None where nothing is published yet.
 
@@ -185,16 +194,17 @@ def current(partition: Store) -> tuple[Manifest | None, str | None]:
     """
     try:
         # The version is read first: if another build is committed in between, our commit is refused.
-        version = partition.stat(MANIFEST).version
-        return Manifest.model_validate_json(partition.read(MANIFEST)), version
+        entry = partition.stat(MANIFEST)
+        if entry.size > MOST_BYTES:
+            raise ManifestError(
+                f"{partition.uri}/{MANIFEST} has {entry.size:,} bytes, and none that RegionCap writes has more than "
+                f"{MOST_BYTES:,}: {_REMEDY}"
+            )
+        return Manifest.model_validate_json(partition.read(MANIFEST)), entry.version
     except NotFoundError:
         return None, None
     except ValidationError as error:
-        remedy = (
-            "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or "
-            "delete it to start the date anew; the next run deletes builds that it does not list then"
-        )
-        raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, remedy)) from error
+        raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, _REMEDY)) from error
 
 
 def state_of(published: Manifest | None) -> str | None:

@@ -18,12 +18,11 @@ import numpy as np
 from regioncap.errors import NotFoundError
 from regioncap.parallel import in_order
 from regioncap.regions.jsonl import line
-from regioncap.regions.records import PlannedRow
 from regioncap.storage.store import Store
 from regioncap.vlm.completion import Completion
 from regioncap.work import layout
 from regioncap.work.completions import load_completions, that_count, write_lines
-from regioncap.work.row_index import image_digest
+from regioncap.work.row_index import Known, image_digest
 
 # Reads that wait for the store.
 _READS_AT_ONCE = 16
@@ -40,7 +39,7 @@ class Brought:
         self._images, self._places = array("Q"), array("I")
         self._shards: list[str] = []
 
-    def expect(self, shard_id: str, rows: Sequence[PlannedRow]) -> None:
+    def expect(self, shard_id: str, rows: Sequence[Known]) -> None:
         """Note which images the plan's next shard is about."""
         self._images.extend(image_digest(row.image) for row in rows)
         self._places.extend([len(self._shards)] * len(rows))

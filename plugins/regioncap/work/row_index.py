@@ -14,14 +14,16 @@ from array import array
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from regioncap.drop.rows import images_named
 from regioncap.errors import NotFoundError
-from regioncap.regions.records import PlannedRow
+from regioncap.regions.records import PlannedRow, Rejected
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import partition_path
 from regioncap.work import layout
@@ -35,6 +37,18 @@ _ROW_GROUP = 100_000
 _SHARD_ID = re.compile("[0-9a-f]+")
 
 
+class Known(Protocol):
+    """A row, as far as it is looked for."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def image(self) -> str:
+        """Its image's path."""
+
+
 @dataclass(frozen=True)
 class RowIndex:
     """Where rows are: `rows` is sorted, `places[i]` says in which of `shards` the row `rows[i]` is."""
@@ -43,7 +57,7 @@ class RowIndex:
     rows: npt.NDArray[np.uint64]
     places: npt.NDArray[np.uint32]
 
-    def shards_of(self, rows: Sequence[PlannedRow]) -> list[str]:
+    def shards_of(self, rows: Sequence[Known]) -> list[str]:
         """The shards with any of these rows, in the order of the plan."""
         if not len(self.rows):
             return []
@@ -63,7 +77,7 @@ class RowIndexWriter:
         self._places = array("I")
         self._shards: list[str] = []
 
-    def add(self, shard_id: str, rows: Sequence[PlannedRow]) -> None:
+    def add(self, shard_id: str, rows: Sequence[Known]) -> None:
         """The rows of the plan's next shard."""
         self._rows.extend(map(_digest, rows))
         self._places.extend([len(self._shards)] * len(rows))
@@ -136,6 +150,18 @@ def image_key(date: str, image: str) -> str:
     return f"{partition_path(date)} {image_digest(image):016x}"
 
 
+@dataclass(frozen=True)
+class ForgottenImages:
+    """Tells whether a row of a date is about an image that is forgotten, as far as it is known by its path."""
+
+    date: str
+    keys: frozenset[str]
+
+    def __call__(self, row: PlannedRow | Rejected) -> bool:
+        """Whether it is."""
+        return any(image_key(self.date, image) in self.keys for image in images_named(row))
+
+
 def leave_rows_out(work: Store, plans: Iterable[str], ids: Collection[str]) -> None:
     """Write the row indexes of plans anew without the rows of these ids.
 
@@ -152,7 +178,7 @@ def leave_rows_out(work: Store, plans: Iterable[str], ids: Collection[str]) -> N
         _save(work, plan_id, index.shards, index.rows[stay], index.places[stay])
 
 
-def _digest(row: PlannedRow) -> int:
+def _digest(row: Known) -> int:
     return _id_digest(row.id)
 
 

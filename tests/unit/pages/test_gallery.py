@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from regioncap.errors import BuildGoneError
+from regioncap.pages import gallery
 from regioncap.pages.builds import SeenBuild, see_build
 from regioncap.pages.gallery import Place as At
 from regioncap.pages.gallery import Wanted, find
@@ -48,6 +49,27 @@ def test_the_pages_together_are_all_records_once_in_order(place: Place, size: in
         f"{number}.jpg" for number in range(20) if str(number).startswith("1")
     ]
     assert seen(found, Wanted(least=3), size, seconds) == seen(found, Wanted(most=1), size, seconds) == []
+
+
+def test_a_search_that_finds_nothing_is_told_in_time_also_within_a_large_record_file(place: Place) -> None:
+    found = build(place)
+    at: At | None = At()
+    pages = 0
+    while at is not None:
+        page = find(found, Wanted(text="no such thing"), at, seconds=0.0)
+        assert not page.records
+        at, pages = page.after, pages + 1
+    assert pages > 2 * len(found.manifest.captions)
+
+
+def test_large_record_files_are_not_read_ahead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = build(place)
+    monkeypatch.setattr(gallery, "_AHEAD_BYTES", found.manifest.captions[1].bytes - 1)
+    read: list[str] = []
+    whole = Build.read
+    monkeypatch.setattr(Build, "read", lambda self, entry: (read.append(entry.path), whole(self, entry))[1])
+    assert len(find(found, Wanted(), At(), 7).records) == 7
+    assert read == [entry.path for entry in found.manifest.captions[:2]]
 
 
 def test_a_page_reads_no_record_file_that_it_does_not_need(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

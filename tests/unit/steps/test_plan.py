@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from regioncap.drop import checking
 from regioncap.drop.rows import RowReader
 from regioncap.errors import DropError, ExtensionError, UnforeseenError
+from regioncap.processes import python
 from regioncap.regions.jsonl import line
 from regioncap.regions.records import PlannedRow, Rejected
+from regioncap.steps import plan as steps_plan
 from regioncap.steps.plan import MAX_SHARDS
 from regioncap.warehouse.manifest import Counts, FileEntry, Manifest, commit
 from regioncap.work.layout import plan_rejected_path
@@ -190,6 +193,57 @@ def test_what_may_pass_by_itself_is_no_fault_of_a_row(
     failing(monkeypatch, lambda row: error if row["image"] == "b.jpg" else None)
     with pytest.raises(type(error)):
         place.plan()
+
+
+def test_rows_of_many_boxes_fill_a_shard_before_it_has_all_its_rows(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps_plan, "SHARD_BYTES", 4000)
+    large = [{"image": f"{number}.jpg", "bbox": BOXES * (300 if number % 4 == 1 else 1)} for number in range(20)]
+    place.put_rows(*large)
+    plan = place.plan(shard_size=10)
+    shards = rows_of(place, plan)
+    assert [row.image for rows in shards for row in rows] == [row["image"] for row in large]
+    assert len(shards) > 2
+    # No more than the row with which it was enough.
+    assert all(len(b"".join(map(line, rows[:-1]))) < 4000 for rows in shards)
+
+
+def test_there_are_never_too_many_shards_however_large_rows_are(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps_plan, "SHARD_BYTES", 1)
+    monkeypatch.setattr(steps_plan, "MAX_SHARDS", 6)
+    place.put_rows(*({"image": f"{number}.jpg", "bbox": BOXES} for number in range(20)))
+    sizes = [len(rows) for rows in rows_of(place, place.plan(shard_size=5))]
+    assert sum(sizes) == 20 and len(sizes) <= 6
+    assert sizes[0] == 1 and max(sizes) == 5
+
+
+@pytest.mark.parametrize("sample", [None, 7])
+def test_a_plan_is_the_same_whatever_the_number_of_processes(
+    place: Place, monkeypatch: pytest.MonkeyPatch, sample: int | None
+) -> None:
+    boxes = [[[side % 50, 2, 30, 40.5]] * (side % 3) for side in range(60)]
+    odd = [{"image": "../a.jpg"}, {"id": 3}, "{", {"image": "a.jpg", "id": 3}, {"image": "A.jpg", "boxes": BOXES}]
+    place.put("a.jpg", b"")
+    place.put_rows(*({"image": "a.jpg", "id": side % 50, "bbox": each} for side, each in enumerate(boxes)))
+    place.put_rows(*odd, *({"image": f"{side}.jpg", "bbox": each} for side, each in enumerate(boxes)), name="2.jsonl")
+    place.put_rows(*({"image": f"{side}.jpg", "bbox": each} for side, each in enumerate(boxes)), name="3.jsonl")
+
+    def made() -> dict[str, bytes]:
+        place.work.delete_folder()
+        plan = place.plan(shard_size=20, sample_rows=sample, max_boxes=1)
+        paths = [entry.path for entry in place.work.list()]
+        return {"plan": plan.model_dump_json().encode(), **{path: place.work.read(path) for path in paths}}
+
+    here = made()
+    monkeypatch.setattr(checking, "ENOUGH_ROWS", 1)
+    monkeypatch.setattr(checking, "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(checking, "cores", lambda: 2)
+    monkeypatch.setattr(checking, "free_memory", lambda: 1 << 40)
+    started = []
+    monkeypatch.setattr(checking, "python", lambda function: started.append(function) or python(function))
+    assert made() == here
+    assert len(started) == 2
 
 
 def test_the_wide_rows_of_a_parquet_manifest_are_not_copied_into_the_rejected_ones(place: Place) -> None:

@@ -84,6 +84,13 @@ def test_a_build_that_waits_is_kept_and_published_though_the_manifest_was_writte
     assert kept_builds(place.partition) == [staged.manifest.build_id, first]
 
 
+def test_a_manifest_that_would_not_fit_the_memory_is_not_read(place: Place) -> None:
+    place.partition.write("_manifest.json", b"")
+    os.truncate(place.folder / "warehouse" / f"dt={place.date}" / "_manifest.json", 1 << 40)
+    with pytest.raises(ManifestError, match=r"_manifest\.json has 1,099,511,627,776 bytes, .*restore it from"):
+        current(place.partition)
+
+
 def test_a_build_that_waits_is_deleted_once_another_was_published(place: Place) -> None:
     publish_each(place, "a")
     staged = stage(place, validated(place.work, "b"))

@@ -29,10 +29,10 @@ from regioncap.drop.readers import (
     webdataset,
     yolo,
 )
-from regioncap.drop.readers.reader import DropReader, Given, Reader, Row
+from regioncap.drop.readers.reader import ByLine, DropReader, Given, Reader, Row
 from regioncap.extend import Registry
 
-__all__ = ["AUTO", "READERS", "DropReader", "Given", "Reader", "Row"]
+__all__ = ["AUTO", "READERS", "ByLine", "DropReader", "Given", "Reader", "Row"]
 
 # Stands for the format that a drop's manifests are found to have.
 AUTO = "auto"

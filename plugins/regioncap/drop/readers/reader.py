@@ -35,6 +35,17 @@ class Row:
 
 
 @dataclass(frozen=True)
+class ByLine:
+    """A format of which each row is in a line of its own: the lines of a file, with their numbers; and a line's row.
+
+    `row` is a function of a module: other processes find it by that.
+    """
+
+    lines: Callable[[Path], Iterator[tuple[int, bytes]]]
+    row: Callable[[int, bytes], Row]
+
+
+@dataclass(frozen=True)
 class Reader:
     """A format of manifests, each of which is rows by itself.
 
@@ -45,6 +56,7 @@ class Reader:
     they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in. `keeping` is
     `rows` for a format of which else not all fields are read: it is given the names of those carried along, too.
     `begins` says by how a file begins whether it can be one, for `input_format` = `auto`; without it, all can.
+    `by_line`, where there is one, gives the same rows as `rows`: so that several processes can take lines apart.
     """
 
     suffixes: tuple[str, ...]
@@ -53,6 +65,7 @@ class Reader:
     is_text: bool = True
     keeping: Callable[[Path, str, str, tuple[str, ...]], Iterator[Row]] | None = None
     begins: Callable[[bytes], bool] | None = None
+    by_line: ByLine | None = None
 
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
