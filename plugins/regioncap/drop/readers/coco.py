@@ -9,7 +9,7 @@ from typing import Any
 
 from regioncap.drop.readers.grouped import Grouped
 from regioncap.drop.readers.outlines import around_outline
-from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.readers.reader import UNNAMED, DropReader, Given, Row, id_in
 from regioncap.drop.readers.streamed import Item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -95,6 +95,7 @@ def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes
         value["id"] = some[0][3] if some and some[0][3:] else id_in(given, manifest, image["id"])
         if some:
             value[given.bbox_key] = [box[0] for box in some]
+            given.note(UNNAMED, sum(box[1] is not None and not box[3:] and _same(box[1]) not in names for box in some))
             value["labels"] = [box[4] if box[3:] else names.get(_same(box[1])) for box in some]
             if any(box[2] for box in some):
                 value["crowd"] = [box[2] for box in some]

@@ -6,12 +6,13 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.readers.elements import elements, number_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in, tidy
+from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in, left_out, tidy
 from regioncap.errors import RowError
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 # What has an extent; of each, the box around it is read.
 _SHAPES = ("box", "polygon", "mask", "ellipse", "skeleton")
+_OTHERS = ("polyline", "points", "cuboid")
 
 
 def _rows(given: Given) -> Iterator[Row]:
@@ -30,6 +31,9 @@ def _rows(given: Given) -> Iterator[Row]:
 
 def _row(given: Given, manifest: str, line: int, image: Element) -> Row:
     boxes = [part for part in image if part.tag in _SHAPES]
+    for part in image:
+        if part.tag in _OTHERS:
+            given.note(left_out(part.tag))
     value: dict[str, Any] = {key: image.get(key) for key in ("width", "height", "subset", "task_id") if image.get(key)}
     if image.get("id"):
         value["id"] = id_in(given, manifest, image.get("id"))
@@ -37,10 +41,21 @@ def _row(given: Given, manifest: str, line: int, image: Element) -> Row:
         value[given.bbox_key] = [_box(box) for box in boxes]
         value["labels"] = [box.get("label") or None for box in boxes]
     try:
-        value[given.image_key] = given.image(image.get("name", ""), manifest)
+        value[given.image_key] = _image(given, manifest, image.get("name", ""), image.get("subset"))
     except RowError as fault:
         return Row(line, None, fault, dict(image.attrib), manifest)
     return Row(line, value, manifest=manifest)
+
+
+def _image(given: Given, manifest: str, name: str, subset: str | None) -> str:
+    """The path of an image; of a project, images of one name can be in several subsets. Raises RowError."""
+    try:
+        return given.image(name, manifest)
+    except RowError:
+        path = given.image(f"{subset}/{name}", manifest) if subset else ""
+        if path not in given:
+            raise
+        return path
 
 
 def _box(box: Element) -> Any:

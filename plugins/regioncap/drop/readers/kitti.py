@@ -23,6 +23,7 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     }
     lines = [line.split() for line in data.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
     objects = [line for line in lines if line[0] != _IGNORED]
+    given.note("lines are DontCare and were left out", len(lines) - len(objects))
     if objects:
         value[given.bbox_key], value["labels"] = map(list, zip(*map(_read, objects), strict=True))
     return value

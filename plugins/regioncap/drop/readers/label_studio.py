@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.readers.reader import DropReader, Given, Row, id_in, left_out
 from regioncap.drop.readers.streamed import a_row_each_item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -30,7 +30,11 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     value = {name: field for name, field in data.items() if name != key and not _is_short(field)}
     if task.get("id") is not None:
         value["id"] = id_in(given, manifest, task["id"])
-    shapes = _shapes(task) if data is not task else [(item, None) for field in data.values() for item in _short(field)]
+    shapes = (
+        _shapes(given, task)
+        if data is not task
+        else [(item, None) for field in data.values() for item in _short(field)]
+    )
     boxes = [(item, label) for item, label in shapes if "x" in item or "points" in item]
     if boxes:
         size = next(((item.get("original_width"), item.get("original_height")) for item, _ in boxes), (None, None))
@@ -63,12 +67,22 @@ def _short(field: Any) -> list[dict[str, Any]]:
     return [item for item in shapes if item.keys() >= set(_SHORT) or item.keys() >= _ELLIPSE or "points" in item]
 
 
-def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+def _chosen(given: Given, task: dict[str, Any]) -> dict[str, Any]:
+    """The annotation of a task that is read; where nobody has seen to it, what a model has predicted."""
+    annotations = _objects(task.get("annotations", task.get("completions")))
+    predictions = _objects(task.get("predictions"))
+    if not annotations and predictions:
+        given.note("tasks have no annotation: their predictions were read")
+        return predictions[0]
+    done = [item for item in annotations if not item.get("was_cancelled")]
+    true = [item for item in done if item.get("ground_truth")]
+    given.note("tasks have several annotations, of which the first was read", len(done) > 1 and not true)
+    return next(iter([*true, *done]), {})
+
+
+def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
     """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart."""
-    done = [
-        item for item in _objects(task.get("annotations", task.get("completions"))) if not item.get("was_cancelled")
-    ]
-    chosen = next(iter([*(item for item in done if item.get("ground_truth")), *done]), {})
+    chosen = _chosen(given, task)
     found: dict[Any, tuple[dict[str, Any], str | None]] = {}
     for number, result in enumerate(_objects(chosen.get("result"))):
         inner = result.get("value")
@@ -76,6 +90,8 @@ def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
             continue
         # A box and its label can be two results of one id.
         identity = str(result.get("id") or number)
+        if other := _OTHER.match(str(result.get("type"))):
+            given.note(left_out(other[1]))
         shape, label = found.get(identity, ({}, None))
         if _SHAPE.match(str(result.get("type"))):
             shape = {**{key: result.get(key) for key in ("original_width", "original_height")}, **inner}
@@ -84,6 +100,7 @@ def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
 
 
 _SHAPE = re.compile(r"(?:rectangle|polygon|ellipse)(?:labels)?$")
+_OTHER = re.compile(r"(brush|bitmask|keypoint|vector|videorectangle)(?:labels)?$")
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

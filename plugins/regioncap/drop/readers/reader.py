@@ -113,6 +113,12 @@ class Given(Protocol):
         is given back: the row is rejected for it. Raises RowError (image_not_found) where there are several.
         """
 
+    def note(self, what: str, number: int = 1) -> None:
+        """Count something that is not as it was given; it is said of the drop as `<number> <what>`.
+
+        `what` is of few kinds, and nothing that somebody else has written.
+        """
+
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """The same for an image's name without its ending.
 
@@ -161,6 +167,15 @@ def a_row_each(
             yield Row(1, value(manifest, data), manifest=manifest)
         except RowError as fault:
             yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+
+
+# What is said of boxes whose class is a number that nothing in the drop names.
+UNNAMED = "boxes are of classes that have no name in the drop, and have no label"
+
+
+def left_out(kind: str) -> str:
+    """What is said of drawn shapes that are not read; `kind` is what their format calls them."""
+    return f"shapes of the kind {kind} were left out: no boxes are read of these"
 
 
 def id_in(given: Given, manifest: str, identity: Any) -> Any:

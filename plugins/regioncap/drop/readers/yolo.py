@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, stem_of
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, stem_of
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -86,7 +86,14 @@ def _is_nested(name: Any) -> bool:
 
 def _rows(given: Given) -> Iterator[Row]:
     classes = _Classes(given)
-    return a_row_each(given.small(_labels(given)), lambda manifest, data: _value(given, manifest, data, classes))
+    files = ((path, data) for path, data in given.small(_labels(given)) if not _is_list_of_images(data))
+    return a_row_each(files, lambda manifest, data: _value(given, manifest, data, classes))
+
+
+def _is_list_of_images(data: bytes | RowError) -> bool:
+    """Whether a text file names the images of a part, as those of darknet do."""
+    first = data.lstrip().split(b"\n", 1)[0].rstrip() if isinstance(data, bytes) else b""
+    return first.decode("utf-8", "replace").lower().endswith(IMAGE_ENDINGS)
 
 
 def _labels(given: Given) -> list[str]:
@@ -115,6 +122,8 @@ def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[
         names = classes.of(manifest)
         value[given.bbox_key] = [_box(line, classes.keypoints) for line in lines]
         value["labels"] = [_label(line[0], names) for line in lines]
+        boxes = zip(value["labels"], value[given.bbox_key], strict=True)
+        given.note(UNNAMED, sum(label is None and isinstance(box, list) for label, box in boxes))
     return value
 
 

@@ -10,7 +10,7 @@ from pycocotools import mask
 from regioncap.drop.drop import contents
 from regioncap.drop.readers.outlines import around_outline
 from tests.builders import Place
-from tests.unit.drop.readers.foreign import faults_of, put_images, values_of
+from tests.unit.drop.readers.foreign import faults_of, put_images, rows_of, values_of
 
 BOX = [10, 10, 40, 30]
 
@@ -256,3 +256,91 @@ def test_ids_in_csv_are_those_that_a_table_had(place: Place) -> None:
     put_images(place, "", ["a.jpg"])
     place.put("m.csv", "id,image\n17.0,a.jpg\n,a.jpg\nNaN,a.jpg\n1.50,a.jpg\n007,a.jpg\n")
     assert [row.get("id") for row in values_of(place, "csv")] == ["17", None, None, "1.50", "007"]
+
+
+def test_images_of_one_name_in_the_parts_of_a_data_set_go_to_their_parts(place: Place) -> None:
+    for part in ("train2017", "val2017"):
+        put_images(place, f"images/{part}", ["1.jpg", "2.jpg"])
+        place.put(f"annotations/instances_{part}.json", json.dumps(coco({"file_name": "1.jpg"})["a.json"]))
+    assert [row["image"] for row in values_of(place, "coco")] == ["images/train2017/1.jpg", "images/val2017/1.jpg"]
+
+
+def test_images_of_one_name_beside_several_manifests_go_to_the_one_in_their_folder(place: Place) -> None:
+    for site in ("north", "south"):
+        put_images(place, f"{site}/data", ["1.jpg", "2.jpg"])
+        place.put(f"{site}/labels.json", json.dumps(coco({"file_name": "1.jpg"})["a.json"]))
+        place.put(f"{site}/xml/2.xml", "<annotation><filename>2.jpg</filename></annotation>")
+    assert [row["image"] for row in values_of(place, "coco")] == ["north/data/1.jpg", "south/data/1.jpg"]
+    assert [row["image"] for row in values_of(place, "voc")] == ["north/data/2.jpg", "south/data/2.jpg"]
+
+
+def test_of_images_in_folders_of_other_shapes_none_is_taken(place: Place) -> None:
+    put_images(place, "annotations/drawn", ["1.jpg"])
+    put_images(place, "photos", ["1.jpg"])
+    place.put("annotations/a.json", json.dumps(coco({"file_name": "1.jpg"})["a.json"]))
+    assert [code for *_, code, _ in faults_of(place, "coco")] == ["image_not_found"]
+
+
+@pytest.mark.parametrize("manifest", ["annotations/instances_train.json", "train/a.json", "a_training.json"])
+def test_an_image_of_another_part_is_not_taken(place: Place, manifest: str) -> None:
+    put_images(place, "data/valid", ["1.jpg"])
+    place.put(manifest, json.dumps(coco({"file_name": "1.jpg"})["a.json"]))
+    # That is no file of the drop: the row is rejected for it.
+    assert [row["image"] for row in values_of(place, "coco")] == ["1.jpg"]
+    put_images(place, "data/train", ["1.jpg"])
+    assert [row["image"] for row in values_of(place, "coco")] == ["data/train/1.jpg"]
+
+
+def test_labels_of_one_part_do_not_take_the_image_of_another(place: Place) -> None:
+    put_images(place, "images/val", ["1.jpg", "train.jpg"])
+    for name, text in {**yolo(YOLO_LINE, folder="train/"), **yolo(YOLO_LINE, folder="val/")}.items():
+        place.put(name.replace("a.txt", "1.txt"), text)
+    # A picture may be called as a part is.
+    place.put("labels/val/train.txt", YOLO_LINE)
+    assert [row.value and row.value["image"] for _, row in rows_of(place, "yolo")] == [
+        None, "images/val/1.jpg", "images/val/train.jpg",
+    ]  # fmt: skip
+    assert [fault[:3] for fault in faults_of(place, "yolo")] == [("labels/train/1.txt", 1, "image_not_found")]
+
+
+def test_names_as_addresses_have_them_are_those_of_their_files(place: Place) -> None:
+    put_images(place, "images", ["a b.jpg", "Bär+1.jpg", "50%25.jpg"])
+    for number, name in enumerate(["a%20b.jpg", "/data/local-files/?d=store/images/B%C3%A4r%2B1.jpg", "50%25.jpg"]):
+        place.put(f"{number}.json", json.dumps(coco({"file_name": name})["a.json"]))
+    assert [row["image"] for row in values_of(place, "coco")] == [
+        "images/a b.jpg", "images/Bär+1.jpg", "images/50%25.jpg",
+    ]  # fmt: skip
+    place.put("labels/a%20b.txt", YOLO_LINE)
+    assert [row["image"] for row in values_of(place, "yolo")] == ["images/a b.jpg"]
+
+
+def test_lists_of_images_are_no_labels_whatever_they_are_called(place: Place) -> None:
+    put_images(place, "data", ["a b.jpg"])
+    for name, text in {"data/a b.txt": YOLO_LINE, "some.txt": "\ndata/a b.JPG\r\n", "obj.names": "dog\n"}.items():
+        place.put(name, text)
+    (row,) = values_of(place, "yolo")
+    assert (row["image"], row["labels"]) == ("data/a b.jpg", ["dog"])
+
+
+def test_outlines_in_xml_are_read_and_deleted_objects_are_not(place: Place) -> None:
+    put_images(place, "", ["a.jpg"])
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in CORNERS)
+    objects = [
+        f"<object><name>{name}</name><deleted>{deleted}</deleted><polygon>{points}</polygon></object>"
+        for name, deleted, points in (("dog", 0, points), ("cat", 1, points), ("cow", 0, points.replace("50", "nan")))
+    ]
+    place.put("a.xml", f"<annotation><filename>a.jpg</filename>{''.join(objects)}</annotation>")
+    (row,) = values_of(place, "voc")
+    assert row["labels"] == ["dog", "cow"] and row["bbox"][0] == BOX
+    assert str(row["bbox"][1]) == "[(10.0, 10.0), (nan, 10.0), (nan, 40.0), (10.0, 40.0)]"
+
+
+def test_ids_of_open_images_may_have_their_endings(place: Place) -> None:
+    put_images(place, "train", ["a.b.jpg", "c.jpg"])
+    lines = "".join(f"{name},dog,0.1,0.5,0.2,0.9\n" for name in ("a.b.jpg", "a.b", "c"))
+    place.put("a.csv", f"ImageID,LabelName,XMin,XMax,YMin,YMax\n{lines}")
+    assert [row["image"] for row in values_of(place, "open_images")] == [
+        "train/a.b.jpg",
+        "train/a.b.jpg",
+        "train/c.jpg",
+    ]
