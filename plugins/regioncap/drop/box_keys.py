@@ -9,6 +9,9 @@ from typing import Any
 _PARTS = {"x", "y", "w", "h", "width", "height", "left", "top", "right", "bottom", "xmin", "ymin", "xmax", "ymax"}
 _PARTS |= {"x1", "y1", "x2", "y2"}
 
+# Under these names an object has its box, or its list of boxes.
+_INNER = ("bbox", "bboxes", "box", "boxes")
+
 _PLAIN = re.compile(r"[\w .-]{1,50}")
 
 
@@ -49,6 +52,9 @@ def _looks_like_boxes(value: Any) -> bool:
     """Whether a value is a list of boxes, one box, or the text of such a list."""
     if isinstance(value, str):
         return value.lstrip().startswith("[[") and value.rstrip().endswith("]]")
+    if isinstance(value, dict):
+        # Lists of boxes and of what is said of them, as tables have it.
+        return any(isinstance(value[name], list) and _looks_like_boxes(value[name]) for name in _INNER if name in value)
     if not isinstance(value, list) or not value:
         return False
     return _is_box(value) or all(_is_box(item) for item in value)
@@ -56,5 +62,5 @@ def _looks_like_boxes(value: Any) -> bool:
 
 def _is_box(value: Any) -> bool:
     if isinstance(value, dict):
-        return len(_PARTS & value.keys()) >= 4
+        return len(_PARTS & value.keys()) >= 4 or any(_is_box(value[name]) for name in _INNER if name in value)
     return isinstance(value, list) and len(value) == 4 and all(type(number) in (int, float) for number in value)

@@ -23,6 +23,9 @@ def told(*rows: dict[str, Any], key: str = "bbox") -> str | None:
         "[[330, 40, 120, 120]]",
         [{"x": 1, "y": 2, "width": 3, "height": 4}],
         [{"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4, "label": "cup"}],
+        [{"bbox": [1, 2, 3, 4], "label": "cup"}],
+        [{"box": {"x": 1, "y": 2, "width": 3, "height": 4}}],
+        {"bbox": [[1, 2, 3, 4]], "label": ["cup"]},
     ],
 )
 @pytest.mark.parametrize("key", ["boxes", "BBox", " bbox", "bboxes", "objects"])
@@ -35,7 +38,21 @@ def test_boxes_under_another_key_are_named_with_what_to_do(value: Any, key: str)
 
 
 @pytest.mark.parametrize(
-    "value", [[], [1, 2, 3], ["a", "b", "c", "d"], "text", "[1]", 4, None, {"x": 1}, [[1, 2], [3, 4]], [True] * 4]
+    "value",
+    [
+        [],
+        [1, 2, 3],
+        ["a", "b", "c", "d"],
+        "text",
+        "[1]",
+        4,
+        None,
+        {"x": 1},
+        {"bbox": "big"},
+        [{"box": 3}],
+        [[1, 2], [3, 4]],
+        [True] * 4,
+    ],
 )
 def test_other_values_are_no_boxes(value: Any) -> None:
     assert told({"image": "a.jpg", "tags": value}) is None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from regioncap.drop.given import UNLABELLED
 from regioncap.drop.readers.reader import DropReader, Given, Row, id_in, left_out
 from regioncap.drop.readers.streamed import a_row_each_item, items
 from regioncap.errors import RowError
@@ -15,11 +16,12 @@ from regioncap.regions.codes import Code
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])(?:\?.*)?$", re.IGNORECASE)
 _SHORT = ("x", "y", "width", "height")
+_OWN = {"record_id", "region_keys"}
 _ELLIPSE = {"x", "y", "radiusX", "radiusY"}
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    return a_row_each_item(given, "tasks", lambda manifest, item: _task(given, manifest, item))
+    return a_row_each_item(given, given.manifests, "tasks", lambda manifest, item: _task(given, manifest, item))
 
 
 def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
@@ -27,9 +29,13 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
         raise RowError(Code.NOT_AN_OBJECT, "the task is not an object")
     data = task["data"] if isinstance(task.get("data"), dict) else task
     key = _image_key(given, data)
-    value = {name: field for name, field in data.items() if name != key and not _is_short(field)}
+    value = {name: field for name, field in data.items() if name not in (key, *_OWN) and not _is_short(field)}
     if task.get("id") is not None:
         value["id"] = id_in(given, manifest, task["id"])
+    # RegionCap's own export: the record's id, and regions without a label.
+    own = data.keys() >= _OWN
+    if own:
+        value["id"] = data["record_id"]
     shapes = (
         _shapes(given, task)
         if data is not task
@@ -40,7 +46,8 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
         size = next(((item.get("original_width"), item.get("original_height")) for item, _ in boxes), (None, None))
         value |= dict(zip(("width", "height"), size, strict=True))
         value[given.bbox_key] = [_box(item) for item, _ in boxes]
-        value["labels"] = [label or _label(item) for item, label in boxes]
+        labels = [label or _label(item) for item, label in boxes]
+        value["labels"] = [None if own and label == UNLABELLED else label for label in labels]
     value[given.image_key] = _image(given, manifest, data.get(key) if key else None)
     return value
 
@@ -81,9 +88,13 @@ def _chosen(given: Given, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
-    """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart."""
+    """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart.
+
+    Raises RowError (image_not_found) where they are on several images.
+    """
     chosen = _chosen(given, task)
     found: dict[Any, tuple[dict[str, Any], str | None]] = {}
+    images: dict[str, None] = {}
     for number, result in enumerate(_objects(chosen.get("result"))):
         inner = result.get("value")
         if not isinstance(inner, dict):
@@ -94,8 +105,15 @@ def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], st
             given.note(left_out(other[1]))
         shape, label = found.get(identity, ({}, None))
         if _SHAPE.match(str(result.get("type"))):
+            images[str(result.get("to_name"))] = None
             shape = {**{key: result.get(key) for key in ("original_width", "original_height")}, **inner}
         found[identity] = (shape, label or _label(inner))
+    if len(images) > 1:
+        listed = ", ".join(map(repr, list(images)[:4]))
+        raise RowError(
+            Code.IMAGE_NOT_FOUND,
+            f"its boxes are on several images ({listed}), of which a row has one: make a task of each",
+        )
     return list(found.values())
 
 
@@ -182,7 +200,7 @@ def _recognises(path: str, start: bytes) -> bool:
     return start.lstrip().startswith(b"[") and _TASK.search(start) is not None
 
 
-_TASK = re.compile(rb'"(?:annotations|completions)"\s*:\s*\[|"original_width"\s*:')
+_TASK = re.compile(rb'"(?:annotations|completions|(?:rectangle|polygon|ellipse)labels)"\s*:\s*\[|"original_width"\s*:')
 
 
 def _count(given: Given) -> int:

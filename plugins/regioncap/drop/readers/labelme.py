@@ -10,7 +10,7 @@ from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 # Of these shapes, the box around them is read; a circle is given by its centre and a point on it.
-_SHAPES = ("rectangle", "polygon", "circle", "mask", "rotation", "oriented_rectangle")
+_SHAPES = ("rectangle", "polygon", "circle", "mask", "rotation", "oriented_rectangle", "quadrilateral")
 
 _OTHERS = ("point", "line", "linestrip", "points")
 

@@ -12,7 +12,7 @@ from regioncap.drop.readers import jsonl
 from regioncap.drop.readers.reader import UNNAMED, Given, from_corners, tidy
 
 # Under what names objects with boxes are found, where a row has not the boxes' own key, and a box in an object.
-_LISTS = ("objects", "annotations", "regions", "boxes", "bboxes", "detections", "instances")
+LISTS = ("objects", "annotations", "regions", "boxes", "bboxes", "detections", "instances")
 _INNER = ("bbox", "box", "bbox_2d", "box_2d")
 # Under what names labels are.
 _LABELS = ("label", "category", "class", "name", "category_name", "class_name", "phrase", "caption")
@@ -28,7 +28,7 @@ _CENTRES = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center"
 
 # All names under which a row can have boxes, beside that of the param, or their labels.
 FIELDS = frozenset(
-    (*_LISTS, *_LABELS, *_LABEL_LISTS, *(name for names in (*_SIDES, *_CORNERS, *_CENTRES) for name in names))
+    (*LISTS, *_LABELS, *_LABEL_LISTS, *(name for names in (*_SIDES, *_CORNERS, *_CENTRES) for name in names))
 )
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -53,14 +53,14 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
 
     `layout` is that of the run's box format: xywh, xyxy, cxcywh or yxyx.
     """
-    key = next((name for name in _LISTS if _has_boxes(row.get(name))), None) if row.get(bbox_key) is None else bbox_key
+    key = next((name for name in LISTS if _has_boxes(row.get(name))), None) if row.get(bbox_key) is None else bbox_key
     if key is None:
         names = _names_in(row)
         if names is None or not all(_is_number(row[name]) for name in names):
             return None
         used = frozenset((*names, *_LABELS))
         return Found([_named(row, layout)], [_label(row)], True, used, _has_number(row))
-    value = _read_text(row[key])
+    value = read_text(row[key])
     if _is_flat(value) or (isinstance(value, dict) and _is_object(value)):
         label = (_label(value) if isinstance(value, dict) else None) or _label(row)
         unnamed = label is None and (_has_number(row) or _has_number(value))
@@ -80,7 +80,7 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
 
 def _columns(value: dict[str, Any], key: str) -> Found | None:
     """An object of lists, as Hugging Face's data sets have it: boxes in one, labels in another."""
-    boxes = next((value[name] for name in (*_INNER, *_LISTS) if isinstance(value.get(name), list)), None)
+    boxes = next((value[name] for name in (*_INNER, *LISTS) if isinstance(value.get(name), list)), None)
     if boxes is None:
         return None
     labels: list[Any] = next((value[name] for name in _LABEL_LISTS if isinstance(value.get(name), list)), [])
@@ -89,7 +89,7 @@ def _columns(value: dict[str, Any], key: str) -> Found | None:
 
 
 def _has_boxes(value: Any) -> bool:
-    value = _read_text(value)
+    value = read_text(value)
     if isinstance(value, dict):
         return _columns(value, "") is not None
     if not isinstance(value, list) or not value:
@@ -100,13 +100,13 @@ def _has_boxes(value: Any) -> bool:
 def _is_object(item: Any) -> bool:
     if not isinstance(item, dict):
         return False
-    inner = [_read_text(item[name]) for name in _INNER if name in item]
+    inner = [read_text(item[name]) for name in _INNER if name in item]
     return _names_in(item) is not None or any(_is_flat(box) or _is_object(box) for box in inner)
 
 
 def _box(item: Any, layout: str) -> Any:
     """A box as a list of four numbers; what is none, as it is."""
-    item = _read_text(item)
+    item = read_text(item)
     if not isinstance(item, dict):
         return item
     inner = next((item[name] for name in _INNER if item.get(name) is not None), None)
@@ -154,7 +154,7 @@ def _has_number(item: Any) -> bool:
     return isinstance(item, dict) and _label(item) is None and any(type(item.get(name)) is int for name in _NUMBERED)
 
 
-def _read_text(value: Any) -> Any:
+def read_text(value: Any) -> Any:
     """What a text says that is JSON, or four numbers; else the text."""
     if not isinstance(value, str):
         return value

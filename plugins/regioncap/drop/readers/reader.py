@@ -130,12 +130,12 @@ class Given(Protocol):
 class DropReader:
     """A format whose manifests are read together: a file for each image, say, or names of classes in a file.
 
-    Files anywhere in the drop that end in one of `suffixes` are manifests, but hidden ones; where it is not `nested`,
-    those at its top level; where it is `packed`, also those that are compressed. `rows` is given the drop, yields the
-    rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in `box_format`,
-    whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file and by how it
-    begins (some 64 kB, unpacked; of Parquet, its columns and their types as text) whether it is a manifest of this
-    format: for `input_format` = `auto`. `count` says quickly how many rows there are at most.
+    Files anywhere in the drop that end in one of `suffixes` (letter case aside) are manifests, but hidden ones; where
+    it is not `nested`, those at its top level; where it is `packed`, also those that are compressed. `rows` is given
+    the drop, yields the rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in
+    `box_format`, whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file
+    and by how it begins (some 64 kB, unpacked; of Parquet, its columns and their types as text) whether it is a
+    manifest of this format: for `input_format` = `auto`. `count` says quickly how many rows there are at most.
     """
 
     suffixes: tuple[str, ...]
@@ -150,7 +150,7 @@ class DropReader:
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
         endings = with_compressed(self.suffixes) if self.packed else self.suffixes
-        return (self.nested or "/" not in path) and path.endswith(endings)
+        return (self.nested or "/" not in path) and path.lower().endswith(tuple(map(str.lower, endings)))
 
 
 def a_row_each(

@@ -134,13 +134,21 @@ def _box(line: list[str], keypoints: bool) -> Any:
         float(line[0])
     except ValueError:
         return " ".join(line)
+    if len(numbers) == 6 and line[-1].isdecimal() and numbers[5] >= 1 and _is_in_image(*numbers[:4]):
+        # How sure a model is, and the number of an object of a film.
+        return numbers[:4]
     keypoints |= _has_keypoints(numbers)
-    if len(numbers) >= 6 and len(numbers) % 2 == 0 and not keypoints:
+    if len(numbers) >= 6 and len(numbers) % 2 == 0 and not keypoints and all(-1 <= number <= 2 for number in numbers):
         x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
         return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
     if len(numbers) in (4, 5) or (keypoints and len(numbers) > 5):
         return numbers[:4]
     return " ".join(line)
+
+
+def _is_in_image(cx: float, cy: float, width: float, height: float) -> bool:
+    """Whether shares are a box in its image, but for what rounding adds."""
+    return all(side / 2 - 0.01 <= middle <= 1.01 - side / 2 for middle, side in ((cx, width), (cy, height)))
 
 
 def _has_keypoints(numbers: list[float]) -> bool:

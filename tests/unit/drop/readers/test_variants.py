@@ -84,6 +84,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], list[float], str]] = {
         [10, 10, 2, 30],
         "a.jpg",
     ),
+    "coco, no numbers but polygons": (
+        "coco",
+        coco(None, {"bbox": [], "segmentation": [[10, 10, 50, 10, 50, 40, 10, 40]]}),
+        BOX,
+        "a.jpg",
+    ),
+    "coco, boxes as text": ("coco", coco(None, {"bbox": "[10, 10, 40, 30]"}), BOX, "a.jpg"),
+    "coco, numbers as text": ("coco", coco(None, {"bbox": ["10", "10.0", "40", "30"]}), BOX, "a.jpg"),
     "coco of Roboflow": ("coco", {"train/_annotations.coco.json": coco()["a.json"]}, BOX, "train/a.jpg"),
     "coco of FiftyOne": ("coco", {"labels.json": coco()["a.json"]}, BOX, "data/a.jpg"),
     "yolo of LabelImg": ("yolo", {"labels/a.txt": YOLO_LINE, "labels/classes.txt": "dog\n"}, YOLO_BOX, "images/a.jpg"),
@@ -183,6 +191,30 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], list[float], str]] = {
         [1, 2, 30, 40],
         "a.jpg",
     ),
+    "label_studio, in short and without sizes": (
+        "label_studio",
+        {
+            "p.json": [
+                {
+                    "image": "a.jpg",
+                    "id": 1,
+                    "label": [{"x": 1, "y": 2, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["dog"]}],
+                }
+            ]
+        },
+        [1, 2, 30, 40],
+        "a.jpg",
+    ),
+    "cvat, boxes that have gone": (
+        "cvat",
+        cvat(
+            '<box label="cat" outside="1" xtl="1" ytl="2" xbr="9" ybr="9"/>'
+            '<box label="dog" outside="0" xtl="10" ytl="10" xbr="50" ybr="40"/>'
+        ),
+        BOX,
+        "a.jpg",
+    ),
+    "labelme, four corners of X-AnyLabeling": ("labelme", labelme("quadrilateral", *CORNERS), BOX, "a.jpg"),
     "labelme, four corners": ("labelme", labelme("rectangle", *CORNERS), BOX, "a.jpg"),
     "labelme, turned boxes": ("labelme", labelme("rotation", *CORNERS), BOX, "a.jpg"),
     "labelme, turned boxes of LabelMe 6": ("labelme", labelme("oriented_rectangle", *CORNERS), BOX, "a.jpg"),
@@ -344,3 +376,61 @@ def test_ids_of_open_images_may_have_their_endings(place: Place) -> None:
         "train/a.b.jpg",
         "train/c.jpg",
     ]
+
+
+def test_images_that_share_an_id_get_no_boxes_of_each_other(place: Place) -> None:
+    put_images(place, "", ["a.jpg", "b.jpg", "c.jpg"])
+    images = [{"id": number, "file_name": f"{name}.jpg"} for number, name in ((1, "a"), (2, "c"), ("1", "b"), (2, "c"))]
+    boxes = [{"image_id": 1, "bbox": BOX}, {"image_id": 1.0, "bbox": BOX}, {"image_id": 2, "bbox": BOX}]
+    place.put("a.json", json.dumps({"annotations": boxes, "images": images}))
+    reason = "several images of the file have the id 1, so that it is not known whose its boxes are"
+    assert faults_of(place, "coco") == [("a.json", 1, "duplicate_id", reason), ("a.json", 3, "duplicate_id", reason)]
+    rows = [row.value for _, row in rows_of(place, "coco") if row.value is not None]
+    # One that is listed twice is the same image: as any other row, it counts once.
+    assert [(row["image"], row.get("bbox")) for row in rows] == [("c.jpg", [BOX]), ("c.jpg", None)]
+    plan = place.plan(input_format="coco")
+    assert (plan.rows, plan.rejected) == (4, 3)
+
+
+def test_a_task_with_boxes_on_several_images_is_rejected(place: Place) -> None:
+    put_images(place, "", ["a.jpg", "b.jpg"])
+    task = label_studio("rectanglelabels", x=1, y=2, width=30, height=40)["p.json"][0]
+    (result,) = task["annotations"][0]["result"]
+    task["annotations"][0]["result"] = [{**result, "to_name": name} for name in ("left", "right")]
+    choice = {"type": "choices", "to_name": "text", "value": {"choices": ["good"]}}
+    plain = {**task, "annotations": [{"result": [{**result, "to_name": "left"}, choice]}]}
+    place.put("p.json", json.dumps([task, plain]))
+    reason = "its boxes are on several images ('left', 'right'), of which a row has one: make a task of each"
+    assert faults_of(place, "label_studio") == [("p.json", 1, "image_not_found", reason)]
+
+
+@pytest.mark.parametrize(
+    ("line", "box"),
+    [
+        ("0 0.3 0.4 0.3 0.3 0.91 12", YOLO_BOX),  # how sure, and which object of a film
+        ("0 0.3 0.4 0.3 0.3 0.91 1", YOLO_BOX),
+        ("0 0.3 0.4 0.3 0.3 12", YOLO_BOX),
+        ("0 0.15 0.25 0.45 0.25 0.45 0.55", YOLO_BOX),  # three corners
+        ("0 0.15 0.25 0.45 0.25 0.45 1", [0.3, 0.625, 0.3, 0.75]),  # which are no box in the image
+        ("0 0.15 0.25 0.45 0.25 0.45 0.55 12 0.3", "0 0.15 0.25 0.45 0.25 0.45 0.55 12 0.3"),  # no places in an image
+    ],
+)
+def test_what_follows_a_box_of_yolo_is_no_outline(place: Place, line: str, box: Any) -> None:
+    put_images(place, "", ["a.jpg"])
+    place.put("labels/a.txt", line)
+    (row,) = values_of(place, "yolo")
+    assert row["bbox"] == [pytest.approx(box) if isinstance(box, list) else box]
+
+
+@pytest.mark.parametrize(
+    ("input_format", "files"),
+    [("yolo", yolo(YOLO_LINE)), ("coco", coco()), ("cvat", cvat('<box label="dog" xtl="1" ytl="2" xbr="9" ybr="9"/>'))],
+)
+def test_the_letter_case_of_endings_does_not_matter(place: Place, input_format: str, files: dict[str, Any]) -> None:
+    put_images(place, "images", ["a.JPG"])
+    for name, content in files.items():
+        stem, dot, ending = name.rpartition(".")
+        shown = ending if ending == "yaml" else ending.upper()
+        place.put(stem + dot + shown, content if isinstance(content, str) else json.dumps(content))
+    (row,) = values_of(place, input_format)
+    assert row["labels"] == ["dog"] and contents(place.drop, "auto").input_format == input_format
