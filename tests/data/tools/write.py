@@ -3,9 +3,9 @@
     python write.py [NAME ...]
 
 in an environment with the tools in `versions.json`, which it writes: without names, all files whose tools can be
-imported are written anew. No format is written by RegionCap's own code. What a tool leaves in its folder is packed as it
-is, with the images where the tool puts them; where it carries none, they lie where they were when it was run. Each image
-has a size like no other, by which a reader of these files knows it, whatever the tool has called it.
+imported are written anew. No format is written by RegionCap's own code. What a tool leaves in its folder is packed as
+it is, with the images where the tool puts them; where it carries none, they lie where they were when it was run. Each
+image has a size like no other, by which a reader of these files knows it, whatever the tool has called it.
 """
 
 import io

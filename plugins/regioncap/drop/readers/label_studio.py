@@ -95,6 +95,7 @@ def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], st
     chosen = _chosen(given, task)
     found: dict[Any, tuple[dict[str, Any], str | None]] = {}
     images: dict[str, None] = {}
+    turned = False
     for number, result in enumerate(_objects(chosen.get("result"))):
         inner = result.get("value")
         if not isinstance(inner, dict):
@@ -106,8 +107,10 @@ def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], st
         shape, label = found.get(identity, ({}, None))
         if _SHAPE.match(str(result.get("type"))):
             images[str(result.get("to_name"))] = None
+            turned = turned or result.get("image_rotation") not in (None, 0)
             shape = {**{key: result.get(key) for key in ("original_width", "original_height")}, **inner}
         found[identity] = (shape, label or _label(inner))
+    given.note("tasks have boxes that were drawn while the image was turned: look whether they are in place", turned)
     if len(images) > 1:
         listed = ", ".join(map(repr, list(images)[:4]))
         raise RowError(

@@ -46,6 +46,11 @@ NOTED: dict[str, tuple[dict[str, Any], str, list[str | None], list[str]]] = {
         {"p.json": [task(1, "a.jpg", ONE, TWO)]},
         "label_studio", ["one"], ["1 tasks have several annotations, of which the first was read"],
     ),
+    "boxes on an image that was turned": (
+        {"p.json": [task(1, "a.jpg", {"result": [box("dog", 1, 2, 30, 40, image_rotation=90)] * 2})]},
+        "label_studio", ["dog", "dog"],
+        ["1 tasks have boxes that were drawn while the image was turned: look whether they are in place"],
+    ),
     "predictions of a task that nobody has annotated": (
         {"p.json": [{"id": 1, "data": {"image": "a.jpg"}, "annotations": [], "predictions": [ONE, TWO]}]},
         "label_studio", ["one"], ["1 tasks have no annotation: their predictions were read"],
