@@ -134,16 +134,33 @@ def _box(line: list[str], keypoints: bool) -> Any:
         float(line[0])
     except ValueError:
         return " ".join(line)
-    if len(numbers) == 6 and line[-1].isdecimal() and numbers[5] >= 1 and _is_in_image(*numbers[:4]):
-        # How sure a model is, and the number of an object of a film.
+    if len(numbers) in (4, 5):
         return numbers[:4]
-    keypoints |= _has_keypoints(numbers)
-    if len(numbers) >= 6 and len(numbers) % 2 == 0 and not keypoints and all(-1 <= number <= 2 for number in numbers):
-        x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
-        return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
-    if len(numbers) in (4, 5) or (keypoints and len(numbers) > 5):
+    if keypoints or _has_keypoints(numbers):
+        return numbers[:4] if len(numbers) > 5 else " ".join(line)
+    if _is_tracked(line[-1], numbers):
+        numbers.pop()
+    if len(numbers) == 5:
         return numbers[:4]
-    return " ".join(line)
+    # How sure a model is stands after an outline, and makes it odd; where it could be of a pose too, it is neither.
+    if len(numbers) >= 9 and len(numbers) % 2 == 1 and (len(numbers) - 4) % 3:
+        numbers.pop()
+    if len(numbers) < 6 or len(numbers) % 2 or not all(-1 <= number <= 2 for number in numbers):
+        return " ".join(line)
+    x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+    return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
+
+
+def _is_tracked(last: str, numbers: list[float]) -> bool:
+    """Whether a box, plain or turned, and how sure a model is, are followed by the number of an object of a film."""
+    if not last.isdecimal() or int(last) < 1:
+        return False
+    return (len(numbers) == 6 and _is_in_image(*numbers[:4])) or (len(numbers) == 10 and _is_turned_box(numbers[:8]))
+
+
+def _is_turned_box(corners: list[float]) -> bool:
+    """Whether four corners are those of a box: the middles of its diagonals are one place."""
+    return all(abs(corners[at] + corners[at + 4] - corners[at + 2] - corners[at + 6]) < 0.01 for at in (0, 1))
 
 
 def _is_in_image(cx: float, cy: float, width: float, height: float) -> bool:

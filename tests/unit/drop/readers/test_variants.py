@@ -410,6 +410,11 @@ def test_a_task_with_boxes_on_several_images_is_rejected(place: Place) -> None:
         ("0 0.3 0.4 0.3 0.3 0.91 12", YOLO_BOX),  # how sure, and which object of a film
         ("0 0.3 0.4 0.3 0.3 0.91 1", YOLO_BOX),
         ("0 0.3 0.4 0.3 0.3 12", YOLO_BOX),
+        ("0 0.15 0.25 0.45 0.25 0.45 0.55 0.15 0.55 0.91", YOLO_BOX),  # a turned box and how sure
+        ("0 0.15 0.25 0.45 0.25 0.45 0.55 0.15 0.55 0.91 1", YOLO_BOX),  # and which object
+        ("0 0.15 0.25 0.45 0.25 0.45 0.55 0.3 0.55 0.15 0.4 0.91", YOLO_BOX),  # an outline and how sure
+        ("0 0.15 0.25 0.45 0.25 0.45 0.55 0.15 0.4 0.3 1", [0.3, 0.625, 0.3, 0.75]),  # five corners
+        ("0 0.3 0.4 0.3 0.3 0.3 0.3 1", "0 0.3 0.4 0.3 0.3 0.3 0.3 1"),  # a point that is seen, or how sure
         ("0 0.15 0.25 0.45 0.25 0.45 0.55", YOLO_BOX),  # three corners
         ("0 0.15 0.25 0.45 0.25 0.45 1", [0.3, 0.625, 0.3, 0.75]),  # which are no box in the image
         ("0 0.15 0.25 0.45 0.25 0.45 0.55 12 0.3", "0 0.15 0.25 0.45 0.25 0.45 0.55 12 0.3"),  # no places in an image
