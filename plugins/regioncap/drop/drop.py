@@ -501,7 +501,7 @@ class Manifests:
         for path in (joined, name, plain_name, tail):
             if path in files:
                 return path
-        found = _ending_in(tail, self._namesakes(_stem(tail), beside))
+        found = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside))
         return (
             _only(found, name, beside)
             or self._moved(name, beside)
@@ -529,7 +529,7 @@ class Manifests:
             for path in (posixpath.join(posixpath.dirname(beside), tail), tail):
                 if path in self.contents.images:
                     return path
-            named = _ending_in(tail, self._namesakes(_stem(tail), beside)) if "/" in tail else []
+            named = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside)) if "/" in tail else []
             if named:
                 return _only(named, name, beside)
         return None
@@ -543,7 +543,7 @@ class Manifests:
             place = len(parts) - 1 - parts[::-1].index(folders[0])
             there.insert(0, "/".join([*parts[:place], folders[1], *parts[place + 1 :]]))
         name = posixpath.basename(stem)
-        found = self._namesakes(name, beside)
+        found = self._namesakes(stem, beside)
         for place_of_it in there:
             if beside_it := [path for path in found if posixpath.dirname(path) == place_of_it.rstrip("/")]:
                 return _only(beside_it, name, beside) or ""
@@ -557,10 +557,15 @@ class Manifests:
     def _format(self) -> str:
         return self.contents.input_format
 
-    def _namesakes(self, stem: str, beside: str) -> list[str]:
-        """The images of this name that can be one of a manifest: those of another part of a data set cannot."""
+    def _namesakes(self, name: str, beside: str) -> list[str]:
+        """The images that a manifest may mean by a name without its ending: those of another part of a data set not.
+
+        The part is that in the name's folders, if there is one, else in the manifest's path.
+        """
+        stem = posixpath.basename(name)
         # A manifest that is called as its image says no part by that.
-        parts = _parts_in(posixpath.dirname(beside) if stem_of(beside) == stem else beside)
+        about = posixpath.dirname(beside) if stem_of(beside) == stem else beside
+        parts = _parts_in(posixpath.dirname(name)) or _parts_in(about)
         named = ((path, _parts_in(posixpath.dirname(path))) for path in self.contents.images.images_called(stem))
         return [path for path, of in islice(named, _NAMESAKES) if not parts or not of or parts & of]
 

@@ -323,6 +323,15 @@ def test_an_image_of_another_part_is_not_taken(place: Place, manifest: str) -> N
     assert [row["image"] for row in values_of(place, "coco")] == ["data/train/1.jpg"]
 
 
+@pytest.mark.parametrize("name", ["train2017/1.jpg", "http://images.cocodataset.org/train2017/1.jpg"])
+def test_the_folder_that_a_name_has_counts_more_than_the_manifests_name(place: Place, name: str) -> None:
+    # The parts of LVIS are others than those of COCO, whose images it has.
+    put_images(place, "images/train2017", ["1.jpg"])
+    put_images(place, "images/val2017", ["1.jpg"])
+    place.put("lvis_v1_val.json", json.dumps(coco({"file_name": name})["a.json"]))
+    assert [row["image"] for row in values_of(place, "coco")] == ["images/train2017/1.jpg"]
+
+
 def test_labels_of_one_part_do_not_take_the_image_of_another(place: Place) -> None:
     put_images(place, "images/val", ["1.jpg", "train.jpg"])
     for name, text in {**yolo(YOLO_LINE, folder="train/"), **yolo(YOLO_LINE, folder="val/")}.items():
