@@ -493,6 +493,15 @@ class Manifests:
         """See `Given`."""
         if not isinstance(name, str) or not name:
             return name  # the row is rejected for it
+        path = self._called(name, beside)
+        if path in self.contents.images or (plainly := unquote(name)) == name:
+            return path
+        # Some tools write a name as a part of an address: `a%20b.jpg` is `a b.jpg`.
+        other = self._called(plainly, beside)
+        return other if other in self.contents.images else path
+
+    def _called(self, name: str, beside: str) -> str:
+        """The path of the image of this name; the name, or nearly that path, where there is none."""
         plain_name = posixpath.normpath(name.replace("\\", "/"))
         joined = posixpath.normpath(posixpath.join(posixpath.dirname(beside), plain_name))
         # Where a manifest was moved, its way to the images is another one.
@@ -502,18 +511,7 @@ class Manifests:
             if path in files:
                 return path
         found = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside))
-        return (
-            _only(found, name, beside)
-            or self._moved(name, beside)
-            or self._written_as_in_addresses(name, beside)
-            or (joined if files.near(joined) else name)
-        )
-
-    def _written_as_in_addresses(self, name: str, beside: str) -> str | None:
-        """The image whose name is written as a part of an address: `a%20b.jpg` is `a b.jpg`."""
-        plainly = unquote(name)
-        path = self.image(plainly, beside) if plainly != name else name
-        return path if path in self.contents.images else None
+        return _only(found, name, beside) or self._moved(name, beside) or (joined if files.near(joined) else name)
 
     def _moved(self, name: str, beside: str) -> str | None:
         """The image that was called so where it lay before, on another machine or a server.
@@ -536,6 +534,14 @@ class Manifests:
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """See `Given`."""
+        for written in dict.fromkeys((stem, unquote(stem))):
+            if path := self._called_but_for_its_ending(written, beside, folders):
+                return path
+        name = posixpath.basename(stem)
+        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no image in the drop that is called {name} but for its ending")
+
+    def _called_but_for_its_ending(self, stem: str, beside: str, folders: tuple[str, str] | None) -> str | None:
+        """The path of the image of this name without its ending; None where there is none. Raises RowError."""
         folder = posixpath.dirname(beside)
         there = [posixpath.join(folder, posixpath.dirname(stem))]
         parts = folder.split("/")
@@ -546,12 +552,8 @@ class Manifests:
         found = self._namesakes(stem, beside)
         for place_of_it in there:
             if beside_it := [path for path in found if posixpath.dirname(path) == place_of_it.rstrip("/")]:
-                return _only(beside_it, name, beside) or ""
-        if only := _only(found, name, beside):
-            return only
-        if unquote(stem) != stem:
-            return self.image_of(unquote(stem), beside, folders)
-        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no image in the drop that is called {name} but for its ending")
+                return _only(beside_it, name, beside)
+        return _only(found, name, beside)
 
     @property
     def _format(self) -> str:

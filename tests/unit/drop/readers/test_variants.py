@@ -355,6 +355,21 @@ def test_names_as_addresses_have_them_are_those_of_their_files(place: Place) -> 
     assert [row["image"] for row in values_of(place, "yolo")] == ["images/a b.jpg"]
 
 
+def test_a_name_is_read_as_one_in_an_address_once(place: Place) -> None:
+    put_images(place, "images", ["a%20b.jpg", "c.jpg"])
+    names = ["a%2520b.jpg", "%" + "25" * 4000 + ".jpg", "%2e%2e/%2e%2e/c.jpg", "..%2f..%2fetc%2fpasswd", "%00%ff.jpg"]
+    for number, name in enumerate(names):
+        place.put(f"{number}.json", json.dumps(coco({"file_name": name})["a.json"]))
+    assert [row["image"] for row in values_of(place, "coco")] == [
+        "images/a%20b.jpg",
+        names[1],
+        "images/c.jpg",
+        *names[3:],
+    ]
+    place.put("x.csv", f"ImageID,LabelName,XMin,XMax,YMin,YMax\n{names[1][:-4]},dog,0.1,0.5,0.2,0.9\n")
+    assert [code for *_, code, _ in faults_of(place, "open_images")] == ["image_not_found"]
+
+
 def test_lists_of_images_are_no_labels_whatever_they_are_called(place: Place) -> None:
     put_images(place, "data", ["a b.jpg"])
     for name, text in {"data/a b.txt": YOLO_LINE, "some.txt": "\ndata/a b.JPG\r\n", "obj.names": "dog\n"}.items():
