@@ -27,6 +27,8 @@ def _rows(given: Given) -> Iterator[Row]:
 def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     if not isinstance(task, dict):
         raise RowError(Code.NOT_AN_OBJECT, "the task is not an object")
+    if _annotations(task) and not any("result" in item for item in _annotations(task)):
+        raise RowError(Code.NOT_AN_OBJECT, "its annotations have no results: they are of another tool")
     data = task["data"] if isinstance(task.get("data"), dict) else task
     key = _image_key(given, data)
     value = {name: field for name, field in data.items() if name not in (key, *_OWN) and not _is_short(field)}
@@ -74,9 +76,13 @@ def _short(field: Any) -> list[dict[str, Any]]:
     return [item for item in shapes if item.keys() >= set(_SHORT) or item.keys() >= _ELLIPSE or "points" in item]
 
 
+def _annotations(task: dict[str, Any]) -> list[dict[str, Any]]:
+    return _objects(task.get("annotations", task.get("completions")))
+
+
 def _chosen(given: Given, task: dict[str, Any]) -> dict[str, Any]:
     """The annotation of a task that is read; where nobody has seen to it, what a model has predicted."""
-    annotations = _objects(task.get("annotations", task.get("completions")))
+    annotations = _annotations(task)
     predictions = _objects(task.get("predictions"))
     if not annotations and predictions:
         given.note("tasks have no annotation: their predictions were read")
@@ -200,10 +206,13 @@ def _image(given: Given, manifest: str, said: Any) -> Any:
 
 
 def _recognises(path: str, start: bytes) -> bool:
-    return start.lstrip().startswith(b"[") and _TASK.search(start) is not None
+    found = _RESULT.search(start) is not None or all(part.search(start) for part in _TASK)
+    return start.lstrip().startswith(b"[") and found
 
 
-_TASK = re.compile(rb'"(?:annotations|completions|(?:rectangle|polygon|ellipse)labels)"\s*:\s*\[|"original_width"\s*:')
+# How tasks are told from lists of other tools, which have `annotations` too.
+_TASK = (re.compile(rb'"(?:annotations|completions|predictions)"\s*:\s*\['), re.compile(rb'"data"\s*:\s*\{'))
+_RESULT = re.compile(rb'"(?:rectangle|polygon|ellipse)labels"\s*:\s*\[|"original_width"\s*:')
 
 
 def _count(given: Given) -> int:

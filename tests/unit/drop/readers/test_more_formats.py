@@ -84,6 +84,14 @@ def test_kittis_lines_are_read_from_their_ends(place: Place) -> None:
     assert second == {"image": "training/image_2/000002.png"}
 
 
+def test_what_lies_beside_kittis_labels_is_left_out(place: Place) -> None:
+    put_images(place, "training/image_2", ["000001.png"])
+    place.put("training/label_2/000001.txt", KITTI)
+    place.put("training/calib/000001.txt", "P0: 7.0 0 0 0 0 0 0 0 0 0 0 0\n")
+    (row,) = values_of(place, "kitti")
+    assert row["labels"] == ["Car"]
+
+
 HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf"
 
 
