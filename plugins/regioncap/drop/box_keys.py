@@ -1,13 +1,22 @@
 """Where a drop's boxes are: under the declared key, or under another one that nobody reads."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 # What the sides and corners of a box are called where it is an object.
-_PARTS = {"x", "y", "w", "h", "width", "height", "left", "top", "right", "bottom", "xmin", "ymin", "xmax", "ymax"}
-_PARTS |= {"x1", "y1", "x2", "y2"}
+PARTS = {"x", "y", "w", "h", "width", "height", "left", "top", "right", "bottom", "xmin", "ymin", "xmax", "ymax"}
+PARTS |= {"x1", "y1", "x2", "y2"}
+
+# Under these names an object has its box, or its list of boxes.
+_INNER = ("bbox", "bboxes", "box", "boxes", "coordinates")
+# The names of a box whose numbers are fields of the row: which of them it has is told.
+_FLAT = (
+    ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"),
+    ("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"),
+)  # fmt: skip
 
 _PLAIN = re.compile(r"[\w .-]{1,50}")
 
@@ -17,12 +26,14 @@ class BoxKeys:
     """Counts rows by the keys under which they have boxes.
 
     `rows` is how many were looked at, and `declared` how many have the declared key, whatever is there; `others` counts
-    those without it by each key under which they have what looks like boxes.
+    those without it by each key under which they have what looks like boxes, `flat` by the names of the fields in which
+    they have one box.
     """
 
     rows: int = 0
     declared: int = 0
     others: Counter[str] = field(default_factory=Counter)
+    flat: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def note(self, row: dict[str, Any], bbox_key: str) -> None:
         """Count a row."""
@@ -31,9 +42,17 @@ class BoxKeys:
             self.declared += 1
         else:
             self.others.update(key for key, value in row.items() if _looks_like_boxes(value))
+            self.flat.update(names for names in _FLAT if all(_is_number(row.get(name)) for name in names))
 
     def told(self, bbox_key: str) -> str | None:
         """What is to be said of rows whose boxes nobody reads; None where there are none."""
+        if self.flat:
+            names, rows = self.flat.most_common(1)[0]
+            return (
+                f"{rows:,} of {self.rows:,} rows do not have the key {bbox_key!r}, but the numbers of a box in fields "
+                f"of their own ({', '.join(names)}), which are not read: write them as a list of boxes under "
+                f"{bbox_key!r}, which may be empty; of JSON lines, input_format jsonl_any reads them"
+            )
         if not self.others:
             return None
         key, rows = self.others.most_common(1)[0]
@@ -49,12 +68,22 @@ def _looks_like_boxes(value: Any) -> bool:
     """Whether a value is a list of boxes, one box, or the text of such a list."""
     if isinstance(value, str):
         return value.lstrip().startswith("[[") and value.rstrip().endswith("]]")
+    if isinstance(value, dict):
+        # Lists of boxes and of what is said of them, as tables have it.
+        return any(isinstance(value[name], list) and _looks_like_boxes(value[name]) for name in _INNER if name in value)
     if not isinstance(value, list) or not value:
         return False
     return _is_box(value) or all(_is_box(item) for item in value)
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float | str) and not isinstance(value, bool) and math.isfinite(float(value))
+    except (ValueError, OverflowError):
+        return False
+
+
 def _is_box(value: Any) -> bool:
     if isinstance(value, dict):
-        return len(_PARTS & value.keys()) >= 4
+        return len(PARTS & value.keys()) >= 4 or any(_is_box(value[name]) for name in _INNER if name in value)
     return isinstance(value, list) and len(value) == 4 and all(type(number) in (int, float) for number in value)

@@ -9,6 +9,7 @@ import tempfile
 import unicodedata
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.inside import copy_to, inside, opened
 from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
 from regioncap.drop.readers import AUTO, READERS, ByLine, DropReader, Reader, Row
-from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden, stem_of
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import (
@@ -61,6 +62,13 @@ _NEAR = 4
 _WAY_UP = re.compile(r"^(?:\.\./)+")
 # How a path begins that is one of another machine.
 _ABSOLUTE = re.compile(r"^(?:[/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+# Where an address has the path of a file that lies on the server's own disk, as Label Studio's local files have.
+_LOCAL = re.compile(r"[?&]d=([^&]+)")
+# What parts of a data set are called, by the words that stand for them.
+_PARTS = {
+    "train": {"train"}, "training": {"train"}, "val": {"val"}, "valid": {"val"}, "validation": {"val"},
+    "test": {"test"}, "testing": {"test"}, "trainval": {"train", "val"},
+}  # fmt: skip
 # Of images with the same name in other folders, so many are looked at.
 _NAMESAKES = 1_000
 # Small manifests are read so many at a time: each is a request. Twice as many as are read wait to be used.
@@ -440,6 +448,8 @@ class Manifests:
     encoding: str
     stack: ExitStack
     keep: tuple[str, ...] = ()
+    # What their readers have to say of the rows that were read last, with how often.
+    noted: Counter[str] = field(default_factory=Counter)
     _copies: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -468,6 +478,7 @@ class Manifests:
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Each row, with the path of its manifest. Raises DropError, DropChangedError and UnforeseenError."""
         reader = READERS[self._format]
+        self.noted.clear()
         if isinstance(reader, DropReader):
             with _told_of(f"{self.manifests[0]} or one after it", self._format):
                 for row in reader.rows(self):
@@ -519,10 +530,23 @@ class Manifests:
         endings = with_compressed((ending,))
         return sorted(path for path in self.contents.files.paths() if path.endswith(endings) and not is_hidden(path))
 
+    def note(self, what: str, number: int = 1) -> None:
+        """See `Given`."""
+        self.noted[what] += number
+
     def image(self, name: str, beside: str) -> str:
         """See `Given`."""
         if not isinstance(name, str) or not name:
             return name  # the row is rejected for it
+        path = self._called(name, beside)
+        if path in self.contents.images or (plainly := unquote(name)) == name:
+            return path
+        # Some tools write a name as a part of an address: `a%20b.jpg` is `a b.jpg`.
+        other = self._called(plainly, beside)
+        return other if other in self.contents.images else path
+
+    def _called(self, name: str, beside: str) -> str:
+        """The path of the image of this name; the name, or nearly that path, where there is none."""
         plain_name = posixpath.normpath(name.replace("\\", "/"))
         joined = posixpath.normpath(posixpath.join(posixpath.dirname(beside), plain_name))
         # Where a manifest was moved, its way to the images is another one.
@@ -531,8 +555,8 @@ class Manifests:
         for path in (joined, name, plain_name, tail):
             if path in files:
                 return path
-        found = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)]
-        return _only(found, name) or self._moved(name, beside) or (joined if files.near(joined) else name)
+        found = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside))
+        return _only(found, name, beside) or self._moved(name, beside) or (joined if files.near(joined) else name)
 
     def _moved(self, name: str, beside: str) -> str | None:
         """The image that was called so where it lay before, on another machine or a server.
@@ -542,20 +566,27 @@ class Manifests:
         """
         if not _ABSOLUTE.match(name):
             return None
-        there = unquote(urlsplit(name).path) if "://" in name else name.replace("\\", "/")
-        parts = posixpath.normpath(there).split("/")
+        parts = posixpath.normpath(_path_in(name)).split("/")
         for start in range(1, len(parts)):
             tail = "/".join(parts[start:])
             for path in (posixpath.join(posixpath.dirname(beside), tail), tail):
                 if path in self.contents.images:
                     return path
-            named = [path for path in self._namesakes(_stem(tail)) if path.endswith("/" + tail)] if "/" in tail else []
+            named = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside)) if "/" in tail else []
             if named:
-                return _only(named, name)
+                return _only(named, name, beside)
         return None
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """See `Given`."""
+        for written in dict.fromkeys((stem, unquote(stem))):
+            if path := self._called_but_for_its_ending(written, beside, folders):
+                return path
+        name = posixpath.basename(stem)
+        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no image in the drop that is called {name} but for its ending")
+
+    def _called_but_for_its_ending(self, stem: str, beside: str, folders: tuple[str, str] | None) -> str | None:
+        """The path of the image of this name without its ending; None where there is none. Raises RowError."""
         folder = posixpath.dirname(beside)
         there = [posixpath.join(folder, posixpath.dirname(stem))]
         parts = folder.split("/")
@@ -563,20 +594,27 @@ class Manifests:
             place = len(parts) - 1 - parts[::-1].index(folders[0])
             there.insert(0, "/".join([*parts[:place], folders[1], *parts[place + 1 :]]))
         name = posixpath.basename(stem)
-        found = self._namesakes(name)
+        found = self._namesakes(stem, beside)
         for place_of_it in there:
             if beside_it := [path for path in found if posixpath.dirname(path) == place_of_it.rstrip("/")]:
-                return _only(beside_it, name) or ""
-        if only := _only(found, name):
-            return only
-        raise RowError(Code.IMAGE_NOT_FOUND, f"there is no image in the drop that is called {name} but for its ending")
+                return _only(beside_it, name, beside)
+        return _only(found, name, beside)
 
     @property
     def _format(self) -> str:
         return self.contents.input_format
 
-    def _namesakes(self, stem: str) -> list[str]:
-        return list(islice(self.contents.images.images_called(stem), _NAMESAKES))
+    def _namesakes(self, name: str, beside: str) -> list[str]:
+        """The images that a manifest may mean by a name without its ending: those of another part of a data set not.
+
+        The part is that in the name's folders, if there is one, else in the manifest's path.
+        """
+        stem = posixpath.basename(name)
+        # A manifest that is called as its image says no part by that.
+        about = posixpath.dirname(beside) if stem_of(beside) == stem else beside
+        parts = _parts_in(posixpath.dirname(name)) or _parts_in(about)
+        named = ((path, _parts_in(posixpath.dirname(path))) for path in self.contents.images.images_called(stem))
+        return [path for path, of in islice(named, _NAMESAKES) if not parts or not of or parts & of]
 
     def _small(self, path: str, most: int) -> bytes | RowError:
         try:
@@ -592,8 +630,38 @@ class Manifests:
         return in_utf8(data, self.encoding) if READERS[self._format].is_text else data
 
 
-def _only(paths: Sequence[str], name: str) -> str | None:
+def _path_in(name: str) -> str:
+    """The path that is in the address of an image, or is its name on another machine."""
+    if local := _LOCAL.search(name):
+        return "/" + unquote(local[1]).lstrip("/")
+    return unquote(urlsplit(name).path) if "://" in name else name.replace("\\", "/")
+
+
+def _ending_in(tail: str, paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if path.endswith("/" + tail)]
+
+
+def _parts_in(path: str) -> set[str]:
+    """Which parts of a data set are named in a path."""
+    return {part for word in re.findall("[a-z]+", path.casefold()) for part in _PARTS.get(word, ())}
+
+
+def _of_its_folder(paths: Sequence[str], beside: str) -> Sequence[str]:
+    """Of images whose folders differ in one name, those of the name that stands in the manifest's path, if any.
+
+    So `a/labels.json` means `a/data/1.jpg`, where there is a `b/data/1.jpg` too.
+    """
+    folders = [posixpath.dirname(path).split("/") for path in paths]
+    differing = [names for names in zip(*folders, strict=False) if len(set(names)) > 1]
+    if len(differing) != 1 or len({len(folder) for folder in folders}) > 1:
+        return paths
+    words = {*beside.split("/"), *re.split(r"[\W_]+", beside)}
+    return [path for path, name in zip(paths, differing[0], strict=True) if name in words] or paths
+
+
+def _only(paths: Sequence[str], name: str, beside: str) -> str | None:
     """The only one of some paths, None where there is none. Raises RowError (image_not_found) where there are more."""
+    paths = _of_its_folder(paths, beside)
     if len(paths) > 1:
         listed = ", ".join(map(repr, paths[:_NEAR]))
         raise RowError(

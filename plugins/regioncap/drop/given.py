@@ -10,6 +10,8 @@ from typing import Any
 from regioncap.regions.jsonl import clean
 
 LABELS, REGIONS = "labels", "regions"
+# What a region without a label is called in exports to tools that want every box to have one.
+UNLABELLED = "region"
 # Stands in `keep_fields` for all fields.
 ALL_FIELDS = "*"
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TARS = (".tar", ".tgz")
 PARQUET = ".parquet"
 
-_INSIDE = re.compile(r"(.+?(?:\.parquet|\.tgz|\.tar(?:\.(?:gz|bz2|xz|zst))?))!/(.+)", re.DOTALL)
+_INSIDE = re.compile(r"(.+?(?:\.parquet|\.tgz|\.tar(?:\.(?:gz|bz2|xz|zst))?))!/(.+)", re.DOTALL | re.IGNORECASE)
 # The version of an image in a tar: that of the tar, and where its bytes are.
 _PLACED = re.compile(r"(.*)@(\d+)\+(\d+)", re.DOTALL)
 
@@ -313,7 +313,7 @@ class Insides:
         with ExitStack() as stack:
             try:
                 stream, _ = stack.enter_context(opened(store, file, version))
-                held = _Rows(stream) if file.endswith(PARQUET) else _Tar(stream)
+                held = _Rows(stream) if file.lower().endswith(PARQUET) else _Tar(stream)
             except (ValueError, pa.ArrowException, OSError) as error:
                 _raise_if_not_about_the_file(error)
                 raise RowError(Code.IMAGE_UNREADABLE, f"{file} cannot be read: {error}") from error

@@ -17,7 +17,13 @@ class SeenIds:
         ):
             self._file.execute(statement)
 
+    def __contains__(self, identity: str) -> bool:
+        return self._file.execute("SELECT 1 FROM seen WHERE digest = ?", (_digest(identity),)).fetchone() is not None
+
     def add(self, identity: str) -> bool:
         """Whether the id is a new one; from now on it is not."""
-        digest = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest(), signed=True)
-        return self._file.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount == 1
+        return self._file.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_digest(identity),)).rowcount == 1
+
+
+def _digest(identity: str) -> int:
+    return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest(), signed=True)

@@ -6,12 +6,12 @@ import shutil
 import tempfile
 from typing import IO, Any
 
+from regioncap.drop.given import UNLABELLED
 from regioncap.exports.export import Export, Row, carries
 from regioncap.warehouse.layout import partition_path
 from regioncap.warehouse.manifest import SCHEMA_VERSION
 
 # The category of regions without a label.
-_UNLABELLED = "region"
 
 
 # Marked images have another size than the boxes.
@@ -24,7 +24,7 @@ def coco(export: Export) -> None:
     with tempfile.TemporaryFile() as images, tempfile.TemporaryFile() as annotations:
         ids: dict[int, int] = {}
         # What a region shows is in its caption; the label that its row gives, if it does, is its category.
-        categories = {_UNLABELLED: 1}
+        categories = {UNLABELLED: 1}
         regions = 0
         for row in export.rows():
             file_name = f"images/{row.file}" if row.file is not None else row.record["image"]
@@ -35,7 +35,7 @@ def coco(export: Export) -> None:
                 _add(images, _image(ids[key], file_name, row))
             for region in row.record["regions"]:
                 regions += 1
-                category = categories.setdefault(region["label"] or _UNLABELLED, len(categories) + 1)
+                category = categories.setdefault(region["label"] or UNLABELLED, len(categories) + 1)
                 _add(annotations, _annotation(regions, ids[key], row.record["id"], category, region))
         with export.file(f"{export.prefix}.json", export.records) as path, path.open("wb") as stream:
             stream.write(json.dumps(_head(export)).encode().removesuffix(b"}"))

@@ -9,9 +9,10 @@ from typing import IO, Any
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
+from regioncap.drop.given import UNLABELLED
 from regioncap.drop.readers.elements import elements, number_of
 from regioncap.exports.export import Export, Row, carries
-from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, key_of, moved, xml_text
+from regioncap.exports.handed_out import KEY, Key, Returned, added, key_of, moved, xml_text
 
 _CAPTION, _RECORD = "caption", "record_id"
 _ATTRIBUTES = (_CAPTION, _RECORD, KEY)

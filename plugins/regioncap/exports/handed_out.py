@@ -14,8 +14,6 @@ from regioncap.warehouse.corrections import about_region
 
 # The name under which tools keep it.
 KEY = "region_key"
-# What a region without a label is called there: tools want every box to have one.
-UNLABELLED = "region"
 
 # In pixels: some tools keep two decimals, and one that moves a box moves it by more.
 _MOVED = 0.5

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 from xml.sax.saxutils import quoteattr
 
+from regioncap.drop.given import UNLABELLED
 from regioncap.drop.readers.streamed import items
 from regioncap.exports.export import Export, Row, carries, write_arrays
-from regioncap.exports.handed_out import KEY, UNLABELLED, Key, Returned, added, deleted, key_of, moved, xml_text
+from regioncap.exports.handed_out import KEY, Key, Returned, added, deleted, key_of, moved, xml_text
 
 _LABELS, _CAPTION, _IMAGE = "label", "caption", "image"
 # Under this name a task has the keys of its regions, by the ids that they have in it.

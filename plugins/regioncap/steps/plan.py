@@ -440,6 +440,7 @@ def _write_shards(
             if reader.box_keys.declared == 0:
                 raise DropError(unread)
             written.warnings.append(unread)
+        written.warnings += [f"{number:,} {what}" for what, number in manifests.noted.items() if number]
         if reader.nearly:
             written.warnings.append(
                 f"the images of {reader.nearly:,} rows are in the drop under other names than the rows give, by "

@@ -23,6 +23,10 @@ def told(*rows: dict[str, Any], key: str = "bbox") -> str | None:
         "[[330, 40, 120, 120]]",
         [{"x": 1, "y": 2, "width": 3, "height": 4}],
         [{"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4, "label": "cup"}],
+        [{"bbox": [1, 2, 3, 4], "label": "cup"}],
+        [{"box": {"x": 1, "y": 2, "width": 3, "height": 4}}],
+        {"bbox": [[1, 2, 3, 4]], "label": ["cup"]},
+        [{"label": "cup", "coordinates": {"x": 1, "y": 2, "width": 3, "height": 4}}],
     ],
 )
 @pytest.mark.parametrize("key", ["boxes", "BBox", " bbox", "bboxes", "objects"])
@@ -35,10 +39,43 @@ def test_boxes_under_another_key_are_named_with_what_to_do(value: Any, key: str)
 
 
 @pytest.mark.parametrize(
-    "value", [[], [1, 2, 3], ["a", "b", "c", "d"], "text", "[1]", 4, None, {"x": 1}, [[1, 2], [3, 4]], [True] * 4]
+    "value",
+    [
+        [],
+        [1, 2, 3],
+        ["a", "b", "c", "d"],
+        "text",
+        "[1]",
+        4,
+        None,
+        {"x": 1},
+        {"bbox": "big"},
+        [{"box": 3}],
+        [[1, 2], [3, 4]],
+        [True] * 4,
+    ],
 )
 def test_other_values_are_no_boxes(value: Any) -> None:
     assert told({"image": "a.jpg", "tags": value}) is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"),
+        ("x", "y", "width", "height"), ("left", "top", "width", "height"), ("x", "y", "w", "h"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [5, 5.5, "5", "5.5"])
+def test_a_box_whose_numbers_are_fields_of_the_row_is_told_of(names: tuple[str, ...], number: Any) -> None:
+    row = {"image": "a.jpg", **dict.fromkeys(names, number)}
+    text = told(row, {"image": "b.jpg"})
+    assert text is not None and text.startswith(
+        "1 of 2 rows do not have the key 'bbox', but the numbers of a box in fields of their own "
+        f"({', '.join(names)}), which are not read: write them as a list of boxes under 'bbox'"
+    )
+    assert told({**row, names[0]: None}) is told({**row, names[1]: "x"}) is told({**row, names[2]: True}) is None
+    assert told({**row, "bbox": []}) is None
 
 
 def test_a_row_with_the_declared_key_has_its_boxes_there() -> None:

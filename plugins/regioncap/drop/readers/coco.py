@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from regioncap.drop.readers.grouped import Grouped
+from regioncap.drop.readers.loose import read_text
 from regioncap.drop.readers.outlines import around_outline
-from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.readers.reader import UNNAMED, DropReader, Given, Row, id_in
 from regioncap.drop.readers.streamed import Item, items
+from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -27,9 +29,12 @@ def _rows(given: Given) -> Iterator[Row]:
 def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[Row]:
     names: dict[Any, str] = {}
     counts = {"images": 0, "annotations": 0, "with a box": 0}
+    shared = _SharedIds()
     for item in items(path):
         if item.key in counts:
             counts[item.key] += item.number > 0
+        if item.key == "images" and isinstance(item.value, dict):
+            shared.add(item.value)
         if item.key == "annotations" and item.number:
             wrong = _fault(item, "annotation", "image_id")
             if wrong is None:
@@ -50,7 +55,7 @@ def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[R
     for item in items(path):
         if item.key == "images" and item.number:
             read = True
-            yield from _image(given, manifest, item, names, boxes)
+            yield from _image(given, manifest, item, names, boxes, shared)
         elif read:
             break
     for image, left in boxes.left():
@@ -70,23 +75,65 @@ def _noted(segment: dict[str, Any]) -> list[Any]:
     Of RegionCap's own exports that is also whose record it is of, and the label: there, boxes without one have a
     category as well.
     """
-    box = segment["bbox"] if segment.get("bbox") is not None else around_outline(segment.get("segmentation"))
+    given = segment.get("bbox")
+    box = around_outline(segment.get("segmentation")) if given is None or given == [] else _numbers(given)
     noted = [box, segment.get("category_id"), bool(segment.get("iscrowd"))]
     return [*noted, segment["record_id"], segment.get("label")] if "record_id" in segment else noted
 
 
-def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped) -> Iterator[Row]:
+def _numbers(box: Any) -> Any:
+    """A box whose numbers are text, as tables write them, with numbers; all else as it is."""
+    box = read_text(box)
+    if isinstance(box, list) and len(box) == 4 and all(isinstance(side, str) for side in box):
+        return read_text(" ".join(box))
+    return box
+
+
+class _SharedIds:
+    """Which ids several images of a file have; an image that is listed twice is one."""
+
+    def __init__(self) -> None:
+        self._ids, self._images, self._shared = SeenIds(), SeenIds(), SeenIds()
+
+    def add(self, image: dict[str, Any]) -> None:
+        """Note an image's id."""
+        identity = _text(image)
+        is_new = self._ids.add(identity)
+        if self._images.add(f"{identity} {_named(image)!r}") and not is_new:
+            self._shared.add(identity)
+
+    def __contains__(self, image: dict[str, Any]) -> bool:
+        return _text(image) in self._shared
+
+
+def _text(image: dict[str, Any]) -> str:
+    return json.dumps(_same(image.get("id")))
+
+
+def _named(image: dict[str, Any]) -> Any:
+    """What an image is called; some files have its address alone, as LVIS's have."""
+    return image.get("file_name") or image.get("coco_url")
+
+
+def _image(
+    given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped, shared: _SharedIds
+) -> Iterator[Row]:
     """The row of an image; where its boxes are of several records, one for each of these."""
     wrong = _fault(item, "image", "id")
     if wrong is not None:
         yield Row(item.number, None, wrong, item.value, manifest)
         return
     image = item.value
+    if image in shared:
+        boxes.take(_same(image["id"]))
+        reason = f"several images of the file have the id {_text(image)}, so that it is not known whose its boxes are"
+        yield Row(item.number, None, RowError(Code.DUPLICATE_ID, reason), image, manifest)
+        return
     mine: dict[str, list[Any]] = {}
     for box in boxes.take(_same(image["id"])):
         mine.setdefault(json.dumps(box[3:4]), []).append(box)
     try:
-        path = given.image(image.get("file_name") or image.get("coco_url"), manifest)  # LVIS has the latter alone
+        path = given.image(_named(image), manifest)
     except RowError as fault:
         yield Row(item.number, None, fault, image, manifest)
         return
@@ -95,6 +142,7 @@ def _image(given: Given, manifest: str, item: Item, names: dict[Any, str], boxes
         value["id"] = some[0][3] if some and some[0][3:] else id_in(given, manifest, image["id"])
         if some:
             value[given.bbox_key] = [box[0] for box in some]
+            given.note(UNNAMED, sum(box[1] is not None and not box[3:] and _same(box[1]) not in names for box in some))
             value["labels"] = [box[4] if box[3:] else names.get(_same(box[1])) for box in some]
             if any(box[2] for box in some):
                 value["crowd"] = [box[2] for box in some]

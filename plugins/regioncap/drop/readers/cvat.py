@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from regioncap.drop.given import UNLABELLED
 from regioncap.drop.readers.elements import elements, number_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in, tidy
+from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in, left_out, tidy
 from regioncap.errors import RowError
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 # What has an extent; of each, the box around it is read.
 _SHAPES = ("box", "polygon", "mask", "ellipse", "skeleton")
+_OTHERS = ("polyline", "points", "cuboid")
 
 
 def _rows(given: Given) -> Iterator[Row]:
@@ -23,24 +25,54 @@ def _rows(given: Given) -> Iterator[Row]:
                     raise ValueError("it is of a video (<track>): export it from CVAT as 'CVAT for images'")
                 if element.tag == "image":
                     found = True
-                    yield _row(given, manifest, line, element)
+                    yield from _image(given, manifest, line, element)
             if not found:
                 raise ValueError("it has no <image>")
 
 
-def _row(given: Given, manifest: str, line: int, image: Element) -> Row:
-    boxes = [part for part in image if part.tag in _SHAPES]
-    value: dict[str, Any] = {key: image.get(key) for key in ("width", "height", "subset", "task_id") if image.get(key)}
-    if image.get("id"):
-        value["id"] = id_in(given, manifest, image.get("id"))
-    if boxes:
-        value[given.bbox_key] = [_box(box) for box in boxes]
-        value["labels"] = [box.get("label") or None for box in boxes]
+def _image(given: Given, manifest: str, line: int, image: Element) -> Iterator[Row]:
+    """The row of an image; where its boxes are of several of RegionCap's own records, one for each of these."""
+    # What has gone in a film is written down all the same.
+    boxes = [part for part in image if part.tag in _SHAPES and part.get("outside") != "1"]
+    for part in image:
+        if part.tag in _OTHERS:
+            given.note(left_out(part.tag))
     try:
-        value[given.image_key] = given.image(image.get("name", ""), manifest)
+        path = _path(given, manifest, image.get("name", ""), image.get("subset"))
     except RowError as fault:
-        return Row(line, None, fault, dict(image.attrib), manifest)
-    return Row(line, value, manifest=manifest)
+        yield Row(line, None, fault, dict(image.attrib), manifest)
+        return
+    mine: dict[str | None, list[Element]] = {}
+    for box in boxes:
+        mine.setdefault(_record(box), []).append(box)
+    for record, some in (mine or {None: []}).items():
+        value: dict[str, Any] = {
+            key: image.get(key) for key in ("width", "height", "subset", "task_id") if image.get(key)
+        }
+        if record is not None or image.get("id"):
+            value["id"] = record if record is not None else id_in(given, manifest, image.get("id"))
+        if some:
+            value[given.bbox_key] = [_box(box) for box in some]
+            value["labels"] = [_label(box, record) for box in some]
+        value[given.image_key] = path
+        yield Row(line, value, manifest=manifest)
+
+
+def _record(box: Element) -> str | None:
+    """The id of the record that a box of RegionCap's own export is of; None of others."""
+    told = {attribute.get("name"): attribute.text for attribute in box.iter("attribute")}
+    return told["record_id"] if told.keys() >= {"record_id", "region_key"} else None
+
+
+def _label(box: Element, record: str | None) -> str | None:
+    label = box.get("label") or None
+    return None if record is not None and label == UNLABELLED else label
+
+
+def _path(given: Given, manifest: str, name: str, subset: str | None) -> str:
+    """The path of an image; of a project, images of one name can be in several subsets. Raises RowError."""
+    path = given.image(f"{subset}/{name}", manifest) if subset else ""
+    return path if path in given else given.image(name, manifest)
 
 
 def _box(box: Element) -> Any:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from regioncap.drop.given import ALL_FIELDS, LABELS
 from regioncap.drop.inside import PARQUET, is_bytes, member_path
-from regioncap.drop.readers.loose import FIELDS, with_boxes
+from regioncap.drop.readers.loose import FIELDS, LISTS, with_boxes
 from regioncap.drop.readers.parquet import holds_bytes, rows_in
 from regioncap.drop.readers.reader import DropReader, Given, Row
 from regioncap.errors import RowError
@@ -44,6 +44,9 @@ def _read(given: Given, manifest: str, stream: IO[bytes]) -> Iterator[Row]:
         for item in schema
         if (item.name in used or ALL_FIELDS in given.keep) and item.name != column and not _has_bytes(item.type)
     ]
+    if {given.bbox_key, *LISTS}.isdisjoint(schema.names):
+        # The boxes may be in one of these: then it is told of.
+        wanted += [item.name for item in schema if item.name != column and _may_hold_boxes(item.type)]
     if pa.types.is_struct(image.type):
         wanted += [f"{column}.path"] if image.type.get_field_index("path") >= 0 else []
     elif not is_bytes(image.type):
@@ -74,6 +77,12 @@ def _image_column(schema: Any, image_key: str) -> str:
         return str(found[0])
     listed = f"several columns with images ({', '.join(found)})" if found else "no column with images"
     raise ValueError(f"it has {listed}, and none is called {image_key}: set the param image_key")
+
+
+def _may_hold_boxes(kind: Any) -> bool:
+    """Whether values of this type are lists, or have some in them, and no bytes."""
+    holds_lists = pa.types.is_list(kind) or any(pa.types.is_list(kind.field(at).type) for at in range(kind.num_fields))
+    return holds_lists and not _has_bytes(kind)
 
 
 def _has_bytes(kind: Any) -> bool:

@@ -24,8 +24,14 @@ def _object_row(number: int, value: Any) -> Row:
     return Row(number, None, RowError(Code.NOT_AN_OBJECT, "the row is not an object"), value)
 
 
+# Lists of other things have these keys: conversations, whose boxes are in their text, and the labels of a CVAT task.
+# None of them are rows without boxes.
+_NO_ROWS = (b'"conversations"', b'"input_type"')
+
+
 def _begins(start: bytes) -> bool:
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    is_list = start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    return is_list and not any(key in start for key in _NO_ROWS)
 
 
 READER = Reader((".json",), _rows, begins=_begins)

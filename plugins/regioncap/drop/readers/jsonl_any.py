@@ -9,7 +9,7 @@ from typing import Any
 from regioncap.drop.readers import image_folder, jsonl
 from regioncap.drop.readers.grouped import Grouped
 from regioncap.drop.readers.loose import Found, found_boxes, lines_in
-from regioncap.drop.readers.reader import DropReader, Given, Row
+from regioncap.drop.readers.reader import UNNAMED, DropReader, Given, Row
 from regioncap.drop.rows import parse_line
 from regioncap.errors import RowError
 
@@ -25,6 +25,7 @@ def _rows(given: Given) -> Iterator[Row]:
                     boxes.add(row[given.image_key], [found.boxes[0], found.labels[0], row.get("id")])
             boxes.close_groups()
             for line, row, found in _read(given, path):
+                given.note(UNNAMED, found.unnamed if found is not None else 0)
                 if found is None:
                     yield replace(line, manifest=manifest)
                 elif not found.single:

@@ -13,7 +13,9 @@ _IGNORED = "DontCare"
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    return a_row_each(given.small(given.manifests), lambda manifest, data: _value(given, manifest, data))
+    # Beside them lie others, such as what is known of the cameras.
+    labels = [path for path in given.manifests if any(name.startswith("label") for name in path.split("/")[:-1])]
+    return a_row_each(given.small(labels or given.manifests), lambda manifest, data: _value(given, manifest, data))
 
 
 def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
@@ -23,6 +25,7 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     }
     lines = [line.split() for line in data.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
     objects = [line for line in lines if line[0] != _IGNORED]
+    given.note("lines are DontCare and were left out", len(lines) - len(objects))
     if objects:
         value[given.bbox_key], value["labels"] = map(list, zip(*map(_read, objects), strict=True))
     return value

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.given import UNLABELLED
+from regioncap.drop.readers.reader import DropReader, Given, Row, id_in, left_out
 from regioncap.drop.readers.streamed import a_row_each_item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -15,28 +16,40 @@ from regioncap.regions.codes import Code
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])(?:\?.*)?$", re.IGNORECASE)
 _SHORT = ("x", "y", "width", "height")
+_OWN = {"record_id", "region_keys"}
 _ELLIPSE = {"x", "y", "radiusX", "radiusY"}
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    return a_row_each_item(given, "tasks", lambda manifest, item: _task(given, manifest, item))
+    return a_row_each_item(given, given.manifests, "tasks", lambda manifest, item: _task(given, manifest, item))
 
 
 def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     if not isinstance(task, dict):
         raise RowError(Code.NOT_AN_OBJECT, "the task is not an object")
+    if _annotations(task) and not any("result" in item for item in _annotations(task)):
+        raise RowError(Code.NOT_AN_OBJECT, "its annotations have no results: they are of another tool")
     data = task["data"] if isinstance(task.get("data"), dict) else task
     key = _image_key(given, data)
-    value = {name: field for name, field in data.items() if name != key and not _is_short(field)}
+    value = {name: field for name, field in data.items() if name not in (key, *_OWN) and not _is_short(field)}
     if task.get("id") is not None:
         value["id"] = id_in(given, manifest, task["id"])
-    shapes = _shapes(task) if data is not task else [(item, None) for field in data.values() for item in _short(field)]
+    # RegionCap's own export: the record's id, and regions without a label.
+    own = data.keys() >= _OWN
+    if own:
+        value["id"] = data["record_id"]
+    shapes = (
+        _shapes(given, task)
+        if data is not task
+        else [(item, None) for field in data.values() for item in _short(field)]
+    )
     boxes = [(item, label) for item, label in shapes if "x" in item or "points" in item]
     if boxes:
         size = next(((item.get("original_width"), item.get("original_height")) for item, _ in boxes), (None, None))
         value |= dict(zip(("width", "height"), size, strict=True))
         value[given.bbox_key] = [_box(item) for item, _ in boxes]
-        value["labels"] = [label or _label(item) for item, label in boxes]
+        labels = [label or _label(item) for item, label in boxes]
+        value["labels"] = [None if own and label == UNLABELLED else label for label in labels]
     value[given.image_key] = _image(given, manifest, data.get(key) if key else None)
     return value
 
@@ -63,27 +76,58 @@ def _short(field: Any) -> list[dict[str, Any]]:
     return [item for item in shapes if item.keys() >= set(_SHORT) or item.keys() >= _ELLIPSE or "points" in item]
 
 
-def _shapes(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
-    """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart."""
-    done = [
-        item for item in _objects(task.get("annotations", task.get("completions"))) if not item.get("was_cancelled")
-    ]
-    chosen = next(iter([*(item for item in done if item.get("ground_truth")), *done]), {})
+def _annotations(task: dict[str, Any]) -> list[dict[str, Any]]:
+    return _objects(task.get("annotations", task.get("completions")))
+
+
+def _chosen(given: Given, task: dict[str, Any]) -> dict[str, Any]:
+    """The annotation of a task that is read; where nobody has seen to it, what a model has predicted."""
+    annotations = _annotations(task)
+    predictions = _objects(task.get("predictions"))
+    if not annotations and predictions:
+        given.note("tasks have no annotation: their predictions were read")
+        return predictions[0]
+    done = [item for item in annotations if not item.get("was_cancelled")]
+    true = [item for item in done if item.get("ground_truth")]
+    given.note("tasks have several annotations, of which the first was read", len(done) > 1 and not true)
+    return next(iter([*true, *done]), {})
+
+
+def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+    """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart.
+
+    Raises RowError (image_not_found) where they are on several images.
+    """
+    chosen = _chosen(given, task)
     found: dict[Any, tuple[dict[str, Any], str | None]] = {}
+    images: dict[str, None] = {}
+    turned = False
     for number, result in enumerate(_objects(chosen.get("result"))):
         inner = result.get("value")
         if not isinstance(inner, dict):
             continue
         # A box and its label can be two results of one id.
         identity = str(result.get("id") or number)
+        if other := _OTHER.match(str(result.get("type"))):
+            given.note(left_out(other[1]))
         shape, label = found.get(identity, ({}, None))
         if _SHAPE.match(str(result.get("type"))):
+            images[str(result.get("to_name"))] = None
+            turned = turned or result.get("image_rotation") not in (None, 0)
             shape = {**{key: result.get(key) for key in ("original_width", "original_height")}, **inner}
         found[identity] = (shape, label or _label(inner))
+    given.note("tasks have boxes that were drawn while the image was turned: look whether they are in place", turned)
+    if len(images) > 1:
+        listed = ", ".join(map(repr, list(images)[:4]))
+        raise RowError(
+            Code.IMAGE_NOT_FOUND,
+            f"its boxes are on several images ({listed}), of which a row has one: make a task of each",
+        )
     return list(found.values())
 
 
 _SHAPE = re.compile(r"(?:rectangle|polygon|ellipse)(?:labels)?$")
+_OTHER = re.compile(r"(brush|bitmask|keypoint|vector|videorectangle)(?:labels)?$")
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -162,10 +206,13 @@ def _image(given: Given, manifest: str, said: Any) -> Any:
 
 
 def _recognises(path: str, start: bytes) -> bool:
-    return start.lstrip().startswith(b"[") and _TASK.search(start) is not None
+    found = _RESULT.search(start) is not None or all(part.search(start) for part in _TASK)
+    return start.lstrip().startswith(b"[") and found
 
 
-_TASK = re.compile(rb'"(?:annotations|completions)"\s*:\s*\[|"original_width"\s*:')
+# How tasks are told from lists of other tools, which have `annotations` too.
+_TASK = (re.compile(rb'"(?:annotations|completions|predictions)"\s*:\s*\['), re.compile(rb'"data"\s*:\s*\{'))
+_RESULT = re.compile(rb'"(?:rectangle|polygon|ellipse)labels"\s*:\s*\[|"original_width"\s*:')
 
 
 def _count(given: Given) -> int:

@@ -5,12 +5,14 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, stem_of
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, left_out, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 # Of these shapes, the box around them is read; a circle is given by its centre and a point on it.
-_SHAPES = ("rectangle", "polygon", "circle", "mask", "rotation", "oriented_rectangle")
+_SHAPES = ("rectangle", "polygon", "circle", "mask", "rotation", "oriented_rectangle", "quadrilateral")
+
+_OTHERS = ("point", "line", "linestrip", "points")
 
 # The image can be in it too, as text.
 _MOST = 32 << 20
@@ -32,6 +34,9 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     flags = found.get("flags")
     if isinstance(flags, dict) and flags:
         value["flags"] = flags
+    for shape in shapes:
+        if isinstance(shape, dict) and _kind(shape) not in _SHAPES:
+            given.note(left_out(_kind(shape) if _kind(shape) in _OTHERS else "another kind"))
     drawn = [shape for shape in shapes if not isinstance(shape, dict) or _kind(shape) in _SHAPES]
     if drawn:
         value[given.bbox_key] = [_box(shape) for shape in drawn]

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from regioncap.drop.readers import jsonl
-from regioncap.drop.readers.reader import Given, from_corners, tidy
+from regioncap.drop.readers.reader import UNNAMED, Given, from_corners, tidy
 
 # Under what names objects with boxes are found, where a row has not the boxes' own key, and a box in an object.
-_LISTS = ("objects", "annotations", "regions", "boxes", "bboxes", "detections", "instances")
+LISTS = ("objects", "annotations", "regions", "boxes", "bboxes", "detections", "instances")
 _INNER = ("bbox", "box", "bbox_2d", "box_2d")
 # Under what names labels are.
 _LABELS = ("label", "category", "class", "name", "category_name", "class_name", "phrase", "caption")
+_NUMBERED = (*_LABELS, "category_id", "class_id", "label_id")
 _LABEL_LISTS = ("labels", "categories", "category", "classes", "names", "label")
 
 _SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
@@ -27,7 +28,7 @@ _CENTRES = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center"
 
 # All names under which a row can have boxes, beside that of the param, or their labels.
 FIELDS = frozenset(
-    (*_LISTS, *_LABELS, *_LABEL_LISTS, *(name for names in (*_SIDES, *_CORNERS, *_CENTRES) for name in names))
+    (*LISTS, *_LABELS, *_LABEL_LISTS, *(name for names in (*_SIDES, *_CORNERS, *_CENTRES) for name in names))
 )
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -35,12 +36,16 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 @dataclass(frozen=True)
 class Found:
-    """The boxes of a row, their labels, and whether it is one box that is the row's own; `used` are the row's keys."""
+    """The boxes of a row, their labels, and whether it is one box that is the row's own; `used` are the row's keys.
+
+    `unnamed` is how many of them have the number of a class for a label, which says nothing.
+    """
 
     boxes: list[Any]
     labels: list[str | None]
     single: bool
     used: frozenset[str]
+    unnamed: int = 0
 
 
 def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None:
@@ -48,16 +53,18 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
 
     `layout` is that of the run's box format: xywh, xyxy, cxcywh or yxyx.
     """
-    key = next((name for name in _LISTS if _has_boxes(row.get(name))), None) if row.get(bbox_key) is None else bbox_key
+    key = next((name for name in LISTS if _has_boxes(row.get(name))), None) if row.get(bbox_key) is None else bbox_key
     if key is None:
         names = _names_in(row)
         if names is None or not all(_is_number(row[name]) for name in names):
             return None
-        return Found([_named(row, layout)], [_label(row)], True, frozenset((*names, *_LABELS)))
-    value = _read_text(row[key])
+        used = frozenset((*names, *_LABELS))
+        return Found([_named(row, layout)], [_label(row)], True, used, _has_number(row))
+    value = read_text(row[key])
     if _is_flat(value) or (isinstance(value, dict) and _is_object(value)):
         label = (_label(value) if isinstance(value, dict) else None) or _label(row)
-        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)))
+        unnamed = label is None and (_has_number(row) or _has_number(value))
+        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)), unnamed)
     if isinstance(value, dict):
         return _columns(value, key)
     if not isinstance(value, list) or (key == bbox_key and all(map(_is_list, value))):
@@ -67,21 +74,22 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
         [_label(item) if isinstance(item, dict) else None for item in value],
         False,
         frozenset((key,)),
+        sum(map(_has_number, value)),
     )
 
 
 def _columns(value: dict[str, Any], key: str) -> Found | None:
     """An object of lists, as Hugging Face's data sets have it: boxes in one, labels in another."""
-    boxes = next((value[name] for name in (*_INNER, *_LISTS) if isinstance(value.get(name), list)), None)
+    boxes = next((value[name] for name in (*_INNER, *LISTS) if isinstance(value.get(name), list)), None)
     if boxes is None:
         return None
     labels: list[Any] = next((value[name] for name in _LABEL_LISTS if isinstance(value.get(name), list)), [])
     told = [label if isinstance(label, str) else None for label in labels]
-    return Found(boxes, told if len(told) == len(boxes) else [None] * len(boxes), False, frozenset((key,)))
+    return Found(boxes, told, False, frozenset((key,)), sum(type(label) is int for label in labels))
 
 
 def _has_boxes(value: Any) -> bool:
-    value = _read_text(value)
+    value = read_text(value)
     if isinstance(value, dict):
         return _columns(value, "") is not None
     if not isinstance(value, list) or not value:
@@ -92,13 +100,13 @@ def _has_boxes(value: Any) -> bool:
 def _is_object(item: Any) -> bool:
     if not isinstance(item, dict):
         return False
-    inner = [_read_text(item[name]) for name in _INNER if name in item]
+    inner = [read_text(item[name]) for name in _INNER if name in item]
     return _names_in(item) is not None or any(_is_flat(box) or _is_object(box) for box in inner)
 
 
 def _box(item: Any, layout: str) -> Any:
     """A box as a list of four numbers; what is none, as it is."""
-    item = _read_text(item)
+    item = read_text(item)
     if not isinstance(item, dict):
         return item
     inner = next((item[name] for name in _INNER if item.get(name) is not None), None)
@@ -141,7 +149,12 @@ def _label(item: dict[str, Any]) -> str | None:
     return next((item[name] for name in _LABELS if isinstance(item.get(name), str) and item[name]), None)
 
 
-def _read_text(value: Any) -> Any:
+def _has_number(item: Any) -> bool:
+    """Whether an object has the number of a class, and no label."""
+    return isinstance(item, dict) and _label(item) is None and any(type(item.get(name)) is int for name in _NUMBERED)
+
+
+def read_text(value: Any) -> Any:
     """What a text says that is JSON, or four numbers; else the text."""
     if not isinstance(value, str):
         return value
@@ -174,6 +187,7 @@ def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
     found = found_boxes(row, given.bbox_key, given.box_format.partition("_")[0])
     if found is None:
         return row
+    given.note(UNNAMED, found.unnamed)
     value = {key: field for key, field in row.items() if key not in found.used}
     if found.boxes:
         value[given.bbox_key] = found.boxes

@@ -1,13 +1,14 @@
 """Open Images: CSV files with a box a line, and the names of its classes in another one."""
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from regioncap.drop.readers.grouped import Grouped
-from regioncap.drop.readers.reader import DropReader, Given, Row
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, DropReader, Given, Row
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -16,6 +17,9 @@ _CORNERS = ("XMin", "YMin", "XMax", "YMax")
 _COLUMNS = {"ImageID", "LabelName", *_CORNERS}
 _HEADER = b"ImageID,"
 _NAMES = "class-descriptions"
+# What classes are called without their names.
+_CODE = re.compile("/[mgt]/")
+_CODED = "boxes have the code of their class for a label, since no file gives its name"
 
 
 def _rows(given: Given) -> Iterator[Row]:
@@ -29,6 +33,9 @@ def _rows(given: Given) -> Iterator[Row]:
             yield from _faults(manifest, path, boxes)
             boxes.close_groups()
             for image, items in boxes.left():
+                given.note(
+                    _CODED, sum(_CODE.match(label) is not None and label not in names for _, _, label, _ in items)
+                )
                 yield _row(given, manifest, image, items, names)
     if not read:
         raise ValueError(f"none of the files has the columns {', '.join(sorted(_COLUMNS))}")
@@ -75,10 +82,16 @@ def _row(given: Given, manifest: str, image: str, items: list[Any], names: dict[
     if any(crowd for *_, crowd in items):
         value["crowd"] = [crowd for *_, crowd in items]
     try:
-        value[given.image_key] = given.image_of(image, manifest)
+        value[given.image_key] = _image(given, manifest, image)
     except RowError as fault:
         return Row(line, None, fault, {"ImageID": image}, manifest)
     return Row(line, value, manifest=manifest)
+
+
+def _image(given: Given, manifest: str, image: str) -> str:
+    """An image's id is its name without its ending, and in files of some tools with it. Raises RowError."""
+    path = given.image(image, manifest) if image.lower().endswith(IMAGE_ENDINGS) else ""
+    return path if path in given else given.image_of(image, manifest)
 
 
 def _number(text: str) -> float | str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from regioncap.drop.box_keys import PARTS
 from regioncap.drop.given import ALL_FIELDS, LABELS, REGIONS
 from regioncap.drop.inside import is_bytes
 from regioncap.drop.readers.reader import Reader, Row
@@ -47,7 +48,9 @@ def _read(manifest: Path, image_key: str, bbox_key: str, keep: tuple[str, ...]) 
         if bbox_key not in names:
             # The boxes may be in one of these.
             wanted += [
-                item.name for item in table.schema_arrow if pa.types.is_list(item.type) and item.name not in wanted
+                item.name
+                for item in table.schema_arrow
+                if item.name not in wanted and (pa.types.is_list(item.type) or item.name in PARTS)
             ]
         yield from rows_in(manifest, table, wanted, image_key, bbox_key)
 

@@ -126,6 +126,12 @@ class Given(Protocol):
         is given back: the row is rejected for it. Raises RowError (image_not_found) where there are several.
         """
 
+    def note(self, what: str, number: int = 1) -> None:
+        """Count something that is not as it was given; it is said of the drop as `<number> <what>`.
+
+        `what` is of few kinds, and nothing that somebody else has written.
+        """
+
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """The same for an image's name without its ending.
 
@@ -137,12 +143,12 @@ class Given(Protocol):
 class DropReader:
     """A format whose manifests are read together: a file for each image, say, or names of classes in a file.
 
-    Files anywhere in the drop that end in one of `suffixes` are manifests, but hidden ones; where it is not `nested`,
-    those at its top level; where it is `packed`, also those that are compressed. `rows` is given the drop, yields the
-    rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in `box_format`,
-    whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file and by how it
-    begins (some 64 kB, unpacked; of Parquet, its columns and their types as text) whether it is a manifest of this
-    format: for `input_format` = `auto`. `count` says quickly how many rows there are at most.
+    Files anywhere in the drop that end in one of `suffixes` (letter case aside) are manifests, but hidden ones; where
+    it is not `nested`, those at its top level; where it is `packed`, also those that are compressed. `rows` is given
+    the drop, yields the rows as a stream, with `labels` beside the boxes, and may be called several times. Boxes are in
+    `box_format`, whatever the run's param says; where it is None, that says it. `recognises` says by the path of a file
+    and by how it begins (some 64 kB, unpacked; of Parquet, its columns and their types as text) whether it is a
+    manifest of this format: for `input_format` = `auto`. `count` says quickly how many rows there are at most.
     """
 
     suffixes: tuple[str, ...]
@@ -157,7 +163,7 @@ class DropReader:
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
         endings = with_compressed(self.suffixes) if self.packed else self.suffixes
-        return (self.nested or "/" not in path) and path.endswith(endings)
+        return (self.nested or "/" not in path) and path.lower().endswith(tuple(map(str.lower, endings)))
 
 
 def a_row_each(
@@ -174,6 +180,15 @@ def a_row_each(
             yield Row(1, value(manifest, data), manifest=manifest)
         except RowError as fault:
             yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
+
+
+# What is said of boxes whose class is a number that nothing in the drop names.
+UNNAMED = "boxes are of classes that have no name in the drop, and have no label"
+
+
+def left_out(kind: str) -> str:
+    """What is said of drawn shapes that are not read; `kind` is what their format calls them."""
+    return f"shapes of the kind {kind} were left out: no boxes are read of these"
 
 
 def id_in(given: Given, manifest: str, identity: Any) -> Any:

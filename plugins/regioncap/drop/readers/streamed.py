@@ -6,7 +6,7 @@ With the standard library's decoder, one item at a time, so that memory holds a 
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,13 +195,15 @@ def _item(text: _Text, key: str, number: int) -> Item:
         return Item(key, number, None, fault)
 
 
-def a_row_each_item(given: Given, what: str, value: Callable[[str, Any], dict[str, Any]]) -> Iterator[Row]:
+def a_row_each_item(
+    given: Given, manifests: Iterable[str], what: str, value: Callable[[str, Any], dict[str, Any]]
+) -> Iterator[Row]:
     """The rows of manifests that are one list of `what`: `value` makes one of a manifest's path and an item.
 
     An item that cannot be read, and one for which `value` raises RowError, costs its own row. Raises ValueError where a
     manifest is no such list.
     """
-    for manifest in given.manifests:
+    for manifest in manifests:
         with given.local(manifest) as path:
             for item in items(path):
                 if item.key or not item.number:

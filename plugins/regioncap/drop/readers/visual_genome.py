@@ -4,26 +4,45 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, id_in
+from regioncap.drop.readers.reader import DropReader, Given, Row
 from regioncap.drop.readers.streamed import a_row_each_item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
-_BEGINS = re.compile(rb'"(?:objects|regions)"\s*:\s*\[.{0,2000}?"(?:object_id|region_id)"', re.DOTALL)
+_PARTS = {"objects", "regions"}
+# What else it comes with is recognised too: that is no other format.
+_BEGINS = re.compile(
+    rb'"(?:objects|regions|attributes|relationships)"\s*:\s*\[.{0,2000}?"(?:object|region|relationship)_id"|"flickr_id"',
+    re.DOTALL,
+)
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    return a_row_each_item(given, "images", lambda manifest, item: _value(given, manifest, item))
+    manifests = [manifest for manifest in given.manifests if _lists_parts(given, manifest)]
+    if not manifests:
+        raise ValueError("none of the files lists objects or regions")
+    given.note("files without objects or regions were left out", len(given.manifests) - len(manifests))
+    several = len(manifests) > 1
+    yield from a_row_each_item(
+        given, manifests, "images", lambda manifest, item: _value(given, manifest, item, several)
+    )
 
 
-def _value(given: Given, manifest: str, image: Any) -> dict[str, Any]:
+def _lists_parts(given: Given, manifest: str) -> bool:
+    """Whether a file is of images with objects or regions, by the first of them."""
+    with given.local(manifest) as path:
+        first = next(items(path), None)
+    return first is None or not isinstance(first.value, dict) or not _PARTS.isdisjoint(first.value)
+
+
+def _value(given: Given, manifest: str, image: Any, several: bool) -> dict[str, Any]:
     parts = image.get("objects", image.get("regions")) if isinstance(image, dict) else None
     if not isinstance(parts, list):
         raise RowError(Code.NOT_AN_OBJECT, "the image has no list of objects or regions")
     known = image.get("image_id", image.get("id"))
     if not isinstance(known, int | str) or known == "":
         raise RowError(Code.IMAGE_MISSING, "the image has no image_id")
-    value: dict[str, Any] = {"id": id_in(given, manifest, known)}
+    value: dict[str, Any] = {"id": f"{manifest}#{known}" if several else known}
     value |= {key: image[key] for key in ("width", "height") if key in image}
     if parts:
         value[given.bbox_key] = [_box(part) for part in parts]

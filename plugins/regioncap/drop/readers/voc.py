@@ -1,12 +1,14 @@
 """Pascal VOC: an XML file for each image, beside the images or in a folder of its own."""
 
 import io
+import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.readers.elements import elements, number_of, text_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners, stem_of
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, from_corners, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -23,7 +25,7 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise RowError(Code.NOT_XML, f"it cannot be read as voc: {error}") from error
     found = {element.tag: element for element in reversed(parts)}
-    objects = [element for element in parts if element.tag == "object"]
+    objects = [element for element in parts if element.tag == "object" and text_of(element, "deleted") != "1"]
     value: dict[str, Any] = {given.image_key: _image(given, manifest, found)}
     if objects:
         value[given.bbox_key] = [_box(item) for item in objects]
@@ -49,6 +51,11 @@ def _image(given: Given, manifest: str, found: dict[str, Element]) -> str:
 
 
 def _box(item: Element) -> Any:
+    """The corners of an object; of one with an outline instead, as LabelMe wrote it in XML, the box around it."""
+    if item.find("bndbox") is None and (outline := item.findall("polygon/pt")):
+        points = [(number_of(point.findtext("x")), number_of(point.findtext("y"))) for point in outline]
+        known = [(x, y) for x, y in points if isinstance(x, float) and isinstance(y, float)]
+        return around(known) if len(known) == len(points) and all(map(math.isfinite, chain(*known))) else points
     corners = [number_of(item.findtext(f"bndbox/{name}")) for name in _CORNERS]
     if any(not isinstance(number, float) for number in corners):
         return corners

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, stem_of
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, stem_of
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -86,7 +86,14 @@ def _is_nested(name: Any) -> bool:
 
 def _rows(given: Given) -> Iterator[Row]:
     classes = _Classes(given)
-    return a_row_each(given.small(_labels(given)), lambda manifest, data: _value(given, manifest, data, classes))
+    files = ((path, data) for path, data in given.small(_labels(given)) if not _is_list_of_images(data))
+    return a_row_each(files, lambda manifest, data: _value(given, manifest, data, classes))
+
+
+def _is_list_of_images(data: bytes | RowError) -> bool:
+    """Whether a text file names the images of a part, as those of darknet do."""
+    first = data.lstrip().split(b"\n", 1)[0].rstrip() if isinstance(data, bytes) else b""
+    return first.decode("utf-8", "replace").lower().endswith(IMAGE_ENDINGS)
 
 
 def _labels(given: Given) -> list[str]:
@@ -115,6 +122,8 @@ def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[
         names = classes.of(manifest)
         value[given.bbox_key] = [_box(line, classes.keypoints) for line in lines]
         value["labels"] = [_label(line[0], names) for line in lines]
+        boxes = zip(value["labels"], value[given.bbox_key], strict=True)
+        given.note(UNNAMED, sum(label is None and isinstance(box, list) for label, box in boxes))
     return value
 
 
@@ -125,13 +134,38 @@ def _box(line: list[str], keypoints: bool) -> Any:
         float(line[0])
     except ValueError:
         return " ".join(line)
-    keypoints |= _has_keypoints(numbers)
-    if len(numbers) >= 6 and len(numbers) % 2 == 0 and not keypoints:
-        x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
-        return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
-    if len(numbers) in (4, 5) or (keypoints and len(numbers) > 5):
+    if len(numbers) in (4, 5):
         return numbers[:4]
-    return " ".join(line)
+    if keypoints or _has_keypoints(numbers):
+        return numbers[:4] if len(numbers) > 5 else " ".join(line)
+    if _is_tracked(line[-1], numbers):
+        numbers.pop()
+    if len(numbers) == 5:
+        return numbers[:4]
+    # How sure a model is stands after an outline, and makes it odd; where it could be of a pose too, it is neither.
+    if len(numbers) >= 9 and len(numbers) % 2 == 1 and (len(numbers) - 4) % 3:
+        numbers.pop()
+    if len(numbers) < 6 or len(numbers) % 2 or not all(-1 <= number <= 2 for number in numbers):
+        return " ".join(line)
+    x0, y0, x1, y1 = min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+    return [round((x0 + x1) / 2, 9), round((y0 + y1) / 2, 9), round(x1 - x0, 9), round(y1 - y0, 9)]
+
+
+def _is_tracked(last: str, numbers: list[float]) -> bool:
+    """Whether a box, plain or turned, and how sure a model is, are followed by the number of an object of a film."""
+    if not last.isdecimal() or int(last) < 1:
+        return False
+    return (len(numbers) == 6 and _is_in_image(*numbers[:4])) or (len(numbers) == 10 and _is_turned_box(numbers[:8]))
+
+
+def _is_turned_box(corners: list[float]) -> bool:
+    """Whether four corners are those of a box: the middles of its diagonals are one place."""
+    return all(abs(corners[at] + corners[at + 4] - corners[at + 2] - corners[at + 6]) < 0.01 for at in (0, 1))
+
+
+def _is_in_image(cx: float, cy: float, width: float, height: float) -> bool:
+    """Whether shares are a box in its image, but for what rounding adds."""
+    return all(side / 2 - 0.01 <= middle <= 1.01 - side / 2 for middle, side in ((cx, width), (cy, height)))
 
 
 def _has_keypoints(numbers: list[float]) -> bool:

@@ -1,10 +1,14 @@
 """Manifests of comma-separated values."""
 
+import io
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +16,9 @@ from hypothesis import strategies as st
 from regioncap.drop.drop import read_rows
 from regioncap.drop.readers import csv as csv_reader
 from regioncap.drop.rows import MAX_LINE_BYTES
+from regioncap.errors import DropError
 from regioncap.regions.codes import Code
+from tests.builders import Place
 
 
 def test_csv_holds_boxes_as_json_text(tmp_path: Path) -> None:
@@ -125,3 +131,17 @@ def test_no_csv_file_is_read_for_ever_or_raises_but_as_a_whole(parts: list[str])
         rows = list(read_rows(Path(file.name), "csv", "bbox"))
     assert [row.line for row in rows] == list(range(1, len(rows) + 1))
     assert all((row.value is None) == (row.fault is not None) for row in rows)
+
+
+@pytest.mark.parametrize("input_format", ["csv", "parquet"])
+def test_a_table_with_a_box_a_row_is_not_taken_for_one_without_boxes(place: Place, input_format: str) -> None:
+    columns = {"image": ["a.jpg"], "xmin": [10], "ymin": [20], "xmax": [50], "ymax": [60], "label": ["dog"]}
+    place.put("a.jpg", b"x")
+    out = io.BytesIO()
+    if input_format == "csv":
+        pacsv.write_csv(pa.table(columns), out)
+    else:
+        pq.write_table(pa.table(columns), out)
+    place.put(f"m.{input_format}", out.getvalue())
+    with pytest.raises(DropError, match=r"the numbers of a box in fields of their own \(xmin, ymin, xmax, ymax\)"):
+        place.plan(input_format=input_format)

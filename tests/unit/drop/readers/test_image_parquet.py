@@ -12,6 +12,7 @@ from regioncap.drop.elsewhere import Images
 from regioncap.errors import DropChangedError, DropError
 from regioncap.steps.check import check_drop
 from regioncap.storage.local import LocalStore
+from regioncap.work.shard import Shard
 from tests.builders import Place, settings
 from tests.fake_vlm import FakeVlm
 from tests.steps import build, records, render
@@ -211,3 +212,13 @@ def test_images_elsewhere_contradict(place: Place, tmp_path: Path) -> None:
 def test_it_is_found_out(place: Place, columns: Any, found: str) -> None:
     place.put("a.parquet", parquet_of(columns))
     assert contents(place.drop, "auto").input_format == found
+
+
+@pytest.mark.parametrize("faces", [[{"bbox": [BOXES[0]]}], [[{"bbox": BOXES[0]}]], [BOXES]])
+def test_boxes_under_a_name_that_is_not_known_are_told_of_and_read_by_the_param(place: Place, faces: Any) -> None:
+    place.put("a.parquet", parquet_of({"image": images([1]), "faces": pa.array(faces)}))
+    with pytest.raises(DropError, match="but boxes under 'faces', which are not read: set the param bbox_key to faces"):
+        place.plan(input_format="image_parquet")
+    plan = place.plan(input_format="image_parquet", bbox_key="faces")
+    (row,) = Shard(place.work, plan, plan.shards[0]).planned()
+    assert row.bbox is not None and row.bbox[0] == BOXES[0]

@@ -93,6 +93,16 @@ def test_a_turned_box_becomes_the_box_around_it_in_pixels(place: Place) -> None:
     assert values_of(place, "label_studio")[0]["bbox"] == [pytest.approx([5, 10, 5, 40])]
 
 
+def test_annotations_of_another_tool_are_not_taken_for_tasks(place: Place) -> None:
+    boxes = [{"label": "dog", "coordinates": {"x": 30, "y": 35, "width": 40, "height": 30}}]
+    put(place, {"image": "a.jpg", "annotations": boxes})
+    with pytest.raises(DropError, match="but boxes under 'annotations', which are not read"):
+        place.plan(input_format="auto")
+    assert [fault[2:] for fault in faults_of(place, "label_studio")] == [
+        ("not_an_object", "its annotations have no results: they are of another tool")
+    ]
+
+
 def test_the_short_form_is_read(place: Place) -> None:
     short = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["dog"]}
     size = {"original_width": 200, "original_height": 100}

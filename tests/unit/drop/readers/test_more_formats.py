@@ -84,6 +84,14 @@ def test_kittis_lines_are_read_from_their_ends(place: Place) -> None:
     assert second == {"image": "training/image_2/000002.png"}
 
 
+def test_what_lies_beside_kittis_labels_is_left_out(place: Place) -> None:
+    put_images(place, "training/image_2", ["000001.png"])
+    place.put("training/label_2/000001.txt", KITTI)
+    place.put("training/calib/000001.txt", "P0: 7.0 0 0 0 0 0 0 0 0 0 0 0\n")
+    (row,) = values_of(place, "kitti")
+    assert row["labels"] == ["Car"]
+
+
 HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf"
 
 
@@ -139,6 +147,26 @@ def test_visual_genomes_objects_and_regions_are_read(place: Place) -> None:
     place.put("region_descriptions.json", json.dumps([{"id": 1, "regions": regions}]))
     (row,) = values_of(place, "visual_genome")
     assert row["bbox"] == [[1, 2, 30, 40]] and row["labels"] == [None]
+
+
+def test_what_lies_beside_visual_genomes_objects_is_left_out(place: Place) -> None:
+    put_images(place, "VG_100K", ["1.jpg"])
+    parts = [{"object_id": 5, "x": 1, "y": 2, "w": 30, "h": 40, "names": ["tree"]}]
+    place.put("objects.json", json.dumps([{"image_id": 1, "objects": parts}]))
+    others: dict[str, Any] = {
+        "image_data": {"width": 800, "url": "https://x.org/1.jpg", "height": 600, "image_id": 1, "coco_id": None,
+                       "flickr_id": None},
+        "attributes": {"image_id": 1, "attributes": [{**parts[0], "attributes": ["green"]}]},
+        "relationships": {"image_id": 1, "relationships": [{"predicate": "on", "relationship_id": 7}]},
+    }  # fmt: skip
+    for name, item in others.items():
+        place.put(f"{name}.json", json.dumps([item, item]))
+    plan = place.plan(input_format="auto")
+    assert (plan.settings.input_format, plan.rows, plan.rejected) == ("visual_genome", 1, 0)
+    assert plan.warnings[1:] == ["3 files without objects or regions were left out"]
+    (place.drop_folder / "objects.json").unlink()
+    with pytest.raises(DropError, match="cannot be read as visual_genome: none of the files lists objects or regions"):
+        rows_of(place, "visual_genome")
 
 
 def test_image_folders_are_read_with_what_lies_beside_their_metadata(place: Place) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from regioncap.errors import DropError
 from regioncap.regions.records import RenderedRow
 from regioncap.work.shard import Shard
 from tests.builders import Place, describe, encoded, picture
@@ -17,7 +18,7 @@ ROWS: list[dict[str, Any]] = [
     {"image": "3.jpg", "bbox": [[100, 60, 90, 90]]},
     {"id": "again", "image": "street/1.jpg", "bbox": [[20, 20, 30, 30]], "labels": ["a second look"]},
 ]
-EXPORTS = ["coco", "csv", "hf", "json", "llava", "llava_pixels", "parquet", "webdataset"]
+EXPORTS = ["coco", "csv", "cvat", "hf", "json", "label_studio", "llava", "llava_pixels", "parquet", "webdataset"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,10 @@ def as_drop(published: Place, tmp_path: Path, files: str, *, with_images: bool) 
     """A drop of the files of a build that match; with the images of the first drop where the export has none."""
     again = Place(tmp_path / "again")
     folder = (build_folder(published) / files).parent
-    for path in [*folder.glob(Path(files).name), *(folder.glob("images/*") if "exports/" in files else ())]:
+    for path in [
+        *filter(Path.is_file, folder.glob(Path(files).name)),
+        *(folder.glob("images/*") if "exports/" in files else ()),
+    ]:
         again.put(str(path.relative_to(folder)), path.read_bytes())
     if not with_images:
         for name in ("street/1.jpg", "2.png", "3.jpg"):
@@ -73,18 +77,32 @@ def as_drop(published: Place, tmp_path: Path, files: str, *, with_images: bool) 
         ("exports/hf/*.parquet", "image_parquet", True),
         ("exports/webdataset/*.tar", "webdataset", True),
         ("exports/coco/*.json", "coco", True),
+        ("exports/label_studio/*.json", "label_studio", True),
+        ("exports/cvat/*.xml", "cvat", True),
     ],
 )
 def test_what_was_published_has_the_same_rows_regions_and_labels(
     published: Place, tmp_path: Path, files: str, input_format: str, with_images: bool
 ) -> None:
     again = as_drop(published, tmp_path, files, with_images=with_images)
-    # An image of COCO has the boxes of all its rows.
-    found = sorted if input_format == "coco" else list
+    # An image of COCO or CVAT has the boxes of all its rows.
+    found = sorted if input_format in ("coco", "cvat") else list
     assert found(regions(again, input_format=input_format)) == found(regions(published))
 
 
-@pytest.mark.parametrize("files", ["exports/hf/*.parquet", "exports/webdataset/*.tar", "exports/coco/*.json"])
+@pytest.mark.parametrize(
+    "files",
+    [
+        "exports/hf/*", "exports/webdataset/*", "exports/coco/*", "exports/label_studio/*", "exports/cvat/*",
+    ],
+)  # fmt: skip
 def test_exports_are_found_out(published: Place, tmp_path: Path, files: str) -> None:
     again = as_drop(published, tmp_path, files, with_images=True)
     assert {row[0] for row in regions(again, input_format="auto")} == {row[0] for row in regions(published)}
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_pixels"])
+def test_conversations_are_not_taken_for_rows_without_boxes(published: Place, tmp_path: Path, name: str) -> None:
+    again = as_drop(published, tmp_path, f"exports/{name}/*.json", with_images=True)
+    with pytest.raises(DropError, match="has no file that is a manifest by its name and its beginning"):
+        again.plan(input_format="auto")

@@ -16,6 +16,7 @@ from regioncap.errors import DropChangedError, DropError
 from regioncap.regions.jsonl import line
 from regioncap.steps.check import check_drop
 from regioncap.storage.local import LocalStore
+from regioncap.work.shard import Shard
 from tests.builders import Place, settings
 from tests.fake_vlm import FakeVlm
 from tests.steps import build, records, render
@@ -272,3 +273,12 @@ def test_it_is_found_out(place: Place) -> None:
     place.put("manifest.jsonl", line({"image": "a.jpg"}))
     with pytest.raises(DropError, match="2 formats"):
         contents(place.drop, "auto")
+
+
+@pytest.mark.parametrize("name", ["A.TAR", "A.Tar.GZ"])
+def test_the_letter_case_of_a_tars_ending_does_not_matter(place: Place, name: str) -> None:
+    place.put(name, tar_of(*samples([1]), compression="gz" if name.endswith("GZ") else ""))
+    plan = place.plan(input_format="auto")
+    render(place, plan)
+    (row,) = Shard(place.work, plan, plan.shards[0]).rendered().rows
+    assert (row.image, row.width, row.labels) == (f"{name}!/000001.jpg", 121, ["dog", None])

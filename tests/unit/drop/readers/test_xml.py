@@ -85,6 +85,14 @@ def test_cvats_boxes_are_read_and_outlines_and_turned_ones_as_the_boxes_around_t
     assert [row.line for _, row in rows_of(place, "cvat")] == [3, 4]
 
 
+def test_images_of_one_name_in_subsets_of_cvat_are_each_their_own(place: Place) -> None:
+    for subset in ("Train", "Night"):
+        put_images(place, f"images/{subset}", ["a.jpg"])
+    images = [image("").replace(">", f' subset="{subset}">', 1) for subset in ("Night", "Train")]
+    place.put("annotations.xml", cvat("".join(images)))
+    assert [row["image"] for row in values_of(place, "cvat")] == ["images/Night/a.jpg", "images/Train/a.jpg"]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
