@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote, urljoin
+from typing import Any
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from airflow.api_fastapi.app import create_auth_manager
@@ -308,6 +309,17 @@ def test_what_cannot_be_a_correction_is_refused(app: FastAPI, place: Place, fiel
     assert not corrections_of(place.partition).lines()
 
 
+def test_a_line_of_the_journal_is_short_whatever_the_record_says_of_itself(app: FastAPI, place: Place) -> None:
+    (build_id,) = publish_each(place, "a")
+    base, user = f"/dates/{DATE}/builds/{build_id}", client(app, "user")
+    _say(place, "a", build_id, image="x" * 1_000_000, id="y" * 1_000_000)
+    own = token(user, base)
+    fields = {"record": "0.0", "region": 1, "action": "edit", "caption": "a door", "seen": 0}
+    assert send(user, f"{base}/corrections", token=own, **fields).status_code == 303
+    (entry,) = place.partition.list("_corrections/")
+    assert entry.size < 10_000
+
+
 def test_what_means_something_odd_is_a_persons_own_affair(app: FastAPI, place: Place) -> None:
     base = with_rows(place)
     user = client(app, "user")
@@ -485,6 +497,81 @@ def test_no_text_changes_anything_in_the_pages_but_text(app: FastAPI, place: Pla
         assert all(page.count("<script") == page.count("<script>// One key each") <= 1 for page in pages)
         shapes.append([_Elements(page).found for page in pages])
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), pytest.param(10**400, id="huge")])
+def test_a_number_that_json_has_not_is_told_as_none(app: FastAPI, place: Place, number: float) -> None:
+    (build_id,) = publish_each(place, "a")
+    base = f"/dates/{DATE}/builds/{build_id}"
+    _say(place, "a", build_id, normalized_bbox=[[number, 0.0, 0.0, 1.0]])
+    row = {"manifest": "m", "line": 1, "id": "a", "code": "no_boxes", "reason": "none", "row": {"bbox": [number]}}
+    place.partition.write(f"build={build_id}/rejected.jsonl", json.dumps(row).encode() + b"\n")
+    for path in (f"{base}/gallery", f"{base}/rejected", f"/api{base}/rejected"):
+        assert client(app).get(path).status_code == 200, path
+    (record,) = client(app).get(f"/api{base}/records").json()["records"]
+    assert record["normalized_bbox"] == [[None, 0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("where", "changes"),
+    [
+        ("_manifest.json", {"counts": {"rows": 1, "captioned": 1, "rejected": 10**400, "regions": 10**400}}),
+        ("_manifest.json", {"created_at": "9999-12-31T23:59:59-12:00"}),
+        ("manifest.json", {"counts": {"rows": 1, "captioned": 1, "rejected": 10**400, "regions": 10**400}}),
+        ("manifest.json", {"created_at": "9999-12-31T23:59:59-12:00"}),
+        ("manifest.json", {"created_at": "0001-01-01T00:00:00+12:00"}),
+        ("manifest.json", {"created_at": ""}),
+        ("report.json", {"warned_records": 10**400, "rejected_by_code": {"refusal": 10**400}}),
+        ("report.json", {"quality": {"rejection_rate": float("nan"), "warning_rate": float("inf")}}),
+        (
+            "report.json",
+            {"settings": {"prompt": [{}], "images_uri": {"a": 1}, "prompt_language": [], "read_heic": "x"}},
+        ),
+    ],
+)
+def test_no_number_or_time_in_the_bucket_breaks_a_page(
+    app: FastAPI, place: Place, where: str, changes: dict[str, Any]
+) -> None:
+    """A date that cannot be shown is told to be so; the others are shown as ever."""
+    publish_each(Place(place.folder, "2026-10-01"), "a")
+    (build_id,) = publish_each(place, "b")
+    path = where if where.startswith("_") else f"build={build_id}/{where}"
+    written = json.loads(place.partition.read(path))
+    for name, value in changes.items():
+        written[name] = {**written[name], **value} if isinstance(value, dict) else value
+    place.partition.write(path, json.dumps(written).encode())
+    reader = client(app)
+    for url in paths(app, build_id):
+        assert reader.get(url).status_code in (200, 307, 404, 503), url
+    page = reader.get("/")
+    assert page.status_code == 200 and "2026-10-01" in page.text and DATE in page.text
+
+
+def test_a_build_whose_report_is_gone_is_shown_all_the_same(app: FastAPI, place: Place) -> None:
+    (build_id,) = publish_each(place, "a")
+    place.partition.delete(f"build={build_id}/report.json")
+    for path in (f"/dates/{DATE}/builds/{build_id}", f"/dates/{DATE}/builds/{build_id}/gallery", "/"):
+        assert client(app).get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize(
+    "build_id", ["../../../../auth/logout", "x/../../../dates/2026-10-01/builds/a", "a?b", "#", ""]
+)
+def test_no_id_in_a_manifest_leads_out_of_the_builds_of_its_date(app: FastAPI, place: Place, build_id: str) -> None:
+    _, second = publish_each(place, "a", "b", keep_builds=3)
+    manifest = json.loads(place.partition.read("_manifest.json"))
+    manifest["history"][0]["build_id"] = build_id
+    place.partition.write("_manifest.json", json.dumps(manifest).encode())
+    user, base = client(app, "user"), f"/dates/{DATE}/builds/{second}"
+    page = user.get(base).text
+    led = [unquote(urlsplit(urljoin(base, to)).path) for to in re.findall(r'(?:href|action|src)="([^"]*)"', page)]
+    ours = {f"/dates/{DATE}/builds/{second}", f"/dates/{DATE}/corrections", f"/previews/{DATE}", "/"}
+    assert {to for to in led if to not in ours and not to.startswith(f"{base}/")} == set()
+    assert "/current" not in page  # nobody can go back to it
+    manifest["build_id"] = build_id
+    place.partition.write("_manifest.json", json.dumps(manifest).encode())
+    assert user.get(f"/dates/{DATE}").status_code == 404
+    assert user.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("path", [f"/dates/{DATE}/corrections", "{base}/rejected", "/api{base}/rejected"])

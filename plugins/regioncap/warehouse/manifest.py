@@ -3,22 +3,34 @@
 import hashlib
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from regioncap.errors import CommitRefusedError, ConflictError, ManifestError, NotFoundError
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
 from regioncap.regions.served import Served
-from regioncap.storage.readback import no_newer_than, unreadable
+from regioncap.storage.readback import no_newer_than, parsed, read_at_most, unreadable
 from regioncap.storage.store import Store
 from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import MANIFEST, partition_path
 
 SCHEMA_VERSION = "1.2"
 
+# A thousand record files, and ten times as many of exports, have some megabytes. It is read into memory, several times
+# its size, by whoever looks at a date.
+MOST_BYTES = 64 << 20
+
+# More rows and bytes than there are: beyond it, a share of them is no number any more.
+_MOST = 10**15
+
 _COMMIT_TRIES = 3
+
+_RESTORE = (
+    "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or delete it "
+    "to start the date anew; the next run deletes builds that it does not list then"
+)
 
 
 class _Model(BaseModel):
@@ -38,10 +50,24 @@ def _a_time(text: str) -> str:
     return text
 
 
+def _countable(number: int) -> int:
+    if number > _MOST:
+        raise ValueError("that many there cannot be")
+    return number
+
+
 def in_utc(text: str) -> datetime:
     """A time that a manifest gives; what was written by hand may lack the zone. Raises ValueError."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+_Item = TypeVar("_Item")
+# Of a list of rubbish, the first piece is told: to tell of each would take a thousand times its bytes of memory.
+_List = Annotated[list[_Item], FailFast()]
+
+
+_Number = Annotated[int, AfterValidator(_countable)]
 
 
 class FileEntry(_Model):
@@ -51,18 +77,18 @@ class FileEntry(_Model):
         description="Where it is, relative to the partition.",
         examples=["build=20261123T161543Z-024ffe44/captions-00000-of-00001.jsonl"],
     )
-    rows: int = Field(ge=0, description="How many lines it has.", examples=[45])
-    bytes: int = Field(ge=0, description="Its size in bytes.", examples=[61234])
+    rows: _Number = Field(ge=0, description="How many lines it has.", examples=[45])
+    bytes: _Number = Field(ge=0, description="Its size in bytes.", examples=[61234])
     sha256: str = Field(description="SHA-256 of its bytes, in hex.", examples=[EXAMPLE_SHA256])
 
 
 class Counts(_Model):
     """`rows = captioned + rejected`, always."""
 
-    rows: int = Field(ge=0, description="Rows in the drop's manifests.", examples=[52])
-    captioned: int = Field(ge=0, description="Rows that became records.", examples=[45])
-    rejected: int = Field(ge=0, description="Rows that did not.", examples=[7])
-    regions: int = Field(ge=0, description="Described regions.", examples=[192])
+    rows: _Number = Field(ge=0, description="Rows in the drop's manifests.", examples=[52])
+    captioned: _Number = Field(ge=0, description="Rows that became records.", examples=[45])
+    rejected: _Number = Field(ge=0, description="Rows that did not.", examples=[7])
+    regions: _Number = Field(ge=0, description="Described regions.", examples=[192])
 
 
 class EarlierBuild(_Model):
@@ -103,9 +129,9 @@ class Manifest(_Model):
         description="The current build's folder, relative to the partition.",
         examples=["build=20261123T161543Z-024ffe44"],
     )
-    captions: list[FileEntry] = Field(description="The record files, in order.")
+    captions: _List[FileEntry] = Field(description="The record files, in order.")
     rejected: FileEntry = Field(description="The file of the rows that did not become records.")
-    exports: list[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
+    exports: _List[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
     files: FileEntry | None = Field(
         default=None,
         description="The list of all files of the build, images too; builds of version 1.0 have none.",
@@ -149,21 +175,21 @@ class Manifest(_Model):
         default=None,
         description="Likewise of the model that judged them, where that has a connection of its own.",
     )
-    corrections: int = Field(
+    corrections: _Number = Field(
         default=0,
         ge=0,
         description="How many lines the journal of corrections (`_corrections/`) had when the build was planned. Where "
         "it has fewer, the next run stops.",
         examples=[31],
     )
-    forgotten: int = Field(
+    forgotten: _Number = Field(
         default=0,
         ge=0,
         description="How many lines the list of forgotten images (`_forgotten/` in the warehouse) had when the build "
         "was planned, or made by `regioncap forget`. Where it has fewer, the next run stops.",
         examples=[2],
     )
-    history: list[EarlierBuild] = Field(
+    history: _List[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
     )
 
@@ -178,33 +204,27 @@ class Manifest(_Model):
         return fingerprint == self.fingerprint or fingerprint in withdrawn
 
 
-# A thousand record files, and ten times as many of exports, have some megabytes. It is read into memory, several times
-# its size, by whoever looks at a date.
-MOST_BYTES = 64 << 20
-_REMEDY = (
-    "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or delete it "
-    "to start the date anew; the next run deletes builds that it does not list then"
-)
-
-
 def current(partition: Store) -> tuple[Manifest | None, str | None]:
     """The current manifest and its version, both None where nothing is published yet.
 
     Raises ManifestError where it is damaged, or of a newer form: it is the commit point, so nothing is guessed.
     """
+    where = f"{partition.uri}/{MANIFEST}"
     try:
         # The version is read first: if another build is committed in between, our commit is refused.
         entry = partition.stat(MANIFEST)
         if entry.size > MOST_BYTES:
-            raise ManifestError(
-                f"{partition.uri}/{MANIFEST} has {entry.size:,} bytes, and none that RegionCap writes has more than "
-                f"{MOST_BYTES:,}: {_REMEDY}"
-            )
-        return Manifest.model_validate_json(partition.read(MANIFEST)), entry.version
+            raise ManifestError(f"{where} has {entry.size:,} bytes, more than any that RegionCap writes: {_RESTORE}")
+        return parsed(Manifest, partition.read(MANIFEST)), entry.version
     except NotFoundError:
         return None, None
     except ValidationError as error:
-        raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, _REMEDY)) from error
+        raise ManifestError(unreadable(where, error, _RESTORE)) from error
+
+
+def manifest_at(place: Store, path: str) -> Manifest:
+    """The manifest that a build has in its folder. Raises NotFoundError and ValidationError."""
+    return parsed(Manifest, read_at_most(place, path, MOST_BYTES))
 
 
 def state_of(published: Manifest | None) -> str | None:
