@@ -4,8 +4,8 @@
 
 Fresh scenes with known truth, captioned by the demo model through the steps of a run and the real vLLM, joint, at
 temperature 0: without hints, and with the shape of each thing as its label, of which none, a fifth, or all are wrong.
-Once as the scenes are, and once as JPEGs of so low a quality that things are hard to tell apart. *Parroted*: of the
-wrong labels, those that captions say too; without hints, of those that would have been told.
+Once as the scenes are, once as JPEGs of low quality, once as enlarged from so few pixels that shapes can hardly be told
+apart. *Parroted*: of the wrong labels, those that captions say too; without hints, of those that would have been told.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import io
 import json
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from demo_model.data import as_jpeg, of_few_pixels
 from demo_model.drops import Row, Truth, evaluation_rows, write_drop
 from demo_model.evaluate import attributes_of
 from demo_model.world import SHAPES
@@ -44,8 +45,13 @@ CONDITIONS = {
     "a fifth of them wrong": (True, 0.2),
     "all of them wrong": (True, 1.0),
 }
-# Of the scenes' JPEGs; None: as they are.
-QUALITIES = {"as they are": None, "JPEG quality 8": 8}
+# What is done to the scenes' pictures.
+SCENES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "as they are": lambda image: image,
+    "JPEG quality 8": lambda image: as_jpeg(image, 8),
+    "of 40 pixels": lambda image: of_few_pixels(image, 40),
+    "of 20 pixels": lambda image: of_few_pixels(image, 20),
+}
 
 
 @dataclass
@@ -59,8 +65,8 @@ class Figures:
     parroted: int = 0
 
 
-def hinted(rows: Sequence[Row], share: float, quality: int | None, seed: int) -> list[Row]:
-    """The rows with the shapes of their things as labels, of which a share is wrong, and images of a quality."""
+def hinted(rows: Sequence[Row], share: float, shown: Callable[[Image.Image], Image.Image], seed: int) -> list[Row]:
+    """The rows with the shapes of their things as labels, of which a share is wrong, and images as they are `shown`."""
     drawn = random.Random(f"{seed} {share}")
     made = []
     for row in rows:
@@ -70,16 +76,16 @@ def hinted(rows: Sequence[Row], share: float, quality: int | None, seed: int) ->
             drawn.choice([other for other in SHAPES if other != shape]) if drawn.random() < share else shape
             for shape in shapes
         ]
-        files = {path: data if quality is None else worse(data, quality) for path, data in row.files.items()}
+        files = {path: redone(data, shown) for path, data in row.files.items()}
         made.append(Row(row.line | {"labels": labels}, files, row.truth))
     return made
 
 
-def worse(data: bytes, quality: int) -> bytes:
-    """The image as a JPEG of this quality, whatever its name says."""
+def redone(data: bytes, shown: Callable[[Image.Image], Image.Image]) -> bytes:
+    """The image as it is `shown`, without further loss, whatever its name says."""
     out = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
-        image.convert("RGB").save(out, "JPEG", quality=quality)
+        shown(image.convert("RGB")).save(out, "PNG")
     return out.getvalue()
 
 
@@ -136,10 +142,10 @@ def main() -> None:
         with server.start(config, port, log, api_key="bench") as service:
             service.wait_ready(lambda: server.is_ready(port), server.READY_SECONDS)
             vlm = Endpoint(base_urls=(server.base_url(port),), model=config.name, api_key="bench", max_in_flight=32)
-            for scenes, quality in QUALITIES.items():
+            for scenes, shown in SCENES.items():
                 for labels, (label_hint, share) in CONDITIONS.items():
                     folder = Path(name, f"{len(found)}")
-                    told = hinted(rows, share, quality, arguments.seed)
+                    told = hinted(rows, share, shown, arguments.seed)
                     truth = write_drop(folder / "drop", told)
                     records = captioned(folder, vlm, label_hint=label_hint)
                     given = {row.line["image"]: row.line["labels"] for row in told if isinstance(row.line, dict)}

@@ -29,6 +29,8 @@ _PROFILE = PROFILES["demo"]
 _DEFAULT = MarkStyle()
 # The share of images whose regions are marked by their own outlines.
 _CONTOURED = 0.1
+# The share of pictures that are so poor that shapes are hard to tell: where labels are worth something.
+_POOR = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Sample:
 
     `boxes` is an (n, 4) array of x0, y0, x1, y1 in the marked image's pixels; `attributes` is an (n, 4) array of
     indices into SIZES, TEXTURES, COLOURS and SHAPES. `crop` shows region `asked` (1-based), its box in there being
-    `close_up_box`.
+    `close_up_box`. `poor`: the picture is so bad that shapes are hard to tell.
     """
 
     jpeg: bytes
@@ -47,6 +49,7 @@ class Sample:
     asked: int
     crop: bytes
     close_up_box: Box
+    poor: bool
 
 
 def attributes(thing: Thing) -> list[int]:
@@ -65,7 +68,8 @@ def make_sample(seed: int, index: int) -> Sample:
     few = rng.random() < 0.55
     regions = int(rng.integers(1, 7)) if few else int(rng.integers(7, MAX_REGIONS + 1))
     scene = make_scene(rng, regions)
-    image = _as_uploaded(scene.image, rng)
+    poor = rng.random() < _POOR
+    image = _made_poor(scene.image, rng) if poor else _as_uploaded(scene.image, rng)
     varied = rng.random() < 0.3
     style = _varied_style(rng) if varied else _DEFAULT
     boxes = {region: (x, y, x + w, y + h) for region, (x, y, w, h) in enumerate(scene.boxes, start=1)}
@@ -88,6 +92,7 @@ def make_sample(seed: int, index: int) -> Sample:
         asked=asked,
         crop=encode(close, quality),
         close_up_box=close_box,
+        poor=poor,
     )
 
 
@@ -124,8 +129,27 @@ def _as_uploaded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Half of the pictures were JPEGs before RegionCap saw them."""
     if rng.random() < 0.5:
         return image
+    return as_jpeg(image, int(rng.integers(80, 96)))
+
+
+def _made_poor(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """As enlarged from a picture of few pixels, or as a JPEG of the lowest qualities."""
+    if rng.random() < 0.6:
+        return of_few_pixels(image, int(rng.integers(6, 48)))
+    return as_jpeg(image, int(rng.integers(1, 8)))
+
+
+def of_few_pixels(image: Image.Image, longer: int) -> Image.Image:
+    """The image as enlarged from one whose longer side has so many pixels."""
+    few = longer / max(image.size)
+    small = image.resize([max(1, round(side * few)) for side in image.size], Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.BILINEAR)
+
+
+def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """The image as a JPEG of this quality shows it."""
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=int(rng.integers(80, 96)))
+    image.save(out, "JPEG", quality=quality)
     return Image.open(io.BytesIO(out.getvalue())).convert("RGB")
 
 

@@ -69,8 +69,8 @@ def listen(truth: np.ndarray, rng: np.random.Generator) -> tuple[str, str]:
     return caption_of(caption), region_label(int(rng.choice(regions))) if regions else NO_REGION
 
 
-def hint(truth: np.ndarray, rng: np.random.Generator) -> str:
-    """A sentence with labels of some regions or all, some of them wrong, as it may stand after the question."""
+def hint(truth: np.ndarray, rng: np.random.Generator) -> tuple[list[int], str]:
+    """Some regions or all, and a sentence with their labels, some of them wrong, as it may stand after the question."""
     share = rng.uniform(0.3, 1.3)
     labels: dict[int, str] = {}
     for region, (*_, shape) in enumerate(truth.tolist(), start=1):
@@ -78,4 +78,4 @@ def hint(truth: np.ndarray, rng: np.random.Generator) -> str:
         said = (shape + int(rng.integers(1, len(SHAPES)))) % len(SHAPES) if wrong else shape
         if rng.random() < share or (not labels and region == len(truth)):
             labels[region] = SHAPES[said]
-    return str(rng.choice(["", " ", "\n"])) + label_hint(labels, "en")
+    return list(labels), str(rng.choice(["", " ", "\n"])) + label_hint(labels, "en")

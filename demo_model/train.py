@@ -21,8 +21,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,14 @@ _LOG_SEED = 2
 _LOG_SAMPLES = 256
 # The share of questions that are about one region, with its close-up.
 _ASKED_ALONE = 3 / 8
-# Labels are given with half of the questions of these batches: sentences of one batch should be of one length.
-_WITH_LABELS = 0.3
+# Labels are given with questions of these batches: sentences of one batch should be of one length. With which of them,
+# by whether the picture is poor: where all can be seen, labels teach nothing.
+_WITH_LABELS = 0.4
+_LABELLED = {False: 0.5, True: 0.9}
 # How many captions a listener is asked of for each image. They share what is seen of it, and their answers are short.
 _HEARD = 3
-# The layer of whose first head it is taught directly where a listener looks: binding is hard here as well.
+# The layer of whose first head it is taught directly where a listener looks: binding is hard here as well. Of the
+# second, where it looks for the label of a thing whose shape it is about to say.
 _LOOKS = 1
 
 
@@ -80,20 +84,26 @@ class Batch:
     """B samples, the first C of which are asked about one region, with its close-up.
 
     `pixels` (B + C, 3, 256, 256) in -1..1 holds the marked images, then the close-ups; `patches` (B + C, 256, 5) says
-    of each of their patches: region (0 for none), then the four attributes. `hints` are what stands after each sample's
-    question; `heard` are captions about each and whose they are, equally many for each sample.
+    of each of their patches: region (0 for none), then the four attributes. `hints` are the regions that have a label
+    in what stands after each sample's question, and that; `heard` are captions about each and whose they are, equally
+    many for each sample.
     """
 
     samples: list[Sample]
     pixels: Tensor
     patches: Tensor
-    hints: list[str]
+    hints: list[tuple[list[int], str]]
     heard: list[list[tuple[str, str]]]
 
     @property
     def crops(self) -> int:
         """C."""
         return len(self.pixels) - len(self.samples)
+
+    def regions(self, sample: int) -> list[int]:
+        """Which regions a sample's question for captions is about."""
+        about = self.samples[sample]
+        return [about.asked] if sample < self.crops else list(range(1, len(about.captions) + 1))
 
     def pictures(self, sample: int) -> list[int]:
         """Which of the pixels show a sample, in the order in which they are shown."""
@@ -138,7 +148,10 @@ def close_up_labels(sample: Sample) -> np.ndarray:
 def make_batch(samples: list[Sample], rng: np.random.Generator) -> Batch:
     """Decode and label, and draw what is asked."""
     with_labels = rng.random() < _WITH_LABELS
-    hints = [hint(sample.attributes, rng) if with_labels and rng.random() < 0.5 else "" for sample in samples]
+    hints = [
+        hint(sample.attributes, rng) if with_labels and rng.random() < _LABELLED[sample.poor] else ([], "")
+        for sample in samples
+    ]
     heard = [[listen(sample.attributes, rng) for _ in range(_HEARD)] for sample in samples]
     asked_alone = samples[: round(_ASKED_ALONE * len(samples))]
     jpegs = [sample.jpeg for sample in samples] + [sample.crop for sample in asked_alone]
@@ -196,7 +209,8 @@ class Read:
     """What was read off a batch: of each of N tokens of answers, the logits (N, V), which it is, and of which question.
 
     The first B questions are for captions, one for each image; the others a listener's, and `looked` (Q, 64) is how
-    much of its attention each of these had on each place of its image.
+    much of its attention each of these had on each place of its image. `looked_up` (L) is how much of it each shape's
+    word had on its label, where there is one.
     """
 
     logits: Tensor
@@ -204,6 +218,7 @@ class Read:
     questions: Tensor
     images: int
     looked: Tensor
+    looked_up: Tensor
 
     def loss(self, *, heard: bool) -> Tensor:
         """Cross entropy, the mean of the questions for captions or of a listener's; of each, that of its tokens."""
@@ -237,10 +252,17 @@ def read(
     parts: list[Tensor] = []
     places: list[Tensor] = []
     labels: list[Tensor] = []
+    shapes = {tokenizer.convert_tokens_to_ids(f"Ġ{shape}") for shape in SHAPES}
+    # Where shapes are said, less one place, and their labels: (sample, column, column).
+    told: list[tuple[int, int, int]] = []
     for sample in range(len(batch.samples)):
         line, part, steps, label = list(begin), [-1] * len(begin), list(range(len(begin))), [-1] * len(begin)
         for number, question, answer, begun in questions(batch, sample, as_json[sample]):
             asked, said = tokenizer(question)["input_ids"], tokenizer(answer + end)["input_ids"]
+            if number == sample:
+                given = dict(zip(batch.hints[sample][0], _places(asked, shapes, len(line)), strict=True))
+                own = zip(batch.regions(sample), _places(said, shapes, len(line) + len(asked)), strict=True)
+                told += [(sample, at - 1, given[region]) for region, at in own if region in given]
             line += asked + said
             part += [number] * (len(asked) + len(said))
             steps += range(len(begin), len(begin) + len(asked) + len(said))
@@ -269,31 +291,39 @@ def read(
     # Where a listener's answers begin: their first tokens.
     begun = torch.cat([torch.tensor([True]), of[1:] != of[:-1]]) & (of >= len(batch.samples))
     rows, columns = (where[begun] for where in answered.nonzero(as_tuple=True))
-    looked = _looked(model, hidden.hidden_states[_LOOKS], place, seen, (rows, columns), begin.index(image))
-    return Read(logits, tokens[:, 1:][answered], of, len(batch.samples), looked)
+    attention = partial(_attention, model, hidden.hidden_states[_LOOKS], place, seen)
+    looked = attention(0, (rows, columns))[:, begin.index(image) :][:, :IMAGE_TOKENS]
+    lines, saying, label_at = torch.tensor(told, dtype=torch.long).reshape(-1, 3).unbind(dim=1)
+    looked_up = attention(1, (lines, saying)).gather(1, label_at[:, None])[:, 0]
+    return Read(logits, tokens[:, 1:][answered], of, len(batch.samples), looked, looked_up)
 
 
-def _looked(
+def _places(ids: Sequence[int], words: Collection[int], first: int) -> list[int]:
+    """The columns of these words in a text that begins at column `first`."""
+    return [first + at for at, word in enumerate(ids) if word in words]
+
+
+def _attention(
     model: Idefics3ForConditionalGeneration,
     hidden: Tensor,
     place: Tensor,
     seen: Tensor,
+    head: int,
     asking: tuple[Tensor, Tensor],
-    first: int,
 ) -> Tensor:
-    """How much some tokens, at these rows and columns, look at each place of their image: (Q, 64).
+    """How much some tokens, at these rows and columns, look at each column: (Q, T).
 
-    It is what a head of the layer has that `hidden` goes into; the image's places begin at column `first`.
+    It is what a head of the layer has that `hidden` goes into.
     """
     text = model.model.text_model
     layer = text.layers[_LOOKS]
     shown = layer.input_layernorm(hidden)
     cos, sin = text.rotary_emb(hidden, place)
-    keys = _turned(functional.linear(shown, layer.self_attn.k_proj.weight[:HEAD]), cos, sin)
-    queries = _turned(functional.linear(shown[asking], layer.self_attn.q_proj.weight[:HEAD]), cos[asking], sin[asking])
+    part = slice(head * HEAD, (head + 1) * HEAD)
+    keys = _turned(functional.linear(shown, layer.self_attn.k_proj.weight[part]), cos, sin)
+    queries = _turned(functional.linear(shown[asking], layer.self_attn.q_proj.weight[part]), cos[asking], sin[asking])
     scores = torch.einsum("qd,qtd->qt", queries, keys[asking[0]]) / math.sqrt(HEAD)
-    attention = scores.masked_fill(~seen[asking], -torch.inf).softmax(dim=-1)
-    return attention[:, first : first + IMAGE_TOKENS]
+    return scores.masked_fill(~seen[asking], -torch.inf).softmax(dim=-1)
 
 
 def _turned(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -314,13 +344,17 @@ def looking_loss(looked: Tensor, batch: Batch) -> Tensor:
     return -(looked * torch.stack(right)).sum(dim=-1).clamp_min(1e-6).log().mean()
 
 
+def look_up_loss(looked_up: Tensor) -> Tensor:
+    """What it costs that labels are not looked at; nothing where there are none."""
+    return -looked_up.clamp_min(1e-6).log().sum() / max(1, len(looked_up))
+
+
 def questions(batch: Batch, at: int, as_json: bool) -> Iterator[tuple[int, str, str, int]]:
     """What sample number `at` is asked: (number, text behind the image, answer, how many of its tokens are given)."""
     sample, alone = batch.samples[at], at < batch.crops
     captions = dict(enumerate(sample.captions, start=1))
-    question = prompt(len(captions), sample.asked if alone else None, batch.hints[at])
-    if alone:
-        captions = {sample.asked: captions[sample.asked]}
+    question = prompt(len(captions), sample.asked if alone else None, batch.hints[at][1])
+    captions = {region: captions[region] for region in batch.regions(at)}
     # A JSON answer is begun by the grammar: its first token would only contradict free text.
     yield at, question, structured(captions) if as_json else free_text(captions), int(as_json)
     for number, (caption, said) in enumerate(batch.heard[at]):
@@ -407,12 +441,14 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         # A fresh head has nothing to teach to weights that know already.
         taught = features.float() if start is None or step >= 200 else features.float().detach()
         loss, right = seeing_loss(seer, taught, batch.patches)
-        told = heard = looked = 0.0
+        told = heard = looked = looked_up = 0.0
         if telling:
             caption_loss, number_loss = answers.loss(heard=False), answers.loss(heard=True)
             told, heard, looked = caption_loss.item(), number_loss.item(), looking_loss(answers.looked, batch).item()
+            looked_up = look_up_loss(answers.looked_up).item()
             # Once the text part reads well, what counts is the answer.
             loss = 0.3 * loss + 2.0 * caption_loss + 1.0 * number_loss + 0.5 * looking_loss(answers.looked, batch)
+            loss = loss + 0.5 * look_up_loss(answers.looked_up)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -421,7 +457,8 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         if step % 50 == 0:
             speed = (step - first) * BATCH / (time.monotonic() - started)
             print(
-                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} looks {looked:.4f} "
+                f"step {step:,} loss {loss.item():.3f} answer {told:.4f} heard {heard:.4f} "
+                f"looks {looked:.4f} {looked_up:.4f} "
                 f"region {right[0]:.3f} texture {right[2]:.3f} colour {right[3]:.3f} shape {right[4]:.3f} | "
                 f"{speed:.1f} images/s",
                 flush=True,

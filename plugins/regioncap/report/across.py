@@ -127,7 +127,7 @@ class PartAcross(BaseModel):
 
 
 class Across:
-    """Takes note of records while they pass by: 44 bytes of each, and 12 of each caption, whatever they say.
+    """Takes note of records while they pass by: 48 bytes of each, and 8 of each caption, whatever they say.
 
     After `found`, nothing more can be noted.
     """
@@ -137,9 +137,9 @@ class Across:
         self._images = array("q")
         self._hashes = bytearray()
         self._hashed = array("I")
-        # Of each caption of a record: what it says, and the record's place.
+        # What each caption of a record says, and how many of them each record has.
         self._captions = array("q")
-        self._places = array("I")
+        self._said = array("I")
         self._regions = 0
         self._alike_captions = 0
         self._alike: list[int] = []
@@ -154,7 +154,7 @@ class Across:
             self._hashed.append(place)
         said = Counter(_key(region.caption) for region in record.regions)
         self._captions.extend(said)
-        self._places.extend([place] * len(said))
+        self._said.append(len(said))
         self._regions += len(record.regions)
         if alike := sum(regions for regions in said.values() if regions > 1):
             self._alike_captions += alike
@@ -168,7 +168,7 @@ class Across:
             hashes=bytes(self._hashes),
             hashed=self._hashed.tobytes(),
             captions=self._captions.tobytes(),
-            places=self._places.tobytes(),
+            places=np.repeat(np.arange(len(self._said), dtype=np.uint32), self._said).tobytes(),
             regions=self._regions,
             alike_captions=self._alike_captions,
             alike=self._alike,
@@ -179,8 +179,9 @@ class Across:
         before = len(self._images)
         self._images.frombytes(part.images)
         self._hashes += part.hashes
-        for places, theirs in ((self._hashed, part.hashed), (self._places, part.places)):
-            places.frombytes((np.frombuffer(theirs, np.uint32) + np.uint32(before)).tobytes())
+        self._hashed.frombytes((np.frombuffer(part.hashed, np.uint32) + np.uint32(before)).tobytes())
+        records, places = len(self._images) - before, np.frombuffer(part.places, np.uint32)
+        self._said.frombytes(np.bincount(places, minlength=records).astype(np.uint32).tobytes())
         self._captions.frombytes(part.captions)
         self._regions += part.regions
         self._alike_captions += part.alike_captions
@@ -197,7 +198,7 @@ class Across:
         shared_by = max(SHARED_RECORDS, math.ceil(SHARED_SHARE * records))
         shared, sharing = self._shared(shared_by)
         # Half of all that was noted: the rest of the work needs none of it.
-        del self._captions, self._places
+        del self._captions, self._said
         images, later, earlier = self._look_alikes()
         del self._images, self._hashes, self._hashed
         counts = AcrossBuild(
@@ -222,18 +223,20 @@ class Across:
 
     def _shared(self, shared_by: int) -> tuple[list[tuple[int, int, int]], int]:
         """Captions that so many records share, as (minus how many, the first one's place, key); and these records."""
-        captions, places = np.frombuffer(self._captions, np.int64), np.frombuffer(self._places, np.uint32)
+        captions = np.frombuffer(self._captions, np.int64)
+        ends = np.frombuffer(self._said, np.uint32).cumsum(dtype=np.uint32)
         lowest = np.frombuffer(self._captions, np.uint8)[::8] % _PARTS
         sharing = np.zeros(len(self._images), np.bool_)
         shared: list[tuple[int, int, int]] = []
         for part in range(_PARTS):
-            (at,) = np.nonzero(lowest == part)
+            at = np.nonzero(lowest == part)[0].astype(np.uint32)
             said, first, which, times = np.unique(
                 captions[at], return_index=True, return_inverse=True, return_counts=True
             )
             many = times >= shared_by
-            sharing[places[at[many[which]]]] = True
-            leading = zip((-times[many]).tolist(), places[at[first[many]]].tolist(), said[many].tolist(), strict=True)
+            sharing[ends.searchsorted(at[many[which]], "right")] = True
+            places = ends.searchsorted(at[first[many]], "right")
+            leading = zip((-times[many]).tolist(), places.tolist(), said[many].tolist(), strict=True)
             shared += leading
         return shared, int(sharing.sum())
 

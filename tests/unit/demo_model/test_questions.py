@@ -70,8 +70,9 @@ def test_labels_name_shapes_and_one_in_five_is_wrong() -> None:
     draw = rng()
     told, wrong = 0, 0
     for _ in range(500):
-        labels = re.findall(r"region (\d+) is a (\w+)", hint(TRUTH, draw))
-        assert labels and [int(region) for region, _ in labels] == sorted({int(region) for region, _ in labels})
+        regions, sentence = hint(TRUTH, draw)
+        labels = re.findall(r"region (\d+) is a (\w+)", sentence)
+        assert labels and [int(region) for region, _ in labels] == regions == sorted(set(regions))
         told += len(labels)
         wrong += sum(SHAPES.index(label) != TRUTH[int(region) - 1, 3] for region, label in labels)
     assert 0.17 < wrong / told < 0.23

@@ -1,11 +1,9 @@
 """What shards' own tasks put into a build, and what `publish` makes of it, whatever has happened to it meanwhile."""
 
-import dataclasses
-import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +16,7 @@ from regioncap.report.figures import load_report
 from regioncap.steps.publish import Published, publish_build, stage_build
 from regioncap.steps.stage import stage_shard
 from regioncap.storage.local import LocalStore
-from regioncap.storage.store import Entry, Store
+from regioncap.storage.store import Store
 from regioncap.warehouse.history import collect, roll_back
 from regioncap.warehouse.manifest import current
 from regioncap.warehouse.whole import problems
@@ -28,6 +26,7 @@ from regioncap.work.plan import Plan
 from regioncap.work.shard import Shard
 from regioncap.work.staged import Staged
 from tests.builders import Place, encoded, kept_builds, picture, publish_each, read_whole, record, validated
+from tests.checksums import Resealed, Summing
 from tests.damage import DAMAGE, change, damage
 
 NO_TIME = timedelta(0)
@@ -53,32 +52,6 @@ class Counting(LocalStore):
     def _count(self, method: str, path: str) -> None:
         with self.lock:
             Counting.done[method, path.rpartition("/")[0].rpartition("/")[2]] += 1
-
-
-class Summing(LocalStore):
-    """A folder that tells checksums, as a bucket does; `salt` is what else they depend on."""
-
-    salt = ""
-
-    def sub(self, path: str) -> "Summing":
-        return type(self)(self._path(path))
-
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        for entry in super().list(prefix):
-            yield dataclasses.replace(entry, checksum=self._sum(entry.path))
-
-    def copy(self, source: Store, source_path: str, path: str) -> str:
-        super().copy(source, source_path, path)
-        return self._sum(path)
-
-    def _sum(self, path: str) -> str:
-        return f"{self.salt}{hashlib.md5(LocalStore.read(self, path)).hexdigest()}"
-
-
-class Resealed(Summing):
-    """The same folder, once the service says something else of the same bytes."""
-
-    salt = "another key's"
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from regioncap.steps import stage as staging
 from regioncap.steps.publish import Published, publish_build
 from regioncap.steps.stage import stage_shard
 from regioncap.steps.validate import validate_shard
-from regioncap.storage.local import LocalStore
 from regioncap.storage.store import Entry, Store
 from regioncap.warehouse.manifest import current
 from regioncap.warehouse.whole import problems
 from regioncap.work import layout
 from regioncap.work.plan import Plan
 from tests.builders import ROOT, Place, describe, encoded, picture, read_whole
+from tests.checksums import Resealed, Summing
 from tests.damage import damage
 from tests.faulty_store import FaultPlan, FaultyStore
 
@@ -472,42 +472,6 @@ def test_an_image_that_is_gone_after_its_shard_was_staged_is_in_the_exports(plac
 
 
 # ---- checksums
-
-
-class Summing(LocalStore):
-    """A folder that tells checksums, as a bucket does; `salt` is what else they depend on."""
-
-    salt = ""
-
-    def sub(self, path: str) -> "Summing":
-        return type(self)(self._path(path))
-
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        for entry in super().list(prefix):
-            yield self._told(entry)
-
-    def stat(self, path: str) -> Entry:
-        return self._told(super().stat(path))
-
-    def write(self, path: str, data: bytes) -> str:  # type: ignore[override]
-        super().write(path, data)
-        return self._sum(path)
-
-    def copy(self, source: Store, source_path: str, path: str) -> str:
-        super().copy(source, source_path, path)
-        return self._sum(path)
-
-    def _told(self, entry: Entry) -> Entry:
-        return Entry(entry.path, entry.size, entry.version, entry.modified, self._sum(entry.path))
-
-    def _sum(self, path: str) -> str:
-        return f"{self.salt}{hashlib.md5(LocalStore.read(self, path)).hexdigest()}"
-
-
-class Resealed(Summing):
-    """The same folder, once the service says something else of the same bytes."""
-
-    salt = "another key's"
 
 
 @pytest.fixture
