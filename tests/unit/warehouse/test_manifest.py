@@ -16,7 +16,7 @@ def test_a_manifest_that_is_larger_than_any_is_not_read(place: Place, monkeypatc
     # Blanks: it says what it said before.
     place.partition.write("_manifest.json", place.partition.read("_manifest.json").ljust(MOST_BYTES + 1))
     monkeypatch.setattr(LocalStore, "read", lambda *_: pytest.fail("it is read"))
-    with pytest.raises(ManifestError, match=r"_manifest\.json has 16,777,217 bytes.* restore it from the manifest of"):
+    with pytest.raises(ManifestError, match=rf"_manifest\.json has {MOST_BYTES + 1:,} bytes.* restore it from the manifest of"):
         current(place.partition)
 
 
