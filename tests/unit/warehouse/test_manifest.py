@@ -16,7 +16,8 @@ def test_a_manifest_that_is_larger_than_any_is_not_read(place: Place, monkeypatc
     # Blanks: it says what it said before.
     place.partition.write("_manifest.json", place.partition.read("_manifest.json").ljust(MOST_BYTES + 1))
     monkeypatch.setattr(LocalStore, "read", lambda *_: pytest.fail("it is read"))
-    with pytest.raises(ManifestError, match=rf"_manifest\.json has {MOST_BYTES + 1:,} bytes.* restore it from the manifest of"):
+    told = rf"_manifest\.json has {MOST_BYTES + 1:,} bytes.* restore it from the manifest of"
+    with pytest.raises(ManifestError, match=told):
         current(place.partition)
 
 
