@@ -6,5 +6,6 @@
 `records`  the form of records and rejected rows, and of what the steps hand on
 `codes`    why a row or a box is not used, each code with its meaning
 `names`    what a region is called
+`served`   what is told of the model that describes them
 `jsonl`    JSON lines, read leniently and written strictly
 """

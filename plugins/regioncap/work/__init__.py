@@ -3,6 +3,7 @@
 `layout`       the names of all that is kept
 `plan`         what a run is going to do, as every later step reads it
 `identity`     what a build is made by: settings, model, code, extensions
+`served`       of which model answers are, as its servers tell
 `shard`        a shard's rows, marked rows and records
 `made_from`    what rows came of, whatever the model says of them
 `rendering`    what `render` has marked so far
