@@ -87,6 +87,20 @@ def regions(place: Place) -> Callable[[], object]:
     return lambda: place.build(lambda row: json.dumps({f"<region{box.region}>": "a door" for box in row.regions}))
 
 
+def boxes_in_rows(place: Place) -> Callable[[], object]:
+    """`plan` to `publish`, exports: 80 rows with 10,000 boxes each, and a label of 100 characters for each box."""
+    place.put("a.jpg", encoded(picture()))
+    boxes = json.dumps([[number % 80, 10, 30, 20] for number in range(10_000)])
+    labels = json.dumps([f"{number:06d}".ljust(100, "x") for number in range(10_000)])
+    with (place.drop_folder / "manifest.jsonl").open("w") as manifest:
+        for row in range(80):
+            manifest.write(f'{{"id": "{row}", "image": "a.jpg", "bbox": {boxes}, "labels": {labels}}}\n')
+    return lambda: place.build(
+        lambda row: json.dumps({f"<region{box.region}>": "a door" for box in row.regions}),
+        export_formats=["coco", "parquet", "label_studio"],
+    )
+
+
 def long_answers(place: Place) -> Callable[[], object]:
     """`validate`, `publish`: 30 answers, each as long as one is kept."""
     place.put("a.jpg", encoded(picture()))
@@ -125,7 +139,17 @@ def nothing(place: Place) -> Callable[[], object]:
 
 CASES = {
     case.__name__: case
-    for case in (nothing, pictures, one_line, shared_text, boxes_in_a_row, regions, long_answers, endless_metrics)
+    for case in (
+        nothing,
+        pictures,
+        one_line,
+        shared_text,
+        boxes_in_a_row,
+        regions,
+        boxes_in_rows,
+        long_answers,
+        endless_metrics,
+    )
 }
 
 

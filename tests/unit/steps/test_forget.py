@@ -18,7 +18,7 @@ from regioncap.cli.app import app
 from regioncap.cli.places import open_warehouse
 from regioncap.errors import CommitRefusedError, ManifestError, StepMissingError, SupersededError
 from regioncap.regions.records import RenderedRow
-from regioncap.steps.forget import Date, forget
+from regioncap.steps.forget import Date, Named, forget, named
 from regioncap.steps.publish import stage_build
 from regioncap.storage.local import LocalStore
 from regioncap.warehouse.corrections import Correction, about_region, correct, corrections_of, what_holds
@@ -245,6 +245,26 @@ def test_an_image_is_named_by_its_content_its_uri_or_its_row(place: Place, name:
     marked = marked_of(place)
     assert run(place, names[name], "--delete").exit_code == 0
     assert traces(place, secret, marked) == []
+
+
+NAMES = ("a b", 'with "quotes"', "back\\slash", "new\nline", "caf\u00e9", "\u200b", "a/", "..", "x/..", "{", "a%20b")
+
+
+def test_a_row_is_found_by_whatever_name_it_has(place: Place) -> None:
+    images = ["a.jpg", "b/c d.jpg", "b/caf\u00e9.jpg", 'b/"d".jpg']
+    place.put("b/c d.jpg", b"")
+    place.put_rows(
+        *({"image": "gone.jpg", "bbox": [[1, 2, 3, 4]], "id": name} for name in NAMES),
+        {"image": "b\\c d.jpg"}, {"image": "./a.jpg"}, {"image": "b//caf\u00e9.jpg"}, {"image": 'b/x/../"d".jpg'},
+    )  # fmt: skip
+    place.plan()
+    date = Date(DATE, place.warehouse, place.partition, place.work)
+    for name in (*NAMES, *images):
+        (one,) = named([name], None, [date]).values()
+        assert one.images, name
+    together = named([*NAMES, *images], None, [date])
+    assert all(one.images for one in together.values())
+    assert named(["nothing of it"], None, [date]) == {"nothing of it": Named(set(), set())}
 
 
 def test_what_is_found_nowhere_is_told_and_nothing_is_entered(place: Place) -> None:
