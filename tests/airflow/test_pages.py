@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from airflow.api_fastapi.app import create_auth_manager
@@ -485,6 +485,39 @@ def test_no_text_changes_anything_in_the_pages_but_text(app: FastAPI, place: Pla
         assert all(page.count("<script") == page.count("<script>// One key each") <= 1 for page in pages)
         shapes.append([_Elements(page).found for page in pages])
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), pytest.param(10**400, id="huge")])
+def test_a_number_that_json_has_not_is_told_as_none(app: FastAPI, place: Place, number: float) -> None:
+    (build_id,) = publish_each(place, "a")
+    base = f"/dates/{DATE}/builds/{build_id}"
+    _say(place, "a", build_id, normalized_bbox=[[number, 0.0, 0.0, 1.0]])
+    row = {"manifest": "m", "line": 1, "id": "a", "code": "no_boxes", "reason": "none", "row": {"bbox": [number]}}
+    place.partition.write(f"build={build_id}/rejected.jsonl", json.dumps(row).encode() + b"\n")
+    for path in (f"{base}/gallery", f"{base}/rejected", f"/api{base}/rejected"):
+        assert client(app).get(path).status_code == 200, path
+    (record,) = client(app).get(f"/api{base}/records").json()["records"]
+    assert record["normalized_bbox"] == [[None, 0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "build_id", ["../../../../auth/logout", "x/../../../dates/2026-10-01/builds/a", "a?b", "#", ""]
+)
+def test_no_id_in_a_manifest_leads_out_of_the_builds_of_its_date(app: FastAPI, place: Place, build_id: str) -> None:
+    _, second = publish_each(place, "a", "b", keep_builds=3)
+    manifest = json.loads(place.partition.read("_manifest.json"))
+    manifest["history"][0]["build_id"] = build_id
+    place.partition.write("_manifest.json", json.dumps(manifest).encode())
+    user, base = client(app, "user"), f"/dates/{DATE}/builds/{second}"
+    page = user.get(base).text
+    led = [unquote(urlsplit(urljoin(base, to)).path) for to in re.findall(r'(?:href|action|src)="([^"]*)"', page)]
+    ours = {f"/dates/{DATE}/builds/{second}", f"/dates/{DATE}/corrections", f"/previews/{DATE}", "/"}
+    assert {to for to in led if to not in ours and not to.startswith(f"{base}/")} == set()
+    assert "/current" not in page  # nobody can go back to it
+    manifest["build_id"] = build_id
+    place.partition.write("_manifest.json", json.dumps(manifest).encode())
+    assert user.get(f"/dates/{DATE}").status_code == 404
+    assert user.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("path", [f"/dates/{DATE}/corrections", "{base}/rejected", "/api{base}/rejected"])

@@ -10,6 +10,7 @@ import pytest
 from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+from structlog.testing import capture_logs
 
 from regioncap.airflow.build import PlanHandle, prices_for
 from regioncap.airflow.publish import ApprovalsOperator, ApproveOperator, PublishOperator
@@ -151,6 +152,30 @@ def test_nobody_is_asked_by_a_run_that_does_not_want_it(tmp_path: Path) -> None:
     run.plan("a")
     assert run.count() == []
     assert run.publish()["build_id"] == run.current()
+
+
+@pytest.mark.parametrize("changes", [{}, {"sample_rows": 1}])
+def test_the_log_ends_with_the_address_of_the_page_as_airflow_makes_a_link_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com")
+    monkeypatch.setenv("REGIONCAP_WAREHOUSE_URI", str(tmp_path / "warehouse"))
+    run = Run(tmp_path, approval="never")
+    run.plan("a", **changes)
+    with capture_logs() as said:
+        run.publish()
+    # Airflow's page of a log makes a link of what stands between blanks.
+    last = said[-1]["event"].split()[-1]
+    assert last.startswith("https://airflow.example.com/regioncap/") and DATE in last
+
+
+def test_of_a_build_that_no_page_shows_the_log_has_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGIONCAP_WAREHOUSE_URI", str(tmp_path / "another"))
+    run = Run(tmp_path, approval="never")
+    run.plan("a")
+    with capture_logs() as said:
+        assert run.publish()["page"] is None
+    assert said and "/regioncap/dates/" not in str(said)
 
 
 def test_what_a_person_approves_is_what_is_published(tmp_path: Path, airflow: Requests) -> None:

@@ -34,18 +34,28 @@ def stack_with(drops: Mapping[str, Path], state: Path) -> Iterator[Stack]:
 
 @contextmanager
 def logged_in(browser: Browser, stack: Stack, user: str = airflow.USER, **view: Any) -> Iterator["AirflowPages"]:
-    """Airflow in a window of its own, after the login page; `view` is what Playwright calls a context's options."""
+    """Airflow of the stack of `make serve`; `view` is what Playwright calls a context's options."""
+    password = json.loads(stack.password_file.read_text())[user]
+    with signed_in(browser, stack.api.url, user, password, **view) as pages:
+        yield pages
+
+
+@contextmanager
+def signed_in(browser: Browser, url: str, user: str, password: str, **view: Any) -> Iterator["AirflowPages"]:
+    """Airflow in a window of its own, after the form of whichever login it has."""
     context = browser.new_context(locale="en-US", timezone_id="UTC", **{"color_scheme": "light", **view})
     page = context.new_page()
     page.set_default_timeout(_PAGE_SECONDS * 1000)
     expect.set_options(timeout=_PAGE_SECONDS * 1000)
-    page.goto(stack.api.url)
+    pages = AirflowPages(page, url)
+    page.on("request", lambda request: pages.asked.append(request.url))
+    page.goto(url)
     page.get_by_label("Username").fill(user)
-    page.get_by_label("Password").fill(json.loads(stack.password_file.read_text())[user])
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     # A page that is opened before would give way to the home page.
     expect(page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
-    yield AirflowPages(page, stack.api.url)
+    yield pages
     context.close()
 
 
@@ -55,6 +65,8 @@ class AirflowPages:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
+        # The address of everything that the browser has asked for, the login included.
+        self.asked: list[str] = []
 
     def open_dag(self) -> None:
         """From the list of DAGs to the DAG's own page."""
@@ -125,6 +137,10 @@ class AirflowPages:
     def open_task(self, task_id: str) -> None:
         """From the page of a run to a task's page, where its log is."""
         self.task(task_id).get_by_role("link", name=task_id, exact=True).click()
+
+    def open_details(self) -> None:
+        """From the log of a task to its details, where the buttons of its operator are."""
+        self.page.get_by_role("link", name="Details", exact=True).click()
 
 
 def becomes_green(shown: Locator) -> None:

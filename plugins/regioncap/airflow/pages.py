@@ -11,15 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from airflow.models import DagRun, TaskInstance
 from airflow.models.asset import AssetEvent
 from airflow.models.hitl import HITLDetail
 from airflow.utils.session import create_session
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 from sqlalchemy import select
 
 from regioncap.airflow.links import ROOT, run_page
@@ -482,14 +483,14 @@ def api_correct(build: Build, user: User, body: JsonBody) -> Response:
     wish = Wish(asked.action, asked.region, asked.about, asked.caption, asked.note)
     lines = of_record(build, Place.of(asked.record), wish, language_of(build.report()), user.get_name())
     added = correct(corrections_of(build.partition), lines, asked.seen)
-    return JSONResponse([line.model_dump(mode="json") for line in added], 201, headers=_HEADERS)
+    return _json(added, 201)
 
 
 @router.get("/api/dates/{date}/corrections")
 def api_corrections(place: Warehouse, date: str) -> Response:
     """What people have corrected of a date, the first first."""
     lines = corrections_of(partition_of(place, date)).lines()
-    return JSONResponse([line.model_dump(mode="json") for line in lines], headers=_HEADERS)
+    return _json(lines)
 
 
 @router.get("/api/dates/{date}/builds/{build_id}/sample")
@@ -507,10 +508,9 @@ def api_sample(build: Build) -> Response:
         for one in _drawn(build)
     ]
     told = estimate(said.values())
-    return JSONResponse(
+    return _json(
         {"regions": regions, "right": told.right, "wrong": told.wrong, "unsure": told.unsure, "share": told.share,
          "low": told.low, "high": told.high},
-        headers=_HEADERS,
     )  # fmt: skip
 
 
@@ -550,7 +550,7 @@ def preview_image(place: Warehouse, date: _Date, plan_id: _Hash, name: _Hash) ->
 @router.get("/api/dates")
 def api_dates(place: Warehouse) -> Response:
     """The dates, the latest first."""
-    return JSONResponse(dates_of(place), headers=_HEADERS)
+    return _json(dates_of(place))
 
 
 @router.get("/api/dates/{date}")
@@ -560,41 +560,37 @@ def api_date(place: Warehouse, date: _Date) -> Response:
     if found.manifest is None:
         raise NothingPublishedError(found.problem or f"nothing is published for {date}")
     manifest, report = found.manifest, found.report
-    return JSONResponse(
-        {"build_id": manifest.build_id, "created_at": manifest.created_at, "counts": manifest.counts.model_dump(),
-         "judged": manifest.judged.model_dump(mode="json") if manifest.judged else None,
-         "quality": report.quality.model_dump(mode="json") if report else None},
-        headers=_HEADERS,
+    return _json(
+        {"build_id": manifest.build_id, "created_at": manifest.created_at, "counts": manifest.counts,
+         "judged": manifest.judged, "quality": report.quality if report else None},
     )  # fmt: skip
 
 
 @router.get("/api/dates/{date}/builds/{build_id}")
 def api_build(build: Build) -> Response:
     """A build's manifest, and what it is to its date."""
-    return JSONResponse(
-        {"standing": build.standing, "manifest": build.manifest.model_dump(mode="json")}, headers=_HEADERS
-    )
+    return _json({"standing": build.standing, "manifest": build.manifest})
 
 
 @router.get("/api/dates/{date}/builds/{build_id}/records")
 def api_records(build: Build, wanted: Annotated[Wanted, Depends(_wanted)], at: _Text = "") -> Response:
     """Some of a build's records; `after` is the `at` of the next ones, null at the end."""
     found = find(build, wanted, Place.of(at))
-    records = [record.model_dump(mode="json") for record in found.records]
     places = list(map(str, found.places))
     after = None if found.after is None else str(found.after)
-    return JSONResponse(
-        {"records": records, "places": places, "after": after, "looked": found.looked}, headers=_HEADERS
-    )
+    return _json({"records": found.records, "places": places, "after": after, "looked": found.looked})
 
 
 @router.get("/api/dates/{date}/builds/{build_id}/rejected")
 def api_rejected(build: Build, code: _Text = "", at: _Count = None) -> Response:
     """Some of a build's rejected rows; `after` is the `at` of the next ones, null at the end."""
     found = find_rejected(build, code, at or 0)
-    return JSONResponse(
-        {"rows": [row.model_dump(mode="json") for row in found.rows], "after": found.after}, headers=_HEADERS
-    )
+    return _json({"rows": found.rows, "after": found.after})
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    """What a program gets; a number that JSON does not have is null, whoever has written it."""
+    return Response(to_json(value, inf_nan_mode="null"), status, media_type="application/json", headers=_HEADERS)
 
 
 def _page(text: str) -> Response:
@@ -680,5 +676,5 @@ def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, CorrectionConflictError):
         status, heading = 409, "Somebody was faster"
     if "/api/" in request.url.path:
-        return JSONResponse({"detail": str(error)}, status, headers=_HEADERS)
+        return _json({"detail": str(error)}, status)
     return HTMLResponse(render.problem_page(_root(request), heading, str(error)), status, headers=_HEADERS)

@@ -303,6 +303,9 @@ class PublishOperator(_LastStep):
         self.log.info(
             "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, result
         )
+        if self.page:
+            # Last, and by itself: so Airflow's page of the log ends with a link.
+            self.log.info("to look at: %s", self.page)
         claim.release()
         return result
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from regioncap.errors import BuildGoneError, NotFoundError, NothingPublishedError, RegionCapError
 from regioncap.parallel import in_order
 from regioncap.report.figures import Report, load_report
-from regioncap.storage.readback import read_at_most, unreadable
+from regioncap.storage.readback import parsed, read_at_most, unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse.layout import (
     BUILD_MANIFEST,
@@ -100,18 +100,25 @@ def current_build(warehouse: Store, date: str) -> str:
     published = current(partition_of(warehouse, date))[0]
     if published is None:
         raise NothingPublishedError(f"nothing is published for {date}")
+    if not is_build_id(published.build_id):
+        raise BuildGoneError(f"the manifest of {date} names no build: regioncap builds says what is there")
     return published.build_id
+
+
+def is_build_id(text: str) -> bool:
+    """Whether a build can have this id. Others, as somebody may have written them, lead nowhere: neither `..` does."""
+    return _BUILD_ID.fullmatch(text) is not None
 
 
 def see_build(warehouse: Store, date: str, build_id: str) -> SeenBuild:
     """A build of a date, also one that is not published. Raises BuildGoneError where there is none of this id."""
     partition = partition_of(warehouse, date)
     published = current(partition)[0]
-    if not _BUILD_ID.fullmatch(build_id):
+    if not is_build_id(build_id):
         raise BuildGoneError("there is no such build")
     path = f"{build_path(build_id)}/{BUILD_MANIFEST}"
     try:
-        manifest = Manifest.model_validate_json(read_at_most(partition, path, _MOST_BYTES))
+        manifest = parsed(Manifest, read_at_most(partition, path, _MOST_BYTES))
     except NotFoundError as error:
         raise BuildGoneError(f"there is no build {build_id} of {date}, or it is not kept any more") from error
     except ValidationError as error:

@@ -126,7 +126,7 @@ def find(build: SeenBuild, wanted: Wanted, start: Place, size: int = PAGE, secon
                 if wanted.all or wanted.matches(json.loads(lines[at])):
                     records.append(Record.model_validate_json(lines[at]))
                     places.append(place)
-            except (ValidationError, ValueError, TypeError, AttributeError):
+            except (ValidationError, ValueError, TypeError, AttributeError, RecursionError):
                 unreadable += 1
         place = Place(number + 1)
         if time.monotonic() > deadline and place.file < len(files):

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
-from regioncap.pages.builds import Preview, PublishedDate, SeenBuild
+from regioncap.pages.builds import Preview, PublishedDate, SeenBuild, Standing, is_build_id
 from regioncap.pages.comparing import Compared
 from regioncap.pages.correcting import Said, Seen, captions_in, known_row
 from regioncap.pages.gallery import Found, Place, Wanted
@@ -379,32 +379,28 @@ def _text_of(row: Any) -> str:
     return row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, indent=1)
 
 
-def _builds(build: SeenBuild) -> Iterator[dict[str, str | None]]:
+def _builds(build: SeenBuild) -> Iterator[dict[str, Any]]:
+    """The builds of a date: what each is, whether it has a page beside this one, and whether one can go back to it."""
     manifest, published = build.manifest, build.published
+
+    def told(build_id: str, created_at: str, standing: Standing, until: str | None = None) -> dict[str, Any]:
+        known = is_build_id(build_id)
+        return {
+            "build_id": build_id,
+            "created_at": created_at,
+            "standing": _STANDINGS[standing],
+            "until": until,
+            "led_to": known and build_id != manifest.build_id,
+            "kept": known and until is not None,
+        }
+
     if build.standing == "unpublished":
-        yield {
-            "build_id": manifest.build_id,
-            "created_at": manifest.created_at,
-            "standing": _STANDINGS["unpublished"],
-            "until": None,
-            "kept": None,
-        }
+        yield told(manifest.build_id, manifest.created_at, "unpublished")
     if published is not None:
-        yield {
-            "build_id": published.build_id,
-            "created_at": published.created_at,
-            "standing": _STANDINGS["current"],
-            "until": None,
-            "kept": None,
-        }
+        yield told(published.build_id, published.created_at, "current")
         for earlier in published.history:
-            yield {
-                "build_id": earlier.build_id,
-                "created_at": earlier.created_at,
-                "standing": _STANDINGS["withdrawn" if earlier.withdrawn else "earlier"],
-                "until": earlier.current_until,
-                "kept": earlier.build_id,
-            }
+            standing: Standing = "withdrawn" if earlier.withdrawn else "earlier"
+            yield told(earlier.build_id, earlier.created_at, standing, earlier.current_until)
 
 
 def _months(dates: Sequence[str]) -> Iterator[_Month]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import IO, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 from regioncap.errors import NotFoundError
 from regioncap.storage.patience import persist
@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=BaseModel)
 
 _NEWER = "newer_version"
+
+# No file that only informs is nearly as large.
+_MOST_INFORMING_BYTES = 16 << 20
 
 # A file is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
@@ -46,6 +49,19 @@ def read_at_most(place: Opens, path: str, most: int, version: str | None = None)
             return b"".join(pieces)
 
     return persist(read)
+
+
+def parsed(model: type[Model], data: bytes) -> Model:
+    """The JSON of a file as a model. Raises ValidationError.
+
+    Whoever wrote the file, to say what is wrong with it costs little more than it has bytes: all errors speak of one
+    value, and not each of a copy of its own.
+    """
+    try:
+        value = from_json(data)
+    except ValueError:
+        return model.model_validate_json(data)  # says where it ceases to be JSON
+    return model.model_validate(value)
 
 
 def no_newer_than(own: str) -> Callable[[str], str]:
@@ -92,7 +108,7 @@ def informing(store: Store, path: str, model: type[Model]) -> Model | None:
     """A file of which nothing is built; None where it is missing, damaged, too new or out of reach: the log says so."""
     where = f"{store.uri}/{path}"
     try:
-        return model.model_validate_json(store.read(path))
+        return parsed(model, read_at_most(store, path, _MOST_INFORMING_BYTES))
     except NotFoundError:
         message = f"{where} is missing: it is left out"
     except ValidationError as error:

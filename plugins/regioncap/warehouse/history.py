@@ -23,7 +23,7 @@ from regioncap.errors import ConflictError, NotFoundError, RollBackError
 from regioncap.storage.readback import unreadable
 from regioncap.storage.store import Store
 from regioncap.warehouse import layout
-from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current, in_utc, state_of
+from regioncap.warehouse.manifest import EarlierBuild, Manifest, commit, current, in_utc, manifest_at, state_of
 from regioncap.warehouse.whole import OF_ONE_FILE, problems, told
 
 # How long a build stays readable, at least, after another took its place.
@@ -119,7 +119,7 @@ def complete_builds(partition: Store) -> list[Manifest]:
     found = []
     for folder in filter(_BUILD_FOLDER.fullmatch, partition.folders()):
         with suppress(NotFoundError, ValidationError, *OF_ONE_FILE):
-            build = Manifest.model_validate_json(partition.read(f"{folder}/{layout.BUILD_MANIFEST}"))
+            build = manifest_at(partition, f"{folder}/{layout.BUILD_MANIFEST}")
             its_own = build.build == folder == layout.build_path(build.build_id)
             if its_own and not build.of_another_date(partition.uri):
                 found.append(build)
@@ -229,7 +229,7 @@ def earlier_manifest(partition: Store, published: Manifest, build: EarlierBuild)
     path = f"{layout.build_path(build.build_id)}/{layout.BUILD_MANIFEST}"
     remedy = f"choose another build; kept beside {published.build_id}: {_listed(published.history)}"
     try:
-        manifest = Manifest.model_validate_json(partition.read(path))
+        manifest = manifest_at(partition, path)
     except NotFoundError as error:
         raise RollBackError(f"{error} is gone: somebody deleted it. Choose another build") from None
     except OF_ONE_FILE as error:

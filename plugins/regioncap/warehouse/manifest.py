@@ -3,21 +3,29 @@
 import hashlib
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from regioncap.errors import CommitRefusedError, ConflictError, ManifestError, NotFoundError
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
-from regioncap.storage.readback import no_newer_than, unreadable
+from regioncap.storage.readback import no_newer_than, parsed, read_at_most, unreadable
 from regioncap.storage.store import Store
 from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import MANIFEST, partition_path
 
 SCHEMA_VERSION = "1.2"
 
+# It names a few files for each shard, of which there are a thousand at most: none comes near to it.
+MOST_BYTES = 16 << 20
+
 _COMMIT_TRIES = 3
+
+_RESTORE = (
+    "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or delete it "
+    "to start the date anew; the next run deletes builds that it does not list then"
+)
 
 
 class _Model(BaseModel):
@@ -41,6 +49,11 @@ def in_utc(text: str) -> datetime:
     """A time that a manifest gives; what was written by hand may lack the zone. Raises ValueError."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+_Item = TypeVar("_Item")
+# Of a list of rubbish, the first piece is told: to tell of each would take a thousand times its bytes of memory.
+_List = Annotated[list[_Item], FailFast()]
 
 
 class FileEntry(_Model):
@@ -102,9 +115,9 @@ class Manifest(_Model):
         description="The current build's folder, relative to the partition.",
         examples=["build=20261123T161543Z-024ffe44"],
     )
-    captions: list[FileEntry] = Field(description="The record files, in order.")
+    captions: _List[FileEntry] = Field(description="The record files, in order.")
     rejected: FileEntry = Field(description="The file of the rows that did not become records.")
-    exports: list[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
+    exports: _List[FileEntry] = Field(default_factory=list, description="Files of exports, but for loose images.")
     files: FileEntry | None = Field(
         default=None,
         description="The list of all files of the build, images too; builds of version 1.0 have none.",
@@ -153,7 +166,7 @@ class Manifest(_Model):
         "was planned, or made by `regioncap forget`. Where it has fewer, the next run stops.",
         examples=[2],
     )
-    history: list[EarlierBuild] = Field(
+    history: _List[EarlierBuild] = Field(
         default_factory=list, description="Earlier builds that are kept, the one that was current last first."
     )
 
@@ -173,18 +186,22 @@ def current(partition: Store) -> tuple[Manifest | None, str | None]:
 
     Raises ManifestError where it is damaged, or of a newer form: it is the commit point, so nothing is guessed.
     """
+    where = f"{partition.uri}/{MANIFEST}"
     try:
         # The version is read first: if another build is committed in between, our commit is refused.
-        version = partition.stat(MANIFEST).version
-        return Manifest.model_validate_json(partition.read(MANIFEST)), version
+        entry = partition.stat(MANIFEST)
+        if entry.size > MOST_BYTES:
+            raise ManifestError(f"{where} has {entry.size:,} bytes, more than any that RegionCap writes: {_RESTORE}")
+        return parsed(Manifest, partition.read(MANIFEST)), entry.version
     except NotFoundError:
         return None, None
     except ValidationError as error:
-        remedy = (
-            "restore it from the manifest of the build that is to be the current one (build=<id>/manifest.json), or "
-            "delete it to start the date anew; the next run deletes builds that it does not list then"
-        )
-        raise ManifestError(unreadable(f"{partition.uri}/{MANIFEST}", error, remedy)) from error
+        raise ManifestError(unreadable(where, error, _RESTORE)) from error
+
+
+def manifest_at(place: Store, path: str) -> Manifest:
+    """The manifest that a build has in its folder. Raises NotFoundError and ValidationError."""
+    return parsed(Manifest, read_at_most(place, path, MOST_BYTES))
 
 
 def state_of(published: Manifest | None) -> str | None:

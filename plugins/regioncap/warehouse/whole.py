@@ -19,7 +19,7 @@ from regioncap.storage.readback import first_problem
 from regioncap.storage.store import Entry, Store
 from regioncap.warehouse.inventory import ListedFile, read_inventory
 from regioncap.warehouse.layout import BUILD_MANIFEST, FILES, content_of
-from regioncap.warehouse.manifest import FileEntry, Manifest
+from regioncap.warehouse.manifest import FileEntry, Manifest, manifest_at
 
 # Files that are read at once; they mostly wait for the store.
 _READS_AT_ONCE = 16
@@ -113,7 +113,7 @@ def told(found: Iterable[Problem]) -> str | None:
 
 def _of_manifest(build: Store, manifest: Manifest) -> Iterator[Problem]:
     try:
-        kept = Manifest.model_validate_json(build.read(BUILD_MANIFEST))
+        kept = manifest_at(build, BUILD_MANIFEST)
     except NotFoundError:
         yield Problem(BUILD_MANIFEST, "is gone")
     except OF_ONE_FILE as error:

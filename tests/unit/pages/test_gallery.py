@@ -95,15 +95,16 @@ def test_a_line_that_is_no_record_is_counted_and_the_others_are_shown(place: Pla
     found = build(place, rows=3)
     (entry,) = found.manifest.captions
     lines = found.partition.read(entry.path).split(b"\n")
-    data = b"\n".join([lines[0], b'{"regions": 5}', b"[1]", b"\xff", lines[1], b""])
+    deep = b'{"image": ' + b"[" * 100_000
+    data = b"\n".join([lines[0], b'{"regions": 5}', b"[1]", b"\xff", deep, lines[1], b""])
     found.partition.write(entry.path, data)
-    forged = entry.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    forged = entry.model_copy(update={"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     damaged = SeenBuild(
         DATE, found.manifest.model_copy(update={"captions": [forged]}), "current", None, found.partition
     )
     for wanted in (Wanted(), Wanted(least=1)):
         page = find(damaged, wanted, At())
-        assert [record.image for record in page.records] == ["0.jpg", "1.jpg"] and page.unreadable == 3
+        assert [record.image for record in page.records] == ["0.jpg", "1.jpg"] and page.unreadable == 4
 
 
 def test_a_record_file_that_is_gone_is_told(place: Place) -> None:
