@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
@@ -498,6 +499,48 @@ def test_a_number_that_json_has_not_is_told_as_none(app: FastAPI, place: Place, 
         assert client(app).get(path).status_code == 200, path
     (record,) = client(app).get(f"/api{base}/records").json()["records"]
     assert record["normalized_bbox"] == [[None, 0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("where", "changes"),
+    [
+        ("_manifest.json", {"counts": {"rows": 1, "captioned": 1, "rejected": 10**400, "regions": 10**400}}),
+        ("_manifest.json", {"created_at": "9999-12-31T23:59:59-12:00"}),
+        ("manifest.json", {"counts": {"rows": 1, "captioned": 1, "rejected": 10**400, "regions": 10**400}}),
+        ("manifest.json", {"created_at": "9999-12-31T23:59:59-12:00"}),
+        ("manifest.json", {"created_at": "0001-01-01T00:00:00+12:00"}),
+        ("manifest.json", {"created_at": ""}),
+        ("report.json", {"warned_records": 10**400, "rejected_by_code": {"refusal": 10**400}}),
+        ("report.json", {"quality": {"rejection_rate": float("nan"), "warning_rate": float("inf")}}),
+        (
+            "report.json",
+            {"settings": {"prompt": [{}], "images_uri": {"a": 1}, "prompt_language": [], "read_heic": "x"}},
+        ),
+    ],
+)
+def test_no_number_or_time_in_the_bucket_breaks_a_page(
+    app: FastAPI, place: Place, where: str, changes: dict[str, Any]
+) -> None:
+    """A date that cannot be shown is told to be so; the others are shown as ever."""
+    publish_each(Place(place.folder, "2026-10-01"), "a")
+    (build_id,) = publish_each(place, "b")
+    path = where if where.startswith("_") else f"build={build_id}/{where}"
+    written = json.loads(place.partition.read(path))
+    for name, value in changes.items():
+        written[name] = {**written[name], **value} if isinstance(value, dict) else value
+    place.partition.write(path, json.dumps(written).encode())
+    reader = client(app)
+    for url in paths(app, build_id):
+        assert reader.get(url).status_code in (200, 307, 404, 503), url
+    page = reader.get("/")
+    assert page.status_code == 200 and "2026-10-01" in page.text and DATE in page.text
+
+
+def test_a_build_whose_report_is_gone_is_shown_all_the_same(app: FastAPI, place: Place) -> None:
+    (build_id,) = publish_each(place, "a")
+    place.partition.delete(f"build={build_id}/report.json")
+    for path in (f"/dates/{DATE}/builds/{build_id}", f"/dates/{DATE}/builds/{build_id}/gallery", "/"):
+        assert client(app).get(path).status_code == 200, path
 
 
 @pytest.mark.parametrize(

@@ -219,8 +219,8 @@ MayWrite = Annotated[render.Writing | None, Depends(_writing)]
 def run_of(build: Build) -> str | None:
     """The page of the run that published a build; None where Airflow does not know it any more, or it waits."""
     try:
-        made = in_utc(build.manifest.created_at)
-    except ValueError:  # where it was written by hand
+        made = in_utc(build.manifest.created_at).astimezone(UTC)
+    except (ValueError, OverflowError):  # where it was written by hand
         return None
     published = select(AssetEvent.source_run_id, AssetEvent.extra).where(
         AssetEvent.source_dag_id == DAG_ID, AssetEvent.timestamp >= made

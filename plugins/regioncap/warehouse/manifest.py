@@ -20,6 +20,9 @@ SCHEMA_VERSION = "1.2"
 # It names a few files for each shard, of which there are a thousand at most: none comes near to it.
 MOST_BYTES = 16 << 20
 
+# More rows and bytes than there are: beyond it, a share of them is no number any more.
+_MOST = 10**15
+
 _COMMIT_TRIES = 3
 
 _RESTORE = (
@@ -45,6 +48,12 @@ def _a_time(text: str) -> str:
     return text
 
 
+def _countable(number: int) -> int:
+    if number > _MOST:
+        raise ValueError("that many there cannot be")
+    return number
+
+
 def in_utc(text: str) -> datetime:
     """A time that a manifest gives; what was written by hand may lack the zone. Raises ValueError."""
     time = datetime.fromisoformat(text)
@@ -56,6 +65,9 @@ _Item = TypeVar("_Item")
 _List = Annotated[list[_Item], FailFast()]
 
 
+_Number = Annotated[int, AfterValidator(_countable)]
+
+
 class FileEntry(_Model):
     """A published file, relative to the partition."""
 
@@ -63,18 +75,18 @@ class FileEntry(_Model):
         description="Where it is, relative to the partition.",
         examples=["build=20261123T161543Z-024ffe44/captions-00000-of-00001.jsonl"],
     )
-    rows: int = Field(ge=0, description="How many lines it has.", examples=[45])
-    bytes: int = Field(ge=0, description="Its size in bytes.", examples=[61234])
+    rows: _Number = Field(ge=0, description="How many lines it has.", examples=[45])
+    bytes: _Number = Field(ge=0, description="Its size in bytes.", examples=[61234])
     sha256: str = Field(description="SHA-256 of its bytes, in hex.", examples=[EXAMPLE_SHA256])
 
 
 class Counts(_Model):
     """`rows = captioned + rejected`, always."""
 
-    rows: int = Field(ge=0, description="Rows in the drop's manifests.", examples=[52])
-    captioned: int = Field(ge=0, description="Rows that became records.", examples=[45])
-    rejected: int = Field(ge=0, description="Rows that did not.", examples=[7])
-    regions: int = Field(ge=0, description="Described regions.", examples=[192])
+    rows: _Number = Field(ge=0, description="Rows in the drop's manifests.", examples=[52])
+    captioned: _Number = Field(ge=0, description="Rows that became records.", examples=[45])
+    rejected: _Number = Field(ge=0, description="Rows that did not.", examples=[7])
+    regions: _Number = Field(ge=0, description="Described regions.", examples=[192])
 
 
 class EarlierBuild(_Model):
@@ -152,14 +164,14 @@ class Manifest(_Model):
         description="How many captions are wrong, by estimate. Null where `judge` is `none`, and in builds from before "
         "there was one.",
     )
-    corrections: int = Field(
+    corrections: _Number = Field(
         default=0,
         ge=0,
         description="How many lines the journal of corrections (`_corrections/`) had when the build was planned. Where "
         "it has fewer, the next run stops.",
         examples=[31],
     )
-    forgotten: int = Field(
+    forgotten: _Number = Field(
         default=0,
         ge=0,
         description="How many lines the list of forgotten images (`_forgotten/` in the warehouse) had when the build "
