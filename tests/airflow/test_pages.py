@@ -309,6 +309,17 @@ def test_what_cannot_be_a_correction_is_refused(app: FastAPI, place: Place, fiel
     assert not corrections_of(place.partition).lines()
 
 
+def test_a_line_of_the_journal_is_short_whatever_the_record_says_of_itself(app: FastAPI, place: Place) -> None:
+    (build_id,) = publish_each(place, "a")
+    base, user = f"/dates/{DATE}/builds/{build_id}", client(app, "user")
+    _say(place, "a", build_id, image="x" * 1_000_000, id="y" * 1_000_000)
+    own = token(user, base)
+    fields = {"record": "0.0", "region": 1, "action": "edit", "caption": "a door", "seen": 0}
+    assert send(user, f"{base}/corrections", token=own, **fields).status_code == 303
+    (entry,) = place.partition.list("_corrections/")
+    assert entry.size < 10_000
+
+
 def test_what_means_something_odd_is_a_persons_own_affair(app: FastAPI, place: Place) -> None:
     base = with_rows(place)
     user = client(app, "user")

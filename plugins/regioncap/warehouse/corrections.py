@@ -10,15 +10,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from regioncap.errors import CorrectionConflictError
 from regioncap.regions.jsonl import canonical, line
 from regioncap.regions.records import RenderedRow
 from regioncap.storage.store import Store
-from regioncap.warehouse.journal import Entered, Journal
+from regioncap.warehouse.journal import MOST_SAID_BYTES, Entered, Journal
 from regioncap.warehouse.layout import CORRECTIONS
 
 # `edit` says a caption, `reject` leaves a region or a record out, `restore` takes that back, `revert` takes back what
@@ -26,6 +26,15 @@ from regioncap.warehouse.layout import CORRECTIONS
 Action = Literal["edit", "reject", "restore", "revert", "note"]
 
 LONGEST_NOTE = 1000
+# No path in a bucket is longer; whoever wrote the record may have said something else.
+_LONGEST_NAME = 1024
+
+
+def _cut(name: str) -> str:
+    return name[:_LONGEST_NAME]
+
+
+_Name = Annotated[str, AfterValidator(_cut)]
 
 
 class Correction(Entered):
@@ -40,8 +49,8 @@ class Correction(Entered):
     caption: str | None = None
     note: str = ""
     build_id: str = ""
-    id: str = ""
-    image: str = ""
+    id: _Name = ""
+    image: _Name = ""
 
 
 class Holding(BaseModel):
@@ -143,7 +152,7 @@ def about_record(image_sha256: str, boxes: Any, language: str) -> str:
 
 def corrections_of(partition: Store) -> Journal[Correction]:
     """The journal of a date's corrections."""
-    return Journal(partition.sub(CORRECTIONS), Correction)
+    return Journal(partition.sub(CORRECTIONS), Correction, MOST_SAID_BYTES)
 
 
 def what_holds(journal: Iterable[Correction], language: str) -> Corrections:

@@ -21,6 +21,9 @@ from regioncap.storage.store import Entry, Store
 
 FILE_LINES = 500
 
+# What a person says in a line is bounded, so no file of these comes near to it.
+MOST_SAID_BYTES = 64 << 20
+
 # Each time that a write is refused somebody else's got through, so only many at once come to this.
 _TRIES = 50
 _PAUSE_SECONDS = 0.02
@@ -54,11 +57,12 @@ class _LastFile:
 
 
 class Journal(Generic[Line]):
-    """A journal in a store that is rooted at its folder."""
+    """A journal in a store that is rooted at its folder; `most` are the bytes of a file where lines have a bound."""
 
-    def __init__(self, store: Store, model: type[Line]) -> None:
+    def __init__(self, store: Store, model: type[Line], most: int | None = None) -> None:
         self._store = store
         self._model = model
+        self._most = most
 
     def lines(self) -> list[Line]:
         """All lines, the first first. Raises ManifestError where one cannot be read, or is gone."""
@@ -119,6 +123,9 @@ class Journal(Generic[Line]):
         lines: list[Line] = []
         last: _LastFile | None = None
         for entry in self._store.list():
+            if self._most is not None and entry.size > self._most:
+                too_large = f"has {entry.size:,} bytes, more than any that RegionCap writes"
+                raise ManifestError(f"{self._store.uri}/{entry.path} {too_large}: {_RESTORE}")
             data = self._store.read(entry.path, entry.version)
             first = len(lines)
             for read in self._parsed(entry, data):

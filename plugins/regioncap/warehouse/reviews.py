@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from regioncap.parallel import in_order
 from regioncap.regions.records import Record
 from regioncap.storage.store import Store
-from regioncap.warehouse.journal import Entered, Journal
+from regioncap.warehouse.journal import MOST_SAID_BYTES, Entered, Journal
 from regioncap.warehouse.layout import REVIEWS
 from regioncap.warehouse.reader import Build
 
@@ -103,7 +103,7 @@ def draw(build: Build, regions: int = SAMPLE) -> list[DrawnRegion]:
 
 def reviews_of(partition: Store) -> Journal[Review]:
     """The journal of what people say of a date's builds."""
-    return Journal(partition.sub(REVIEWS), Review)
+    return Journal(partition.sub(REVIEWS), Review, MOST_SAID_BYTES)
 
 
 def note(journal: Journal[Review], review: Review) -> list[Review]:

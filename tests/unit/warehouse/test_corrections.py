@@ -25,6 +25,7 @@ from regioncap.warehouse.corrections import (
     corrections_of,
     what_holds,
 )
+from regioncap.warehouse.reviews import Review, note, reviews_of
 
 SHA = "a" * 64
 ABOUT = about_region(SHA, [10, 10, 40, 30], "en")
@@ -97,6 +98,21 @@ def test_a_line_that_is_gone_or_damaged_is_never_left_out(
     harm(tmp_path / "_corrections")
     with pytest.raises(ManifestError, match="_corrections"):
         corrections_of(partition).lines()
+    with pytest.raises(ManifestError):
+        correct(corrections_of(partition), [said()], seen=99)
+
+
+def test_a_file_that_is_larger_than_any_is_not_read(
+    partition: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correct(corrections_of(partition), [said()], seen=0)
+    note(reviews_of(partition), Review(at="", by="ann", build_id="b", region="0.0.1", verdict="right"))
+    for folder in ("_corrections", "_reviews"):
+        os.truncate(tmp_path / folder / "000000001.jsonl", (64 << 20) + 1)  # takes no room on the disk
+    monkeypatch.setattr(LocalStore, "read", lambda *_: pytest.fail("it is read"))
+    for journal_of in (corrections_of, reviews_of):
+        with pytest.raises(ManifestError, match=r"1\.jsonl has 67,108,865 bytes.*: restore the file from a backup"):
+            journal_of(partition).lines()
     with pytest.raises(ManifestError):
         correct(corrections_of(partition), [said()], seen=99)
 
