@@ -298,7 +298,7 @@ def test_the_task_that_published_leads_to_its_build(ui: AirflowPages) -> None:
     its_build = f"/regioncap/dates/{ON_DEMAND}/builds/"
     ui.open_run("manual")
     ui.open_task("publish")
-    expect(ui.page.locator(f'a[href*="{its_build}"]')).to_be_visible()
+    expect(ui.page.locator(f'a[href*="{its_build}"]').last).to_be_visible()
     ui.open_details()
     button = ui.page.get_by_role("link", name="Dataset", exact=True)
     expect(button).to_have_attribute("href", re.compile(its_build))

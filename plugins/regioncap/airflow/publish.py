@@ -300,11 +300,12 @@ class PublishOperator(_LastStep):
             # Airflow emits an event for every outlet that a task has when it ends.
             self.outlets = []
             self.log.info("%s is not the place of the asset %s: no event", partition.uri, self.asset.name)
+        told = {name: value for name, value in result.items() if name != "page"}
         self.log.info(
-            "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, result
+            "%s: build %s, %s", "nothing changed" if published.unchanged else "published", manifest.build_id, told
         )
         if self.page:
-            # Last, and by itself: so Airflow's page of the log ends with a link.
+            # Last, and by itself: Airflow's page of the log makes a link of it, and of what else stands beside it.
             self.log.info("to look at: %s", self.page)
         claim.release()
         return result
