@@ -113,6 +113,8 @@ def main(pools_file: Path, env: Mapping[str, str] = os.environ) -> None:
     names = ("--username", "admin", "--firstname", "Region", "--lastname", "Cap", "--email", "admin@localhost")
     # It asks for the password twice; on its command line everybody could read it.
     _airflow("users", "create", "--role", "Admin", *names, answer=f"{env['REGIONCAP_ADMIN_PASSWORD']}\n" * 2)
+    # Airflow's UI shows what plugins add to it to whoever may read plugins: with FAB these are Op and Admin alone.
+    _airflow("roles", "add-perms", "Viewer", "User", "-a", "can_read", "-r", "Plugins")
     with tempfile.TemporaryDirectory() as folder:
         _airflow("pools", "import", _written(folder, "pools", pools(env, json.loads(pools_file.read_text()))))
         _airflow("connections", "import", "--overwrite", _written(folder, "connections", connections(env)))

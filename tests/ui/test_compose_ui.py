@@ -128,6 +128,14 @@ def test_nobody_without_a_session_gets_a_byte(browser: Browser, published: Publi
     context.close()
 
 
+def test_a_run_that_cannot_be_leads_nowhere(browser: Browser, published: Published) -> None:
+    """The database of this deployment is another one than that of the other tests."""
+    with signed_in(browser, published.airflow, "viewer", PASSWORD) as ui:
+        for run in ("manual__none", "%00", "%FF", "%F0%9F%9A%AA"):
+            asked = f"{published.airflow}{ROOT}/run?dag={DAG}&run={run}"
+            assert ui.page.request.get(asked, timeout=120_000).status == 404, run
+
+
 def test_who_may_not_read_the_dag_gets_none_of_it(browser: Browser, published: Published) -> None:
     with signed_in(browser, published.airflow, "neighbour", PASSWORD) as ui:
         answer = ui.page.goto(f"{published.airflow}{published.build}/gallery")

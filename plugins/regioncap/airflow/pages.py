@@ -297,8 +297,10 @@ def datasets(place: Warehouse, root: Root, under_way: RunsUnderWay, before: _Tex
 def build_of_run(place: Warehouse, root: Root, dag: _Text = "", run: _Text = "") -> Response:
     """The way from a run to the build that it published."""
     events = select(AssetEvent.extra).where(AssetEvent.source_dag_id == DAG_ID, AssetEvent.source_run_id == run)
+    # PostgreSQL does not take a NUL in a text.
+    can_be = dag == DAG_ID and "\0" not in run
     with create_session() as session:
-        told = session.scalars(events.order_by(AssetEvent.timestamp.desc())).first() if dag == DAG_ID else None
+        told = session.scalars(events.order_by(AssetEvent.timestamp.desc())).first() if can_be else None
     if not told:
         raise NothingPublishedError(
             f"this run has published no build, or not yet: its task publish says more. Runs of {DAG_ID} publish them"
