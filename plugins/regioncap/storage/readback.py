@@ -21,9 +21,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _NEWER = "newer_version"
 
-# No file that only informs is nearly as large.
-_MOST_INFORMING_BYTES = 16 << 20
-
 # A file is read in pieces of this size.
 _PIECE_BYTES = 1 << 20
 
@@ -108,7 +105,7 @@ def informing(store: Store, path: str, model: type[Model]) -> Model | None:
     """A file of which nothing is built; None where it is missing, damaged, too new or out of reach: the log says so."""
     where = f"{store.uri}/{path}"
     try:
-        return parsed(model, read_at_most(store, path, _MOST_INFORMING_BYTES))
+        return parsed(model, store.read(path))
     except NotFoundError:
         message = f"{where} is missing: it is left out"
     except ValidationError as error:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 from regioncap.errors import CommitRefusedError, ConflictError, ManifestError, NotFoundError
 from regioncap.regions.jsonl import canonical
 from regioncap.regions.records import EXAMPLE_SHA256
-from regioncap.storage.readback import no_newer_than, parsed, read_at_most, unreadable
+from regioncap.storage.readback import no_newer_than, parsed, unreadable
 from regioncap.storage.store import Store
 from regioncap.trust.estimate import Judged
 from regioncap.warehouse.layout import MANIFEST, partition_path
@@ -213,7 +213,7 @@ def current(partition: Store) -> tuple[Manifest | None, str | None]:
 
 def manifest_at(place: Store, path: str) -> Manifest:
     """The manifest that a build has in its folder. Raises NotFoundError and ValidationError."""
-    return parsed(Manifest, read_at_most(place, path, MOST_BYTES))
+    return parsed(Manifest, place.read(path))
 
 
 def state_of(published: Manifest | None) -> str | None:
