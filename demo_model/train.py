@@ -70,7 +70,7 @@ _LOG_SAMPLES = 256
 _ASKED_ALONE = 3 / 8
 # Labels are given with questions of these batches: sentences of one batch should be of one length. With which of them,
 # by whether the picture is poor: where all can be seen, labels teach nothing.
-_WITH_LABELS = 0.4
+_WITH_LABELS = 0.5
 _LABELLED = {False: 0.5, True: 0.9}
 # How many captions a listener is asked of for each image. They share what is seen of it, and their answers are short.
 _HEARD = 3
@@ -210,7 +210,8 @@ class Read:
 
     The first B questions are for captions, one for each image; the others a listener's, and `looked` (Q, 64) is how
     much of its attention each of these had on each place of its image. `looked_up` (L) is how much of it each shape's
-    word had on its label, where there is one.
+    word had on its label, where there is one, and `copied` (L) what it costs that the head which looks there does not
+    say the label.
     """
 
     logits: Tensor
@@ -219,6 +220,7 @@ class Read:
     images: int
     looked: Tensor
     looked_up: Tensor
+    copied: Tensor
 
     def loss(self, *, heard: bool) -> Tensor:
         """Cross entropy, the mean of the questions for captions or of a listener's; of each, that of its tokens."""
@@ -295,7 +297,16 @@ def read(
     looked = attention(0, (rows, columns))[:, begin.index(image) :][:, :IMAGE_TOKENS]
     lines, saying, label_at = torch.tensor(told, dtype=torch.long).reshape(-1, 3).unbind(dim=1)
     looked_up = attention(1, (lines, saying)).gather(1, label_at[:, None])[:, 0]
-    return Read(logits, tokens[:, 1:][answered], of, len(batch.samples), looked, looked_up)
+    said = model.lm_head(_passed_on(model, hidden.hidden_states[_LOOKS][lines, label_at]))
+    copied = functional.cross_entropy(said.float(), tokens[lines, label_at], reduction="none")
+    return Read(logits, tokens[:, 1:][answered], of, len(batch.samples), looked, looked_up, copied)
+
+
+def _passed_on(model: Idefics3ForConditionalGeneration, hidden: Tensor) -> Tensor:
+    """What the head that looks labels up adds to a token, of tokens (L, width) that it looks at alone: (L, width)."""
+    layer = model.model.text_model.layers[_LOOKS]
+    values = functional.linear(layer.input_layernorm(hidden), layer.self_attn.v_proj.weight[HEAD : 2 * HEAD])
+    return functional.linear(values, layer.self_attn.o_proj.weight[:, HEAD : 2 * HEAD])
 
 
 def _places(ids: Sequence[int], words: Collection[int], first: int) -> list[int]:
@@ -344,9 +355,10 @@ def looking_loss(looked: Tensor, batch: Batch) -> Tensor:
     return -(looked * torch.stack(right)).sum(dim=-1).clamp_min(1e-6).log().mean()
 
 
-def look_up_loss(looked_up: Tensor) -> Tensor:
-    """What it costs that labels are not looked at; nothing where there are none."""
-    return -looked_up.clamp_min(1e-6).log().sum() / max(1, len(looked_up))
+def look_up_loss(answers: Read) -> Tensor:
+    """What it costs that labels are not looked at, and not passed on; nothing where there are none."""
+    cost = 0.5 * answers.copied - answers.looked_up.clamp_min(1e-6).log()
+    return cost.sum() / max(1, len(cost))
 
 
 def questions(batch: Batch, at: int, as_json: bool) -> Iterator[tuple[int, str, str, int]]:
@@ -445,10 +457,10 @@ def train(data: Path, out: Path, checkpoint: Path, see_steps: int, tell_steps: i
         if telling:
             caption_loss, number_loss = answers.loss(heard=False), answers.loss(heard=True)
             told, heard, looked = caption_loss.item(), number_loss.item(), looking_loss(answers.looked, batch).item()
-            looked_up = look_up_loss(answers.looked_up).item()
+            looked_up = look_up_loss(answers).item()
             # Once the text part reads well, what counts is the answer.
             loss = 0.3 * loss + 2.0 * caption_loss + 1.0 * number_loss + 0.5 * looking_loss(answers.looked, batch)
-            loss = loss + 0.5 * look_up_loss(answers.looked_up)
+            loss = loss + 0.5 * look_up_loss(answers)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
