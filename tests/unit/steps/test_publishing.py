@@ -93,8 +93,8 @@ class FailingStore:
     def read(self, path: str) -> bytes:
         return self._try(lambda: self._store.read(path))  # type: ignore[return-value]
 
-    def open(self, path: str) -> IO[bytes]:
-        return self._try(lambda: self._store.open(path))  # type: ignore[return-value]
+    def open(self, path: str, version: str | None = None) -> IO[bytes]:
+        return self._try(lambda: self._store.open(path, version))  # type: ignore[return-value]
 
     def write(self, path: str, data: bytes) -> None:
         self._try(lambda: self._store.write(path, data))
@@ -673,10 +673,10 @@ class Unreadable(LocalStore):
     def sub(self, path: str) -> "Unreadable":
         return Unreadable(self._path(path))
 
-    def read(self, path: str) -> bytes:
+    def open(self, path: str, version: str | None = None) -> IO[bytes]:
         if path.endswith("report.json"):
             raise ConnectionError("the bucket is gone")
-        return super().read(path)
+        return super().open(path, version)
 
 
 def test_a_report_that_cannot_be_fetched_is_none_and_is_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
