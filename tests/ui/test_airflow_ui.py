@@ -249,7 +249,7 @@ def test_from_the_dag_to_a_picture_in_three_clicks(ui: AirflowPages, stack: Stac
     pages = ui.open_captions(ON_DEMAND)
     picture = pages.get_by_role("img").first
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     pages.get_by_role("link", name="Gallery", exact=True).click()
     pages.get_by_label("Text").fill("striped")
     pages.get_by_role("button", name="Show").click()

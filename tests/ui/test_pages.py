@@ -245,7 +245,7 @@ def test_the_original_is_a_click_away(page: Page, served: Served) -> None:
     page.get_by_role("article").first.get_by_role("link").click()
     shown = page.locator("img")
     expect(shown).to_be_visible()
-    assert shown.evaluate("image => image.naturalWidth") == 480
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 480
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
