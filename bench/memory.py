@@ -90,7 +90,7 @@ def regions(place: Place) -> Callable[[], object]:
 def boxes_in_rows(place: Place) -> Callable[[], object]:
     """`plan` to `publish`, exports: 80 rows with 10,000 boxes each, and a label of 100 characters for each box."""
     place.put("a.jpg", encoded(picture()))
-    boxes = json.dumps([[number % 80, 10, 30, 20] for number in range(10_000)])
+    boxes = json.dumps([[number % 91, number // 91 % 71, 30, 20] for number in range(10_000)])
     labels = json.dumps([f"{number:06d}".ljust(100, "x") for number in range(10_000)])
     with (place.drop_folder / "manifest.jsonl").open("w") as manifest:
         for row in range(80):

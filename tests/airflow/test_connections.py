@@ -31,6 +31,7 @@ from regioncap.airflow.wait_for_drop import WaitForDrop
 from regioncap.errors import VlmSetupError
 from regioncap.storage import patience
 from regioncap.vlm.endpoint import Endpoint
+from tests import second_bucket
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = {"drops_conn_id": "street_drops", "warehouse_conn_id": "street_warehouse", "vlm_conn_id": "street_vlm"}
@@ -104,6 +105,35 @@ def test_a_place_is_opened_with_the_connection_that_is_named(monkeypatch: pytest
     monkeypatch.setenv("AIRFLOW_CONN_STREET", json.dumps(connection))
     store = opens("s3://bucket/prefix", "2026-10-05", "street")
     assert store._client.meta.endpoint_url == "http://street:1"
+
+
+def test_a_place_whose_connection_assumes_a_role_goes_on_with_new_keys_before_the_old_ones_expire(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Keys of fifteen minutes, which is when new ones are got, so that nobody has to wait."""
+    own = load_or_create(tmp_path / "credentials.json")
+    with second_bucket.running(tmp_path / "moto.log", own) as port:
+        service = {"endpoint_url": f"http://127.0.0.1:{port}"}
+        role = {
+            "role_arn": "arn:aws:iam::123456789012:role/datasets",
+            "assume_role_kwargs": {"DurationSeconds": 900},
+            "region_name": "us-east-1",
+            "service_config": {"s3": service, "sts": service},
+        }
+        connection = {"conn_type": "aws", "login": own.access_key, "password": own.secret_key, "extra": role}
+        monkeypatch.setenv("AIRFLOW_CONN_STREET", json.dumps(connection))
+        store: Any = open_partition("s3://warehouse/captions", "2026-10-05", "street")
+        keys: list[str] = []
+
+        def note(request: Any, **_: Any) -> None:
+            signed = request.headers["Authorization"]
+            keys.append(re.search(r"Credential=(\w+)/", signed if isinstance(signed, str) else signed.decode())[1])  # type: ignore[index]
+
+        store._client.meta.events.register("before-send.s3", note)
+        for number in range(3):
+            store.write(f"{number}.txt", b"a record")
+            assert store.read(f"{number}.txt") == b"a record"
+    assert len(set(keys)) > 1 and own.access_key not in keys
 
 
 def test_a_place_is_asked_for_as_long_as_the_deployment_says_and_briefly_where_others_wait(
