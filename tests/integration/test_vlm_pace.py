@@ -83,6 +83,31 @@ def test_one_of_two_replicas_behind_one_name_that_fails_at_all_costs_no_row(vlm:
     assert len(answers) == 30 and finish_reasons(answers) == {"stop"}
 
 
+@pytest.mark.parametrize("failures", range(3))
+def test_a_last_row_does_not_come_to_the_broken_one_of_two_replicas_each_time(vlm: FakeVlm, failures: int) -> None:
+    # It has failed so often before, while all else was answered; then whatever comes goes to the one and to the other.
+    failed, turn, lock = 0, 0, threading.Lock()
+    handle = vlm.handle
+
+    def in_turns(body: dict[str, Any]) -> Reply:
+        nonlocal failed, turn
+        row = isinstance(body["messages"][-1]["content"], list)
+        with lock:
+            if row and failed < failures:
+                failed += 1
+                return error(500)
+            turn += bool(turn or row)
+            broken = turn % 2 == 1
+        return error(500, "CUDA error: device-side assert triggered") if broken else handle(body)
+
+    vlm.handle = in_turns  # type: ignore[method-assign]
+    try:
+        (answer,) = ask(vlm, requests(1))
+    finally:
+        del vlm.handle
+    assert answer.finish_reason == "stop"
+
+
 def test_one_of_two_servers_that_breaks_for_a_while_costs_no_row() -> None:
     with fake_vlm() as steady, fake_vlm() as broken:
         steady.behave = lambda _, body: replace(answer_well(body), delay=0.05)

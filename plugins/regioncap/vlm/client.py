@@ -246,10 +246,12 @@ class VlmClient:
             tries.failures += 1
         # A paused one is not gone.
         elif not isinstance(error, UnfinishedError):
-            answered = await self.wire.answers(server, _LOOKS)
+            # Of servers that take turns, the next try is not to come to the same one each time.
+            looks = _LOOKS + tries.failed % 2
+            answered = await self.wire.answers(server, looks)
             # One that is there at once has ended only where it was lost. Of several behind one address, some answer.
             if lost or not answered:
-                tries.losses.note(time.monotonic(), heard, alone, sure=answered in (0, _LOOKS))
+                tries.losses.note(time.monotonic(), heard, alone, sure=answered in (0, looks))
             if tries.losses.is_to_blame:
                 raise EndsServerError(
                     f"the server ended {tries.losses.alone} times while it was asked nothing but this: "
