@@ -5,6 +5,9 @@ for slips of an annotator, they may lie anywhere there, and now and then they en
 box that it lets stick out of its image and by an area at the far edges that it never uses, and wins by edges that it
 hits. All is counted in nats (natural logarithms of a ratio of likelihoods), row by row, with a limit for each row: what
 one row says alone decides nothing. Where another reading puts the boxes at the same places, nothing hangs on it.
+
+Not all boxes end at edges: whoever leaves out what is cut off has none there, and a wrong reading puts some there by
+chance. So a reading wins by as many edges as it hits only if it says how often boxes end there, as well for all others.
 """
 
 import math
@@ -25,9 +28,10 @@ _STATED = 6.0
 
 # So many boxes are slips.
 _SLIPS = 0.02
-# So many boxes end at the near edge and as many at the far one, in each direction (of COCO's, 5 to 9 %), within what
-# rounding makes of an edge, as a share of the side.
-_AT_EDGE, _EDGE = 0.05, 0.004
+# So many boxes end at the near edge and as many at the far one, in each direction (of COCO's, 5 to 9 %), or fewer, ...
+_AT_EDGE = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
+# ... within what rounding makes of an edge, as a share of the side. A row's edges count as those of one box at most.
+_EDGE, _ROW_SIDES = 0.004, 2.0
 # Annotators round, and draw a little over the edge: as a share of the side.
 _SLACK = 0.02
 
@@ -110,17 +114,20 @@ class Verdict:
 class Evidence:
     """What the rows of a drop, or of a part of it, say of their boxes, which are declared to be of a format in a frame.
 
-    By format: `nats[one][two]` says how much likelier the first is than the second, `fits` and `moved` count boxes, and
-    `reach` is as for `Reading`. It can be written down as JSON.
+    `sides` counts sides of images, two for each box. By format: `nats[one][two]` says how much likelier the first is
+    than the second, but for edges, `at_edge` counts the sides at which a box ends at an edge, `fits` and `moved` count
+    boxes, and `reach` is as for `Reading`. It can be written down as JSON.
     """
 
     declared: BoxFormat
     frame: BoxFrame = "displayed"
     rows: int = 0
     boxes: int = 0
+    sides: float = 0.0
     nats: dict[BoxFormat, dict[BoxFormat, float]] = field(
         default_factory=lambda: {one: dict.fromkeys(BOX_FORMATS, 0.0) for one in BOX_FORMATS}
     )
+    at_edge: dict[BoxFormat, float] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, 0.0))
     fits: dict[BoxFormat, int] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, 0))
     moved: dict[BoxFormat, int] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, 0))
     reach: dict[BoxFormat, tuple[float, float]] = field(default_factory=lambda: dict.fromkeys(BOX_FORMATS, (0.0, 0.0)))
@@ -135,11 +142,16 @@ class Evidence:
         self.boxes += len(boxes)
         size = row.canvas.displayed
         known = [as_displayed(box, self.declared, self.frame, row.canvas) for box in boxes]
+        weight = min(1.0, _ROW_SIDES / (2 * len(boxes)))
+        self.sides += weight * 2 * len(boxes)
         likelihoods = {}
         for name in BOX_FORMATS:
             read = [as_displayed(box, name, self.frame, row.canvas) for box in boxes]
             fitting = [box for box in read if _fits(box, size)]
             likelihoods[name] = _log_likelihood(boxes, read, size, _sides(name, row.canvas.size(self.frame)))
+            self.at_edge[name] += weight * sum(
+                _ends(box[side] / size[side], box[side + 2] / size[side]) > 0 for box in fitting for side in (0, 1)
+            )
             self.fits[name] += len(fitting)
             self.moved[name] += _moved(read, known)
             across = max((box[2] / size[0] for box in fitting), default=0.0)
@@ -170,7 +182,9 @@ class Evidence:
         """Take into account what another part's rows say, of which the same was declared."""
         self.rows += other.rows
         self.boxes += other.boxes
+        self.sides += other.sides
         for one in BOX_FORMATS:
+            self.at_edge[one] += other.at_edge[one]
             self.fits[one] += other.fits[one]
             self.moved[one] += other.moved[one]
             self.reach[one] = (
@@ -182,11 +196,28 @@ class Evidence:
         for item in other.frames.values():
             self._add_reading(item)
 
+    def likelier(self, one: BoxFormat, two: BoxFormat) -> float:
+        """How much likelier the first is than the second, in nats, edges too within the limit for each row."""
+        nats = self.nats[one][two] + self._by_edges(one) - self._by_edges(two)
+        return max(-_ROW_LIMIT * self.rows, min(_ROW_LIMIT * self.rows, nats))
+
+    def _by_edges(self, name: BoxFormat) -> float:
+        """How much likelier it is where boxes end at edges as often as suits it best, than where none does."""
+        hits = self.at_edge[name]
+        return max(
+            (self.sides - hits) * math.log(1 - 2 * share) + hits * math.log(1 - 2 * share + share / _EDGE)
+            for share in _AT_EDGE
+        )
+
     def reading(self, name: BoxFormat) -> Reading:
         """What the boxes look like in a format."""
         count = max(1, self.boxes)
         return Reading(
-            name, self.nats[name][self.declared], self.fits[name] / count, self.moved[name] / count, self.reach[name]
+            name,
+            self.likelier(name, self.declared),
+            self.fits[name] / count,
+            self.moved[name] / count,
+            self.reach[name],
         )
 
 
@@ -297,12 +328,12 @@ def _ordered(rivals: Sequence[Reading], evidence: Evidence) -> tuple[Reading, ..
 
     def margin(item: Reading) -> float:
         # Rounded, so that of readings that are equally likely the first of BOX_FORMATS comes first.
-        against = [evidence.nats[item.name][other.name] for other in rivals if other is not item]
+        against = [evidence.likelier(item.name, other.name) for other in rivals if other is not item]
         return round(min(against, default=0.0), 6)
 
     ordered = sorted(rivals, key=margin, reverse=True)
     best = ordered[:1]
-    near = [item for item in ordered[1:] if evidence.nats[best[0].name][item.name] < WARN]
+    near = [item for item in ordered[1:] if evidence.likelier(best[0].name, item.name) < WARN]
     return tuple(item for item in (*best, *near) if item.fits >= _BELIEVED)
 
 
@@ -330,7 +361,7 @@ def _sides(name: BoxFormat, size: tuple[int, int]) -> float:
 def _log_likelihood(
     given: Sequence[Sequence[float]], boxes: Sequence[Box], size: tuple[int, int], sides: float
 ) -> float:
-    """How likely numbers are that mean these boxes in an image, but for the boxes' sizes.
+    """How likely numbers are that mean these boxes in an image, but for the boxes' sizes and for edges.
 
     `sides` is the product of the image's sides in the numbers' unit: a density of shares becomes one of numbers by it.
     """
@@ -357,9 +388,12 @@ def _slip(raw: Sequence[float]) -> float:
 
 def _along(low: float, high: float) -> float:
     """The density of where a box lies along a side, given its length."""
-    room = max(_EDGE, 1 - (high - low))
-    at_edges = _AT_EDGE * ((abs(low) < _EDGE / 2) + (abs(1 - high) < _EDGE / 2)) / _EDGE
-    return (1 - 2 * _AT_EDGE) / room + at_edges
+    return 1 / max(_EDGE, 1 - (high - low))
+
+
+def _ends(low: float, high: float) -> int:
+    """At how many of a side's two edges a box ends."""
+    return (abs(low) < _EDGE / 2) + (abs(1 - high) < _EDGE / 2)
 
 
 def _fits(box: Box, size: tuple[int, int]) -> bool:

@@ -107,6 +107,23 @@ def test_parts_add_up_for_frames_too() -> None:
     assert weigh(found).frames[0].nats == pytest.approx(weigh(one).frames[0].nats)
 
 
+@pytest.mark.parametrize("margin", [0, 20])
+@pytest.mark.parametrize("side", [8, 15, 40, 100])
+def test_boxes_that_somebody_keeps_off_the_edges_are_not_taken_for_centres(side: int, margin: int) -> None:
+    """Half a small box off the edge, a centre would put it at the edge, now and then."""
+    width, height = 1920, 1080
+    for seed in range(6):
+        chance, evidence = random.Random(seed), Evidence("xywh")
+        for _ in range(300):
+            boxes = []
+            for _ in range(5):
+                w, h = (max(4, chance.gauss(side, side / 4)) for _ in range(2))
+                x, y = chance.uniform(margin, width - w - margin), chance.uniform(margin, height - h - margin)
+                boxes.append([round(value) for value in (x, y, w, h)])
+            evidence.add(GivenRow(boxes, Canvas((width, height))))
+        assert not weigh(evidence).stop and doubts(weigh(evidence)) == []
+
+
 def test_no_part_says_nothing() -> None:
     assert together([]) is None
 

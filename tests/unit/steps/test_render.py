@@ -586,7 +586,7 @@ def test_boxes_in_another_format_than_declared_stop_the_run_and_name_it(place: P
 def many_boxes(place: Place, write: Callable[[float, float, float, float], list[float]]) -> Plan:
     """A plan of boxes of `write(x0, y0, x1, y1)`, shares of the sides, all over images of 200 x 100."""
     place.put("a.jpg", encoded(picture(200, 100)))
-    corners = [(0.03 * k, 0.02 * k, 0.03 * k + 0.1, 0.02 * k + 0.3) for k in range(30)]
+    corners = [(0.031 * k, 0.024 * k, 0.031 * k + 0.1, 0.024 * k + 0.3) for k in range(30)]
     place.put_rows(*({"image": "a.jpg", "bbox": [write(*box)]} for box in corners))
     return place.plan()
 
