@@ -246,8 +246,9 @@ class VlmClient:
             tries.failures += 1
         # A paused one is not gone.
         elif not isinstance(error, UnfinishedError):
-            # Of servers that take turns, the next try is not to come to the same one each time.
-            looks = _LOOKS + tries.failed % 2
+            # Of servers that take turns, the next try is not to come to the same one each time: after a loss it is not
+            # anyway, by what is asked before it.
+            looks = _LOOKS if lost else _LOOKS + tries.failed % 2
             answered = await self.wire.answers(server, looks)
             # One that is there at once has ended only where it was lost. Of several behind one address, some answer.
             if lost or not answered:
