@@ -7,7 +7,7 @@ hits. All is counted in nats (natural logarithms of a ratio of likelihoods), row
 one row says alone decides nothing. Where another reading puts the boxes at the same places, nothing hangs on it.
 
 Not all boxes end at edges: whoever leaves out what is cut off has none there, and a wrong reading puts some there by
-chance. So a reading wins by as many edges as it hits only if it says how often boxes end there, as well for all others.
+chance. So a reading says how often boxes end at edges, wins by those that do, and pays for it with all that do not.
 """
 
 import math
@@ -30,8 +30,8 @@ _STATED = 6.0
 _SLIPS = 0.02
 # So many boxes end at the near edge and as many at the far one, in each direction (of COCO's, 5 to 9 %), or fewer, ...
 _AT_EDGE = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
-# ... within what rounding makes of an edge, as a share of the side. A row's edges count as those of one box at most.
-_EDGE, _ROW_SIDES = 0.004, 2.0
+# ... within what rounding makes of an edge, as a share of the side.
+_EDGE = 0.004
 # Annotators round, and draw a little over the edge: as a share of the side.
 _SLACK = 0.02
 
@@ -114,8 +114,8 @@ class Verdict:
 class Evidence:
     """What the rows of a drop, or of a part of it, say of their boxes, which are declared to be of a format in a frame.
 
-    `sides` counts sides of images, two for each box. By format: `nats[one][two]` says how much likelier the first is
-    than the second, but for edges, `at_edge` counts the sides at which a box ends at an edge, `fits` and `moved` count
+    By format: `nats[one][two]` says how much likelier the first is than the second, but for edges, `at_edge` in how
+    many directions, of two in each row, boxes end at an edge (the mean of the row's boxes), `fits` and `moved` count
     boxes, and `reach` is as for `Reading`. It can be written down as JSON.
     """
 
@@ -123,7 +123,6 @@ class Evidence:
     frame: BoxFrame = "displayed"
     rows: int = 0
     boxes: int = 0
-    sides: float = 0.0
     nats: dict[BoxFormat, dict[BoxFormat, float]] = field(
         default_factory=lambda: {one: dict.fromkeys(BOX_FORMATS, 0.0) for one in BOX_FORMATS}
     )
@@ -142,16 +141,15 @@ class Evidence:
         self.boxes += len(boxes)
         size = row.canvas.displayed
         known = [as_displayed(box, self.declared, self.frame, row.canvas) for box in boxes]
-        weight = min(1.0, _ROW_SIDES / (2 * len(boxes)))
-        self.sides += weight * 2 * len(boxes)
         likelihoods = {}
         for name in BOX_FORMATS:
             read = [as_displayed(box, name, self.frame, row.canvas) for box in boxes]
             fitting = [box for box in read if _fits(box, size)]
             likelihoods[name] = _log_likelihood(boxes, read, size, _sides(name, row.canvas.size(self.frame)))
-            self.at_edge[name] += weight * sum(
-                _ends(box[side] / size[side], box[side + 2] / size[side]) > 0 for box in fitting for side in (0, 1)
+            ends = sum(
+                _ends_at_edge(box[side] / size[side], box[side + 2] / size[side]) for box in fitting for side in (0, 1)
             )
+            self.at_edge[name] += ends / len(boxes)
             self.fits[name] += len(fitting)
             self.moved[name] += _moved(read, known)
             across = max((box[2] / size[0] for box in fitting), default=0.0)
@@ -182,7 +180,6 @@ class Evidence:
         """Take into account what another part's rows say, of which the same was declared."""
         self.rows += other.rows
         self.boxes += other.boxes
-        self.sides += other.sides
         for one in BOX_FORMATS:
             self.at_edge[one] += other.at_edge[one]
             self.fits[one] += other.fits[one]
@@ -203,10 +200,9 @@ class Evidence:
 
     def _by_edges(self, name: BoxFormat) -> float:
         """How much likelier it is where boxes end at edges as often as suits it best, than where none does."""
-        hits = self.at_edge[name]
+        hits, others = self.at_edge[name], 2 * self.rows - self.at_edge[name]
         return max(
-            (self.sides - hits) * math.log(1 - 2 * share) + hits * math.log(1 - 2 * share + share / _EDGE)
-            for share in _AT_EDGE
+            others * math.log(1 - 2 * share) + hits * math.log(1 - 2 * share + share / _EDGE) for share in _AT_EDGE
         )
 
     def reading(self, name: BoxFormat) -> Reading:
@@ -391,9 +387,8 @@ def _along(low: float, high: float) -> float:
     return 1 / max(_EDGE, 1 - (high - low))
 
 
-def _ends(low: float, high: float) -> int:
-    """At how many of a side's two edges a box ends."""
-    return (abs(low) < _EDGE / 2) + (abs(1 - high) < _EDGE / 2)
+def _ends_at_edge(low: float, high: float) -> bool:
+    return abs(low) < _EDGE / 2 or abs(1 - high) < _EDGE / 2
 
 
 def _fits(box: Box, size: tuple[int, int]) -> bool:
