@@ -102,7 +102,12 @@ def read(environment_file: Path) -> dict[str, Any]:
     if done.returncode != 0:
         raise ServiceError(f"Docker Compose refuses {COMPOSE_FILE}:\n{done.stderr}")
     # `config` writes what it would read again: a dollar sign stays doubled.
-    return dict(json.loads(done.stdout.replace("$$", "$")))
+    read = dict(json.loads(done.stdout.replace("$$", "$")))
+    for service in read["services"].values():
+        # What a container has only where the environment file has it.
+        given = service.get("environment", {})
+        service["environment"] = {name: value for name, value in given.items() if value is not None}
+    return read
 
 
 @dataclass
