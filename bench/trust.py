@@ -30,12 +30,11 @@ from rich.table import Table
 from bench.trust_recordings import Condition, Recorder, Scene, questions, weaker
 from deploy.local.paths import DEMO_MODEL
 from regioncap.ask.listening import least_sure
-from regioncap.steps.plan import JUDGED_REGIONS
 from regioncap.trust.alike import same
 from regioncap.trust.answers import Heard
 from regioncap.trust.estimate import Judged, estimate
 from regioncap.trust.planted import kinds_for
-from regioncap.trust.questions import PLANTED, SECOND, Question, asked_twice, drawn, sheets
+from regioncap.trust.questions import PLANTED, SECOND, Question, asked_twice, drawn, sample_share, sheets
 from regioncap.trust.scores import Scored, asked_again, scored, together
 
 # A build's regions.
@@ -291,7 +290,7 @@ def cascade(recording: Recording, seconds: Mapping[str, float]) -> dict[str, flo
     """
     build = Build(recording, recording.scenes, {}, {s.image: s.captions for s in recording.scenes}, set(), 0)
     build.regions = sum(len(scene.boxes) for scene in recording.scenes)
-    share = min(1.0, JUDGED_REGIONS / build.regions)
+    share = sample_share(build.regions)
     scores, questions = scores_of(build, share)
     own = {(score.image, score.region): score for score in scores if score.kind == "own"}
     sure = {(scene.image, region): scene.sure.get(region) for scene in recording.scenes for region in scene.captions}

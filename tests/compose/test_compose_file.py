@@ -107,11 +107,15 @@ def test_as_shipped_the_settings_are_the_defaults(services: dict[str, Any]) -> N
     assert Deployment.from_environment({each["name"]: each["value"] for each in values["env"]}) == plain
 
 
-def test_the_uis_address_gets_to_every_part_of_airflow_where_it_is_set_and_is_not_there_where_not(tmp_path: Path) -> None:
+def test_the_uis_address_gets_to_every_part_of_airflow_where_it_is_set_and_is_not_there_where_not(
+    tmp_path: Path,
+) -> None:
     dotenv.write(tmp_path / "env", {})
     assert "AIRFLOW__API__BASE_URL" not in read(tmp_path / "env")["services"]["api-server"]["environment"]
     example = (tmp_path / "env").read_text()
-    (tmp_path / "env").write_text(example.replace("# AIRFLOW__API__BASE_URL=", "AIRFLOW__API__BASE_URL=https://a.example"))
+    (tmp_path / "env").write_text(
+        example.replace("# AIRFLOW__API__BASE_URL=", "AIRFLOW__API__BASE_URL=https://a.example")
+    )
     told = read(tmp_path / "env")["services"]
     for name in ("api-server", "scheduler", "worker-cpu", "worker-gpu"):
         assert told[name]["environment"]["AIRFLOW__API__BASE_URL"] == "https://a.example", name

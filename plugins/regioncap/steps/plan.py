@@ -25,7 +25,7 @@ from regioncap.regions.jsonl import canonical
 from regioncap.regions.served import Served, known_by
 from regioncap.steps.anew import why_anew
 from regioncap.storage.store import Store, check_conditional_writes
-from regioncap.trust.questions import SECOND
+from regioncap.trust.questions import sample_share, second_share
 from regioncap.warehouse import manifest
 from regioncap.warehouse.corrections import corrections_of, what_holds
 from regioncap.warehouse.forgotten import NOTHING, Forgotten
@@ -47,11 +47,6 @@ MAX_SHARDS = 1000
 # Where its rows have so many bytes, a shard is full: each step has a shard in memory, as ten times as much. A thousand
 # rows with a few boxes and labels have some hundred kilobytes.
 SHARD_BYTES = 32 << 20
-
-# So many regions of a build are judged where it is a sample.
-JUDGED_REGIONS = 200
-# Of so many at most a caption is asked for once more: from them it is told closely enough what no judge hears.
-ASKED_TWICE = 200
 
 
 def plan_build(
@@ -238,14 +233,14 @@ def _judge_share(settings: BuildSettings, written: _Written) -> float:
     """Which share of the regions is drawn to be judged."""
     if settings.judges != "sample":
         return float(settings.judges == "all")
-    return max(1e-6, round(min(1.0, JUDGED_REGIONS / max(_regions(written), 1.0)), 6))
+    return sample_share(_regions(written))
 
 
 def _second_share(settings: BuildSettings, judge_share: float, written: _Written) -> float:
     """Which share of the regions that are judged is asked about once more: of a trial's nothing is told by that."""
     if not judge_share or settings.sample_rows is not None:
         return 0.0
-    return round(min(SECOND, ASKED_TWICE / max(judge_share * _regions(written), 1.0)), 6)
+    return second_share(judge_share * _regions(written))
 
 
 def _regions(written: _Written) -> float:

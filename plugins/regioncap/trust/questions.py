@@ -19,8 +19,12 @@ PLANTED: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "ow
 MOST_MARKS = 9
 # Under so many shuffles a caption is asked about at most. What is trusted under the first is not asked again.
 ROUNDS = 2
-# Of so many of the regions that are judged a caption is asked for once more, another way.
+# So many regions of a build are judged where it is a sample.
+JUDGED_REGIONS = 200
+# Of this share of the regions that are judged a caption is asked for once more, another way, but of so many at most:
+# from them it is told closely enough what no judge hears.
 SECOND = 0.25
+ASKED_TWICE = 200
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,16 @@ def _groups(regions: Sequence[int], boxes: Mapping[int, Box]) -> list[tuple[int,
     ordered = sorted(regions, key=lambda region: (middles[region][axis], region))
     half = len(ordered) // 2
     return _groups(ordered[:half], boxes) + _groups(ordered[half:], boxes)
+
+
+def sample_share(regions: float) -> float:
+    """Which share of about so many regions a sample is."""
+    return max(1e-6, round(min(1.0, JUDGED_REGIONS / max(regions, 1.0)), 6))
+
+
+def second_share(judged: float) -> float:
+    """Of which share of about so many judged regions a caption is asked for once more."""
+    return round(min(SECOND, ASKED_TWICE / max(judged, 1.0)), 6)
 
 
 def drawn(image: str, region: int, share: float) -> bool:

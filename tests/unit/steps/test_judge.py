@@ -137,7 +137,7 @@ def test_where_nothing_is_to_be_judged_nothing_is_drawn_nor_asked(place: Place, 
 def test_of_a_large_drop_a_sample_is_judged_and_only_its_images_are_kept_without_marks(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regioncap.steps.plan.JUDGED_REGIONS", 30)
+    monkeypatch.setattr("regioncap.trust.questions.JUDGED_REGIONS", 30)
     rows(place, ROWS)
     plan = captioned(place, vlm, knowing, judge="sample")
     assert plan.judge_share == pytest.approx(30 / (3 * ROWS))
@@ -385,7 +385,7 @@ def test_the_share_is_told_of_captions_as_they_were_not_of_those_that_were_chose
 def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regioncap.steps.plan.ASKED_TWICE", 0)
+    monkeypatch.setattr("regioncap.trust.questions.ASKED_TWICE", 0)
     rows(place, 8)
     small = [[4, 4, 30, 30], [40, 4, 30, 30], [80, 40, 5, 5]]
     manifest = [json.loads(line) for line in place.drop.read("manifest.jsonl").splitlines()]
@@ -402,7 +402,7 @@ def test_auto_asks_by_themselves_about_doubtful_and_small_regions_only(
 def test_what_auto_asks_again_the_captioner_tells_and_the_listener_hears_of_no_more_than_the_sample(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regioncap.steps.plan.JUDGED_REGIONS", 0)
+    monkeypatch.setattr("regioncap.trust.questions.JUDGED_REGIONS", 0)
     knowing.tells = True
     rows(place, 10)
     plan = captioned(place, vlm, knowing, caption_mode="auto", judge="sample")
@@ -422,8 +422,8 @@ def test_what_auto_asks_again_the_captioner_tells_and_the_listener_hears_of_no_m
 def test_where_the_captioner_does_not_tell_how_sure_it_was_auto_goes_by_the_listener(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regioncap.steps.plan.JUDGED_REGIONS", 10)
-    monkeypatch.setattr("regioncap.steps.plan.ASKED_TWICE", 0)
+    monkeypatch.setattr("regioncap.trust.questions.JUDGED_REGIONS", 10)
+    monkeypatch.setattr("regioncap.trust.questions.ASKED_TWICE", 0)
     rows(place, 10)
     plan = captioned(place, vlm, knowing, caption_mode="auto", judge="sample")
     judge(place, plan, vlm)
@@ -595,7 +595,7 @@ def test_where_rows_are_only_tried_nothing_is_asked_for_twice(place: Place, vlm:
 def test_of_many_regions_no_more_are_asked_for_twice_than_it_takes(
     place: Place, vlm: FakeVlm, knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regioncap.steps.plan.ASKED_TWICE", 6)
+    monkeypatch.setattr("regioncap.trust.questions.ASKED_TWICE", 6)
     rows(place, ROWS)
     plan = captioned(place, vlm, knowing)
     judge(place, plan, vlm)
