@@ -19,8 +19,8 @@ from regioncap.steps.judge import judge_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import connect
-from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.endpoint import Endpoint
+from regioncap.vlm.greeting import find_dialect
 from regioncap.vlm.probe import tells
 from regioncap.work import layout
 from regioncap.work.completions import load_completions

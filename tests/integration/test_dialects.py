@@ -17,8 +17,9 @@ from regioncap.steps.judge import judge_shard
 from regioncap.steps.render import render_shard
 from regioncap.steps.validate import validate_shard
 from regioncap.vlm.client import connect
-from regioncap.vlm.dialects import Dialect, find_dialect
+from regioncap.vlm.dialects import Dialect
 from regioncap.vlm.endpoint import Endpoint
+from regioncap.vlm.greeting import find_dialect
 from regioncap.vlm.metrics import Queue, read_queue
 from regioncap.work.counts import AskCounts
 from regioncap.work.shard import Shard

@@ -16,9 +16,9 @@ from regioncap.errors import ParamsError, VlmUnavailableError
 from regioncap.vlm import probe
 from regioncap.vlm.client import connect
 from regioncap.vlm.completion import Completion
-from regioncap.vlm.dialects import find_dialect
 from regioncap.vlm.endpoint import Endpoint
 from regioncap.vlm.flow import PreparedRequest, ask_all
+from regioncap.vlm.greeting import find_dialect
 from regioncap.vlm.requests import ChatRequest
 from tests.builders import marked_row, planned
 from tests.fake_vlm import MODEL, FakeVlm, Reply, answer_well, error, fake_vlm

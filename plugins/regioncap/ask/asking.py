@@ -21,10 +21,11 @@ from regioncap.storage.store import Store
 from regioncap.vlm.acceptance import refuses_all
 from regioncap.vlm.client import VlmClient, connect
 from regioncap.vlm.completion import Completion
-from regioncap.vlm.dialects import Dialect, find_dialect, find_listening_dialect
+from regioncap.vlm.dialects import Dialect
 from regioncap.vlm.doctor import DoctorFigures, Seen, diagnose
 from regioncap.vlm.endpoint import Endpoint, Vlm
 from regioncap.vlm.flow import PreparedRequest, ask_all, first_of, image_url
+from regioncap.vlm.greeting import find_dialect, find_listening_dialect
 from regioncap.vlm.pace import PaceFigures
 from regioncap.vlm.probe import check, identify, look_again, room_for, told_by
 from regioncap.work.completions import write_part

@@ -2,7 +2,7 @@
 
 `requests`    a request: what is sent
 `protocol`    the bodies of the chat API
-`dialects`    how servers want requests to be written where they do not agree, and finding it out
+`dialects`    how servers want requests to be written where they do not agree
 `faults`      what may come of a request instead of an answer
 `endpoint`    what requests are sent to, as it is configured
 `completion`  what came of one, as it is kept
@@ -10,6 +10,7 @@
 `wire`        one exchange with a server over HTTP
 `watch`       follows servers while they are asked
 `client`      sends a request until it is known what comes of it
+`greeting`    finds out which dialect a server speaks
 `told`        what tells a model from others of the same name
 `probe`       what is asked before the first row
 `metrics`     how busy a server is
