@@ -60,8 +60,12 @@ def parse_line(line: bytes) -> dict[str, Any]:
         raise RowError(Code.NOT_UTF8, f"the line is not UTF-8 at its byte {error.start}") from error
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise RowError(Code.NOT_JSON, f"the line is not JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        raise RowError(
+            Code.NOT_JSON, f"the line is not JSON at its character {error.pos + 1:,}: {error.msg}"
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise RowError(Code.NOT_JSON, f"the line is not JSON that can be read: {error}") from error
     except RecursionError as error:
         if not text.rstrip().endswith("}"):
             raise RowError(Code.NOT_JSON, "the line is not a JSON object: it has no end") from error

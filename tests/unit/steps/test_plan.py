@@ -115,13 +115,15 @@ def test_deep_objects_of_other_formats_cost_themselves_too(place: Place, levels:
     deep = "[" * levels + "]" * levels
     place.put("m.json", f'[{{"image": "a.jpg"}}, {{"image": "b.jpg", "x": {deep}}}, {deep}]')
     plan = place.plan(input_format="json")
-    assert [row.code for row in rejected_of(place, plan)] == ["too_deep", "not_an_object"]
+    assert [row.code for row in rejected_of(place, plan)] == ["too_deep", "too_deep"]
     place.put("m.csv", f'image,bbox\na.jpg,\nb.jpg,"[{deep}, [1, 2, 3, 4]]"\n')
     assert [row.code for row in rejected_of(place, place.plan(input_format="csv"))] == ["too_deep"]
 
 
-def test_a_json_manifest_nested_beyond_all_reading_is_named(place: Place) -> None:
+def test_json_nested_beyond_all_reading_is_named_or_costs_itself(place: Place) -> None:
     place.put("deep.json", "[" * 100_000 + "]" * 100_000)
+    assert [row.code for row in rejected_of(place, place.plan(input_format="json"))] == ["too_deep"]
+    place.put("deep.json", "[" * 100_000)
     with pytest.raises(DropError, match=r"the manifest deep\.json cannot be read as json"):
         place.plan(input_format="json")
 
