@@ -65,6 +65,8 @@ class _Lines:
 
 
 _WHOLE = re.compile(r"-?[0-9]+\.0+")
+# By what tables say that there is nothing, in small letters. `NA` may be a name.
+_NOTHING = ("", "nan", "none", "null", "<na>")
 _UNCLOSED = "a quote opens in the line and does not close"
 
 
@@ -80,6 +82,7 @@ def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
             if between != ",":
                 records = csv.reader(lines, delimiter=between)
                 header = next(csv.reader(lines.taken[-1:], delimiter=between))
+            header = [name.strip() for name in header]
             number = 0
             while True:
                 lines.begin()
@@ -165,19 +168,19 @@ def _closes(lines: list[str], between: str) -> bool:
 
 
 def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
-    """A CSV cell holds the boxes as JSON text; an empty cell gives no boxes.
+    """A CSV cell holds the boxes as JSON text; one with nothing in it gives no boxes, and no `id`.
 
-    An empty `id` is no id. Tables write `17.0` for 17, and some `NaN` for none, where one is missing.
+    Tables write `17.0` for 17 where another one is missing.
     """
     if row.value is None:
         return row
-    value = {key: cell for key, cell in row.value.items() if key != "id" or cell.lower() not in ("", "nan")}
+    value = {key: cell for key, cell in row.value.items() if key != "id" or cell.lower() not in _NOTHING}
     if _WHOLE.fullmatch(value.get("id", "")):
         value["id"] = value["id"].partition(".")[0]
     cell = value.get(bbox_key)
     if isinstance(cell, str):
         try:
-            value[bbox_key] = json.loads(cell) if cell.strip() else None
+            value[bbox_key] = None if cell.strip().lower() in _NOTHING else json.loads(cell)
         except (ValueError, RecursionError):
             return Row(row.line, None, RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is not JSON text"), row.value)
     return Row(row.line, value)

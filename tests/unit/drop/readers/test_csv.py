@@ -30,6 +30,19 @@ def test_csv_holds_boxes_as_json_text(tmp_path: Path) -> None:
     assert third.fault is not None and third.fault.code == Code.BBOX_NOT_A_LIST
 
 
+@pytest.mark.parametrize("nothing", ["", "nan", "NaN", "None", "null", "NULL", "<NA>"])
+def test_by_what_tables_say_that_there_is_nothing_is_no_id_and_no_boxes(tmp_path: Path, nothing: str) -> None:
+    rows = csv_rows(tmp_path, f"id,image,bbox\n{nothing},a.jpg,{nothing}\nNA,{nothing},\n")
+    assert rows == [(1, {"image": "a.jpg", "bbox": None}), (2, {"id": "NA", "image": nothing, "bbox": None})]
+
+
+@pytest.mark.parametrize("header", ["image , bbox,id ", '"image"," bbox",\tid', "image ; bbox; id"])
+def test_spaces_around_the_names_of_columns_are_not_of_the_names(tmp_path: Path, header: str) -> None:
+    mark = ";" if ";" in header else ","
+    (row,) = csv_rows(tmp_path, f"{header}\na.jpg{mark}{BOX}{mark}7\n")
+    assert row == (1, {**GOOD_A, "id": "7"})
+
+
 def csv_rows(tmp_path: Path, text: str | bytes) -> list[tuple[int, Any]]:
     """Each row's number, with its value or its code."""
     path = tmp_path / "m.csv"
