@@ -65,6 +65,8 @@ class _Lines:
 
 
 _WHOLE = re.compile(r"-?[0-9]+\.0+")
+# How spreadsheets say in a line of its own what stands between cells.
+_SAID = re.compile(r'"?sep=(.)"?[\r\n]*')
 # By what tables say that there is nothing, in small letters. `NA` may be a name.
 _NOTHING = ("", "nan", "none", "null", "<na>")
 _UNCLOSED = "a quote opens in the line and does not close"
@@ -76,13 +78,15 @@ def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
     try:
         with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             lines = _Lines(stream)
-            records = csv.reader(lines)
-            header = _csv_header(lines, records)
-            between = _separator(header)
-            if between != ",":
-                records = csv.reader(lines, delimiter=between)
-                header = next(csv.reader(lines.taken[-1:], delimiter=between))
+            header = _csv_header(lines, csv.reader(lines))
+            if said := _SAID.fullmatch(lines.taken[-1]):
+                between = said[1]
+                header = _csv_header(lines, csv.reader(lines, delimiter=between))
+            else:
+                between = _separator(header)
+                header = next(csv.reader(lines.taken[-1:], delimiter=between)) if between != "," else header
             header = [name.strip() for name in header]
+            records = csv.reader(lines, delimiter=between)
             number = 0
             while True:
                 lines.begin()
@@ -133,7 +137,7 @@ def _csv_header(lines: _Lines, records: Iterator[list[str]]) -> list[str]:
 
 def _separator(header: list[str]) -> str:
     """What stands between cells: spreadsheets write a semicolon where numbers have a comma, or a tab."""
-    return next((mark for mark in ";\t" if len(header) == 1 and mark in header[0]), ",")
+    return next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), ",")
 
 
 def _csv_value(header: list[str], cells: list[str], lines: _Lines, between: str) -> dict[str, Any]:

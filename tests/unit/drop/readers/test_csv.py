@@ -43,6 +43,14 @@ def test_spaces_around_the_names_of_columns_are_not_of_the_names(tmp_path: Path,
     assert row == (1, {**GOOD_A, "id": "7"})
 
 
+@pytest.mark.parametrize("said", ["", "sep={}\n", "\ufeffsep={}\r\n", '"sep={}"\n'])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_cells_are_parted_by_what_the_file_says_or_its_header(tmp_path: Path, mark: str, said: str) -> None:
+    lines = mark.join(["image", "bbox", "note"]), mark.join(["a.jpg", BOX, f'"x{mark}y"'])
+    rows = csv_rows(tmp_path, said.format(mark) + "\n".join(lines))
+    assert rows == [(1, {**GOOD_A, "note": f"x{mark}y"})]
+
+
 def csv_rows(tmp_path: Path, text: str | bytes) -> list[tuple[int, Any]]:
     """Each row's number, with its value or its code."""
     path = tmp_path / "m.csv"
