@@ -79,9 +79,11 @@ def kept_fields(row: dict[str, Any], keep: Sequence[str], used: Collection[str])
 
 def _plain(value: Any) -> Any:
     """A value as it can stand beside those of other rows: numbers, text and booleans; all else as JSON text."""
-    if isinstance(value, float) and math.isnan(value):  # by which tables say that there is none
+    # By NaN tables say that there is none; for what is infinite JSON has no number, and text would be of another type.
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     written = clean(value)
-    if isinstance(written, list | dict) or (isinstance(written, int) and not -(2**63) <= written < 2**63):
+    # Of 64 bits, with a sign or without one.
+    if isinstance(written, list | dict) or (isinstance(written, int) and not -(2**63) <= written < 2**64):
         return json.dumps(written, ensure_ascii=False)
     return written

@@ -103,14 +103,14 @@ def too_deep(value: Any) -> bool:
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for item in level:
-            if isinstance(item, list):
+            if isinstance(item, list | tuple):
                 inner += item
             elif isinstance(item, dict):
                 inner += item.values()
         if not inner:
             return False
         level = inner
-    return any(isinstance(item, list | dict) for item in level)
+    return any(isinstance(item, list | tuple | dict) for item in level)
 
 
 def _too_deep_fault() -> RowError:
