@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
-from regioncap.drop.elsewhere import Images
+from regioncap.drop.elsewhere import Images, image_roots
 from regioncap.drop.plain import is_utf8
 from regioncap.errors import ParamsError, StorageError
 from regioncap.storage.local import LocalStore
@@ -62,9 +62,10 @@ def open_place(place: str) -> Store:
 
 def open_images(drop: Store, images_uri: str | None) -> Images:
     """Where the images of a drop are. Whoever types the command may read what they name. Raises StorageError."""
-    roots = Deployment.from_environment().image_roots
+    roots = image_roots(Deployment.from_environment().image_roots)
     if images_uri is None:
         return Images(drop, roots, lambda root: open_place(root))
+    parse_uri(images_uri)  # a path that only this command knows would be none to a run
     base = open_place(images_uri)
     return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else open_place(root))
 

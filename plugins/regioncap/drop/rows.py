@@ -7,6 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
 from regioncap.drop.box_keys import BoxKeys
 from regioncap.drop.elsewhere import Images, is_uri
@@ -197,16 +198,18 @@ class Ids(Protocol):
 
 
 class Counts(NamedTuple):
-    """What is counted of rows, beside what becomes of each: see `RowReader` and `BoxKeys`."""
+    """What is counted of rows, or seen in them, beside what becomes of each: see `RowReader` and `BoxKeys`."""
 
     rows: int
     declared: int
     others: tuple[str, ...]
+    flat: tuple[tuple[str, ...], ...]
     nearly: int
     unlabelled: int
+    held: tuple[str, ...]
 
 
-_WITH_BOXES = Counts(1, 1, (), 0, 0)
+_WITH_BOXES = Counts(1, 1, (), (), 0, 0, ())
 
 
 @dataclass
@@ -216,7 +219,7 @@ class RowReader:
     `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
     the fields that are carried along (see `kept_fields`), and `images` says which URIs may be read. `nearly` counts
     rows whose image is there under nearly the name that they give, `unlabelled` those whose labels are none for their
-    boxes.
+    boxes; `held` are those of the names in `keep` that a row has had.
     """
 
     image_key: str
@@ -228,7 +231,9 @@ class RowReader:
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
     unlabelled: int = 0
+    held: set[str] = field(default_factory=set)
     ids: Ids = field(default_factory=SeenIds)
+    _told: set[str] = field(default_factory=set)
     _repeats: dict[str, int] = field(default_factory=dict)
 
     def read(self, row: dict[str, Any], source: Source) -> PlannedRow | Rejected:
@@ -238,6 +243,7 @@ class RowReader:
             if too_deep(row):
                 raise _too_deep_fault()
             self.box_keys.note(row, self.bbox_key)
+            self.held.update(name for name in self.keep if name in row)
             identity = self._given_id(row)
             image = self._image(_given(row, self.image_key))
             boxes = given_boxes(row, self.bbox_key)
@@ -259,11 +265,14 @@ class RowReader:
         """What was counted of the one row that was read since this was called last."""
         keys = self.box_keys
         # As it is with nearly all rows, of which there are many.
-        if keys.declared and not self.nearly and not self.unlabelled:
+        if keys.declared and not self.nearly and not self.unlabelled and len(self.held) == len(self._told):
             keys.rows = keys.declared = 0
             return _WITH_BOXES
-        counts = Counts(keys.rows, keys.declared, tuple(keys.others), self.nearly, self.unlabelled)
+        held = tuple(self.held - self._told)
+        others, flat = tuple(keys.others), tuple(keys.flat)
+        counts = Counts(keys.rows, keys.declared, others, flat, self.nearly, self.unlabelled, held)
         self.box_keys, self.nearly, self.unlabelled = BoxKeys(), 0, 0
+        self._told.update(held)
         return counts
 
     def count(self, counts: Counts) -> None:
@@ -271,8 +280,10 @@ class RowReader:
         self.box_keys.rows += counts.rows
         self.box_keys.declared += counts.declared
         self.box_keys.others.update(counts.others)
+        self.box_keys.flat.update(counts.flat)
         self.nearly += counts.nearly
         self.unlabelled += counts.unlabelled
+        self.held.update(counts.held)
 
     def _given_id(self, row: dict[str, Any]) -> str | None:
         given = _given(row, "id")
@@ -282,7 +293,12 @@ class RowReader:
         if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
             given = int(given)
         if isinstance(given, bool) or not isinstance(given, str | int) or given == "" or clean(given) != given:
-            raise RowError(Code.ID_INVALID, "the id is neither a non-empty string nor an integer")
+            what = (
+                "a number with decimals, or too large to be exact"
+                if isinstance(given, float)
+                else f"a JSON {_json_type(given)}"
+            )
+            raise RowError(Code.ID_INVALID, f"the id is {what}: give a non-empty string or an integer, or none")
         identity = str(given)
         if not self.ids.add(identity):
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
@@ -290,6 +306,11 @@ class RowReader:
 
     def _image(self, given: Any) -> str:
         """The path by which the image is read. Raises RowError."""
+        if given is None or given == "":
+            raise RowError(
+                Code.IMAGE_MISSING,
+                f"the row names no image: there is nothing under {self.image_key!r}, which the param image_key says",
+            )
         if self.images is None or not isinstance(given, str) or not is_uri(given):
             return self._found(image_path(given))
         if len(given) > _MAX_PATH:
@@ -331,6 +352,14 @@ class RowReader:
                 Code.IMAGE_NOT_FOUND,
                 "there is no such file in the drop, but several that differ from it in capital letters or in how "
                 f"accents are written: {', '.join(map(repr, near))}",
+            )
+        # As addresses have it, or with spaces around it. What it is in truth the row does not say.
+        meant = _with_slashes(unquote(image.strip()))
+        there = [meant] if meant in self.files else [path for path in self.files.near(meant) if is_utf8(path)]
+        if there and meant != _with_slashes(image):
+            raise RowError(
+                Code.IMAGE_NOT_FOUND,
+                f"there is no such file in the drop, but {' and '.join(map(repr, there))}: write its name as it is",
             )
         # Some stores refuse such a path with an error that says nothing of the row.
         size = len(plain.encode())

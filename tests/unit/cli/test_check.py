@@ -222,6 +222,24 @@ def test_a_folder_whose_name_cannot_be_written_down_is_told_of(place: Place) -> 
     assert done.exit_code == 1 and "not UTF-8: rename the folder" in json.loads(done.stdout)["stops"]
 
 
+@pytest.mark.parametrize(
+    ("images_uri", "roots", "told"),
+    [
+        ("images", "", "'images' is not a place RegionCap can use"),
+        ("{}/nowhere", "", "there are no files at file://{}/nowhere, where the param images_uri says that"),
+        (None, "/lake,data", "REGIONCAP_IMAGE_ROOTS is wrong: 'data' is not a place RegionCap can use"),
+        ("{}", "s3://", "REGIONCAP_IMAGE_ROOTS is wrong"),
+    ],
+)
+def test_where_images_are_has_to_be_a_place(
+    place: Place, monkeypatch: pytest.MonkeyPatch, images_uri: str | None, roots: str, told: str
+) -> None:
+    place.good_rows(1)
+    monkeypatch.setenv("REGIONCAP_IMAGE_ROOTS", roots)
+    params = {} if images_uri is None else {"images_uri": images_uri.format(place.folder)}
+    assert told.format(place.folder) in stopped(place, **params)
+
+
 def test_a_page_that_cannot_be_written_ends_with_2(place: Place) -> None:
     place.good_rows(1)
     (place.folder / "file").write_text("x")

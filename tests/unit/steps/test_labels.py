@@ -52,6 +52,18 @@ def test_other_fields_are_in_the_record_only_where_they_are_asked_for(place: Pla
     assert record_of(place, keep_fields=["at", "speed"])["source"] == {"at": "[1, 2]", "speed": None}
 
 
+def test_fields_that_no_row_has_are_told_of(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.put_rows(*({"image": "a.jpg", "bbox": BOXES, "n": number} for number in range(4)), {"image": "", "at": 1})
+    told = (
+        "no row has the fields 'camara', 'b', which the param keep_fields names: they are null in all records. Are "
+        "they called so?"
+    )
+    assert place.plan(keep_fields=["n", "camara", "at", "b"]).warnings == [told]
+    assert place.plan(keep_fields=["*", "camara"]).warnings == [] == place.plan(keep_fields=["n", "at"]).warnings
+    monkeypatch.setattr("regioncap.steps.plan.processes_for", lambda rows, files: 2)
+    assert place.plan(run_id="other", keep_fields=["n", "camara", "at", "b"]).warnings == [told]
+
+
 def test_the_nine_fields_are_what_they_were_with_labels_and_fields_and_hints(place: Place) -> None:
     place.put_rows({"id": "r", "image": "a.jpg", "bbox": BOXES})
     before = record_of(place)
