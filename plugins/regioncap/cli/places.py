@@ -39,6 +39,8 @@ def open_drop(place: str) -> Store:
 
     Raises StorageError, also where a path leads to no folder.
     """
+    if not place:  # of a variable of the shell that is not set; the path would be that of the folder one is in
+        raise StorageError("the drop has no name: give the path of one date's folder, or s3://bucket/prefix")
     if "://" not in place and not (folder := Path(place).resolve()).is_dir():
         what = "it is a file" if folder.exists() else "there is no such folder"
         raise StorageError(f"there is no drop at {folder}: {what}; give the path of one date's folder")

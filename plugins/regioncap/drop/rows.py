@@ -58,7 +58,11 @@ def parse_line(line: bytes) -> dict[str, Any]:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RowError(Code.NOT_UTF8, f"the line is not UTF-8 at its byte {error.start}") from error
+        raise RowError(
+            Code.NOT_UTF8,
+            f"the line is not UTF-8 at its byte {error.start}, or not in the encoding that the param "
+            "manifest_encoding says",
+        ) from error
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -257,6 +257,11 @@ def test_what_is_no_folder_is_no_drop(place: Place, what: str, told: str) -> Non
     assert done.exit_code == 1 and f"a run would stop: there is no drop at {place.folder / what}: {told}" in done.stderr
 
 
+def test_a_drop_without_a_name_is_not_the_folder_one_is_in() -> None:
+    done = CliRunner().invoke(app, ["check", "", "--json"])
+    assert done.exit_code == 1 and "the drop has no name" in json.loads(done.stdout)["stops"]
+
+
 def test_a_file_as_params_is_told_how_it_is_given(place: Place) -> None:
     place.good_rows(1)
     (place.folder / "params.json").write_text("{}")
