@@ -285,7 +285,7 @@ def contents(drop: Store, input_format: str, images: Images | None = None) -> Co
         if images is not None and not len(elsewhere):
             raise DropError(
                 f"there are no files at {images.uri}, where the param images_uri says that the images are: correct it, "
-                "or upload them there"
+                "upload them there, or leave images_uri out"
             )
         return Contents(manifests[found], hidden, files, elsewhere, digest.hexdigest(), found)
     if not drop.folder_exists():

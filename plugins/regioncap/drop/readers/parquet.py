@@ -1,6 +1,7 @@
 """Manifests in Parquet: only the columns that are used or carried along are read, and lists where boxes are missing."""
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,6 +74,26 @@ def rows_in(
     Raises ValueError where the columns unpack to more than there may be.
     """
     faults = {"id": Code.ID_INVALID, image_key: Code.IMAGE_NOT_A_PATH, bbox_key: Code.BBOX_NOT_A_LIST}
+    # As databases write their numbers.
+    decimals = [item.name for item in table.schema_arrow if item.name in faults and "decimal" in str(item.type)]
+    for row in _rows_of_groups(source, table, columns, faults):
+        if row.value is not None:
+            row.value.update({name: _number(row.value[name]) for name in decimals if name in row.value})
+        yield row
+
+
+def _number(value: Any) -> Any:
+    """A value with numbers in place of decimals."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+def _rows_of_groups(
+    source: Path | IO[bytes], table: pq.ParquetFile, columns: Sequence[str], faults: dict[str, Code]
+) -> Iterator[Row]:
     number = 0
     for group in range(table.num_row_groups):
         size = _rows_at_once(source, table, group, columns)

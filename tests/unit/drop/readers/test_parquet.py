@@ -1,5 +1,6 @@
 """A small Parquet file that unpacks to far more than there is memory for."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,22 @@ def test_usual_rows_are_read_by_the_thousand(tmp_path: Path, monkeypatch: pytest
     rows = rows_of(table, tmp_path)
     assert [row.value and row.value["image"] for row in rows] == paths
     assert len(seen) == 3
+
+
+def test_numbers_of_a_column_of_decimals_are_numbers(tmp_path: Path) -> None:
+    box = [Decimal("10.50"), Decimal("10.00"), Decimal("40.00"), Decimal("30.25")]
+    table = pa.table(
+        {
+            "id": pa.array([Decimal("123456789012345678901"), None]),
+            "image": ["a.jpg", "b.jpg"],
+            "bbox": pa.array([[box], None]),
+            "price": pa.array([Decimal("1.50")] * 2),
+        }
+    )
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert READER.keeping is not None
+    first, second = READER.keeping(tmp_path / "m.parquet", "image", "bbox", ("*",))
+    assert first.value == {
+        "id": 123456789012345678901, "image": "a.jpg", "bbox": [[10.5, 10, 40, 30.25]], "price": Decimal("1.50"),
+    }  # fmt: skip
+    assert second.value == {"id": None, "image": "b.jpg", "bbox": None, "price": Decimal("1.50")}
