@@ -51,6 +51,22 @@ def test_cells_are_parted_by_what_the_file_says_or_its_header(tmp_path: Path, ma
     assert rows == [(1, {**GOOD_A, "note": f"x{mark}y"})]
 
 
+@pytest.mark.parametrize("mark", [",", ";", ", "])
+def test_a_name_of_a_column_may_have_several_lines(tmp_path: Path, mark: str) -> None:
+    header = mark.join(['"two\nlines"', "image", "bbox"])
+    (row,) = csv_rows(tmp_path, f"\n\n{header}\n{mark.join(['x', 'a.jpg', BOX])}\n")
+    assert row == (1, {**GOOD_A, "two\nlines": "x"})
+
+
+def test_spaces_behind_what_parts_cells_are_those_of_the_header(tmp_path: Path) -> None:
+    text = f'image, note, bbox\na.jpg, "x, y", {BOX}\nb.jpg,  two\n words, {BOX}\nb.jpg, "one\n two", {BOX}\n'
+    assert csv_rows(tmp_path, text) == [
+        (1, {**GOOD_A, "note": "x, y"}), (2, Code.NOT_CSV), (3, Code.NOT_CSV), (4, {**GOOD_B, "note": "one\n two"}),
+    ]  # fmt: skip
+    assert csv_rows(tmp_path, f'"image", "a, note", "bbox"\na.jpg, "x", {BOX}\n') == [(1, {**GOOD_A, "a, note": "x"})]
+    assert csv_rows(tmp_path, f"image,note,bbox\na.jpg, x,{BOX}\n") == [(1, {**GOOD_A, "note": " x"})]
+
+
 def csv_rows(tmp_path: Path, text: str | bytes) -> list[tuple[int, Any]]:
     """Each row's number, with its value or its code."""
     path = tmp_path / "m.csv"
