@@ -15,6 +15,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from regioncap.drop.unread import IS_LFS_POINTER, LFS_POINTER
+
 # What a name ends in where a file is compressed. What it is, its first bytes say.
 ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 
@@ -141,12 +143,15 @@ def plain(path: Path, *, encoding: str, is_text: bool) -> Iterator[Path]:
 
     `encoding` is what text is in that says nothing of it itself; UTF-16, UTF-32 and byte order marks are noticed. What
     is not in the encoding becomes a byte that is not UTF-8, so that it is told of the line that it is in.
-    Raises ValueError where the file is an archive, is damaged, or unpacks to far more than any manifest.
+    Raises ValueError where the file is an archive or a pointer to a file, is damaged, or unpacks to far more than any
+    manifest.
     """
     start = _start(path)
     opened = next((opener for pattern, opener in _PACKED if pattern.match(start)), None)
     if _ZIP.match(start):
         raise ValueError("it is a ZIP archive: unpack it")
+    if start.startswith(LFS_POINTER):
+        raise ValueError(f"it is {IS_LFS_POINTER}")
     if opened is not None:
         with _temporary() as unpacked:
             _unpack(path, opened, unpacked)

@@ -198,3 +198,10 @@ def test_a_manifest_that_cannot_be_unpacked_is_named(tmp_path: Path) -> None:
     place.put("m.jsonl.gz", gzip.compress(LINES.encode())[:-8])
     with pytest.raises(DropError, match=r"m\.jsonl\.gz cannot be read as jsonl: it is compressed, and cannot be"):
         place.plan()
+
+
+def test_a_pointer_of_git_lfs_is_no_manifest(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    for is_text in (True, False):
+        with pytest.raises(ValueError, match="it is a pointer of Git LFS, in place of the file: fetch the files with"):
+            read(tmp_path, pointer, is_text=is_text)
