@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from regioncap.drop.box_keys import BoxKeys
 from regioncap.drop.elsewhere import Images, is_uri
-from regioncap.drop.given import LABELS, given_labels, kept_fields
+from regioncap.drop.given import LABELS, given_labels, kept_fields, kinds_of
 from regioncap.drop.plain import is_utf8
 from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError, StorageError
@@ -30,6 +30,9 @@ MAX_PATH_BYTES, _MAX_NAME_BYTES = 1024, 255
 _MAX_PATH = 1024
 # Room for 1,000 boxes; of what is longer, the beginning says which row it is.
 _ECHOED_OBJECT, _ECHOED_CHARACTERS = 16_000, 2000
+
+# So many fields, each with a kind, are told apart: rows may have any names in them.
+_MOST_KINDS = 1000
 
 # By which names tools give a box that is an object, and what the numbers are in this order.
 _NAMED_BOXES = {
@@ -210,7 +213,7 @@ class Counts(NamedTuple):
     flat: tuple[tuple[str, ...], ...]
     nearly: int
     unlabelled: int
-    held: tuple[str, ...]
+    held: tuple[tuple[str, str], ...]
 
 
 _WITH_BOXES = Counts(1, 1, (), (), 0, 0, ())
@@ -223,7 +226,7 @@ class RowReader:
     `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
     the fields that are carried along (see `kept_fields`), and `images` says which URIs may be read. `nearly` counts
     rows whose image is there under nearly the name that they give, `unlabelled` those whose labels are none for their
-    boxes; `held` are those of the names in `keep` that a row has had.
+    boxes; `held` says of which kinds the fields are that are carried along (see `kinds_of`), of a thousand at most.
     """
 
     image_key: str
@@ -235,35 +238,37 @@ class RowReader:
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
     unlabelled: int = 0
-    held: set[str] = field(default_factory=set)
+    held: set[tuple[str, str]] = field(default_factory=set)
     ids: Ids = field(default_factory=SeenIds)
-    _told: set[str] = field(default_factory=set)
+    _told: set[tuple[str, str]] = field(default_factory=set)
     _repeats: dict[str, int] = field(default_factory=dict)
 
-    def read(self, row: dict[str, Any], source: Source) -> PlannedRow | Rejected:
+    def read(self, row: dict[str, Any], place: Source) -> PlannedRow | Rejected:
         """Check one parsed row."""
         identity: str | None = None
         try:
             if too_deep(row):
                 raise _too_deep_fault()
             self.box_keys.note(row, self.bbox_key)
-            self.held.update(name for name in self.keep if name in row)
             identity = self._given_id(row)
             image = self._image(_given(row, self.image_key))
             boxes = given_boxes(row, self.bbox_key)
+            source = kept_fields(row, self.keep, (self.image_key, self.bbox_key, "id", LABELS))
+            if len(self.held) < _MOST_KINDS:
+                self.held.update(kinds_of(source))
             return PlannedRow(
-                manifest=source.manifest,
-                line=source.line,
+                manifest=place.manifest,
+                line=place.line,
                 id=identity if identity is not None else self._content_id(image, boxes),
                 image=image,
                 type="with_bbox" if self.bbox_key in row else "without_bbox",
                 bbox=clean(boxes),
                 stated=stated_size(row),
                 labels=self._labels(row, boxes),
-                source=kept_fields(row, self.keep, (self.image_key, self.bbox_key, "id", LABELS)),
+                source=source,
             )
         except RowError as fault:
-            return reject(source, fault, identity, row)
+            return reject(place, fault, identity, row)
 
     def counted(self) -> Counts:
         """What was counted of the one row that was read since this was called last."""

@@ -15,7 +15,7 @@ from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.checking import Checker, IsForgotten, Planned, checked_rows, none_is_forgotten, processes_for
 from regioncap.drop.elsewhere import Images
-from regioncap.drop.given import ALL_FIELDS
+from regioncap.drop.given import told_of_kept
 from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import RowReader
 from regioncap.drop.unforeseen import UnforeseenRows
@@ -452,13 +452,7 @@ def _write_shards(
                 f"the field labels of {reader.unlabelled:,} rows is no list with a label for each box: these rows are "
                 "taken without labels"
             )
-        missing = [name for name in dict.fromkeys(reader.keep) if name not in reader.held]
-        if missing and ALL_FIELDS not in missing:
-            fields = f"fields {', '.join(map(repr, missing))}" if len(missing) > 1 else f"field {missing[0]!r}"
-            written.warnings.append(
-                f"no row has the {fields}, which the param keep_fields names: they are null in all records. Are they "
-                "called so?"
-            )
+        written.warnings += told_of_kept(reader.keep, reader.held)
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "
