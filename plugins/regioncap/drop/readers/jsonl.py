@@ -3,6 +3,7 @@
 import codecs
 import io
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -34,8 +35,10 @@ def _ended_by(stream: IO[bytes]) -> tuple[bytes, Callable[[int], bytes]]:
     Old programs end lines in a carriage return alone, which JSON has nowhere in a text.
     """
     start = stream.readline(MAX_LINE_BYTES + 2)
+    pieces = chain((start,), iter(lambda: stream.read(1 << 20), b""))
+    alone = b"\r" in start and not any(b"\n" in piece for piece in pieces)
     stream.seek(0)
-    if b"\r" not in start or b"\n" in start:
+    if not alone:
         return b"\n", stream.readline
     characters = io.TextIOWrapper(stream, encoding="latin-1", newline="\r")  # one for each byte
     return b"\r", lambda size: characters.readline(size).encode("latin-1")

@@ -40,6 +40,8 @@ def test_lines_may_end_in_carriage_returns_alone(tmp_path: Path) -> None:
         (2, {"image": "a"}), (4, Code.NOT_JSON), (5, Code.LINE_TOO_LONG), (6, {"image": "é"}),
     ]  # fmt: skip
     assert jsonl.READER.count is not None and jsonl.READER.count(path) == 7
+    path.write_bytes(b'{"x":\r"' + long + b'"}\n{"image": "a"}\n')
+    assert [row.value for row in read_rows(path, "jsonl", "bbox")] == [None, {"image": "a"}]
     path.write_bytes(b'{"image": "a"}\n{"image":\r"b"}\r\n')
     assert [row.value for row in read_rows(path, "jsonl", "bbox")] == [{"image": "a"}, {"image": "b"}]
 
