@@ -7,7 +7,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from regioncap.config.deployment import Deployment
 from regioncap.config.settings import BuildSettings
-from regioncap.drop.elsewhere import Images
+from regioncap.drop.elsewhere import Images, image_roots
 from regioncap.storage import patience
 from regioncap.storage.s3 import BRIEF_CONFIG, CLIENT_CONFIG
 from regioncap.storage.store import Store
@@ -49,7 +49,7 @@ def open_images(settings: BuildSettings, date: str, conn_id: str = DROPS_CONNECT
 def images_of(drop: Store, images_uri: str | None, conn_id: str = DROPS_CONNECTION) -> Images:
     """Where the images of a drop are, `images_uri` being the run's. Raises StorageError as above."""
     deployment = Deployment.from_environment()
-    roots = deployment.image_roots
+    roots = image_roots(deployment.image_roots)
     if images_uri is None:
         return Images(drop, roots, lambda root: _open(root, "", conn_id))
     check_allowed(images_uri, (*deployment.allowed_roots, *roots))

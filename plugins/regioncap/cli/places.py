@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from regioncap.config.deployment import Deployment
-from regioncap.drop.elsewhere import Images
+from regioncap.drop.elsewhere import Images, image_roots
 from regioncap.drop.plain import is_utf8
 from regioncap.errors import ParamsError, StorageError
 from regioncap.storage.local import LocalStore
@@ -39,6 +39,8 @@ def open_drop(place: str) -> Store:
 
     Raises StorageError, also where a path leads to no folder.
     """
+    if not place:  # of a variable of the shell that is not set; the path would be that of the folder one is in
+        raise StorageError("the drop has no name: give the path of one date's folder, or s3://bucket/prefix")
     if "://" not in place and not (folder := Path(place).resolve()).is_dir():
         what = "it is a file" if folder.exists() else "there is no such folder"
         raise StorageError(f"there is no drop at {folder}: {what}; give the path of one date's folder")
@@ -62,9 +64,10 @@ def open_place(place: str) -> Store:
 
 def open_images(drop: Store, images_uri: str | None) -> Images:
     """Where the images of a drop are. Whoever types the command may read what they name. Raises StorageError."""
-    roots = Deployment.from_environment().image_roots
+    roots = image_roots(Deployment.from_environment().image_roots)
     if images_uri is None:
         return Images(drop, roots, lambda root: open_place(root))
+    parse_uri(images_uri)  # a path that only this command knows would be none to a run
     base = open_place(images_uri)
     return Images(base, (*roots, drop.uri), lambda root: drop if root == drop.uri else open_place(root))
 

@@ -138,7 +138,7 @@ def _sets(files: Sequence[Path], params: Mapping[str, Any]) -> dict[str, BuildSe
 def _object(path: Path) -> Mapping[str, Any]:
     """Raises ParamsError."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8-sig"))
+        given = json.loads(path.read_bytes())  # whatever encoding of Unicode a shell has written it in
     except FileNotFoundError:
         raise ParamsError("there is no such file") from None
     except IsADirectoryError:

@@ -282,6 +282,11 @@ def contents(drop: Store, input_format: str, images: Images | None = None) -> Co
     found = _found_format(drop, manifests) if input_format == AUTO else input_format
     if found is not None and manifests[found]:
         elsewhere = files if images is None or images.uri == drop.uri else Files(counted(images.list()))
+        if images is not None and not len(elsewhere):
+            raise DropError(
+                f"there are no files at {images.uri}, where the param images_uri says that the images are: correct it, "
+                "upload them there, or leave images_uri out"
+            )
         return Contents(manifests[found], hidden, files, elsewhere, digest.hexdigest(), found)
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")

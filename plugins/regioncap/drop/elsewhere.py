@@ -45,6 +45,16 @@ class ImageFiles(Protocol):
         """A file as a stream."""
 
 
+def image_roots(roots: Sequence[str]) -> Sequence[str]:
+    """The places that the deployment names. Raises StorageError where one of them is none: no row is at fault."""
+    for root in roots:
+        try:
+            parse_uri(root)
+        except StorageError as error:
+            raise StorageError(f"REGIONCAP_IMAGE_ROOTS is wrong: {error}") from None
+    return roots
+
+
 def _no_root(uri: str) -> Store:
     raise NotFoundError(uri)
 

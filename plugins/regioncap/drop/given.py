@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,9 @@ LABELS, REGIONS = "labels", "regions"
 UNLABELLED = "region"
 # Stands in `keep_fields` for all fields.
 ALL_FIELDS = "*"
+
+# Of fields of several kinds so many are named, by names that do nothing where they are shown.
+_NAMED, _SHOWN = 5, re.compile(r"[\w .-]{1,50}")
 
 # The name of a class is short; a sentence would be a caption.
 MAX_LABEL = 100
@@ -77,11 +81,43 @@ def kept_fields(row: dict[str, Any], keep: Sequence[str], used: Collection[str])
     return {str(clean(name)): _plain(row.get(name)) for name in names}
 
 
+def kinds_of(fields: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Each of the fields that are carried along and have something in them, with what kind of value that is."""
+    for name, value in (fields or {}).items():
+        if value is not None:
+            yield name, "text" if isinstance(value, str) else "boolean" if isinstance(value, bool) else "number"
+
+
+def told_of_kept(keep: Sequence[str], held: Collection[tuple[str, str]]) -> list[str]:
+    """What is to be said of the fields that are carried along, by the kinds that their values have had."""
+    told = []
+    kinds = Counter(name for name, _ in held)
+    missing = [name for name in dict.fromkeys(keep) if name not in kinds]
+    if missing and ALL_FIELDS not in missing:
+        fields = f"fields {', '.join(map(repr, missing))}" if len(missing) > 1 else f"field {missing[0]!r}"
+        told.append(
+            f"no row has anything in the {fields}, which the param keep_fields names: they are null in all records. "
+            "Are they called so?"
+        )
+    mixed = sorted(name for name, number in kinds.items() if number > 1)
+    if mixed:
+        # Whoever wrote the drop wrote the names, and this text is shown in many places.
+        names = [name if _SHOWN.fullmatch(name) else "one whose name is not shown" for name in mixed[:_NAMED]]
+        fields = "field under source is" if len(mixed) == 1 else "fields under source are"
+        told.append(
+            f"{len(mixed):,} {fields} of several kinds, such as text in some rows and numbers in others. Tools that "
+            f"expect one kind in a field will refuse the records: {', '.join(names)}"
+        )
+    return told
+
+
 def _plain(value: Any) -> Any:
     """A value as it can stand beside those of other rows: numbers, text and booleans; all else as JSON text."""
-    if isinstance(value, float) and math.isnan(value):  # by which tables say that there is none
+    # By NaN tables say that there is none; for what is infinite JSON has no number, and text would be of another type.
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     written = clean(value)
-    if isinstance(written, list | dict) or (isinstance(written, int) and not -(2**63) <= written < 2**63):
+    # Of 64 bits, with a sign or without one.
+    if isinstance(written, list | dict) or (isinstance(written, int) and not -(2**63) <= written < 2**64):
         return json.dumps(written, ensure_ascii=False)
     return written

@@ -128,10 +128,16 @@ class _Headers:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._left = _HEADER_BYTES
         self.tell, self.seek = stream.tell, stream.seek
 
+    def begin(self) -> None:
+        """Begin with another member."""
+        self._left = _HEADER_BYTES
+
     def read(self, size: int) -> bytes:
-        if size > _HEADER_BYTES:
+        self._left -= size
+        if self._left < 0:
             raise ValueError(f"the name or the notes of a member have more than {_HEADER_BYTES:,} bytes")
         return self._stream.read(size)
 
@@ -139,11 +145,18 @@ class _Headers:
 def members(stream: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     """The members of a tar, in order, from its headers alone. Raises ValueError where it is none, or is damaged."""
     stream.seek(0)
+    headers = _Headers(stream)
+    end = 0
     try:
-        with tarfile.open(fileobj=cast(IO[bytes], _Headers(stream)), mode="r:", encoding="utf-8") as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], headers), mode="r:", encoding="utf-8") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it keeps them all
+                # The library takes any size that a header says: with one below nothing it goes back, for ever.
+                if member.size < 0 or tar.offset <= end:
+                    raise _damaged_at(end)
                 yield member
+                headers.begin()
+                end = tar.offset
             end = tar.offset
     except tarfile.TarError as error:
         raise ValueError(f"the tar cannot be read: {error}") from error
@@ -151,7 +164,11 @@ def members(stream: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     stream.seek(end)
     block = stream.read(tarfile.BLOCKSIZE)
     if block != b"\0" * tarfile.BLOCKSIZE:
-        raise ValueError(f"the tar is {'damaged' if block else 'cut off'} at its byte {end + 1:,}")
+        raise _damaged_at(end) if block else ValueError(f"the tar is cut off at its byte {end + 1:,}")
+
+
+def _damaged_at(byte: int) -> ValueError:
+    return ValueError(f"the tar is damaged at its byte {byte + 1:,}")
 
 
 def name_of(member: tarfile.TarInfo) -> str:

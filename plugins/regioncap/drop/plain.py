@@ -15,6 +15,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from regioncap.drop.unread import IS_LFS_POINTER, LFS_POINTER
+
 # What a name ends in where a file is compressed. What it is, its first bytes say.
 ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 
@@ -27,6 +29,50 @@ _START_BYTES = 4096
 Open = Callable[[Path], Any]
 
 
+class _Streams:
+    """What one stream of bzip2 or xz after the other unpacks to, to the end of a file, which may be filled with zeros.
+
+    Python's own readers take one that is damaged where it begins for the end.
+    """
+
+    def __init__(self, path: Path, decompressor: Callable[[], Any]) -> None:
+        self._file = path.open("rb")
+        self._begun = decompressor
+        self._stream = decompressor()
+
+    def read(self, size: int) -> bytes:
+        """Some of the next so many bytes; none at the end. Raises EOFError, OSError and LZMAError."""
+        while True:
+            packed = b""
+            if self._stream.eof:
+                packed = self._stream.unused_data.lstrip(b"\0")
+                while not packed and (piece := self._file.read(_CHUNK)):
+                    packed = piece.lstrip(b"\0")
+                if not packed:
+                    return b""
+                self._stream = self._begun()
+            elif self._stream.needs_input:
+                packed = self._file.read(_CHUNK)
+                if not packed:
+                    raise EOFError("it ends before its end")
+            if piece := self._stream.decompress(packed, size):
+                return bytes(piece)
+
+    def __enter__(self) -> "_Streams":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _bzip2(path: Path) -> Any:
+    return _Streams(path, bz2.BZ2Decompressor)
+
+
+def _xz(path: Path) -> Any:
+    return _Streams(path, lzma.LZMADecompressor)
+
+
 def _zstd(path: Path) -> Any:
     return pa.input_stream(str(path), compression="zstd")
 
@@ -34,9 +80,10 @@ def _zstd(path: Path) -> Any:
 # How files begin that are compressed: more than the few bytes that a damaged line could begin with too.
 _PACKED: tuple[tuple[re.Pattern[bytes], Open], ...] = (
     (re.compile(rb"\x1f\x8b\x08[\0-\x1f].{4}[\0\x02\x04][\0-\x0d\xff]", re.DOTALL), gzip.open),
-    (re.compile(rb"BZh[1-9]1AY&SY"), bz2.open),
-    (re.compile(rb"\xfd7zXZ\0\0[\0\x01\x04\x0a]"), lzma.open),
-    (re.compile(rb"\x28\xb5\x2f\xfd.{5}", re.DOTALL), _zstd),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), _bzip2),
+    (re.compile(rb"\xfd7zXZ\0\0[\0\x01\x04\x0a]"), _xz),
+    # Before the content may be frames of which it is said how long they are, and that they are not of it.
+    (re.compile(rb"(\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18).{5}", re.DOTALL), _zstd),
 )
 _ZIP = re.compile(rb"PK\x03\x04.\0.{2}[\0\x08\x09\x0c\x0e\x5d]\0", re.DOTALL)
 
@@ -96,12 +143,15 @@ def plain(path: Path, *, encoding: str, is_text: bool) -> Iterator[Path]:
 
     `encoding` is what text is in that says nothing of it itself; UTF-16, UTF-32 and byte order marks are noticed. What
     is not in the encoding becomes a byte that is not UTF-8, so that it is told of the line that it is in.
-    Raises ValueError where the file is an archive, is damaged, or unpacks to far more than any manifest.
+    Raises ValueError where the file is an archive or a pointer to a file, is damaged, or unpacks to far more than any
+    manifest.
     """
     start = _start(path)
     opened = next((opener for pattern, opener in _PACKED if pattern.match(start)), None)
     if _ZIP.match(start):
         raise ValueError("it is a ZIP archive: unpack it")
+    if start.startswith(LFS_POINTER):
+        raise ValueError(f"it is {IS_LFS_POINTER}")
     if opened is not None:
         with _temporary() as unpacked:
             _unpack(path, opened, unpacked)

@@ -7,10 +7,11 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
 from regioncap.drop.box_keys import BoxKeys
 from regioncap.drop.elsewhere import Images, is_uri
-from regioncap.drop.given import LABELS, given_labels, kept_fields
+from regioncap.drop.given import LABELS, given_labels, kept_fields, kinds_of
 from regioncap.drop.plain import is_utf8
 from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError, StorageError
@@ -29,6 +30,9 @@ MAX_PATH_BYTES, _MAX_NAME_BYTES = 1024, 255
 _MAX_PATH = 1024
 # Room for 1,000 boxes; of what is longer, the beginning says which row it is.
 _ECHOED_OBJECT, _ECHOED_CHARACTERS = 16_000, 2000
+
+# So many fields, each with a kind, are told apart: rows may have any names in them.
+_MOST_KINDS = 1000
 
 # By which names tools give a box that is an object, and what the numbers are in this order.
 _NAMED_BOXES = {
@@ -57,11 +61,19 @@ def parse_line(line: bytes) -> dict[str, Any]:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RowError(Code.NOT_UTF8, f"the line is not UTF-8 at its byte {error.start}") from error
+        raise RowError(
+            Code.NOT_UTF8,
+            f"the line is not UTF-8 at its byte {error.start}, or not in the encoding that the param "
+            "manifest_encoding says",
+        ) from error
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise RowError(Code.NOT_JSON, f"the line is not JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        raise RowError(
+            Code.NOT_JSON, f"the line is not JSON at its character {error.pos + 1:,}: {error.msg}"
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise RowError(Code.NOT_JSON, f"the line is not JSON that can be read: {error}") from error
     except RecursionError as error:
         if not text.rstrip().endswith("}"):
             raise RowError(Code.NOT_JSON, "the line is not a JSON object: it has no end") from error
@@ -99,14 +111,14 @@ def too_deep(value: Any) -> bool:
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for item in level:
-            if isinstance(item, list):
+            if isinstance(item, list | tuple):
                 inner += item
             elif isinstance(item, dict):
                 inner += item.values()
         if not inner:
             return False
         level = inner
-    return any(isinstance(item, list | dict) for item in level)
+    return any(isinstance(item, list | tuple | dict) for item in level)
 
 
 def _too_deep_fault() -> RowError:
@@ -193,16 +205,18 @@ class Ids(Protocol):
 
 
 class Counts(NamedTuple):
-    """What is counted of rows, beside what becomes of each: see `RowReader` and `BoxKeys`."""
+    """What is counted of rows, or seen in them, beside what becomes of each: see `RowReader` and `BoxKeys`."""
 
     rows: int
     declared: int
     others: tuple[str, ...]
+    flat: tuple[tuple[str, ...], ...]
     nearly: int
     unlabelled: int
+    held: tuple[tuple[str, str], ...]
 
 
-_WITH_BOXES = Counts(1, 1, (), 0, 0)
+_WITH_BOXES = Counts(1, 1, (), (), 0, 0, ())
 
 
 @dataclass
@@ -212,7 +226,7 @@ class RowReader:
     `files` are the files in the drop; a path that is not among them can have `path_bytes` bytes at most. `keep` names
     the fields that are carried along (see `kept_fields`), and `images` says which URIs may be read. `nearly` counts
     rows whose image is there under nearly the name that they give, `unlabelled` those whose labels are none for their
-    boxes.
+    boxes; `held` says of which kinds the fields are that are carried along (see `kinds_of`), of a thousand at most.
     """
 
     image_key: str
@@ -224,10 +238,12 @@ class RowReader:
     box_keys: BoxKeys = field(default_factory=BoxKeys)
     nearly: int = 0
     unlabelled: int = 0
+    held: set[tuple[str, str]] = field(default_factory=set)
     ids: Ids = field(default_factory=SeenIds)
+    _told: set[tuple[str, str]] = field(default_factory=set)
     _repeats: dict[str, int] = field(default_factory=dict)
 
-    def read(self, row: dict[str, Any], source: Source) -> PlannedRow | Rejected:
+    def read(self, row: dict[str, Any], place: Source) -> PlannedRow | Rejected:
         """Check one parsed row."""
         identity: str | None = None
         try:
@@ -237,29 +253,35 @@ class RowReader:
             identity = self._given_id(row)
             image = self._image(_given(row, self.image_key))
             boxes = given_boxes(row, self.bbox_key)
+            source = kept_fields(row, self.keep, (self.image_key, self.bbox_key, "id", LABELS))
+            if len(self.held) < _MOST_KINDS:
+                self.held.update(kinds_of(source))
             return PlannedRow(
-                manifest=source.manifest,
-                line=source.line,
+                manifest=place.manifest,
+                line=place.line,
                 id=identity if identity is not None else self._content_id(image, boxes),
                 image=image,
                 type="with_bbox" if self.bbox_key in row else "without_bbox",
                 bbox=clean(boxes),
                 stated=stated_size(row),
                 labels=self._labels(row, boxes),
-                source=kept_fields(row, self.keep, (self.image_key, self.bbox_key, "id", LABELS)),
+                source=source,
             )
         except RowError as fault:
-            return reject(source, fault, identity, row)
+            return reject(place, fault, identity, row)
 
     def counted(self) -> Counts:
         """What was counted of the one row that was read since this was called last."""
         keys = self.box_keys
         # As it is with nearly all rows, of which there are many.
-        if keys.declared and not self.nearly and not self.unlabelled:
+        if keys.declared and not self.nearly and not self.unlabelled and len(self.held) == len(self._told):
             keys.rows = keys.declared = 0
             return _WITH_BOXES
-        counts = Counts(keys.rows, keys.declared, tuple(keys.others), self.nearly, self.unlabelled)
+        held = tuple(self.held - self._told)
+        others, flat = tuple(keys.others), tuple(keys.flat)
+        counts = Counts(keys.rows, keys.declared, others, flat, self.nearly, self.unlabelled, held)
         self.box_keys, self.nearly, self.unlabelled = BoxKeys(), 0, 0
+        self._told.update(held)
         return counts
 
     def count(self, counts: Counts) -> None:
@@ -267,8 +289,10 @@ class RowReader:
         self.box_keys.rows += counts.rows
         self.box_keys.declared += counts.declared
         self.box_keys.others.update(counts.others)
+        self.box_keys.flat.update(counts.flat)
         self.nearly += counts.nearly
         self.unlabelled += counts.unlabelled
+        self.held.update(counts.held)
 
     def _given_id(self, row: dict[str, Any]) -> str | None:
         given = _given(row, "id")
@@ -278,7 +302,12 @@ class RowReader:
         if isinstance(given, float) and given.is_integer() and abs(given) < 2**53:
             given = int(given)
         if isinstance(given, bool) or not isinstance(given, str | int) or given == "" or clean(given) != given:
-            raise RowError(Code.ID_INVALID, "the id is neither a non-empty string nor an integer")
+            what = (
+                "a number with decimals, or too large to be exact"
+                if isinstance(given, float)
+                else f"a JSON {_json_type(given)}"
+            )
+            raise RowError(Code.ID_INVALID, f"the id is {what}: give a non-empty string or an integer, or none")
         identity = str(given)
         if not self.ids.add(identity):
             raise RowError(Code.DUPLICATE_ID, f"an earlier row has the id {identity[:100]!r} too")
@@ -286,6 +315,11 @@ class RowReader:
 
     def _image(self, given: Any) -> str:
         """The path by which the image is read. Raises RowError."""
+        if given is None or given == "":
+            raise RowError(
+                Code.IMAGE_MISSING,
+                f"the row names no image: there is nothing under {self.image_key!r}, which the param image_key says",
+            )
         if self.images is None or not isinstance(given, str) or not is_uri(given):
             return self._found(image_path(given))
         if len(given) > _MAX_PATH:
@@ -327,6 +361,14 @@ class RowReader:
                 Code.IMAGE_NOT_FOUND,
                 "there is no such file in the drop, but several that differ from it in capital letters or in how "
                 f"accents are written: {', '.join(map(repr, near))}",
+            )
+        # As addresses have it, or with spaces around it. What it is in truth the row does not say.
+        meant = _with_slashes(unquote(image.strip()))
+        there = [meant] if meant in self.files else [path for path in self.files.near(meant) if is_utf8(path)]
+        if there and meant != _with_slashes(image):
+            raise RowError(
+                Code.IMAGE_NOT_FOUND,
+                f"there is no such file in the drop, but {' and '.join(map(repr, there))}: write its name as it is",
             )
         # Some stores refuse such a path with an error that says nothing of the row.
         size = len(plain.encode())

@@ -19,12 +19,13 @@ _BEGINNINGS = {
     b"BM": "BMP",
     b"RIFF": "WebP",
 }
+LFS_POINTER = b"version https://git-lfs"
+IS_LFS_POINTER = (
+    "a pointer of Git LFS, in place of the file: fetch the files with `git lfs pull` before they are uploaded"
+)
 # What lies in drops in place of images, by what it begins with, and what can be done.
 _OTHERS = (
-    (
-        rb"version https://git-lfs",
-        "a pointer of Git LFS, in place of the file: fetch the files with `git lfs pull` before they are uploaded",
-    ),
+    (LFS_POINTER, IS_LFS_POINTER),
     (
         rb"(?i:(\xef\xbb\xbf)?\s*<(!doctype html|html))",
         "a web page, as a server sends it instead of a file that is not there or not allowed: download it anew",

@@ -1,5 +1,6 @@
 """JSON lines, read leniently and written strictly."""
 
+import base64
 import json
 import math
 from typing import Any
@@ -14,7 +15,8 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str
 def clean(value: Any) -> Any:
     """Make any value that a manifest can hold writable as strict JSON in UTF-8.
 
-    NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"; a lone surrogate becomes U+FFFD.
+    NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"; a lone surrogate becomes U+FFFD. Bytes are
+    their text, or base64 where they are none in UTF-8.
     """
     if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
@@ -22,7 +24,12 @@ def clean(value: Any) -> Any:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    if isinstance(value, list):
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode()
+    if isinstance(value, list | tuple):
         # Most of a manifest is numbers, and a call for each would take a tenth of all the time of `plan`.
         return [
             item if type(item) is int or (type(item) is float and math.isfinite(item)) else clean(item)
@@ -30,7 +37,7 @@ def clean(value: Any) -> Any:
         ]
     if isinstance(value, dict):
         return {clean(key): clean(item) for key, item in value.items()}
-    return str(value)  # a Parquet manifest can hold dates, decimals, bytes
+    return str(value)  # a Parquet manifest can hold dates, decimals
 
 
 def line(value: BaseModel | dict[str, Any]) -> bytes:

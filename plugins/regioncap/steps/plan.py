@@ -15,6 +15,7 @@ from regioncap.config.settings import BuildSettings
 from regioncap.drop import drop as drops
 from regioncap.drop.checking import Checker, IsForgotten, Planned, checked_rows, none_is_forgotten, processes_for
 from regioncap.drop.elsewhere import Images
+from regioncap.drop.given import told_of_kept
 from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import RowReader
 from regioncap.drop.unforeseen import UnforeseenRows
@@ -99,10 +100,6 @@ def plan_build(
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
     plain = identity_of(settings, model, corrections, judge_model)
-    if contents.hidden:
-        _log.warning(
-            "left out, since files whose names begin with a dot are hidden: %s", ", ".join(contents.hidden[:10])
-        )
     asked = _asked(work, settings, run_id, published, (model, served), (judge_model or model, judge_served))
     drop_and_plain = hashlib.sha256(canonical([plain, drop.uri, contents.fingerprint])).hexdigest()
     identity = known_by(plain, asked.served, asked.judge_served)
@@ -194,6 +191,10 @@ def _as_found(settings: BuildSettings, contents: drops.Contents) -> tuple[BuildS
                 f"are read as {reader.box_format}, which they are by definition"
             )
         changes["box_format"] = reader.box_format
+    if contents.hidden:
+        first = min(contents.hidden).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        files = "1 hidden file was" if len(contents.hidden) == 1 else f"{len(contents.hidden):,} hidden files were"
+        told.append(f"{files} left out, the first of them {first}")
     return settings.model_copy(update=changes), told
 
 
@@ -446,6 +447,7 @@ def _write_shards(
                 f"the field labels of {reader.unlabelled:,} rows is no list with a label for each box: these rows are "
                 "taken without labels"
             )
+        written.warnings += told_of_kept(reader.keep, reader.held)
         if written.rows == 0:
             raise DropError(
                 f"the manifests of the drop at {drop.uri} have no rows ({', '.join(contents.manifests)}): "

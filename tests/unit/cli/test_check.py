@@ -222,6 +222,24 @@ def test_a_folder_whose_name_cannot_be_written_down_is_told_of(place: Place) -> 
     assert done.exit_code == 1 and "not UTF-8: rename the folder" in json.loads(done.stdout)["stops"]
 
 
+@pytest.mark.parametrize(
+    ("images_uri", "roots", "told"),
+    [
+        ("images", "", "'images' is not a place RegionCap can use"),
+        ("{}/nowhere", "", "there are no files at file://{}/nowhere, where the param images_uri says that"),
+        (None, "/lake,data", "REGIONCAP_IMAGE_ROOTS is wrong: 'data' is not a place RegionCap can use"),
+        ("{}", "s3://", "REGIONCAP_IMAGE_ROOTS is wrong"),
+    ],
+)
+def test_where_images_are_has_to_be_a_place(
+    place: Place, monkeypatch: pytest.MonkeyPatch, images_uri: str | None, roots: str, told: str
+) -> None:
+    place.good_rows(1)
+    monkeypatch.setenv("REGIONCAP_IMAGE_ROOTS", roots)
+    params = {} if images_uri is None else {"images_uri": images_uri.format(place.folder)}
+    assert told.format(place.folder) in stopped(place, **params)
+
+
 def test_a_page_that_cannot_be_written_ends_with_2(place: Place) -> None:
     place.good_rows(1)
     (place.folder / "file").write_text("x")
@@ -237,6 +255,11 @@ def test_what_is_no_folder_is_no_drop(place: Place, what: str, told: str) -> Non
     (place.folder / "file").write_text("x")
     done = CliRunner().invoke(app, ["check", str(place.folder / what)])
     assert done.exit_code == 1 and f"a run would stop: there is no drop at {place.folder / what}: {told}" in done.stderr
+
+
+def test_a_drop_without_a_name_is_not_the_folder_one_is_in() -> None:
+    done = CliRunner().invoke(app, ["check", "", "--json"])
+    assert done.exit_code == 1 and "the drop has no name" in json.loads(done.stdout)["stops"]
 
 
 def test_a_file_as_params_is_told_how_it_is_given(place: Place) -> None:

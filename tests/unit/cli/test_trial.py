@@ -56,6 +56,14 @@ def page(place: Place) -> str:
     return (place.folder / "out/try.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_params_may_be_in_what_a_shell_writes(place: Place, tried: Callable[..., Result], encoding: str) -> None:
+    place.good_rows(1)
+    (place.folder / "shell.json").write_bytes('{"no_such_param": 1}'.encode(encoding))
+    done = tried("--params", str(place.folder / "shell.json"))
+    assert done.exit_code == 2 and "no_such_param" in done.output
+
+
 def test_the_same_rows_are_built_under_each_set_of_params(
     place: Place, vlm: FakeVlm, tried: Callable[..., Result]
 ) -> None:

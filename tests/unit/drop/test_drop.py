@@ -43,9 +43,9 @@ def test_an_old_modification_time_does_not_make_an_upload_quiet(place: Place) ->
 
 
 def test_all_manifests_at_the_top_level_are_read_in_order(place: Place) -> None:
-    for name in ("b.jsonl", "a.jsonl", "deep/c.jsonl", "d.json", "e.JSONL"):
+    for name in ("b.jsonl", "a.jsonl", "deep/c.jsonl", "d.json", "E.JSONL", "f.Jsonl.GZ"):
         place.put(name, "{}")
-    assert contents(place.drop, "jsonl").manifests == ["a.jsonl", "b.jsonl"]
+    assert contents(place.drop, "jsonl").manifests == ["E.JSONL", "a.jsonl", "b.jsonl", "f.Jsonl.GZ"]
     assert contents(place.drop, "json").manifests == ["d.json"]
 
 

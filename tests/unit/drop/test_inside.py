@@ -1,11 +1,14 @@
+import io
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from regioncap.drop.elsewhere import Images
-from regioncap.drop.inside import Insides, inside, placed
+from regioncap.drop.inside import Insides, inside, members, placed
 from regioncap.errors import ChangedError, NotFoundError, RowError
 from regioncap.storage.local import LocalStore
 from tests.unit.drop.readers.inside import images, member, parquet_of, picture_of, samples, tar_of
@@ -33,6 +36,44 @@ def test_a_path_says_which_file_an_image_is_inside(path: str, found: tuple[str, 
 def test_a_version_says_where_the_bytes_are_where_that_is_known() -> None:
     assert placed("v", (512, 3)) == "v@512+3"
     assert placed("v", None) == "v" and placed(None, (512, 3)) is None
+
+
+def header(name: str, size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """The header of a tar's member that says this of its size."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136], block[148:156] = size, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        # -512 and -1 bytes: from behind itself, a member would be come to for ever.
+        header("a.jpg", b"\xff" * 10 + b"\xfe\x00"),
+        header("a.jpg", b"\xff" * 12),
+        tar_of(member("a.jpg", pax_headers={"size": "-1536"})),
+        tar_of(member("a.jpg", pax_headers={"size": "-512"})),
+    ],
+)
+def test_a_tar_whose_members_lead_back_is_damaged_and_not_read_for_ever(damaged: bytes) -> None:
+    first = tar_of(member("0.jpg", b"x" * 512))[:1024]
+    with pytest.raises(ValueError, match=r"the tar is damaged at its byte 1,025"):
+        list(islice(members(io.BytesIO(first + damaged + tar_of(member("b.jpg", b"x" * 2000)))), 100))
+
+
+def test_what_says_where_a_member_is_takes_no_more_memory_than_such_takes() -> None:
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a.jpg"}
+    tar = tar_of(member("a.jpg", b"1000000\n" + b"1\n" * (1 << 20), pax_headers=sparse))
+    with pytest.raises(ValueError, match="the name or the notes of a member have more than 1,048,576 bytes"):
+        list(members(io.BytesIO(tar)))
+
+
+def test_a_tar_may_have_more_members_than_one_of_them_may_have_notes() -> None:
+    names = [f"{number:04d}" for number in range(2500)]
+    assert [found.name for found in members(io.BytesIO(tar_of(*map(member, names))))] == names
 
 
 @pytest.fixture

@@ -73,6 +73,38 @@ def test_what_is_damaged_within_says_so(tmp_path: Path, pack: Callable[[bytes], 
 
 
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+def test_what_was_packed_piece_by_piece_is_all_of_them(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    pieces = [b"first\n", b"", b"second\n" * 300_000, b"third\n"]
+    packed = b"".join(map(pack, pieces))
+    assert read(tmp_path, packed) == b"".join(pieces)
+    assert read(tmp_path, pack(b"")) == b""
+    assert unpacked_start(packed, 13) == b"first\nsecond\n"[:13]
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("damage", [0, 1, 2])
+def test_pieces_behind_a_damaged_one_are_not_left_out(
+    tmp_path: Path, pack: Callable[[bytes], bytes], damage: int
+) -> None:
+    second = bytearray(pack(LINES.encode()))
+    second[damage] ^= 0x5A
+    with pytest.raises(ValueError, match="compressed, and cannot be unpacked"):
+        read(tmp_path, pack(LINES.encode()) + second)
+    with pytest.raises(ValueError, match="compressed, and cannot be unpacked"):
+        read(tmp_path, pack(LINES.encode()) + b"and more")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_zeros_behind_what_is_packed_fill_it_up(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    assert read(tmp_path, pack(LINES.encode()) + bytes(2048)) == LINES.encode()
+
+
+def test_zstandard_may_begin_with_what_says_how_it_was_packed(tmp_path: Path) -> None:
+    told = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    assert read(tmp_path, told + zstd(LINES.encode()) + told + zstd(LINES.encode())) == LINES.encode() * 2
+
+
+@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
 def test_what_is_cut_short_is_never_taken_for_the_whole(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(LINES.encode() * 500)
     with pytest.raises(ValueError, match="compressed, and cannot be unpacked"):
@@ -166,3 +198,10 @@ def test_a_manifest_that_cannot_be_unpacked_is_named(tmp_path: Path) -> None:
     place.put("m.jsonl.gz", gzip.compress(LINES.encode())[:-8])
     with pytest.raises(DropError, match=r"m\.jsonl\.gz cannot be read as jsonl: it is compressed, and cannot be"):
         place.plan()
+
+
+def test_a_pointer_of_git_lfs_is_no_manifest(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    for is_text in (True, False):
+        with pytest.raises(ValueError, match="it is a pointer of Git LFS, in place of the file: fetch the files with"):
+            read(tmp_path, pointer, is_text=is_text)

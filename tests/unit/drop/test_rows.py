@@ -54,6 +54,34 @@ def test_a_line_that_is_no_object_gets_a_code(raw: bytes, code: Code) -> None:
     assert fault.value.code == code
 
 
+def test_a_row_without_an_image_is_told_where_it_was_looked_for() -> None:
+    for row in ({"file": "a.jpg"}, {"picture": ""}, {"picture": math.nan}):
+        (rejected,) = read(row, image_key="picture")
+        assert isinstance(rejected, Rejected) and rejected.code == Code.IMAGE_MISSING
+        assert rejected.reason == (
+            "the row names no image: there is nothing under 'picture', which the param image_key says"
+        )
+
+
+@pytest.mark.parametrize(
+    ("image", "there"),
+    [
+        ("a%20b.jpg", "a b.jpg"), (" a b.jpg ", "a b.jpg"), ("A%20B.jpg", "a b.jpg"), ("s/caf%C3%A9.jpg", "s/café.jpg"),
+        ("s\\caf%C3%A9.jpg", "s/café.jpg"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_nearly_called_so_is_named_and_not_taken(image: str, there: str) -> None:
+    (rejected,) = read({"image": image}, files=["a b.jpg", "s/café.jpg", "100%25.jpg"])
+    assert isinstance(rejected, Rejected) and rejected.code == Code.IMAGE_NOT_FOUND
+    assert rejected.reason == f"there is no such file in the drop, but {there!r}: write its name as it is"
+
+
+@pytest.mark.parametrize("image", ["100%25.jpg", "%2e%2e/a b.jpg", "x%20y.jpg", "%FF.jpg"])
+def test_a_name_with_escapes_is_first_of_all_a_name(image: str) -> None:
+    (row,) = read({"image": image}, files=["a b.jpg", "100%25.jpg", "100%.jpg"])
+    assert isinstance(row, PlannedRow) and row.image == image
+
+
 @pytest.mark.parametrize(
     ("image", "code"),
     [
@@ -242,6 +270,12 @@ def test_an_integer_that_became_a_float_on_its_way_is_that_integer(given: float,
 def test_a_float_that_may_stand_for_several_integers_is_no_id(given: float) -> None:
     (row,) = read({"id": given, "image": "a.jpg"})
     assert code_of(row) == Code.ID_INVALID
+
+
+def test_a_number_that_is_no_id_is_told_why() -> None:
+    for identity, why in ((2.0**60, "a number with decimals, or too large to be exact"), (True, "a JSON boolean")):
+        (row,) = read({"id": identity, "image": "a.jpg"}, files=["a.jpg"])
+        assert isinstance(row, Rejected) and why in row.reason
 
 
 def test_nan_means_not_given() -> None:

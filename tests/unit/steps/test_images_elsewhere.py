@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from regioncap.drop.elsewhere import Images
+from regioncap.errors import DropError
 from regioncap.regions.records import Rejected
 from regioncap.steps.plan import plan_build
 from regioncap.steps.publish import Published, publish_build
@@ -97,6 +98,17 @@ def test_an_image_that_is_named_by_what_leads_out_costs_its_row(place: Place) ->
             strict=True,
         )
     )  # fmt: skip
+
+
+def test_a_place_without_images_stops_the_run_and_is_named(place: Place) -> None:
+    place.put_rows({"image": "c.jpg", "bbox": BOX})
+    images = Images(LocalStore(place.folder / "imagse"))
+    with pytest.raises(DropError, match=r"there are no files at .*/imagse, where the param images_uri says that"):
+        plan_build(
+            date=place.date, drop=place.drop, work=place.work, partition=place.partition,
+            settings=settings(images_uri=images.uri), model="m", run_id="run", images=images,
+            progress=lambda rows: None,
+        )  # fmt: skip
 
 
 def test_an_image_that_changes_elsewhere_makes_the_date_be_built_anew(place: Place) -> None:

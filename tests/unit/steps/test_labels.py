@@ -52,6 +52,40 @@ def test_other_fields_are_in_the_record_only_where_they_are_asked_for(place: Pla
     assert record_of(place, keep_fields=["at", "speed"])["source"] == {"at": "[1, 2]", "speed": None}
 
 
+def test_fields_that_no_row_has_are_told_of(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.put_rows(
+        *({"image": "a.jpg", "bbox": BOXES, "n": number} for number in range(4)), {"image": "a.jpg", "at": 1, "b": None}
+    )
+    told = (
+        "no row has anything in the fields 'camara', 'b', which the param keep_fields names: they are null in all "
+        "records. Are they called so?"
+    )
+    assert place.plan(keep_fields=["n", "camara", "at", "b"]).warnings == [told]
+    assert place.plan(keep_fields=["*", "camara"]).warnings == [] == place.plan(keep_fields=["n", "at"]).warnings
+    monkeypatch.setattr("regioncap.steps.plan.processes_for", lambda rows, files: 2)
+    assert place.plan(run_id="other", keep_fields=["n", "camara", "at", "b"]).warnings == [told]
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_fields_of_several_kinds_are_told_of(place: Place, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    monkeypatch.setattr("regioncap.steps.plan.processes_for", lambda rows, files: processes)
+    values = [
+        {"speed": 1, "at": [1]},
+        {"speed": 2.5, "at": "x"},
+        {"speed": None, "good": True},
+        {"<b>": 1},
+        {"<b>": ""},
+    ]
+    place.put_rows(*({"image": "a.jpg", "bbox": BOXES, **value} for value in values))
+    assert place.plan(keep_fields=["*"]).warnings == [
+        "1 field under source is of several kinds, such as text in some rows and numbers in others. Tools that expect "
+        "one kind in a field will refuse the records: one whose name is not shown"
+    ]
+    place.put_rows(*({"image": "a.jpg", "bbox": BOXES, "speed": speed, "good": speed} for speed in (1, "fast", True)))
+    (told,) = place.plan(keep_fields=["good", "speed"]).warnings
+    assert told.startswith("2 fields under source are ") and told.endswith(": good, speed")
+
+
 def test_the_nine_fields_are_what_they_were_with_labels_and_fields_and_hints(place: Place) -> None:
     place.put_rows({"id": "r", "image": "a.jpg", "bbox": BOXES})
     before = record_of(place)

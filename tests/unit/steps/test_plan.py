@@ -115,13 +115,15 @@ def test_deep_objects_of_other_formats_cost_themselves_too(place: Place, levels:
     deep = "[" * levels + "]" * levels
     place.put("m.json", f'[{{"image": "a.jpg"}}, {{"image": "b.jpg", "x": {deep}}}, {deep}]')
     plan = place.plan(input_format="json")
-    assert [row.code for row in rejected_of(place, plan)] == ["too_deep", "not_an_object"]
+    assert [row.code for row in rejected_of(place, plan)] == ["too_deep", "too_deep"]
     place.put("m.csv", f'image,bbox\na.jpg,\nb.jpg,"[{deep}, [1, 2, 3, 4]]"\n')
     assert [row.code for row in rejected_of(place, place.plan(input_format="csv"))] == ["too_deep"]
 
 
-def test_a_json_manifest_nested_beyond_all_reading_is_named(place: Place) -> None:
+def test_json_nested_beyond_all_reading_is_named_or_costs_itself(place: Place) -> None:
     place.put("deep.json", "[" * 100_000 + "]" * 100_000)
+    assert [row.code for row in rejected_of(place, place.plan(input_format="json"))] == ["too_deep"]
+    place.put("deep.json", "[" * 100_000)
     with pytest.raises(DropError, match=r"the manifest deep\.json cannot be read as json"):
         place.plan(input_format="json")
 
@@ -244,6 +246,16 @@ def test_a_plan_is_the_same_whatever_the_number_of_processes(
     monkeypatch.setattr(checking, "python", lambda function: started.append(function) or python(function))
     assert made() == here
     assert len(started) == 2
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_boxes_whose_numbers_are_fields_stop_the_run_whatever_the_number_of_processes(
+    place: Place, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr("regioncap.steps.plan.processes_for", lambda rows, files: processes)
+    place.put_rows(*({"image": "a.jpg", "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40} for _ in range(3)))
+    with pytest.raises(DropError, match=r"3 of 3 rows do not have the key 'bbox', but the numbers of a box in fields"):
+        place.plan()
 
 
 def test_the_wide_rows_of_a_parquet_manifest_are_not_copied_into_the_rejected_ones(place: Place) -> None:
@@ -370,6 +382,13 @@ def test_all_rows_rejected_is_a_plan_without_shards(place: Place) -> None:
     place.put_rows("nothing", "of use")
     plan = place.plan()
     assert (plan.rows, plan.rejected, plan.shards, plan.unchanged) == (2, 2, [], False)
+
+
+def test_hidden_files_that_are_left_out_are_told_of(place: Place) -> None:
+    place.good_rows(1)
+    for name in ("._manifest.jsonl", ".b.jsonl.gz"):
+        place.put(name, b"x")
+    assert place.plan().warnings == ["2 hidden files were left out, the first of them ._manifest.jsonl"]
 
 
 def test_an_empty_manifest_is_a_fault_of_the_drop(place: Place) -> None:

@@ -4,7 +4,8 @@ import csv
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,7 +65,22 @@ class _Lines:
         self.number -= len(self.taken) - 1
 
 
+@dataclass(frozen=True)
+class _Form:
+    """How a file is written: what stands between cells, and whether a space behind it belongs to none of them."""
+
+    between: str
+    spaced: bool
+
+    def reader(self, lines: Iterable[str], strict: bool = False) -> Any:
+        return csv.reader(lines, delimiter=self.between, skipinitialspace=self.spaced, strict=strict)
+
+
 _WHOLE = re.compile(r"-?[0-9]+\.0+")
+# How spreadsheets say in a line of its own what stands between cells.
+_SAID = re.compile(r'"?sep=(.)"?[\r\n]*')
+# By what tables say that there is nothing, in small letters. `NA` may be a name.
+_NOTHING = ("", "nan", "none", "null", "<na>")
 _UNCLOSED = "a quote opens in the line and does not close"
 
 
@@ -74,12 +90,17 @@ def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
     try:
         with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             lines = _Lines(stream)
-            records = csv.reader(lines)
-            header = _csv_header(lines, records)
-            between = _separator(header)
-            if between != ",":
-                records = csv.reader(lines, delimiter=between)
-                header = next(csv.reader(lines.taken[-1:], delimiter=between))
+            header = _csv_header(lines, csv.reader(lines))
+            if said := _SAID.fullmatch(lines.taken[-1]):
+                between = said[1]
+                header = _csv_header(lines, csv.reader(lines, delimiter=between))
+            else:
+                between = _separator(header)
+                header = next(csv.reader(lines.taken, delimiter=between))
+            # Whoever writes a space behind each comma does so in the header too, and means no cell to have it.
+            form = _Form(between, any(name.startswith(" ") for name in header))
+            header = [name.strip() for name in next(form.reader(lines.taken))]
+            records = form.reader(lines)
             number = 0
             while True:
                 lines.begin()
@@ -89,7 +110,7 @@ def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
                         return
                     if not cells or (len(cells) == 1 and cells[0].isspace()):
                         continue
-                    value = _csv_value(header, cells, lines, between)
+                    value = _csv_value(header, cells, lines, form)
                     row = _with_parsed_boxes(Row(number + 1, value), bbox_key)
                     if len(lines.taken) > 1 and (row.fault or not {"\r", "\n"}.isdisjoint(value.get(image_key, ""))):
                         raise RowError(Code.NOT_CSV, _UNCLOSED)
@@ -114,13 +135,16 @@ def _csv_fault(number: int, error: RowError | csv.Error, lines: _Lines) -> Row:
 
 
 def _csv_header(lines: _Lines, records: Iterator[list[str]]) -> list[str]:
-    """The names of the columns. Raises ValueError."""
+    """The names of the columns, whose lines are then the `taken` ones. Raises ValueError."""
     try:
-        header = next((cells for cells in records if any(cell.strip() for cell in cells)), None)
+        header: list[str] = []
+        while not any(cell.strip() for cell in header):
+            lines.begin()
+            header = next(records)
     except RowError as fault:
         raise ValueError(f"its header has no end: {fault.reason}") from fault
-    if header is None:
-        raise ValueError("it has no header")
+    except StopIteration:
+        raise ValueError("it has no header") from None
     if lines.ended:
         raise ValueError("a quote opens in its header and does not close")
     if not all(map(is_utf8, header)):
@@ -130,15 +154,15 @@ def _csv_header(lines: _Lines, records: Iterator[list[str]]) -> list[str]:
 
 def _separator(header: list[str]) -> str:
     """What stands between cells: spreadsheets write a semicolon where numbers have a comma, or a tab."""
-    return next((mark for mark in ";\t" if len(header) == 1 and mark in header[0]), ",")
+    return next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), ",")
 
 
-def _csv_value(header: list[str], cells: list[str], lines: _Lines, between: str) -> dict[str, Any]:
+def _csv_value(header: list[str], cells: list[str], lines: _Lines, form: _Form) -> dict[str, Any]:
     """A record's cells by the columns' names; of columns with one name the first counts.
 
     Raises RowError (not_csv, not_utf8).
     """
-    if lines.ended or (len(lines.taken) > 1 and not _closes(lines.taken, between)):
+    if lines.ended or (len(lines.taken) > 1 and not _closes(lines.taken, form)):
         raise RowError(Code.NOT_CSV, _UNCLOSED)
     if not all(map(is_utf8, cells)):
         raise RowError(Code.NOT_UTF8, "the line is not UTF-8")
@@ -156,28 +180,28 @@ def _csv_value(header: list[str], cells: list[str], lines: _Lines, between: str)
     return value
 
 
-def _closes(lines: list[str], between: str) -> bool:
+def _closes(lines: list[str], form: _Form) -> bool:
     """Whether lines are one record whose quotes are where they have to be."""
     try:
-        return len(list(csv.reader(lines, strict=True, delimiter=between))) == 1
+        return len(list(form.reader(lines, strict=True))) == 1
     except csv.Error:
         return False
 
 
 def _with_parsed_boxes(row: Row, bbox_key: str) -> Row:
-    """A CSV cell holds the boxes as JSON text; an empty cell gives no boxes.
+    """A CSV cell holds the boxes as JSON text; one with nothing in it gives no boxes, and no `id`.
 
-    An empty `id` is no id. Tables write `17.0` for 17, and some `NaN` for none, where one is missing.
+    Tables write `17.0` for 17 where another one is missing.
     """
     if row.value is None:
         return row
-    value = {key: cell for key, cell in row.value.items() if key != "id" or cell.lower() not in ("", "nan")}
+    value = {key: cell for key, cell in row.value.items() if key != "id" or cell.lower() not in _NOTHING}
     if _WHOLE.fullmatch(value.get("id", "")):
         value["id"] = value["id"].partition(".")[0]
     cell = value.get(bbox_key)
     if isinstance(cell, str):
         try:
-            value[bbox_key] = json.loads(cell) if cell.strip() else None
+            value[bbox_key] = None if cell.strip().lower() in _NOTHING else json.loads(cell)
         except (ValueError, RecursionError):
             return Row(row.line, None, RowError(Code.BBOX_NOT_A_LIST, f"{bbox_key} is not JSON text"), row.value)
     return Row(row.line, value)

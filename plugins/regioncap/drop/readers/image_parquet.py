@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from regioncap.drop.given import ALL_FIELDS, LABELS
 from regioncap.drop.inside import PARQUET, is_bytes, member_path
 from regioncap.drop.readers.loose import FIELDS, LISTS, with_boxes
-from regioncap.drop.readers.parquet import holds_bytes, rows_in
+from regioncap.drop.readers.parquet import check_columns, holds_bytes, rows_in
 from regioncap.drop.readers.reader import DropReader, Given, Row
 from regioncap.errors import RowError
 
@@ -35,6 +35,7 @@ def _read(given: Given, manifest: str, stream: IO[bytes]) -> Iterator[Row]:
     table = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     schema = table.schema_arrow
     column = _image_column(schema, given.image_key)
+    check_columns(schema.names, (column,))
     image = schema.field(column)
     if holds_bytes(image.type) and manifest not in given:
         raise ValueError("its images are in it, and images_uri says that they are elsewhere: leave images_uri out")

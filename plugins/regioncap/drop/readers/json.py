@@ -1,27 +1,34 @@
 """Manifests that are one JSON array of objects."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from regioncap.drop.readers.reader import Reader, Row
+from regioncap.drop.readers.streamed import Item, items
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
 
 def _rows(manifest: Path, image_key: str, bbox_key: str) -> Iterator[Row]:
-    rows = json.loads(manifest.read_bytes())
-    if not isinstance(rows, list):
-        raise ValueError("it is not an array of objects")
-    for number, value in enumerate(rows, start=1):
-        yield _object_row(number, value)
+    for item in items(manifest):
+        if item.key or not item.number:
+            raise ValueError("it is not an array of objects")
+        yield _row(item)
 
 
-def _object_row(number: int, value: Any) -> Row:
-    if isinstance(value, dict):
-        return Row(number, value)
-    return Row(number, None, RowError(Code.NOT_AN_OBJECT, "the row is not an object"), value)
+def _row(item: Item) -> Row:
+    fault = item.fault
+    if fault is None and not isinstance(item.value, dict):
+        fault = RowError(Code.NOT_AN_OBJECT, "the row is not an object")
+    if fault is None and _NO_UTF8.search(json.dumps(item.value, ensure_ascii=False)):
+        fault = RowError(Code.NOT_UTF8, "the row is not UTF-8")
+    return Row(item.number, item.value) if fault is None else Row(item.number, None, fault, item.value)
+
+
+# What bytes that are not UTF-8 were read as.
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 # Lists of other things have these keys: conversations, whose boxes are in their text, and the labels of a CVAT task.

@@ -1,6 +1,7 @@
 """Manifests in Parquet: only the columns that are used or carried along are read, and lists where boxes are missing."""
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +40,7 @@ def _read(manifest: Path, image_key: str, bbox_key: str, keep: tuple[str, ...]) 
     with pq.ParquetFile(manifest) as table:
         # Whole columns only: to Parquet, `a.b` is also the field `b` of the column `a`.
         names = table.schema_arrow.names
+        check_columns(names, (image_key,))
         if image_key in names and holds_bytes(table.schema_arrow.field(image_key).type):
             raise ValueError(f"its column {image_key} holds images, not paths: set input_format to image_parquet")
         kept = names if ALL_FIELDS in keep else keep
@@ -53,6 +55,13 @@ def _read(manifest: Path, image_key: str, bbox_key: str, keep: tuple[str, ...]) 
                 if item.name not in wanted and (pa.types.is_list(item.type) or item.name in PARTS)
             ]
         yield from rows_in(manifest, table, wanted, image_key, bbox_key)
+
+
+def check_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raises ValueError where several columns have a name that is wanted."""
+    for name in wanted:
+        if names.count(name) > 1:
+            raise ValueError(f"several columns are called {name}: leave one of them in")
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -70,9 +79,30 @@ def rows_in(
 
     One that Python cannot hold, or that is longer than a line may be, has a fault.
 
-    Raises ValueError where the columns unpack to more than there may be.
+    Raises ValueError where the columns unpack to more than there may be, or several have one name.
     """
     faults = {"id": Code.ID_INVALID, image_key: Code.IMAGE_NOT_A_PATH, bbox_key: Code.BBOX_NOT_A_LIST}
+    check_columns(table.schema_arrow.names, columns)
+    # As databases write their numbers.
+    decimals = [item.name for item in table.schema_arrow if item.name in faults and "decimal" in str(item.type)]
+    for row in _rows_of_groups(source, table, columns, faults):
+        if row.value is not None:
+            row.value.update({name: _number(row.value[name]) for name in decimals if name in row.value})
+        yield row
+
+
+def _number(value: Any) -> Any:
+    """A value with numbers in place of decimals."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+def _rows_of_groups(
+    source: Path | IO[bytes], table: pq.ParquetFile, columns: Sequence[str], faults: dict[str, Code]
+) -> Iterator[Row]:
     number = 0
     for group in range(table.num_row_groups):
         size = _rows_at_once(source, table, group, columns)

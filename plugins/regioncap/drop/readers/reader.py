@@ -49,14 +49,14 @@ class ByLine:
 class Reader:
     """A format of manifests, each of which is rows by itself.
 
-    Files at the drop's top level whose names end in one of `suffixes` are manifests, also those that are compressed,
-    with `.gz` after it, say. `rows` is given the local path of one, unpacked, and the names of the fields with the
-    image's path and with the boxes; it yields the rows as a stream, may be called several times, and raises ValueError
-    where the file as a whole is not of the format. `count` says quickly how many rows a file has at least; without it
-    they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were in. `keeping` is
-    `rows` for a format of which else not all fields are read: it is given the names of those carried along, too.
-    `begins` says by how a file begins whether it can be one, for `input_format` = `auto`; without it, all can.
-    `by_line`, where there is one, gives the same rows as `rows`: so that several processes can take lines apart.
+    Files at the drop's top level whose names end in one of `suffixes` (letter case aside) are manifests, also those
+    that are compressed, with `.gz` after it, say. `rows` is given the local path of one, unpacked, and the names of the
+    fields with the image's path and with the boxes; it yields the rows as a stream, may be called several times, and
+    raises ValueError where the file as a whole is not of the format. `count` says quickly how many rows a file has at
+    least; without it they are read to be counted. Of a format that `is_text`, files come in UTF-8, whatever they were
+    in. `keeping` is `rows` for a format of which else not all fields are read: it is given the names of those carried
+    along, too. `begins` says by how a file begins whether it can be one, for `input_format` = `auto`; without it, all
+    can. `by_line`, where there is one, gives the same rows as `rows`: so that several processes can take lines apart.
     """
 
     suffixes: tuple[str, ...]
@@ -69,7 +69,7 @@ class Reader:
 
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
-        return "/" not in path and path.endswith(with_compressed(self.suffixes))
+        return "/" not in path and _ends_in(path, with_compressed(self.suffixes))
 
 
 class Given(Protocol):
@@ -97,6 +97,10 @@ class Given(Protocol):
     @property
     def box_format(self) -> BoxFormat:
         """The run's param, for formats that do not say themselves what boxes are."""
+
+    @property
+    def encoding(self) -> str:
+        """What text is in that does not say so itself; what `local` and `small` give of text is in UTF-8."""
 
     def __contains__(self, path: object) -> bool: ...
 
@@ -163,7 +167,11 @@ class DropReader:
     def takes(self, path: str) -> bool:
         """Whether a file of the drop is a manifest, by its path."""
         endings = with_compressed(self.suffixes) if self.packed else self.suffixes
-        return (self.nested or "/" not in path) and path.lower().endswith(tuple(map(str.lower, endings)))
+        return (self.nested or "/" not in path) and _ends_in(path, endings)
+
+
+def _ends_in(path: str, endings: Iterable[str]) -> bool:
+    return path.lower().endswith(tuple(map(str.lower, endings)))
 
 
 def a_row_each(

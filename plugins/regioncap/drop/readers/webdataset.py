@@ -10,6 +10,7 @@ from tarfile import TarInfo
 from typing import IO, Any
 
 from regioncap.drop.inside import TARS, check_member, member_path, members, name_of, place_of
+from regioncap.drop.plain import in_utf8
 from regioncap.drop.readers.loose import with_boxes
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, DropReader, Given, Row, id_in, is_hidden
 from regioncap.drop.rows import MAX_LINE_BYTES, image_path, parse_line
@@ -79,7 +80,7 @@ def _said(given: Given, key: str, sample: list[TarInfo], stream: IO[bytes]) -> d
     if found[0].size > MAX_LINE_BYTES:
         raise RowError(Code.LINE_TOO_LONG, f"{found[0].name!r} has more than {MAX_LINE_BYTES:,} bytes")
     stream.seek(found[0].offset_data)
-    return with_boxes(given, parse_line(stream.read(found[0].size)))
+    return with_boxes(given, parse_line(in_utf8(stream.read(found[0].size), given.encoding)))
 
 
 def _recognises(path: str, start: bytes) -> bool:

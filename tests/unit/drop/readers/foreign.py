@@ -36,20 +36,22 @@ def unpack(name: str, place: Place) -> list[str]:
     return paths
 
 
-def rows_of(place: Place, input_format: str, box_format: BoxFormat = "xywh") -> list[tuple[str, Row]]:
+def rows_of(
+    place: Place, input_format: str, box_format: BoxFormat = "xywh", encoding: str = "utf-8"
+) -> list[tuple[str, Row]]:
     """The rows that a reader makes of the drop, each with its manifest."""
     with ExitStack() as stack:
         found = contents(place.drop, input_format)
-        manifests = Manifests(place.drop, found, "image", "bbox", box_format, "utf-8", stack)
+        manifests = Manifests(place.drop, found, "image", "bbox", box_format, encoding, stack)
         rows = list(manifests.rows())
         assert _count_rows(manifests) >= len([row for _, row in rows if row.value is not None])
         return rows
 
 
-def values_of(place: Place, input_format: str) -> list[dict[str, Any]]:
+def values_of(place: Place, input_format: str, encoding: str = "utf-8") -> list[dict[str, Any]]:
     """The rows' objects, where none has a fault."""
     found = []
-    for manifest, row in rows_of(place, input_format):
+    for manifest, row in rows_of(place, input_format, encoding=encoding):
         assert row.value is not None, (manifest, row)
         found.append(row.value)
     return found

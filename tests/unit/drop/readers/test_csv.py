@@ -30,6 +30,43 @@ def test_csv_holds_boxes_as_json_text(tmp_path: Path) -> None:
     assert third.fault is not None and third.fault.code == Code.BBOX_NOT_A_LIST
 
 
+@pytest.mark.parametrize("nothing", ["", "nan", "NaN", "None", "null", "NULL", "<NA>"])
+def test_by_what_tables_say_that_there_is_nothing_is_no_id_and_no_boxes(tmp_path: Path, nothing: str) -> None:
+    rows = csv_rows(tmp_path, f"id,image,bbox\n{nothing},a.jpg,{nothing}\nNA,{nothing},\n")
+    assert rows == [(1, {"image": "a.jpg", "bbox": None}), (2, {"id": "NA", "image": nothing, "bbox": None})]
+
+
+@pytest.mark.parametrize("header", ["image , bbox,id ", '"image"," bbox",\tid', "image ; bbox; id"])
+def test_spaces_around_the_names_of_columns_are_not_of_the_names(tmp_path: Path, header: str) -> None:
+    mark = ";" if ";" in header else ","
+    (row,) = csv_rows(tmp_path, f"{header}\na.jpg{mark}{BOX}{mark}7\n")
+    assert row == (1, {**GOOD_A, "id": "7"})
+
+
+@pytest.mark.parametrize("said", ["", "sep={}\n", "\ufeffsep={}\r\n", '"sep={}"\n'])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_cells_are_parted_by_what_the_file_says_or_its_header(tmp_path: Path, mark: str, said: str) -> None:
+    lines = mark.join(["image", "bbox", "note"]), mark.join(["a.jpg", BOX, f'"x{mark}y"'])
+    rows = csv_rows(tmp_path, said.format(mark) + "\n".join(lines))
+    assert rows == [(1, {**GOOD_A, "note": f"x{mark}y"})]
+
+
+@pytest.mark.parametrize("mark", [",", ";", ", "])
+def test_a_name_of_a_column_may_have_several_lines(tmp_path: Path, mark: str) -> None:
+    header = mark.join(['"two\nlines"', "image", "bbox"])
+    (row,) = csv_rows(tmp_path, f"\n\n{header}\n{mark.join(['x', 'a.jpg', BOX])}\n")
+    assert row == (1, {**GOOD_A, "two\nlines": "x"})
+
+
+def test_spaces_behind_what_parts_cells_are_those_of_the_header(tmp_path: Path) -> None:
+    text = f'image, note, bbox\na.jpg, "x, y", {BOX}\nb.jpg,  two\n words, {BOX}\nb.jpg, "one\n two", {BOX}\n'
+    assert csv_rows(tmp_path, text) == [
+        (1, {**GOOD_A, "note": "x, y"}), (2, Code.NOT_CSV), (3, Code.NOT_CSV), (4, {**GOOD_B, "note": "one\n two"}),
+    ]  # fmt: skip
+    assert csv_rows(tmp_path, f'"image", "a, note", "bbox"\na.jpg, "x", {BOX}\n') == [(1, {**GOOD_A, "a, note": "x"})]
+    assert csv_rows(tmp_path, f"image,note,bbox\na.jpg, x,{BOX}\n") == [(1, {**GOOD_A, "note": " x"})]
+
+
 def csv_rows(tmp_path: Path, text: str | bytes) -> list[tuple[int, Any]]:
     """Each row's number, with its value or its code."""
     path = tmp_path / "m.csv"

@@ -1,5 +1,6 @@
 """A small Parquet file that unpacks to far more than there is memory for."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,32 @@ def test_usual_rows_are_read_by_the_thousand(tmp_path: Path, monkeypatch: pytest
     rows = rows_of(table, tmp_path)
     assert [row.value and row.value["image"] for row in rows] == paths
     assert len(seen) == 3
+
+
+def test_numbers_of_a_column_of_decimals_are_numbers(tmp_path: Path) -> None:
+    box = [Decimal("10.50"), Decimal("10.00"), Decimal("40.00"), Decimal("30.25")]
+    table = pa.table(
+        {
+            "id": pa.array([Decimal("123456789012345678901"), None]),
+            "image": ["a.jpg", "b.jpg"],
+            "bbox": pa.array([[box], None]),
+            "price": pa.array([Decimal("1.50")] * 2),
+        }
+    )
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert READER.keeping is not None
+    first, second = READER.keeping(tmp_path / "m.parquet", "image", "bbox", ("*",))
+    assert first.value == {
+        "id": 123456789012345678901, "image": "a.jpg", "bbox": [[10.5, 10, 40, 30.25]], "price": Decimal("1.50"),
+    }  # fmt: skip
+    assert second.value == {"id": None, "image": "b.jpg", "bbox": None, "price": Decimal("1.50")}
+
+
+@pytest.mark.parametrize("name", ["image", "bbox", "id", "note"])
+def test_columns_of_one_name_are_not_taken_for_each_other(tmp_path: Path, name: str) -> None:
+    columns = {"image": ["a.jpg"], "bbox": [[[1, 2, 30, 40]]], "id": ["x"], "note": ["n"]}
+    arrays = [pa.array(values) for values in (*columns.values(), columns[name])]
+    pq.write_table(pa.Table.from_arrays(arrays, [*columns, name]), tmp_path / "m.parquet")
+    assert READER.keeping is not None
+    with pytest.raises(ValueError, match=f"several columns are called {name}: leave one of them in"):
+        list(READER.keeping(tmp_path / "m.parquet", "image", "bbox", ("note",)))

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from regioncap.drop.drop import contents, read_rows
-from regioncap.drop.readers import READERS
+from regioncap.drop.readers import READERS, streamed
 from regioncap.errors import DropError, ExtensionError
 from tests.builders import Place
 
@@ -45,9 +44,9 @@ def test_a_file_of_another_format_is_a_fault_of_the_drop(tmp_path: Path, input_f
 @pytest.mark.parametrize(
     ("input_format", "data"),
     [
-        ("json", b"[" * 100_000 + b"]" * 100_000),
+        ("json", b"[" * 100_000),
         ("json", b'[{"image": "a"}, {"image": '),
-        ("json", b'[{"image": "\xff"}]'),
+        ("json", b'[{"image": "a"}, \xff]'),
         ("json", b'[{"image": 1' + b"0" * 5000 + b"}]"),
         ("csv", b"image,\xff\na.jpg,\n"),
         ("csv", b'"image\na.jpg,\n'),
@@ -98,13 +97,13 @@ def test_memory_that_runs_out_and_a_disk_that_fails_are_no_fault_of_the_drop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "m.json"
-    path.write_text("[]")
+    path.write_text("[1]")
     for error in (MemoryError(), OSError(5, "Input/output error")):
 
-        def fail(text: bytes, error: Exception = error) -> None:
+        def fail(text: str, at: int, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(json, "loads", fail)
+        monkeypatch.setattr(streamed, "_decode", fail)
         with pytest.raises(type(error)):
             list(read_rows(path, "json", "bbox"))
 

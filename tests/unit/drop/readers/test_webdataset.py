@@ -61,6 +61,14 @@ def test_boxes_are_read_in_every_form(place: Place, said: dict[str, Any]) -> Non
     assert row["bbox"] == [[10, 10, 40, 30]] and row["labels"] == ["dog"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_what_is_said_of_a_sample_may_be_in_any_encoding(place: Place, encoding: str) -> None:
+    said = json.dumps({"bbox": [[10, 10, 40, 30]], "note": "é"}, ensure_ascii=False).encode(encoding)
+    place.put("a.tar", tar_of(member("1.jpg", b"x"), member("1.json", said)))
+    (row,) = values_of(place, "webdataset", encoding="cp1252" if encoding == "cp1252" else "utf-8")
+    assert row["note"] == "é" and row["bbox"] == [[10, 10, 40, 30]]
+
+
 def test_folders_dots_and_other_members_of_a_sample(place: Place) -> None:
     place.put(
         "a.tar",
