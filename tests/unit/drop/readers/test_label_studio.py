@@ -49,6 +49,8 @@ def test_boxes_stay_in_percent_and_other_fields_of_the_data_are_kept(place: Plac
         ("/data/local-files/?d=some/where/media/c%20d.jpg", "media/c d.jpg"),
         ("s3://bucket/some/media/a.jpg", "media/a.jpg"),
         ("https://host/x/a.jpg?token=1", "media/a.jpg"),
+        ("/tasks/7/presign/?fileuri=czM6Ly9idWNrZXQvc29tZS9tZWRpYS9hLmpwZw==", "media/a.jpg"),
+        ("/tasks/7/presign/?fileuri=%21", ""),
         ("https://host/x/none.jpg", "https://host/x/none.jpg"),
         ("/data/upload/3/none.jpg", "none.jpg"),
         (None, None),
@@ -123,3 +125,25 @@ def test_a_bad_task_costs_itself_and_a_file_of_another_kind_is_named(place: Plac
     place.put("export.json", '{"tasks": [1]}')
     with pytest.raises(DropError, match=r"export\.json cannot be read as label_studio: it is no list"):
         rows_of(place, "label_studio")
+
+
+@pytest.mark.parametrize("drawn_on", ["after", "image2"])
+def test_boxes_are_on_the_image_that_they_were_drawn_on(place: Place, drawn_on: str) -> None:
+    data = {"other": "0f1e2d3c-b.jpg", drawn_on: "a.jpg", "text": "c d.jpg is another"}
+    put(place, {"id": 1, "data": data, "annotations": [{"result": [box("dog", 1, 2, 3, 4, to_name=drawn_on)]}]})
+    assert [row["image"] for row in values_of(place, "label_studio")] == ["media/a.jpg"]
+
+
+def test_of_several_images_none_is_taken_unless_something_says_which(place: Place) -> None:
+    drawn = {"result": [box("dog", 1, 2, 3, 4, to_name="img2")]}
+    images = {"image1": "a.jpg", "image2": "0f1e2d3c-b.jpg"}
+    put(place, {"id": 1, "data": images, "annotations": [drawn]}, {"id": 2, "data": images, "annotations": []})
+    reason = (
+        "it has several images ('image1', 'image2'), and its boxes do not say which one they are on: set the param "
+        "image_key"
+    )
+    assert faults_of(place, "label_studio") == [("export.json", 1, "image_not_found", reason)]
+    put(place, task(1, "a.jpg", drawn, thumbnail="0f1e2d3c-b.jpg"), task(2, "a.jpg", drawn))
+    assert place.plan(input_format="label_studio").warnings == [
+        "1 tasks have other images too, and do not say which one their boxes are on: look at some"
+    ]
