@@ -185,3 +185,21 @@ def test_image_folders_are_read_with_what_lies_beside_their_metadata(place: Plac
     ]
     assert [fault[:3] for fault in faults_of(place, "image_folder")] == [("train/metadata.jsonl", 4, "not_json")]
     assert place.plan(input_format="auto").settings.input_format == "image_folder"
+
+
+@pytest.mark.parametrize("key", ["bbox", "bboxes"])
+@pytest.mark.parametrize("beside", ["labels", "categories", "category"])
+def test_labels_of_image_folders_may_stand_beside_the_boxes(place: Place, key: str, beside: str) -> None:
+    put_images(place, "", ["a.jpg"])
+    boxes = [[1, 2, 30, 40], [5, 6, 7, 8]]
+    rows = [{beside: labels} for labels in (["dog", "cat"], [3, 4], ["one"], "dog")]
+    place.put("metadata.jsonl", "".join(json.dumps({"file_name": "a.jpg", key: boxes, **row}) + "\n" for row in rows))
+    found = values_of(place, "image_folder")
+    assert [row["bbox"] for row in found] == [boxes] * 4
+    assert [row.get("labels") for row in found[:2]] == [["dog", "cat"], None]
+    # What is no list with a label for each box is about something else.
+    assert [row.get(beside) for row in found[2:]] == [["one"], "dog"]
+    assert (
+        "2 boxes are of classes that have no name in the drop, and have no label"
+        in place.plan(input_format="image_folder").warnings
+    )
