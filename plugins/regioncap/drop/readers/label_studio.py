@@ -31,10 +31,7 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     if _annotations(task) and not any("result" in item for item in _annotations(task)):
         raise RowError(Code.NOT_AN_OBJECT, "its annotations have no results: they are of another tool")
     data = task["data"] if isinstance(task.get("data"), dict) else task
-    if data is task:
-        shapes, drawn_on = [(item, None) for field in data.values() for item in _short(field)], None
-    else:
-        shapes, drawn_on = _shapes(given, task)
+    shapes, drawn_on = _shapes(given, task) if data is not task else (_all_short(data), None)
     key = _image_key(given, data, drawn_on)
     value = {name: field for name, field in data.items() if name not in (key, *_OWN) and not _is_short(field)}
     if task.get("id") is not None:
@@ -67,7 +64,8 @@ def _image_key(given: Given, data: dict[str, Any], drawn_on: str | None) -> str 
         listed = ", ".join(map(repr, alike[:4]))
         raise RowError(
             Code.IMAGE_NOT_FOUND,
-            f"it has several images ({listed}), and its boxes do not say which one they are on: set the param image_key",
+            f"it has several images ({listed}), and its boxes do not say which one they are on: "
+            "set the param image_key",
         )
     others = drawn_on is not None and any(key != named for key in alike)
     given.note("tasks have other images too, and do not say which one their boxes are on: look at some", others)
@@ -88,6 +86,11 @@ def _short(field: Any) -> list[dict[str, Any]]:
         return []
     shapes = [item for item in field if isinstance(item, dict)]
     return [item for item in shapes if item.keys() >= set(_SHORT) or item.keys() >= _ELLIPSE or "points" in item]
+
+
+def _all_short(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+    """The boxes of a task of the short form, which have their labels in them."""
+    return [(item, None) for field in task.values() for item in _short(field)]
 
 
 def _annotations(task: dict[str, Any]) -> list[dict[str, Any]]:

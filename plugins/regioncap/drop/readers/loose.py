@@ -66,8 +66,8 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
     value = read_text(row[key])
     if _is_flat(value) or (isinstance(value, dict) and _is_object(value)):
         label = (_label(value) if isinstance(value, dict) else None) or _label(row)
-        unnamed = label is None and (_has_number(row) or _has_number(value))
-        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)), unnamed)
+        numbered = label is None and (_has_number(row) or _has_number(value))
+        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)), numbered)
     if isinstance(value, dict):
         return _columns(value, key)
     if not isinstance(value, list) or (key == bbox_key and all(map(_is_list, value))):

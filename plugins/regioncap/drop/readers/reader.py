@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from regioncap.drop.plain import ENDINGS, with_compressed
+from regioncap.drop.plain import ENDINGS, is_utf8, with_compressed
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
@@ -182,6 +182,15 @@ def a_row_each(
             yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
 
 
+def names_in(given: Given, data: bytes) -> list[str]:
+    """The lines of a file with the names of classes; one that is not UTF-8 is empty: it would be a wrong label."""
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    given.note(NOT_READ, sum(not is_utf8(line) for line in lines))
+    return [line if is_utf8(line) else "" for line in lines]
+
+
+# What is said of names of classes in another encoding.
+NOT_READ = "names of classes are not UTF-8, and are no labels: set the param manifest_encoding to what they are in"
 # What is said of boxes whose class is a number that nothing in the drop names.
 UNNAMED = "boxes are of classes that have no name in the drop, and have no label"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, stem_of
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, names_in, stem_of
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -22,10 +22,10 @@ _MOST_YAML = 1 << 19
 _LISTS = ("classes.txt", ".names", ".labels")
 
 
-class _AsWritten(yaml.SafeLoader):
+class _AsWritten(yaml.SafeLoader):  # type: ignore[misc]  # the library has no types
     """Takes plain words for text: a class may be called `no`, `off`, `null` or `007`."""
 
-    yaml_implicit_resolvers = {}
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # as the library has it
 
 
 class _Classes:
@@ -43,7 +43,7 @@ class _Classes:
         for ending in _LISTS:
             for path, data in given.small(given.ending_in(ending)):
                 if not isinstance(data, RowError):
-                    lines = _text_in(path, data).splitlines()
+                    lines = names_in(given, data)
                     self._add(path, {place: name.strip() for place, name in enumerate(lines) if name.strip()})
         # Where another file has the names, it is about something else.
         if self._unread and not self._by_folder:
@@ -85,20 +85,13 @@ def _folders_above(path: str) -> Iterator[str]:
         yield (path := posixpath.dirname(path))
 
 
-def _text_in(path: str, data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the names of classes in {path} are not UTF-8: set the param manifest_encoding") from error
-
-
 def _loaded(data: bytes) -> Any:
     """What YAML says, as data. Raises ValueError where it is large, or refers to parts of itself, which can grow it."""
     if len(data) > _MOST_YAML:
         raise ValueError(f"it has more than {_MOST_YAML:,} bytes")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
         raise ValueError("it refers to parts of itself (*name), which is not read")
-    return yaml.load(data, _AsWritten)  # noqa: S506  # a SafeLoader
+    return yaml.load(data, _AsWritten)
 
 
 def _is_nested(name: Any) -> bool:

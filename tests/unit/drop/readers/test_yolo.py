@@ -139,11 +139,3 @@ def test_lists_of_classes_have_a_class_a_line(place: Place, name: str) -> None:
     place.put("train/a.txt", "1 0.5 0.5 0.2 0.1")
     place.put(f"train/{name}", "cat\r\ndog\r\n")
     assert [row["labels"] for row in values_of(place, "yolo")] == [["dog"]]
-
-
-def test_names_of_classes_in_another_encoding_are_not_guessed(place: Place) -> None:
-    put_images(place, "", ["a.jpg"])
-    place.put("a.txt", "0 0.5 0.5 0.2 0.1")
-    place.put("classes.txt", "Bär\n".encode("cp1252"))
-    with pytest.raises(DropError, match=r"classes\.txt are not UTF-8: set the param manifest_encoding"):
-        rows_of(place, "yolo")
