@@ -11,6 +11,7 @@ from regioncap.drop.plain import ENDINGS, is_utf8, with_compressed
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.codes import Code
 
 # What image files are called, in small letters.
 IMAGE_ENDINGS = (
@@ -203,6 +204,28 @@ def left_out(kind: str) -> str:
 def id_in(given: Given, manifest: str, identity: Any) -> Any:
     """The id of a row that a manifest gives: where there are several, each counts by itself."""
     return identity if len(given.manifests) == 1 else f"{manifest}#{identity}"
+
+
+def not_of_another(given: Given, manifest: str, path: str, folders: tuple[str, str] | None = None) -> str:
+    """The path of the image that a file of one image names.
+
+    Raises RowError (image_not_found) where another image has the file's own name: when both were renamed, the name in
+    the file stayed what it was, and may be another image's by now.
+    """
+    own = stem_of(manifest)
+    if stem_of(path) == own:
+        return path
+    try:
+        other = given.image_of(own, manifest, folders)
+    except RowError:  # as it is in data sets whose files have names of their own
+        return path
+    if other == path:
+        return path
+    raise RowError(
+        Code.IMAGE_NOT_FOUND,
+        f"the file names the image {path!r}, and {other!r} has the file's own name: it is not known which of them it "
+        "is about; correct the name in it, or take it out",
+    )
 
 
 def stem_of(path: str) -> str:
