@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.inside import copy_to, inside, opened
+from regioncap.drop.not_read import begins_as_not_read, is_looked_into, named_as_not_read, plainly_not_read
 from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
 from regioncap.drop.readers import AUTO, READERS, ByLine, DropReader, Reader, Row
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden, stem_of
@@ -285,18 +286,40 @@ def contents(drop: Store, input_format: str, images: Images | None = None) -> Co
         return Contents(manifests[found], hidden, files, elsewhere, digest.hexdigest(), found)
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
+    others = _not_read(drop, files)
     if input_format == AUTO:
         raise DropError(
             f"the drop at {drop.uri} has no file that is a manifest by its name and its beginning: upload one, or set "
-            "the param input_format to the format that it has"
+            f"the param input_format to the format that it has{others}"
         )
     names = " or ".join(f"*{suffix}" for suffix in wanted[input_format].suffixes)
     reader = wanted[input_format]
     where = "" if isinstance(reader, DropReader) and reader.nested else " at its top level"
     raise DropError(
         f"the drop at {drop.uri} has no manifest: put one or more {names} files{where}, "
-        "or set the param input_format to the format they have"
+        f"or set the param input_format to the format they have{others}"
     )
+
+
+def _not_read(drop: Store, files: Files) -> str:
+    """What is said of files of formats that are not read, if there are some: one example of each."""
+    found: dict[str, str] = {}
+    plainly: dict[str, str] = {}
+    lists = []
+    for path in files.paths():
+        if is_hidden(path) or not is_utf8(path):
+            continue
+        if what := named_as_not_read(path):
+            found.setdefault(what, path)
+            continue
+        if is_looked_into(path):
+            lists.append(path)
+        if what := plainly_not_read(path):
+            plainly.setdefault(what, path)
+    for path in _looked_into(lists):
+        if what := begins_as_not_read(path, _beginning(drop, path)):
+            found.setdefault(what, path)
+    return "".join(f". Not read is {path}, which is {what}" for what, path in list((found or plainly).items())[:_NEAR])
 
 
 def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
@@ -316,7 +339,10 @@ def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
         plainly = [
             name
             for name, reader in readers.items()
-            if isinstance(reader, Reader) and reader.takes(path) and (reader.begins is None or reader.begins(start))
+            if isinstance(reader, Reader)
+            and reader.takes(path)
+            and (reader.begins is None or reader.begins(start))
+            and begins_as_not_read(path, start) is None
         ]
         for name in recognised or plainly:
             examples.setdefault(name, path)
