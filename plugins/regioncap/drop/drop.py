@@ -31,6 +31,7 @@ from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_sta
 from regioncap.drop.readers import AUTO, READERS, ByLine, DropReader, Reader, Row
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden, stem_of
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
+from regioncap.drop.seen import SeenIds
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import (
     ArchivedError,
@@ -477,6 +478,8 @@ class Manifests:
     # What their readers have to say of the rows that were read last, with how often.
     noted: Counter[str] = field(default_factory=Counter)
     _copies: dict[str, Path] = field(default_factory=dict)
+    # Images that were found by their names alone, and by which names, since the rows are read.
+    _by_name_alone: tuple[SeenIds, SeenIds] = field(default_factory=lambda: (SeenIds(), SeenIds()))
 
     @property
     def manifests(self) -> Sequence[str]:
@@ -505,6 +508,7 @@ class Manifests:
         """Each row, with the path of its manifest. Raises DropError, DropChangedError and UnforeseenError."""
         reader = READERS[self._format]
         self.noted.clear()
+        self._by_name_alone = SeenIds(), SeenIds()
         if isinstance(reader, DropReader):
             with _told_of(f"{self.manifests[0]} or one after it", self._format):
                 for row in reader.rows(self):
@@ -597,11 +601,27 @@ class Manifests:
             tail = "/".join(parts[start:])
             for path in (posixpath.join(posixpath.dirname(beside), tail), tail):
                 if path in self.contents.images:
-                    return path
+                    return self._not_of_another_path(path, name) if "/" not in tail else path
             named = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside)) if "/" in tail else []
             if named:
                 return _only(named, name, beside)
         return None
+
+    def _not_of_another_path(self, path: str, name: str) -> str:
+        """The path of an image that was found by its name alone.
+
+        Raises RowError (image_not_found) where one of another path was found so before: images of several folders were
+        put into one, where those of one name took each other's place.
+        """
+        seen_paths, seen_names = self._by_name_alone
+        is_new = seen_paths.add(path)
+        if seen_names.add(f"{path} {name!r}") and not is_new:
+            raise RowError(
+                Code.IMAGE_NOT_FOUND,
+                f"{path!r} was taken for another image already, which lay in another folder before: it is not known "
+                f"whether it is {name!r}; put images into the folders in which they were",
+            )
+        return path
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """See `Given`."""

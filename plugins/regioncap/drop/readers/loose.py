@@ -19,7 +19,8 @@ _LABELS = ("label", "category", "class", "name", "category_name", "class_name", 
 _NUMBERED = (*_LABELS, "category_id", "class_id", "label_id")
 _LABEL_LISTS = ("labels", "categories", "category", "classes", "names", "label")
 
-_SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+# Where a row has both, `width` and `height` are those of its image.
+_SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"))
 _CORNERS = (
     ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
     ("left", "top", "right", "bottom"),

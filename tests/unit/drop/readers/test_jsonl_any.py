@@ -122,6 +122,12 @@ def test_boxes_that_say_what_they_are_are_that_in_the_runs_own_layout(place: Pla
     ]
 
 
+def test_the_size_of_the_image_is_not_that_of_its_box(place: Place) -> None:
+    place.put_rows({"image": "a.jpg", "x": 12, "y": 41, "w": 104, "h": 107, "width": 640, "height": 480})
+    (row,) = values_of(place, "jsonl_any")
+    assert row == {"image": "a.jpg", "width": 640, "height": 480, "bbox": [[12, 41, 104, 107]]}
+
+
 def test_the_params_own_keys_are_used(place: Place) -> None:
     place.put("m.jsonl", json.dumps({"file": "a.jpg", "boxes": [SIDES]}) + "\n")
     plan = place.plan(input_format="jsonl_any", image_key="file", bbox_key="boxes")

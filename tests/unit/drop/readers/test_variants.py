@@ -491,3 +491,20 @@ def test_a_voc_file_may_give_its_images_name_without_its_ending(place: Place) ->
     assert [row["image"] for row in values_of(place, "voc")] == [
         "JPEGImages/n01_1.JPEG", "JPEGImages/x.v2.jpg", "../../c", "none",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("paths", [("/data/x/1.jpg", "/data/y/1.jpg"), ("C:\\x\\1.jpg", "http://h/y/1.jpg")])
+def test_images_that_were_put_into_one_folder_are_not_taken_for_each_other(
+    place: Place, paths: tuple[str, ...]
+) -> None:
+    put_images(place, "", ["1.jpg", "2.jpg"])
+    images = [{"id": number, "file_name": path} for number, path in enumerate([*paths, paths[0], "/data/x/2.jpg"])]
+    boxes = [{"image_id": number, "bbox": BOX} for number in range(4)]
+    place.put("a.json", json.dumps({"images": images, "annotations": boxes}))
+    for _ in range(2):  # however often they are read
+        ((_, line, code, reason),) = faults_of(place, "coco")
+        assert (line, code) == (2, "image_not_found") and reason.startswith(
+            "'1.jpg' was taken for another image already"
+        )
+    rows = [row.value["image"] for _, row in rows_of(place, "coco") if row.value is not None]
+    assert rows == ["1.jpg", "1.jpg", "2.jpg"]
