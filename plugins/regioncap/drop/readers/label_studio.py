@@ -18,6 +18,8 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])(?:\?.*)?$", re.IGNORECASE)
 _SHORT = ("x", "y", "width", "height")
 _OWN = {"record_id", "region_keys"}
+# Stands for the box around what is turned on an image whose size is not given: in percent, that depends on it.
+_UNKNOWN = "turned, and the size of the image is not given"
 _ELLIPSE = {"x", "y", "radiusX", "radiusY"}
 
 
@@ -168,32 +170,41 @@ def _box(item: dict[str, Any]) -> Any:
         corners = [point for point in points if _are_numbers(point, 2)]
         return _around(corners) if corners and len(corners) == len(points) else points
     if item.keys() >= _ELLIPSE:
-        item = _around_ellipse(item)
+        return _around_ellipse(item)
     box = [item.get(name) for name in _SHORT]
-    turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
-    if not _are_numbers(box, 4) or not turn[0] or not _are_numbers(turn, 3):
+    if not _are_numbers(box, 4) or not item.get("rotation"):
         return box
-    (x, y, width, height), (degrees, across, down) = box, turn
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    if (turn := _turn(item)) is None:
+        return _UNKNOWN
+    (x, y, width, height), (sine, cosine, across, down) = box, turn
     # In pixels a turn keeps lengths, in percent of two sides it does not.
     sides = [(w * across / 100, h * down / 100) for w in (0, width) for h in (0, height)]
     turned = [(w * cosine - h * sine, w * sine + h * cosine) for w, h in sides]
     return _around([[x + w / across * 100, y + h / down * 100] for w, h in turned])
 
 
-def _around_ellipse(item: dict[str, Any]) -> dict[str, Any]:
+def _around_ellipse(item: dict[str, Any]) -> Any:
     """The box around an ellipse, which is turned about its centre."""
     numbers = [item.get(name) for name in ("x", "y", "radiusX", "radiusY")]
-    turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
     if not _are_numbers(numbers, 4):
-        return item
+        return numbers
     x, y, rx, ry = numbers
-    if turn[0] and _are_numbers(turn, 3):
-        degrees, across, down = turn
-        sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    if item.get("rotation"):
+        if (turn := _turn(item)) is None:
+            return _UNKNOWN
+        sine, cosine, across, down = turn
         wide, high = rx * across, ry * down
         rx, ry = math.hypot(wide * cosine, high * sine) / across, math.hypot(wide * sine, high * cosine) / down
-    return {"x": x - rx, "y": y - ry, "width": 2 * rx, "height": 2 * ry}
+    return [x - rx, y - ry, 2 * rx, 2 * ry]
+
+
+def _turn(item: dict[str, Any]) -> tuple[float, float, float, float] | None:
+    """The sine and the cosine of a shape's turn, and the sides of its image; None where these are not known."""
+    turn = [item.get(name) for name in ("rotation", "original_width", "original_height")]
+    if not _are_numbers(turn, 3) or not all(math.isfinite(number) for number in turn) or min(turn[1:]) <= 0:
+        return None
+    angle = math.radians(turn[0])
+    return math.sin(angle), math.cos(angle), turn[1], turn[2]
 
 
 def _around(points: list[Any]) -> list[float]:

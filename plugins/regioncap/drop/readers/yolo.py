@@ -20,6 +20,9 @@ _FOLDERS = ("labels", "images")
 _MOST_YAML = 1 << 19
 # Files with the names of classes, one a line.
 _LISTS = ("classes.txt", ".names", ".labels")
+_CONTRADICT = (
+    "folders give classes other names than a folder above them does: the names in them were read for their boxes"
+)
 
 
 class _AsWritten(yaml.SafeLoader):  # type: ignore[misc]  # the library has no types
@@ -45,6 +48,7 @@ class _Classes:
                 if not isinstance(data, RowError):
                     lines = names_in(given, data)
                     self._add(path, {place: name.strip() for place, name in enumerate(lines) if name.strip()})
+        given.note(_CONTRADICT, sum(map(self._contradicts, self._by_folder)))
         # Where another file has the names, it is about something else.
         if self._unread and not self._by_folder:
             raise ValueError(self._unread[0])
@@ -68,6 +72,12 @@ class _Classes:
         if not names or self._by_folder.setdefault(folder, names) == names:
             return
         raise ValueError(f"the file {path} gives the classes other names than another one beside it: leave one of them")
+
+    def _contradicts(self, folder: str) -> bool:
+        """Whether classes have other names in a folder above."""
+        names = self._by_folder[folder]
+        above = (self._by_folder[other] for other in _folders_above(folder) if other in self._by_folder)
+        return any(names[place] != name for others in above for place, name in others.items() if place in names)
 
     def of(self, manifest: str) -> tuple[Mapping[int, str], bool]:
         """The names of a manifest's classes, by their numbers, and whether it has poses; none where it is not known."""

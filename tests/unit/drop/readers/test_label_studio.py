@@ -98,7 +98,7 @@ def test_a_turned_box_becomes_the_box_around_it_in_pixels(place: Place) -> None:
 def test_annotations_of_another_tool_are_not_taken_for_tasks(place: Place) -> None:
     boxes = [{"label": "dog", "coordinates": {"x": 30, "y": 35, "width": 40, "height": 30}}]
     put(place, {"image": "a.jpg", "annotations": boxes})
-    with pytest.raises(DropError, match="but boxes under 'annotations', which are not read"):
+    with pytest.raises(DropError, match=r"Not read is export\.json, which is of CreateML"):
         place.plan(input_format="auto")
     assert [fault[2:] for fault in faults_of(place, "label_studio")] == [
         ("not_an_object", "its annotations have no results: they are of another tool")
@@ -147,3 +147,15 @@ def test_of_several_images_none_is_taken_unless_something_says_which(place: Plac
     assert place.plan(input_format="label_studio").warnings == [
         "1 tasks have other images too, and do not say which one their boxes are on: look at some"
     ]
+
+
+def test_what_is_turned_on_an_image_of_no_known_size_is_no_box(place: Place) -> None:
+    boxes = [{"x": 10, "y": 20, "width": 30, "height": 40}, {"x": 30, "y": 40, "radiusX": 10, "radiusY": 20}]
+    shapes = [{**shape, "rotation": turn, "rectanglelabels": ["dog"]} for turn in (0, 30) for shape in boxes]
+    put(place, {"image": "a.jpg", "id": 1, "label": shapes})
+    (row,) = values_of(place, "label_studio")
+    said = "turned, and the size of the image is not given"
+    assert row["bbox"] == [[10, 20, 30, 40], [20, 20, 20, 40], said, said]
+    shapes = [{**shape, "original_width": 0, "original_height": 100} for shape in shapes]
+    put(place, {"image": "a.jpg", "id": 1, "label": shapes})
+    assert values_of(place, "label_studio")[0]["bbox"] == row["bbox"]

@@ -80,6 +80,13 @@ NOTED: dict[str, tuple[dict[str, Any], str, list[str | None], list[str]]] = {
         {"a.json": json.dumps(coco(None, None, {"name": "Bär"})["a.json"], ensure_ascii=False).encode("cp1252")},
         "coco", [None], [NOT_UTF8, "1 boxes are of classes that have no name in the drop, and have no label"],
     ),
+    "classes of YOLO that have other names in a folder above": (
+        {"labels/a.txt": f"{YOLO_LINE}\n1{YOLO_LINE[1:]}", "labels/classes.txt": "dog\ncat\n",
+         "data.yaml": "names: [background, dog, cat]"},
+        "yolo", ["dog", "cat"],
+        ["1 folders give classes other names than a folder above them does: the names in them were read for their "
+         "boxes"],
+    ),
     "classes of YOLO in another encoding": (
         {"labels/a.txt": f"{YOLO_LINE}\n1{YOLO_LINE[1:]}", "classes.txt": "Bär\ndog\n".encode("cp1252")},
         "yolo", [None, "dog"], [NOT_UTF8, "1 boxes are of classes that have no name in the drop, and have no label"],
