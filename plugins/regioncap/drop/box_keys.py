@@ -1,8 +1,10 @@
 """Where a drop's boxes are: under the declared key, or under another one that nobody reads."""
 
+import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +12,10 @@ from typing import Any
 PARTS = {"x", "y", "w", "h", "width", "height", "left", "top", "right", "bottom", "xmin", "ymin", "xmax", "ymax"}
 PARTS |= {"x1", "y1", "x2", "y2"}
 
-# Under these names an object has its box, or its list of boxes.
-_INNER = ("bbox", "bboxes", "box", "boxes", "coordinates")
+# Under these names, and those with `box` in them, an object has its box, or its list of boxes.
+_INNER = ("coordinates", "shape_attributes", "annotations")
+# A text of so many characters is looked into: it may be the boxes of a cell of a table.
+_MOST_TEXT = 1 << 20
 # The names of a box whose numbers are fields of the row: which of them it has is told.
 _FLAT = (
     ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"),
@@ -67,13 +71,34 @@ class BoxKeys:
 def _looks_like_boxes(value: Any) -> bool:
     """Whether a value is a list of boxes, one box, or the text of such a list."""
     if isinstance(value, str):
-        return value.lstrip().startswith("[[") and value.rstrip().endswith("]]")
+        return _in_text(value)
     if isinstance(value, dict):
         # Lists of boxes and of what is said of them, as tables have it.
-        return any(isinstance(value[name], list) and _looks_like_boxes(value[name]) for name in _INNER if name in value)
+        return _has_parts(value) or any(isinstance(inner, list) and _looks_like_boxes(inner) for inner in _inner(value))
     if not isinstance(value, list) or not value:
         return False
     return _is_box(value) or all(_is_box(item) for item in value)
+
+
+def _in_text(text: str) -> bool:
+    text = text.strip()
+    if text.startswith("[["):
+        return text.endswith("]]")
+    # Cells of tables that other tools write have objects in them.
+    if not text.startswith(("[{", '{"')) or len(text) > _MOST_TEXT:
+        return False
+    try:
+        return _looks_like_boxes(json.loads(text))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _inner(value: dict[str, Any]) -> Iterator[Any]:
+    return (inner for key, inner in value.items() if key in _INNER or "box" in str(key).lower())
+
+
+def _has_parts(value: dict[str, Any]) -> bool:
+    return len(PARTS & {str(key).lower().replace("_", "") for key in value}) >= 4
 
 
 def _is_number(value: Any) -> bool:
@@ -85,5 +110,5 @@ def _is_number(value: Any) -> bool:
 
 def _is_box(value: Any) -> bool:
     if isinstance(value, dict):
-        return len(PARTS & value.keys()) >= 4 or any(_is_box(value[name]) for name in _INNER if name in value)
+        return _has_parts(value) or any(_is_box(inner) for inner in _inner(value))
     return isinstance(value, list) and len(value) == 4 and all(type(number) in (int, float) for number in value)

@@ -26,10 +26,12 @@ import pyarrow.parquet as pq
 from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.inside import copy_to, inside, opened
+from regioncap.drop.not_read import begins_as_not_read, is_looked_into, named_as_not_read, plainly_not_read
 from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
 from regioncap.drop.readers import AUTO, READERS, ByLine, DropReader, Reader, Row
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden, stem_of
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
+from regioncap.drop.seen import SeenIds
 from regioncap.drop.unforeseen import internal_error
 from regioncap.errors import (
     ArchivedError,
@@ -290,18 +292,40 @@ def contents(drop: Store, input_format: str, images: Images | None = None) -> Co
         return Contents(manifests[found], hidden, files, elsewhere, digest.hexdigest(), found)
     if not drop.folder_exists():
         raise DropError(f"there is no drop at {drop.uri}: upload it there, or correct drops_uri or the date")
+    others = _not_read(drop, files)
     if input_format == AUTO:
         raise DropError(
             f"the drop at {drop.uri} has no file that is a manifest by its name and its beginning: upload one, or set "
-            "the param input_format to the format that it has"
+            f"the param input_format to the format that it has{others}"
         )
     names = " or ".join(f"*{suffix}" for suffix in wanted[input_format].suffixes)
     reader = wanted[input_format]
     where = "" if isinstance(reader, DropReader) and reader.nested else " at its top level"
     raise DropError(
         f"the drop at {drop.uri} has no manifest: put one or more {names} files{where}, "
-        "or set the param input_format to the format they have"
+        f"or set the param input_format to the format they have{others}"
     )
+
+
+def _not_read(drop: Store, files: Files) -> str:
+    """What is said of files of formats that are not read, if there are some: one example of each."""
+    found: dict[str, str] = {}
+    plainly: dict[str, str] = {}
+    lists = []
+    for path in files.paths():
+        if is_hidden(path) or not is_utf8(path):
+            continue
+        if what := named_as_not_read(path):
+            found.setdefault(what, path)
+            continue
+        if is_looked_into(path):
+            lists.append(path)
+        if what := plainly_not_read(path):
+            plainly.setdefault(what, path)
+    for path in _looked_into(lists):
+        if what := begins_as_not_read(path, _beginning(drop, path)):
+            found.setdefault(what, path)
+    return "".join(f". Not read is {path}, which is {what}" for what, path in list((found or plainly).items())[:_NEAR])
 
 
 def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
@@ -321,7 +345,10 @@ def _found_format(drop: Store, manifests: dict[str, list[str]]) -> str | None:
         plainly = [
             name
             for name, reader in readers.items()
-            if isinstance(reader, Reader) and reader.takes(path) and (reader.begins is None or reader.begins(start))
+            if isinstance(reader, Reader)
+            and reader.takes(path)
+            and (reader.begins is None or reader.begins(start))
+            and begins_as_not_read(path, start) is None
         ]
         for name in recognised or plainly:
             examples.setdefault(name, path)
@@ -456,6 +483,8 @@ class Manifests:
     # What their readers have to say of the rows that were read last, with how often.
     noted: Counter[str] = field(default_factory=Counter)
     _copies: dict[str, Path] = field(default_factory=dict)
+    # Images that were found by their names alone, and by which names, since the rows are read.
+    _by_name_alone: tuple[SeenIds, SeenIds] = field(default_factory=lambda: (SeenIds(), SeenIds()))
 
     @property
     def manifests(self) -> Sequence[str]:
@@ -484,6 +513,7 @@ class Manifests:
         """Each row, with the path of its manifest. Raises DropError, DropChangedError and UnforeseenError."""
         reader = READERS[self._format]
         self.noted.clear()
+        self._by_name_alone = SeenIds(), SeenIds()
         if isinstance(reader, DropReader):
             with _told_of(f"{self.manifests[0]} or one after it", self._format):
                 for row in reader.rows(self):
@@ -576,11 +606,27 @@ class Manifests:
             tail = "/".join(parts[start:])
             for path in (posixpath.join(posixpath.dirname(beside), tail), tail):
                 if path in self.contents.images:
-                    return path
+                    return self._not_of_another_path(path, name) if "/" not in tail else path
             named = _ending_in(tail, self._namesakes(posixpath.splitext(tail)[0], beside)) if "/" in tail else []
             if named:
                 return _only(named, name, beside)
         return None
+
+    def _not_of_another_path(self, path: str, name: str) -> str:
+        """The path of an image that was found by its name alone.
+
+        Raises RowError (image_not_found) where one of another path was found so before: images of several folders were
+        put into one, where those of one name took each other's place.
+        """
+        seen_paths, seen_names = self._by_name_alone
+        is_new = seen_paths.add(path)
+        if seen_names.add(f"{path} {name!r}") and not is_new:
+            raise RowError(
+                Code.IMAGE_NOT_FOUND,
+                f"{path!r} was taken for another image already, which lay in another folder before: it is not known "
+                f"whether it is {name!r}; put images into the folders in which they were",
+            )
+        return path
 
     def image_of(self, stem: str, beside: str, folders: tuple[str, str] | None = None) -> str:
         """See `Given`."""

@@ -27,6 +27,13 @@ def told(*rows: dict[str, Any], key: str = "bbox") -> str | None:
         [{"box": {"x": 1, "y": 2, "width": 3, "height": 4}}],
         {"bbox": [[1, 2, 3, 4]], "label": ["cup"]},
         [{"label": "cup", "coordinates": {"x": 1, "y": 2, "width": 3, "height": 4}}],
+        {"x": 1, "y": 2, "width": 3, "height": 4},
+        '[{"x": 1.5, "y": 2, "width": 3, "height": 4, "rectanglelabels": ["cup"]}]',
+        ' {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}',
+        [{"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}}],
+        [{"category": "cup", "box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}],
+        [{"displayName": "cup", "xMin": 0.1, "yMin": 0.2, "xMax": 0.3, "yMax": 0.4}],
+        {"image_size": [], "annotations": [{"class_id": 0, "left": 1, "top": 2, "width": 3, "height": 4}]},
     ],
 )
 @pytest.mark.parametrize("key", ["boxes", "BBox", " bbox", "bboxes", "objects"])
@@ -53,6 +60,11 @@ def test_boxes_under_another_key_are_named_with_what_to_do(value: Any, key: str)
         [{"box": 3}],
         [[1, 2], [3, 4]],
         [True] * 4,
+        '{"x": 1',
+        '[{"x": 1}]',
+        '{"bbox": "big"}',
+        "[{" * 100_000,
+        {"annotations": [{"text": "x"}]},
     ],
 )
 def test_other_values_are_no_boxes(value: Any) -> None:

@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from regioncap.drop.plain import is_utf8
 from regioncap.drop.readers.grouped import Grouped
 from regioncap.drop.readers.loose import read_text
 from regioncap.drop.readers.outlines import around_outline
-from regioncap.drop.readers.reader import UNNAMED, DropReader, Given, Row, id_in
+from regioncap.drop.readers.reader import NOT_READ, UNNAMED, DropReader, Given, Row, id_in
 from regioncap.drop.readers.streamed import Item, items
 from regioncap.drop.seen import SeenIds
 from regioncap.errors import RowError
@@ -27,7 +28,7 @@ def _rows(given: Given) -> Iterator[Row]:
 
 
 def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[Row]:
-    names: dict[Any, str] = {}
+    names: dict[Any, str | None] = {}
     counts = {"images": 0, "annotations": 0, "with a box": 0}
     shared = _SharedIds()
     for item in items(path):
@@ -45,7 +46,7 @@ def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[R
             else:
                 yield Row(item.number, None, wrong, item.value, manifest)
         elif item.key == "categories" and isinstance(item.value, dict) and isinstance(item.value.get("name"), str):
-            names[_same(item.value.get("id"))] = item.value["name"]
+            _name(given, names, _same(item.value.get("id")), item.value["name"])
     if not counts["images"]:
         raise ValueError("it lists no images")
     if counts["annotations"] and not counts["with a box"]:
@@ -61,6 +62,13 @@ def _read(given: Given, manifest: str, path: Path, boxes: Grouped) -> Iterator[R
     for image, left in boxes.left():
         reason = f"{len(left):,} annotations are of the image {image!r}, which the file does not list"
         yield Row(1, None, RowError(Code.IMAGE_MISSING, reason), {"image_id": image}, manifest)
+
+
+def _name(given: Given, names: dict[Any, str | None], identity: Any, name: str) -> None:
+    """Note what a category is called; None where that is not known."""
+    given.note(NOT_READ, not is_utf8(name))
+    known = name if is_utf8(name) else None
+    names[identity] = known if names.get(identity, known) == known else None
 
 
 def _segments(annotation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,7 +124,7 @@ def _named(image: dict[str, Any]) -> Any:
 
 
 def _image(
-    given: Given, manifest: str, item: Item, names: dict[Any, str], boxes: Grouped, shared: _SharedIds
+    given: Given, manifest: str, item: Item, names: dict[Any, str | None], boxes: Grouped, shared: _SharedIds
 ) -> Iterator[Row]:
     """The row of an image; where its boxes are of several records, one for each of these."""
     wrong = _fault(item, "image", "id")
@@ -142,7 +150,9 @@ def _image(
         value["id"] = some[0][3] if some and some[0][3:] else id_in(given, manifest, image["id"])
         if some:
             value[given.bbox_key] = [box[0] for box in some]
-            given.note(UNNAMED, sum(box[1] is not None and not box[3:] and _same(box[1]) not in names for box in some))
+            given.note(
+                UNNAMED, sum(box[1] is not None and not box[3:] and not names.get(_same(box[1])) for box in some)
+            )
             value["labels"] = [box[4] if box[3:] else names.get(_same(box[1])) for box in some]
             if any(box[2] for box in some):
                 value["crowd"] = [box[2] for box in some]

@@ -1,13 +1,24 @@
 """CVAT for images: one XML file with all images and their boxes."""
 
 import math
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.given import UNLABELLED
 from regioncap.drop.readers.elements import elements, number_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, around, from_corners, id_in, left_out, tidy
+from regioncap.drop.readers.reader import (
+    IMAGE_ENDINGS,
+    DropReader,
+    Given,
+    Row,
+    around,
+    from_corners,
+    id_in,
+    left_out,
+    tidy,
+)
 from regioncap.errors import RowError
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
@@ -71,8 +82,15 @@ def _label(box: Element, record: str | None) -> str | None:
 
 def _path(given: Given, manifest: str, name: str, subset: str | None) -> str:
     """The path of an image; of a project, images of one name can be in several subsets. Raises RowError."""
-    path = given.image(f"{subset}/{name}", manifest) if subset else ""
-    return path if path in given else given.image(name, manifest)
+    for said in (f"{subset}/{name}", name) if subset else (name,):
+        path = given.image(said, manifest)
+        if path in given:
+            return path
+    if name.lower().endswith(IMAGE_ENDINGS) or ".." in name or not name:
+        return path
+    # The frames of a film have no ending there, and their images have one.
+    frame = given.image_of(name, manifest)
+    return frame if f"/{posixpath.splitext(frame)[0]}".endswith(f"/{name}") else name
 
 
 def _box(box: Element) -> Any:

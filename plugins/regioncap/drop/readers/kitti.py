@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners, stem_of
+from regioncap.errors import RowError
+from regioncap.regions.codes import Code
 
 # A class, how much of it is cut off and hidden, an angle, four corners, seven numbers of its place in the world; then
 # perhaps how sure it is. A class can have spaces in it, so lines are read from their ends.
@@ -23,7 +25,11 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
     value: dict[str, Any] = {
         given.image_key: given.image_of(stem_of(manifest), manifest, (folder, folder.replace("label", "image")))
     }
-    lines = [line.split() for line in data.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise RowError(Code.NOT_UTF8, f"the file is not UTF-8 at its byte {error.start}") from error
+    lines = [line.split() for line in text.splitlines() if line.strip()]
     objects = [line for line in lines if line[0] != _IGNORED]
     given.note("lines are DontCare and were left out", len(lines) - len(objects))
     if objects:
@@ -36,7 +42,7 @@ def _read(line: list[str]) -> tuple[Any, str | None]:
     words = next((place for place in range(1, len(line)) if _are_numbers(line[place:])), len(line))
     numbers = [float(word) for word in line[words:]]
     # A class such as `type 3` ends in a number too.
-    while len(numbers) > _NUMBERS and not _is_cut_and_hidden(*numbers[:2]):
+    while len(numbers) > _NUMBERS + 1 or (len(numbers) > _NUMBERS and not _is_cut_and_hidden(*numbers[:2])):
         words, numbers = words + 1, numbers[1:]
     if len(numbers) < _NUMBERS:
         return " ".join(line), None

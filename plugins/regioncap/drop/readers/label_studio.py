@@ -1,5 +1,6 @@
 """Label Studio: its JSON export, whole or in short (JSON-MIN), with boxes in percent."""
 
+import base64
 import math
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])(?:\?.*)?$", re.IGNORECASE)
 _SHORT = ("x", "y", "width", "height")
 _OWN = {"record_id", "region_keys"}
+# Stands for the box around what is turned on an image whose size is not given: in percent, that depends on it.
+_UNKNOWN = "turned, and the size of the image is not given"
 _ELLIPSE = {"x", "y", "radiusX", "radiusY"}
 
 
@@ -30,7 +33,8 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     if _annotations(task) and not any("result" in item for item in _annotations(task)):
         raise RowError(Code.NOT_AN_OBJECT, "its annotations have no results: they are of another tool")
     data = task["data"] if isinstance(task.get("data"), dict) else task
-    key = _image_key(given, data)
+    shapes, drawn_on = _shapes(given, task) if data is not task else (_all_short(data), None)
+    key = _image_key(given, data, drawn_on)
     value = {name: field for name, field in data.items() if name not in (key, *_OWN) and not _is_short(field)}
     if task.get("id") is not None:
         value["id"] = id_in(given, manifest, task["id"])
@@ -38,11 +42,6 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     own = data.keys() >= _OWN
     if own:
         value["id"] = data["record_id"]
-    shapes = (
-        _shapes(given, task)
-        if data is not task
-        else [(item, None) for field in data.values() for item in _short(field)]
-    )
     boxes = [(item, label) for item, label in shapes if "x" in item or "points" in item]
     if boxes:
         size = next(((item.get("original_width"), item.get("original_height")) for item, _ in boxes), (None, None))
@@ -54,10 +53,25 @@ def _task(given: Given, manifest: str, task: Any) -> dict[str, Any]:
     return value
 
 
-def _image_key(given: Given, data: dict[str, Any]) -> str | None:
-    """Under which key a task has its image: by the param, the usual name, or what looks like one."""
-    named = [key for key in (given.image_key, "image") if isinstance(data.get(key), str)]
-    return next(iter([*named, *(key for key, field in data.items() if _is_image(field))]), None)
+def _image_key(given: Given, data: dict[str, Any], drawn_on: str | None) -> str | None:
+    """Under which key a task has its image: what its boxes are drawn on, by the param, the usual name, or by its look.
+
+    Raises RowError (image_not_found) where it may be any of several.
+    """
+    if isinstance(drawn_on, str) and isinstance(data.get(drawn_on), str):
+        return drawn_on
+    alike = [key for key, field in data.items() if _is_image(field)]
+    named = next((key for key in (given.image_key, "image") if isinstance(data.get(key), str)), None)
+    if drawn_on is not None and named is None and len(alike) > 1:
+        listed = ", ".join(map(repr, alike[:4]))
+        raise RowError(
+            Code.IMAGE_NOT_FOUND,
+            f"it has several images ({listed}), and its boxes do not say which one they are on: "
+            "set the param image_key",
+        )
+    others = drawn_on is not None and any(key != named for key in alike)
+    given.note("tasks have other images too, and do not say which one their boxes are on: look at some", others)
+    return named or next(iter(alike), None)
 
 
 def _is_image(field: Any) -> bool:
@@ -74,6 +88,11 @@ def _short(field: Any) -> list[dict[str, Any]]:
         return []
     shapes = [item for item in field if isinstance(item, dict)]
     return [item for item in shapes if item.keys() >= set(_SHORT) or item.keys() >= _ELLIPSE or "points" in item]
+
+
+def _all_short(task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+    """The boxes of a task of the short form, which have their labels in them."""
+    return [(item, None) for field in task.values() for item in _short(field)]
 
 
 def _annotations(task: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,8 +112,10 @@ def _chosen(given: Given, task: dict[str, Any]) -> dict[str, Any]:
     return next(iter([*true, *done]), {})
 
 
-def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], str | None]]:
+def _shapes(given: Given, task: dict[str, Any]) -> tuple[list[tuple[dict[str, Any], str | None]], str | None]:
     """The boxes and outlines of one annotation of a task, with their sizes, and the labels that stand apart.
+
+    And what they are drawn on, by the name that it has in the project; None where there are none.
 
     Raises RowError (image_not_found) where they are on several images.
     """
@@ -123,7 +144,7 @@ def _shapes(given: Given, task: dict[str, Any]) -> list[tuple[dict[str, Any], st
             Code.IMAGE_NOT_FOUND,
             f"its boxes are on several images ({listed}), of which a row has one: make a task of each",
         )
-    return list(found.values())
+    return list(found.values()), next(iter(images), None)
 
 
 _SHAPE = re.compile(r"(?:rectangle|polygon|ellipse)(?:labels)?$")
@@ -149,32 +170,41 @@ def _box(item: dict[str, Any]) -> Any:
         corners = [point for point in points if _are_numbers(point, 2)]
         return _around(corners) if corners and len(corners) == len(points) else points
     if item.keys() >= _ELLIPSE:
-        item = _around_ellipse(item)
+        return _around_ellipse(item)
     box = [item.get(name) for name in _SHORT]
-    turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
-    if not _are_numbers(box, 4) or not turn[0] or not _are_numbers(turn, 3):
+    if not _are_numbers(box, 4) or not item.get("rotation"):
         return box
-    (x, y, width, height), (degrees, across, down) = box, turn
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    if (turn := _turn(item)) is None:
+        return _UNKNOWN
+    (x, y, width, height), (sine, cosine, across, down) = box, turn
     # In pixels a turn keeps lengths, in percent of two sides it does not.
     sides = [(w * across / 100, h * down / 100) for w in (0, width) for h in (0, height)]
     turned = [(w * cosine - h * sine, w * sine + h * cosine) for w, h in sides]
     return _around([[x + w / across * 100, y + h / down * 100] for w, h in turned])
 
 
-def _around_ellipse(item: dict[str, Any]) -> dict[str, Any]:
+def _around_ellipse(item: dict[str, Any]) -> Any:
     """The box around an ellipse, which is turned about its centre."""
     numbers = [item.get(name) for name in ("x", "y", "radiusX", "radiusY")]
-    turn = [item.get("rotation") or 0, item.get("original_width"), item.get("original_height")]
     if not _are_numbers(numbers, 4):
-        return item
+        return numbers
     x, y, rx, ry = numbers
-    if turn[0] and _are_numbers(turn, 3):
-        degrees, across, down = turn
-        sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    if item.get("rotation"):
+        if (turn := _turn(item)) is None:
+            return _UNKNOWN
+        sine, cosine, across, down = turn
         wide, high = rx * across, ry * down
         rx, ry = math.hypot(wide * cosine, high * sine) / across, math.hypot(wide * sine, high * cosine) / down
-    return {"x": x - rx, "y": y - ry, "width": 2 * rx, "height": 2 * ry}
+    return [x - rx, y - ry, 2 * rx, 2 * ry]
+
+
+def _turn(item: dict[str, Any]) -> tuple[float, float, float, float] | None:
+    """The sine and the cosine of a shape's turn, and the sides of its image; None where these are not known."""
+    turn = [item.get(name) for name in ("rotation", "original_width", "original_height")]
+    if not _are_numbers(turn, 3) or not all(math.isfinite(number) for number in turn) or min(turn[1:]) <= 0:
+        return None
+    angle = math.radians(turn[0])
+    return math.sin(angle), math.cos(angle), turn[1], turn[2]
 
 
 def _around(points: list[Any]) -> list[float]:
@@ -195,7 +225,11 @@ def _image(given: Given, manifest: str, said: Any) -> Any:
     if not isinstance(said, str):
         return said
     parts = urlsplit(said)
-    local = parse_qs(parts.query).get("d")
+    query = parse_qs(parts.query)
+    if stored := query.get("fileuri"):
+        said = _in_storage(stored[0])
+        parts, query = urlsplit(said), {}
+    local = query.get("d")
     name = unquote(local[0] if local else parts.path).lstrip("/") if parts.scheme or said.startswith("/") else said
     last = name.rpartition("/")[2]
     for tried in (name, last, _UPLOADED.sub("", last)):
@@ -203,6 +237,14 @@ def _image(given: Given, manifest: str, said: Any) -> Any:
         if path in given:
             return path
     return last if said.startswith("/") else said
+
+
+def _in_storage(written: str) -> str:
+    """The address in a storage for which the server makes one that is good for an hour; "" where it is none."""
+    try:
+        return base64.urlsafe_b64decode(written + "=" * (-len(written) % 4)).decode()
+    except ValueError:
+        return ""
 
 
 def _recognises(path: str, start: bytes) -> bool:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, left_out, stem_of
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, left_out, not_of_another, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -42,7 +42,9 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
         value[given.bbox_key] = [_box(shape) for shape in drawn]
         value["labels"] = [_label(shape) for shape in drawn]
     path = given.image(found.get("imagePath") or "", manifest)
-    if path not in given:
+    if path in given:
+        path = not_of_another(given, manifest, path)
+    else:
         # A file that was moved with its image tells of another place.
         try:
             path = given.image_of(stem_of(manifest), manifest)

@@ -19,12 +19,16 @@ _LABELS = ("label", "category", "class", "name", "category_name", "class_name", 
 _NUMBERED = (*_LABELS, "category_id", "class_id", "label_id")
 _LABEL_LISTS = ("labels", "categories", "category", "classes", "names", "label")
 
-_SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+# Where a row has both, `width` and `height` are those of its image.
+_SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"))
 _CORNERS = (
     ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
     ("left", "top", "right", "bottom"),
 )  # fmt: skip
 _CENTRES = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"), ("x_center", "y_center", "width", "height"))
+
+# What Detectron2 calls boxes in pixels: two corners, or a corner and two sides.
+_AS_CORNERS, _AS_SIDES = 0, 1
 
 # All names under which a row can have boxes, beside that of the param, or their labels.
 FIELDS = frozenset(
@@ -63,19 +67,20 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
     value = read_text(row[key])
     if _is_flat(value) or (isinstance(value, dict) and _is_object(value)):
         label = (_label(value) if isinstance(value, dict) else None) or _label(row)
-        unnamed = label is None and (_has_number(row) or _has_number(value))
-        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)), unnamed)
+        numbered = label is None and (_has_number(row) or _has_number(value))
+        return Found([_box(value, layout)], [label], True, frozenset((key, *_LABELS)), numbered)
     if isinstance(value, dict):
         return _columns(value, key)
     if not isinstance(value, list) or (key == bbox_key and all(map(_is_list, value))):
         return None
-    return Found(
-        [_box(item, layout) for item in value],
-        [_label(item) if isinstance(item, dict) else None for item in value],
-        False,
-        frozenset((key,)),
-        sum(map(_has_number, value)),
-    )
+    boxes = [_box(item, layout) for item in value]
+    labels = [_label(item) if isinstance(item, dict) else None for item in value]
+    unnamed = sum(map(_has_number, value))
+    beside = None if any(labels) or unnamed else _labels_beside(row, len(boxes))
+    if beside is None:
+        return Found(boxes, labels, False, frozenset((key,)), unnamed)
+    labels, unnamed = _named_and_not(row[beside])
+    return Found(boxes, labels, False, frozenset((key, beside)), unnamed)
 
 
 def _columns(value: dict[str, Any], key: str) -> Found | None:
@@ -84,8 +89,19 @@ def _columns(value: dict[str, Any], key: str) -> Found | None:
     if boxes is None:
         return None
     labels: list[Any] = next((value[name] for name in _LABEL_LISTS if isinstance(value.get(name), list)), [])
-    told = [label if isinstance(label, str) else None for label in labels]
-    return Found(boxes, told, False, frozenset((key,)), sum(type(label) is int for label in labels))
+    told, unnamed = _named_and_not(labels)
+    return Found(boxes, told, False, frozenset((key,)), unnamed)
+
+
+def _labels_beside(row: dict[str, Any], boxes: int) -> str | None:
+    """Under which key a row has a list with a label, or the number of a class, for each of so many boxes."""
+    lists = ((key, row[key]) for key in _LABEL_LISTS if isinstance(row.get(key), list) and len(row[key]) == boxes)
+    return next((key for key, given in lists if given and all(type(item) in (str, int) for item in given)), None)
+
+
+def _named_and_not(labels: list[Any]) -> tuple[list[str | None], int]:
+    """Labels of classes that have names; and how many have a number alone."""
+    return [item if isinstance(item, str) else None for item in labels], sum(type(item) is int for item in labels)
 
 
 def _has_boxes(value: Any) -> bool:
@@ -110,7 +126,14 @@ def _box(item: Any, layout: str) -> Any:
     if not isinstance(item, dict):
         return item
     inner = next((item[name] for name in _INNER if item.get(name) is not None), None)
-    return _named(item, layout) if inner is None else _box(inner, layout)
+    if inner is None:
+        return _named(item, layout)
+    box = _box(inner, layout)
+    # Detectron2 says of each box what it is.
+    if type(mode := item.get("bbox_mode")) is int and mode in (_AS_CORNERS, _AS_SIDES) and _is_flat(box):
+        x, y, c, d = box
+        return _laid_out(x, y, *((c, d) if mode == _AS_CORNERS else (x + c, y + d)), layout)
+    return box
 
 
 def _named(item: dict[str, Any], layout: str) -> Any:
@@ -186,7 +209,7 @@ def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
     """The row with its boxes, in whatever form they are, under the boxes' own key, and their labels beside them."""
     found = found_boxes(row, given.bbox_key, given.box_format.partition("_")[0])
     if found is None:
-        return row
+        return _with_labels(given, row)
     given.note(UNNAMED, found.unnamed)
     value = {key: field for key, field in row.items() if key not in found.used}
     if found.boxes:
@@ -194,6 +217,18 @@ def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
         if any(found.labels):
             value["labels"] = found.labels
     return value
+
+
+def _with_labels(given: Given, row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose boxes are a list already, with the labels that stand beside them."""
+    boxes = row.get(given.bbox_key)
+    key = _labels_beside(row, len(boxes)) if isinstance(boxes, list) else None
+    if key is None:
+        return row
+    labels, unnamed = _named_and_not(row[key])
+    given.note(UNNAMED, unnamed)
+    value = {name: field for name, field in row.items() if name != key}
+    return {**value, "labels": labels} if any(labels) else value
 
 
 def lines_in(given: Given) -> int:

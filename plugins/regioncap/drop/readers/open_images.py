@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from regioncap.drop.plain import is_utf8
 from regioncap.drop.readers.grouped import Grouped
-from regioncap.drop.readers.reader import IMAGE_ENDINGS, DropReader, Given, Row
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, DropReader, Given, Row, names_in
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
@@ -46,8 +47,9 @@ def _names(given: Given) -> dict[str, str]:
     names: dict[str, str] = {}
     for manifest in given.manifests:
         if _NAMES in manifest.rpartition("/")[2]:
-            with given.local(manifest) as path, path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-                names |= {cells[0]: cells[1] for cells in csv.reader(stream) if len(cells) > 1}
+            with given.local(manifest) as path:
+                lines = names_in(given, path.read_bytes())
+                names |= {cells[0]: cells[1] for cells in csv.reader(lines) if len(cells) > 1}
     return names
 
 
@@ -65,7 +67,10 @@ def _faults(manifest: str, path: Path, boxes: Grouped) -> Iterator[Row]:
             cells = dict(zip(header, line.rstrip("\r\n").split(","), strict=False))
             if not line.strip():
                 continue
-            if not cells.keys() >= _COLUMNS or not cells["ImageID"]:
+            if not is_utf8(line):
+                fault = RowError(Code.NOT_UTF8, f"line {number:,} of the file is not UTF-8")
+                yield Row(number, None, fault, line.encode("utf-8", "surrogateescape"), manifest)
+            elif not cells.keys() >= _COLUMNS or not cells["ImageID"]:
                 fault = RowError(Code.NOT_CSV, f"line {number:,} of the file has not the columns of its header")
                 yield Row(number, None, fault, line, manifest)
             else:

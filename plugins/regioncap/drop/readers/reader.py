@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from regioncap.drop.plain import ENDINGS, with_compressed
+from regioncap.drop.plain import ENDINGS, is_utf8, with_compressed
 from regioncap.drop.rows import MAX_LINE_BYTES
 from regioncap.errors import RowError
 from regioncap.regions.boxes import BoxFormat
+from regioncap.regions.codes import Code
 
 # What image files are called, in small letters.
 IMAGE_ENDINGS = (
@@ -190,6 +191,15 @@ def a_row_each(
             yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
 
 
+def names_in(given: Given, data: bytes) -> list[str]:
+    """The lines of a file with the names of classes; one that is not UTF-8 is empty: it would be a wrong label."""
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    given.note(NOT_READ, sum(not is_utf8(line) for line in lines))
+    return [line if is_utf8(line) else "" for line in lines]
+
+
+# What is said of names of classes in another encoding.
+NOT_READ = "names of classes are not UTF-8, and are no labels: set the param manifest_encoding to what they are in"
 # What is said of boxes whose class is a number that nothing in the drop names.
 UNNAMED = "boxes are of classes that have no name in the drop, and have no label"
 
@@ -202,6 +212,28 @@ def left_out(kind: str) -> str:
 def id_in(given: Given, manifest: str, identity: Any) -> Any:
     """The id of a row that a manifest gives: where there are several, each counts by itself."""
     return identity if len(given.manifests) == 1 else f"{manifest}#{identity}"
+
+
+def not_of_another(given: Given, manifest: str, path: str, folders: tuple[str, str] | None = None) -> str:
+    """The path of the image that a file of one image names.
+
+    Raises RowError (image_not_found) where another image has the file's own name: when both were renamed, the name in
+    the file stayed what it was, and may be another image's by now.
+    """
+    own = stem_of(manifest)
+    if stem_of(path) == own:
+        return path
+    try:
+        other = given.image_of(own, manifest, folders)
+    except RowError:  # as it is in data sets whose files have names of their own
+        return path
+    if other == path:
+        return path
+    raise RowError(
+        Code.IMAGE_NOT_FOUND,
+        f"the file names the image {path!r}, and {other!r} has the file's own name: it is not known which of them it "
+        "is about; correct the name in it, or take it out",
+    )
 
 
 def stem_of(path: str) -> str:

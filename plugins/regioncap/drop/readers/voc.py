@@ -8,10 +8,21 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from regioncap.drop.readers.elements import elements, number_of, text_of
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, around, from_corners, stem_of
+from regioncap.drop.readers.reader import (
+    DropReader,
+    Given,
+    Row,
+    a_row_each,
+    around,
+    from_corners,
+    not_of_another,
+    stem_of,
+)
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
+# Where such files are, and where images are then.
+_FOLDERS = ("Annotations", "JPEGImages")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -40,14 +51,26 @@ def _image(given: Given, manifest: str, found: dict[str, Element]) -> str:
     # The file is found by what it says, in the folder that it says; else by its own name.
     for said in (f"{folder}/{name}", name) if name and folder and ".." not in folder else (name,):
         path = given.image(said, manifest) if said else ""
-        if path != said or path in given:
+        if path in given:
+            return not_of_another(given, manifest, path, _FOLDERS)
+        if path != said:
             return path
+    if called := _without_its_ending(given, manifest, name):
+        return not_of_another(given, manifest, called, _FOLDERS)
     try:
-        return given.image_of(stem_of(manifest), manifest, ("Annotations", "JPEGImages"))
+        return given.image_of(stem_of(manifest), manifest, _FOLDERS)
     except RowError:
         if name:
             return name
         raise
+
+
+def _without_its_ending(given: Given, manifest: str, name: str) -> str | None:
+    """The path of the image of this name without its ending, as ImageNet writes it; None where there is none."""
+    try:
+        return given.image_of(name, manifest, _FOLDERS) if name and not {"/", "\\"} & set(name) else None
+    except RowError:
+        return None
 
 
 def _box(item: Element) -> Any:

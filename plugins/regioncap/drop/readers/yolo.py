@@ -1,12 +1,12 @@
 """YOLO: a text file of boxes for each image, and the names of classes in a YAML or a text file."""
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, stem_of
+from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, names_in, stem_of
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -19,16 +19,26 @@ _FOLDERS = ("labels", "images")
 # Room for some ten thousand classes.
 _MOST_YAML = 1 << 19
 # Files with the names of classes, one a line.
-_LISTS = ("classes.txt", ".names")
+_LISTS = ("classes.txt", ".names", ".labels")
+_CONTRADICT = (
+    "folders give classes other names than a folder above them does: the names in them were read for their boxes"
+)
+
+
+class _AsWritten(yaml.SafeLoader):  # type: ignore[misc]  # the library has no types
+    """Takes plain words for text: a class may be called `no`, `off`, `null` or `007`."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # as the library has it
 
 
 class _Classes:
     """The names of classes, from the nearest file above each manifest that has them."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: Given, labels: Sequence[str]) -> None:
         self._by_folder: dict[str, dict[int, str]] = {}
-        self.keypoints = False
+        self._of_poses: set[str] = set()
         self._unread: list[str] = []
+        self._folders = {folder for path in labels for folder in _folders_above(path)}
         for ending in (".yaml", ".yml"):
             for path, data in given.small(given.ending_in(ending)):
                 if not isinstance(data, RowError):
@@ -36,8 +46,9 @@ class _Classes:
         for ending in _LISTS:
             for path, data in given.small(given.ending_in(ending)):
                 if not isinstance(data, RowError):
-                    lines = data.decode("utf-8", "replace").splitlines()
+                    lines = names_in(given, data)
                     self._add(path, {place: name.strip() for place, name in enumerate(lines) if name.strip()})
+        given.note(_CONTRADICT, sum(map(self._contradicts, self._by_folder)))
         # Where another file has the names, it is about something else.
         if self._unread and not self._by_folder:
             raise ValueError(self._unread[0])
@@ -50,7 +61,8 @@ class _Classes:
             return {}
         if not isinstance(found, dict):
             return {}
-        self.keypoints |= "kpt_shape" in found
+        if "kpt_shape" in found:
+            self._of_poses.add(posixpath.dirname(path))
         names = found.get("names")
         items = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
         return {int(place): str(name) for place, name in items if str(place).isdecimal() and not _is_nested(name)}
@@ -61,14 +73,26 @@ class _Classes:
             return
         raise ValueError(f"the file {path} gives the classes other names than another one beside it: leave one of them")
 
-    def of(self, manifest: str) -> Mapping[int, str]:
-        """The names of a manifest's classes, by their numbers; none where they are not known."""
-        folder = posixpath.dirname(manifest)
-        while folder not in self._by_folder:
-            if not folder:
-                return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
-            folder = posixpath.dirname(folder)
-        return self._by_folder[folder]
+    def _contradicts(self, folder: str) -> bool:
+        """Whether classes have other names in a folder above."""
+        names = self._by_folder[folder]
+        above = (self._by_folder[other] for other in _folders_above(folder) if other in self._by_folder)
+        return any(names[place] != name for others in above for place, name in others.items() if place in names)
+
+    def of(self, manifest: str) -> tuple[Mapping[int, str], bool]:
+        """The names of a manifest's classes, by their numbers, and whether it has poses; none where it is not known."""
+        folders = [*self._by_folder, *self._of_poses]
+        found = next((folder for folder in _folders_above(manifest) if folder in folders), None)
+        # The only ones may lie beside, but then not in the folder of other boxes.
+        if found is None and len(set(folders)) == 1 and folders[0] not in self._folders:
+            found = folders[0]
+        return ({}, False) if found is None else (self._by_folder.get(found, {}), found in self._of_poses)
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    """The folders that a file is in, from its own to the drop's top."""
+    while path:
+        yield (path := posixpath.dirname(path))
 
 
 def _loaded(data: bytes) -> Any:
@@ -77,7 +101,7 @@ def _loaded(data: bytes) -> Any:
         raise ValueError(f"it has more than {_MOST_YAML:,} bytes")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
         raise ValueError("it refers to parts of itself (*name), which is not read")
-    return yaml.safe_load(data)
+    return yaml.load(data, _AsWritten)
 
 
 def _is_nested(name: Any) -> bool:
@@ -85,8 +109,9 @@ def _is_nested(name: Any) -> bool:
 
 
 def _rows(given: Given) -> Iterator[Row]:
-    classes = _Classes(given)
-    files = ((path, data) for path, data in given.small(_labels(given)) if not _is_list_of_images(data))
+    labels = _labels(given)
+    classes = _Classes(given, labels)
+    files = ((path, data) for path, data in given.small(labels) if not _is_list_of_images(data))
     return a_row_each(files, lambda manifest, data: _value(given, manifest, data, classes))
 
 
@@ -119,8 +144,8 @@ def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[
     value: dict[str, Any] = {given.image_key: given.image_of(stem_of(manifest), manifest, _FOLDERS)}
     lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     if lines:
-        names = classes.of(manifest)
-        value[given.bbox_key] = [_box(line, classes.keypoints) for line in lines]
+        names, keypoints = classes.of(manifest)
+        value[given.bbox_key] = [_box(line, keypoints) for line in lines]
         value["labels"] = [_label(line[0], names) for line in lines]
         boxes = zip(value["labels"], value[given.bbox_key], strict=True)
         given.note(UNNAMED, sum(label is None and isinstance(box, list) for label, box in boxes))

@@ -39,6 +39,10 @@ CORNERS = {"xmin": 12, "ymin": 41, "xmax": 116, "ymax": 148}
         ({"annotations": [SIDES | {"category_name": "dog"}]}, ["dog"]),
         ({"x1": 12, "y1": 41, "x2": 116, "y2": 148, "label": "dog"}, ["dog"]),
         ({"left": 12, "top": 41, "width": 104, "height": 107}, None),
+        ({"bboxes": [[12, 41, 104, 107]], "categories": ["dog"]}, ["dog"]),
+        ({"objects": [SIDES], "labels": ["dog"]}, ["dog"]),
+        ({"annotations": [{"bbox": [12, 41, 116, 148], "bbox_mode": 0, "category": "dog"}]}, ["dog"]),
+        ({"annotations": [{"bbox": [12, 41, 104, 107], "bbox_mode": 1}]}, None),
         ({"bbox": {"cx": 64, "cy": 94.5, "w": 104, "h": 107}}, None),
     ],
 )
@@ -106,6 +110,22 @@ def test_x_and_y_are_a_centre_where_the_param_says_so(place: Place) -> None:
     place.put_rows({"image": "a.jpg", "bbox": [SIDES]})
     ((_, row),) = rows_of(place, "jsonl_any", "cxcywh")
     assert row.value is not None and row.value["bbox"] == [[12, 41, 104, 107]]
+
+
+def test_boxes_that_say_what_they_are_are_that_in_the_runs_own_layout(place: Place) -> None:
+    modes = [([12, 41, 116, 148], 0), ([12, 41, 104, 107], 1), ([0.1, 0.2, 0.3, 0.4], 2), ([1, 2, 3, 4], "x")]
+    place.put_rows({"image": "a.jpg", "objects": [{"bbox": box, "bbox_mode": mode} for box, mode in modes]})
+    ((_, row),) = rows_of(place, "jsonl_any", "xyxy")
+    assert row.value is not None and row.value["bbox"] == [[12, 41, 116, 148]] * 2 + [
+        [0.1, 0.2, 0.3, 0.4],
+        [1, 2, 3, 4],
+    ]
+
+
+def test_the_size_of_the_image_is_not_that_of_its_box(place: Place) -> None:
+    place.put_rows({"image": "a.jpg", "x": 12, "y": 41, "w": 104, "h": 107, "width": 640, "height": 480})
+    (row,) = values_of(place, "jsonl_any")
+    assert row == {"image": "a.jpg", "width": 640, "height": 480, "bbox": [[12, 41, 104, 107]]}
 
 
 def test_the_params_own_keys_are_used(place: Place) -> None:

@@ -49,6 +49,8 @@ def test_boxes_stay_in_percent_and_other_fields_of_the_data_are_kept(place: Plac
         ("/data/local-files/?d=some/where/media/c%20d.jpg", "media/c d.jpg"),
         ("s3://bucket/some/media/a.jpg", "media/a.jpg"),
         ("https://host/x/a.jpg?token=1", "media/a.jpg"),
+        ("/tasks/7/presign/?fileuri=czM6Ly9idWNrZXQvc29tZS9tZWRpYS9hLmpwZw==", "media/a.jpg"),
+        ("/tasks/7/presign/?fileuri=%21", ""),
         ("https://host/x/none.jpg", "https://host/x/none.jpg"),
         ("/data/upload/3/none.jpg", "none.jpg"),
         (None, None),
@@ -96,7 +98,7 @@ def test_a_turned_box_becomes_the_box_around_it_in_pixels(place: Place) -> None:
 def test_annotations_of_another_tool_are_not_taken_for_tasks(place: Place) -> None:
     boxes = [{"label": "dog", "coordinates": {"x": 30, "y": 35, "width": 40, "height": 30}}]
     put(place, {"image": "a.jpg", "annotations": boxes})
-    with pytest.raises(DropError, match="but boxes under 'annotations', which are not read"):
+    with pytest.raises(DropError, match=r"Not read is export\.json, which is of CreateML"):
         place.plan(input_format="auto")
     assert [fault[2:] for fault in faults_of(place, "label_studio")] == [
         ("not_an_object", "its annotations have no results: they are of another tool")
@@ -123,3 +125,37 @@ def test_a_bad_task_costs_itself_and_a_file_of_another_kind_is_named(place: Plac
     place.put("export.json", '{"tasks": [1]}')
     with pytest.raises(DropError, match=r"export\.json cannot be read as label_studio: it is no list"):
         rows_of(place, "label_studio")
+
+
+@pytest.mark.parametrize("drawn_on", ["after", "image2"])
+def test_boxes_are_on_the_image_that_they_were_drawn_on(place: Place, drawn_on: str) -> None:
+    data = {"other": "0f1e2d3c-b.jpg", drawn_on: "a.jpg", "text": "c d.jpg is another"}
+    put(place, {"id": 1, "data": data, "annotations": [{"result": [box("dog", 1, 2, 3, 4, to_name=drawn_on)]}]})
+    assert [row["image"] for row in values_of(place, "label_studio")] == ["media/a.jpg"]
+
+
+def test_of_several_images_none_is_taken_unless_something_says_which(place: Place) -> None:
+    drawn = {"result": [box("dog", 1, 2, 3, 4, to_name="img2")]}
+    images = {"image1": "a.jpg", "image2": "0f1e2d3c-b.jpg"}
+    put(place, {"id": 1, "data": images, "annotations": [drawn]}, {"id": 2, "data": images, "annotations": []})
+    reason = (
+        "it has several images ('image1', 'image2'), and its boxes do not say which one they are on: set the param "
+        "image_key"
+    )
+    assert faults_of(place, "label_studio") == [("export.json", 1, "image_not_found", reason)]
+    put(place, task(1, "a.jpg", drawn, thumbnail="0f1e2d3c-b.jpg"), task(2, "a.jpg", drawn))
+    assert place.plan(input_format="label_studio").warnings == [
+        "1 tasks have other images too, and do not say which one their boxes are on: look at some"
+    ]
+
+
+def test_what_is_turned_on_an_image_of_no_known_size_is_no_box(place: Place) -> None:
+    boxes = [{"x": 10, "y": 20, "width": 30, "height": 40}, {"x": 30, "y": 40, "radiusX": 10, "radiusY": 20}]
+    shapes = [{**shape, "rotation": turn, "rectanglelabels": ["dog"]} for turn in (0, 30) for shape in boxes]
+    put(place, {"image": "a.jpg", "id": 1, "label": shapes})
+    (row,) = values_of(place, "label_studio")
+    said = "turned, and the size of the image is not given"
+    assert row["bbox"] == [[10, 20, 30, 40], [20, 20, 20, 40], said, said]
+    shapes = [{**shape, "original_width": 0, "original_height": 100} for shape in shapes]
+    put(place, {"image": "a.jpg", "id": 1, "label": shapes})
+    assert values_of(place, "label_studio")[0]["bbox"] == row["bbox"]

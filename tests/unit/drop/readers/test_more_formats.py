@@ -71,17 +71,27 @@ def test_kittis_lines_are_read_from_their_ends(place: Place) -> None:
     put_images(place, "training/image_2", ["000001.png", "000002.png"])
     lines = [
         KITTI, KITTI.replace("Car", "traffic light") + " 0.97", KITTI.replace("Car", "type 3"), "DontCare" + KITTI[3:],
-        "Car 0.0 0", "", KITTI.replace("10.0", "x"),
+        "Car 0.0 0", "", KITTI.replace("10.0", "x"), KITTI.replace("Car", "type 1") + " 0.97",
     ]  # fmt: skip
     place.put("training/label_2/000001.txt", "\n".join(lines))
     place.put("training/label_2/000002.txt", "DontCare" + KITTI[3:])
     first, second = values_of(place, "kitti")
     box = [10, 20.5, 30, 39.5]
     assert first == {
-        "image": "training/image_2/000001.png", "bbox": [box, box, box, lines[4], lines[6]],
-        "labels": ["Car", "traffic light", "type 3", None, None],
+        "image": "training/image_2/000001.png", "bbox": [box, box, box, lines[4], lines[6], box],
+        "labels": ["Car", "traffic light", "type 3", None, None, "type 1"],
     }  # fmt: skip
     assert second == {"image": "training/image_2/000002.png"}
+
+
+def test_classes_in_another_encoding_are_no_labels(place: Place) -> None:
+    put_images(place, "training/image_2", ["000001.png"])
+    put_images(place, "train", ["a.jpg"])
+    place.put("training/label_2/000001.txt", KITTI.replace("Car", "Bär").encode("cp1252"))
+    assert [fault[1:3] for fault in faults_of(place, "kitti")] == [(1, "not_utf8")]
+    place.put("a.csv", f"{HEADER}\na,x,Bär,1,0.1,0.5,0.2,0.9,0,0,0\na,x,dog,1,0.1,0.5,0.2,0.9,0,0,0\n".encode("cp1252"))
+    assert [fault[1:3] for fault in faults_of(place, "open_images")] == [(2, "not_utf8")]
+    assert [row.value and row.value["labels"] for _, row in rows_of(place, "open_images")] == [None, ["dog"]]
 
 
 def test_what_lies_beside_kittis_labels_is_left_out(place: Place) -> None:
@@ -185,3 +195,21 @@ def test_image_folders_are_read_with_what_lies_beside_their_metadata(place: Plac
     ]
     assert [fault[:3] for fault in faults_of(place, "image_folder")] == [("train/metadata.jsonl", 4, "not_json")]
     assert place.plan(input_format="auto").settings.input_format == "image_folder"
+
+
+@pytest.mark.parametrize("key", ["bbox", "bboxes"])
+@pytest.mark.parametrize("beside", ["labels", "categories", "category"])
+def test_labels_of_image_folders_may_stand_beside_the_boxes(place: Place, key: str, beside: str) -> None:
+    put_images(place, "", ["a.jpg"])
+    boxes = [[1, 2, 30, 40], [5, 6, 7, 8]]
+    rows = [{beside: labels} for labels in (["dog", "cat"], [3, 4], ["one"], "dog")]
+    place.put("metadata.jsonl", "".join(json.dumps({"file_name": "a.jpg", key: boxes, **row}) + "\n" for row in rows))
+    found = values_of(place, "image_folder")
+    assert [row["bbox"] for row in found] == [boxes] * 4
+    assert [row.get("labels") for row in found[:2]] == [["dog", "cat"], None]
+    # What is no list with a label for each box is about something else.
+    assert [row.get(beside) for row in found[2:]] == [["one"], "dog"]
+    assert (
+        "2 boxes are of classes that have no name in the drop, and have no label"
+        in place.plan(input_format="image_folder").warnings
+    )

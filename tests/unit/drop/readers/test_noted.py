@@ -17,6 +17,7 @@ ONE = {"result": [box("one", 1, 2, 30, 40)]}
 TWO = {"result": [box("two", 5, 6, 30, 40)]}
 OPEN_IMAGES = "ImageID,LabelName,XMin,XMax,YMin,YMax\na,/m/01,0.1,0.5,0.2,0.9\n"
 NUMBERED = {"objects": {"bbox": [[1, 2, 30, 40]], "category": [3]}}
+NOT_UTF8 = "1 names of classes are not UTF-8, and are no labels: set the param manifest_encoding to what they are in"
 
 
 def left(kind: str, number: int = 1) -> str:
@@ -71,6 +72,30 @@ NOTED: dict[str, tuple[dict[str, Any], str, list[str | None], list[str]]] = {
         {"a.csv": OPEN_IMAGES}, "open_images", ["/m/01"],
         ["1 boxes have the code of their class for a label, since no file gives its name"],
     ),
+    "categories of COCO of two names": (
+        {"a.json": coco()["a.json"] | {"categories": [{"id": 1, "name": name} for name in ("dog", "cat", "dog")]}},
+        "coco", [None], ["1 boxes are of classes that have no name in the drop, and have no label"],
+    ),
+    "categories of COCO in another encoding": (
+        {"a.json": json.dumps(coco(None, None, {"name": "Bär"})["a.json"], ensure_ascii=False).encode("cp1252")},
+        "coco", [None], [NOT_UTF8, "1 boxes are of classes that have no name in the drop, and have no label"],
+    ),
+    "classes of YOLO that have other names in a folder above": (
+        {"labels/a.txt": f"{YOLO_LINE}\n1{YOLO_LINE[1:]}", "labels/classes.txt": "dog\ncat\n",
+         "data.yaml": "names: [background, dog, cat]"},
+        "yolo", ["dog", "cat"],
+        ["1 folders give classes other names than a folder above them does: the names in them were read for their "
+         "boxes"],
+    ),
+    "classes of YOLO in another encoding": (
+        {"labels/a.txt": f"{YOLO_LINE}\n1{YOLO_LINE[1:]}", "classes.txt": "Bär\ndog\n".encode("cp1252")},
+        "yolo", [None, "dog"], [NOT_UTF8, "1 boxes are of classes that have no name in the drop, and have no label"],
+    ),
+    "classes of Open Images in another encoding": (
+        {"a.csv": OPEN_IMAGES, "class-descriptions.csv": "/m/01,Bär\n".encode("cp1252")},
+        "open_images", ["/m/01"],
+        [NOT_UTF8, "1 boxes have the code of their class for a label, since no file gives its name"],
+    ),
     "numbers of classes in image folders": (
         {"metadata.jsonl": json.dumps({"file_name": "a.jpg", **NUMBERED})}, "image_folder", [None],
         ["1 boxes are of classes that have no name in the drop, and have no label"],
@@ -83,7 +108,7 @@ def test_what_is_not_as_it_was_given_is_said(place: Place, what: str) -> None:
     files, input_format, labels, told = NOTED[what]
     put_images(place, "", ["a.jpg"])
     for name, content in files.items():
-        place.put(name, content if isinstance(content, str) else json.dumps(content))
+        place.put(name, content if isinstance(content, str | bytes) else json.dumps(content))
     (row,) = values_of(place, input_format)
     assert row.get("labels", [None]) == labels
     plan = place.plan(input_format=input_format)

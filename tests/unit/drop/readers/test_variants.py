@@ -463,3 +463,48 @@ def test_the_letter_case_of_endings_does_not_matter(place: Place, input_format: 
         place.put(stem + dot + shown, content if isinstance(content, str) else json.dumps(content))
     (row,) = values_of(place, input_format)
     assert row["labels"] == ["dog"] and contents(place.drop, "auto").input_format == input_format
+
+
+@pytest.mark.parametrize("input_format", ["voc", "labelme"])
+def test_a_file_that_was_renamed_with_its_image_does_not_take_another_one(place: Place, input_format: str) -> None:
+    folder = "JPEGImages" if input_format == "voc" else ""
+    put_images(place, folder, ["1.jpg", "2.jpg"])
+    put_images(place, "other", ["4.jpg", "6.jpg"])
+    # Numbered anew: what was 2 is 1 by now, and what it was called stands in it.
+    for number, said in ((1, "2.jpg"), (2, "3.jpg"), (5, "4.jpg"), (6, "other/6.jpg")):
+        if input_format == "voc":
+            place.put(f"Annotations/{number}.xml", f"<annotation><filename>{said}</filename></annotation>")
+        else:
+            place.put(f"{number}.json", json.dumps({"imagePath": said, "shapes": []}))
+    ((manifest, _, code, reason),) = faults_of(place, input_format)
+    one, two = (f"{folder}/{name}".lstrip("/") for name in ("1.jpg", "2.jpg"))
+    assert (manifest, code) == ("Annotations/1.xml" if folder else "1.json", "image_not_found")
+    assert reason.startswith(f"the file names the image {two!r}, and {one!r} has the file's own name")
+    images = [row.value["image"] for _, row in rows_of(place, input_format) if row.value is not None]
+    assert images == [two, "other/4.jpg", "other/6.jpg"]
+
+
+def test_a_voc_file_may_give_its_images_name_without_its_ending(place: Place) -> None:
+    put_images(place, "JPEGImages", ["n01_1.JPEG", "x.v2.jpg", "c.jpg"])
+    for number, said in enumerate(["n01_1", "x.v2", "../../c", "none"]):
+        place.put(f"Annotations/{number}.xml", f"<annotation><filename>{said}</filename></annotation>")
+    assert [row["image"] for row in values_of(place, "voc")] == [
+        "JPEGImages/n01_1.JPEG", "JPEGImages/x.v2.jpg", "../../c", "none",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("paths", [("/data/x/1.jpg", "/data/y/1.jpg"), ("C:\\x\\1.jpg", "http://h/y/1.jpg")])
+def test_images_that_were_put_into_one_folder_are_not_taken_for_each_other(
+    place: Place, paths: tuple[str, ...]
+) -> None:
+    put_images(place, "", ["1.jpg", "2.jpg"])
+    images = [{"id": number, "file_name": path} for number, path in enumerate([*paths, paths[0], "/data/x/2.jpg"])]
+    boxes = [{"image_id": number, "bbox": BOX} for number in range(4)]
+    place.put("a.json", json.dumps({"images": images, "annotations": boxes}))
+    for _ in range(2):  # however often they are read
+        ((_, line, code, reason),) = faults_of(place, "coco")
+        assert (line, code) == (2, "image_not_found") and reason.startswith(
+            "'1.jpg' was taken for another image already"
+        )
+    rows = [row.value["image"] for _, row in rows_of(place, "coco") if row.value is not None]
+    assert rows == ["1.jpg", "1.jpg", "2.jpg"]

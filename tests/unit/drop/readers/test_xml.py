@@ -142,3 +142,16 @@ def test_xml_says_itself_in_which_encoding_it_is(place: Place, encoding: str) ->
     (row,) = values_of(place, "voc")
     assert row["labels"] == ["Bär"]
     assert place.plan(input_format="auto").settings.input_format == "voc"
+
+
+def test_frames_of_a_film_are_found_without_their_ending(place: Place) -> None:
+    put_images(place, "images", ["frame_000000.PNG", "s/frame_000001.PNG", "x.y.jpg"])
+    names = ["frame_000000", "s/frame_000001", "x.y", "frame_000002", "../x.y", "none.jpg", "t/frame_000001"]
+    images = "".join(f'<image id="{number}" name="{name}"/>' for number, name in enumerate(names))
+    place.put("annotations.xml", f"<annotations>{images}</annotations>")
+    found = [row.value["image"] for _, row in rows_of(place, "cvat") if row.value is not None]
+    assert found == [
+        "images/frame_000000.PNG", "images/s/frame_000001.PNG", "images/x.y.jpg", "../x.y", "none.jpg",
+        "t/frame_000001",
+    ]  # fmt: skip
+    assert [code for *_, code, _ in faults_of(place, "cvat")] == ["image_not_found"]

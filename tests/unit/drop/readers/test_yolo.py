@@ -100,3 +100,42 @@ def test_names_that_differ_in_one_folder_stop_the_drop_and_nearer_ones_count(pla
     place.put("one/classes.txt", "dog")
     with pytest.raises(DropError, match=r"the file one/classes\.txt gives the classes other names than another one"):
         rows_of(place, "yolo")
+
+
+@pytest.mark.parametrize(
+    "names", ["[no, off, 007, null, 2024-01-01, 1.0]", "{0: no, 1: off, '2': 007, 3: null, 4: 2024-01-01, 5: 1.0}"]
+)
+def test_classes_are_called_as_it_is_written(place: Place, names: str) -> None:
+    put_images(place, "", ["a.jpg"])
+    place.put("a.txt", "".join(f"{number} 0.5 0.5 0.2 0.1\n" for number in range(6)))
+    place.put("data.yaml", f"names: {names}\n")
+    (row,) = values_of(place, "yolo")
+    assert row["labels"] == ["no", "off", "007", "null", "2024-01-01", "1.0"]
+
+
+def test_poses_of_one_data_set_do_not_make_poses_of_the_outlines_of_another(place: Place) -> None:
+    outline = "0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4"
+    for folder, more in (("one", ""), ("two", "kpt_shape: [2, 2]\n")):
+        put_images(place, f"{folder}/images", [f"{folder}.jpg"])
+        place.put(f"{folder}/labels/{folder}.txt", outline)
+        place.put(f"{folder}/data.yaml", f"{more}names: [dog]\n")
+    one, two = values_of(place, "yolo")
+    assert one["bbox"] == [pytest.approx([0.2, 0.25, 0.2, 0.3])] and two["bbox"] == [[0.1, 0.1, 0.3, 0.1]]
+
+
+def test_the_only_names_are_those_of_boxes_beside_them_unless_they_are_of_others(place: Place) -> None:
+    for folder in ("one", "two"):
+        put_images(place, f"{folder}/images", [f"{folder}.jpg"])
+        place.put(f"{folder}/labels/{folder}.txt", "0 0.5 0.5 0.2 0.1")
+    place.put("config/classes.txt", "dog")
+    assert [row["labels"] for row in values_of(place, "yolo")] == [["dog"], ["dog"]]
+    (place.drop_folder / "config/classes.txt").rename(place.drop_folder / "one/classes.txt")
+    assert [row["labels"] for row in values_of(place, "yolo")] == [["dog"], [None]]
+
+
+@pytest.mark.parametrize("name", ["_darknet.labels", "obj.names", "classes.txt"])
+def test_lists_of_classes_have_a_class_a_line(place: Place, name: str) -> None:
+    put_images(place, "train", ["a.jpg"])
+    place.put("train/a.txt", "1 0.5 0.5 0.2 0.1")
+    place.put(f"train/{name}", "cat\r\ndog\r\n")
+    assert [row["labels"] for row in values_of(place, "yolo")] == [["dog"]]
