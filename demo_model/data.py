@@ -30,7 +30,7 @@ _DEFAULT = MarkStyle()
 # The share of images whose regions are marked by their own outlines.
 _CONTOURED = 0.1
 # The share of pictures that are so poor that shapes are hard to tell: where labels are worth something.
-_POOR = 0.3
+_POOR = 0.2
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,11 @@ def plan_build(
     judge_model = "" if settings.judges == "none" or judge_model == model else judge_model
     # What people have corrected since makes it another build.
     plain = identity_of(settings, model, corrections, judge_model)
+    if contents.hidden:
+        # Whoever uploads from macOS has them every night: nothing that a person would have to be asked about.
+        first = min(contents.hidden).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        files = "1 hidden file was" if len(contents.hidden) == 1 else f"{len(contents.hidden):,} hidden files were"
+        _log.warning("%s left out, the first of them %s", files, first)
     asked = _asked(work, settings, run_id, published, (model, served), (judge_model or model, judge_served))
     drop_and_plain = hashlib.sha256(canonical([plain, drop.uri, contents.fingerprint])).hexdigest()
     identity = known_by(plain, asked.served, asked.judge_served)
@@ -191,10 +196,6 @@ def _as_found(settings: BuildSettings, contents: drops.Contents) -> tuple[BuildS
                 f"are read as {reader.box_format}, which they are by definition"
             )
         changes["box_format"] = reader.box_format
-    if contents.hidden:
-        first = min(contents.hidden).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        files = "1 hidden file was" if len(contents.hidden) == 1 else f"{len(contents.hidden):,} hidden files were"
-        told.append(f"{files} left out, the first of them {first}")
     return settings.model_copy(update=changes), told
 
 

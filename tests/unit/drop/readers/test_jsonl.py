@@ -1,5 +1,6 @@
 """Manifests of JSON lines."""
 
+import codecs
 import tempfile
 from pathlib import Path
 
@@ -66,5 +67,6 @@ def test_every_line_that_is_not_blank_is_one_row(lines: list[bytes]) -> None:
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(b"\n".join(lines))
         rows = list(read_rows(Path(file.name), "jsonl", "bbox"))
-    assert [row.line for row in rows] == [number for number, line in enumerate(lines, start=1) if line.strip()]
+    blank = [not line.removeprefix(codecs.BOM_UTF8).strip() for line in lines]
+    assert [row.line for row in rows] == [number for number, skipped in enumerate(blank, start=1) if not skipped]
     assert all((row.value is None) == (row.fault is not None) for row in rows)
