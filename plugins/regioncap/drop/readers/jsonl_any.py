@@ -8,7 +8,7 @@ from typing import Any
 
 from regioncap.drop.readers import image_folder, jsonl
 from regioncap.drop.readers.grouped import Grouped
-from regioncap.drop.readers.loose import Found, found_boxes, lines_in
+from regioncap.drop.readers.loose import Found, found_boxes, has_labels, lines_in, with_labels
 from regioncap.drop.readers.reader import UNNAMED, DropReader, Given, Row
 from regioncap.drop.rows import parse_line
 from regioncap.errors import RowError
@@ -27,7 +27,8 @@ def _rows(given: Given) -> Iterator[Row]:
             for line, row, found in _read(given, path):
                 given.note(UNNAMED, found.unnamed if found is not None else 0)
                 if found is None:
-                    yield replace(line, manifest=manifest)
+                    value = line.value and with_labels(given, line.value)
+                    yield replace(line, value=value, manifest=manifest)
                 elif not found.single:
                     yield Row(line.line, _value(given, row, found, found.boxes, found.labels), manifest=manifest)
                 elif items := boxes.take(row[given.image_key]):
@@ -65,7 +66,8 @@ def _recognises(path: str, start: bytes) -> bool:
     lines = start.decode("utf-8", "replace").encode().split(b"\n")
     for line in lines[: min(len(lines) - 1, _LOOKED_AT)] or lines:
         try:
-            if line.strip() and found_boxes(parse_line(line), "bbox", "xywh") is not None:
+            row = parse_line(line) if line.strip() else {}
+            if found_boxes(row, "bbox", "xywh") is not None or has_labels(row, "bbox"):
                 return True
         except RowError:
             continue

@@ -209,7 +209,7 @@ def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
     """The row with its boxes, in whatever form they are, under the boxes' own key, and their labels beside them."""
     found = found_boxes(row, given.bbox_key, given.box_format.partition("_")[0])
     if found is None:
-        return _with_labels(given, row)
+        return with_labels(given, row)
     given.note(UNNAMED, found.unnamed)
     value = {key: field for key, field in row.items() if key not in found.used}
     if found.boxes:
@@ -219,8 +219,8 @@ def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _with_labels(given: Given, row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose boxes are a list already, with the labels that stand beside them."""
+def with_labels(given: Given, row: dict[str, Any]) -> dict[str, Any]:
+    """The row, with the labels that stand beside its boxes, where these are a list already."""
     boxes = row.get(given.bbox_key)
     key = _labels_beside(row, len(boxes)) if isinstance(boxes, list) else None
     if key is None:
@@ -229,6 +229,13 @@ def _with_labels(given: Given, row: dict[str, Any]) -> dict[str, Any]:
     given.note(UNNAMED, unnamed)
     value = {name: field for name, field in row.items() if name != key}
     return {**value, "labels": labels} if any(labels) else value
+
+
+def has_labels(row: dict[str, Any], bbox_key: str) -> bool:
+    """Whether labels stand beside a row's boxes, under a name that the usual form does not have."""
+    boxes = row.get(bbox_key)
+    key = _labels_beside(row, len(boxes)) if isinstance(boxes, list) else None
+    return key not in (None, "labels") and any(_named_and_not(row[str(key)])[0])
 
 
 def lines_in(given: Given) -> int:

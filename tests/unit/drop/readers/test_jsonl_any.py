@@ -25,6 +25,7 @@ CORNERS = {"xmin": 12, "ymin": 41, "xmax": 116, "ymax": 148}
     [
         ({"bbox": [12, 41, 104, 107]}, None),
         ({"bbox": [12, 41, 104, 107], "label": "dog"}, ["dog"]),
+        ({"bbox": [[12, 41, 104, 107]], "label": ["dog"]}, ["dog"]),
         ({"bbox": "[12, 41, 104, 107]"}, None),
         ({"bbox": "12 41 104 107", "category": "dog"}, ["dog"]),
         ({"bbox": "12, 41, 104.0, 107"}, None),
@@ -51,6 +52,13 @@ def test_boxes_in_many_forms_are_read(place: Place, row: dict[str, Any], labels:
     expected = {"image": "a.jpg", "split": "val", "bbox": [[12, 41, 104, 107]]}
     assert values_of(place, "jsonl_any") == [expected if labels is None else {**expected, "labels": labels}]
     assert place.plan(input_format="auto").settings.input_format == "jsonl_any"
+
+
+def test_numbers_of_classes_beside_boxes_are_no_labels(place: Place) -> None:
+    place.put_rows({"image": "a.jpg", "bbox": [[12, 41, 104, 107]], "category": [3]})
+    assert "labels" not in values_of(place, "jsonl_any")[0]
+    plan = place.plan(input_format="jsonl_any")
+    assert plan.warnings == ["1 boxes are of classes that have no name in the drop, and have no label"]
 
 
 def test_rows_in_the_usual_form_are_what_they_are(place: Place) -> None:
