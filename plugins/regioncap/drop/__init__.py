@@ -13,6 +13,7 @@
 `images`      from an image file to the picture that a person sees
 `png`, `jpeg`, `tiff`, `webp`, `heif`  what Pillow leaves out of these formats: damage, blemishes, depths, crops
 `unread`      what a file is that no decoder takes
+`not_read`    what a file is that no reader takes
 `colours`     from a decoder's pixels to sRGB over white, by ICC profiles; `coding`: by numbers, HDR too
 `likeness`    how an image looks, in 256 bits
 `decoders`    processes that do this, and can be killed; `decoder` is the life of one, `decoding` what it is asked for
