@@ -76,7 +76,7 @@ def found_boxes(row: dict[str, Any], bbox_key: str, layout: str) -> Found | None
     boxes = [_box(item, layout) for item in value]
     labels = [_label(item) if isinstance(item, dict) else None for item in value]
     unnamed = sum(map(_has_number, value))
-    beside = None if any(labels) or unnamed else _labels_beside(row, len(boxes))
+    beside = None if any(labels) or unnamed else _labels_beside(row, boxes)
     if beside is None:
         return Found(boxes, labels, False, frozenset((key,)), unnamed)
     labels, unnamed = _named_and_not(row[beside])
@@ -93,9 +93,11 @@ def _columns(value: dict[str, Any], key: str) -> Found | None:
     return Found(boxes, told, False, frozenset((key,)), unnamed)
 
 
-def _labels_beside(row: dict[str, Any], boxes: int) -> str | None:
-    """Under which key a row has a list with a label, or the number of a class, for each of so many boxes."""
-    lists = ((key, row[key]) for key in _LABEL_LISTS if isinstance(row.get(key), list) and len(row[key]) == boxes)
+def _labels_beside(row: dict[str, Any], boxes: Any) -> str | None:
+    """Under which key a row has a list with a label, or the number of a class, for each of its boxes."""
+    if not isinstance(boxes, list):
+        return None
+    lists = ((key, row[key]) for key in _LABEL_LISTS if isinstance(row.get(key), list) and len(row[key]) == len(boxes))
     return next((key for key, given in lists if given and all(type(item) in (str, int) for item in given)), None)
 
 
@@ -221,8 +223,7 @@ def with_boxes(given: Given, row: dict[str, Any]) -> dict[str, Any]:
 
 def with_labels(given: Given, row: dict[str, Any]) -> dict[str, Any]:
     """The row, with the labels that stand beside its boxes, where these are a list already."""
-    boxes = row.get(given.bbox_key)
-    key = _labels_beside(row, len(boxes)) if isinstance(boxes, list) else None
+    key = _labels_beside(row, row.get(given.bbox_key))
     if key is None:
         return row
     labels, unnamed = _named_and_not(row[key])
@@ -233,9 +234,8 @@ def with_labels(given: Given, row: dict[str, Any]) -> dict[str, Any]:
 
 def has_labels(row: dict[str, Any], bbox_key: str) -> bool:
     """Whether labels stand beside a row's boxes, under a name that the usual form does not have."""
-    boxes = row.get(bbox_key)
-    key = _labels_beside(row, len(boxes)) if isinstance(boxes, list) else None
-    return key not in (None, "labels") and any(_named_and_not(row[str(key)])[0])
+    key = _labels_beside(row, row.get(bbox_key))
+    return key is not None and key != "labels" and any(_named_and_not(row[key])[0])
 
 
 def lines_in(given: Given) -> int:
