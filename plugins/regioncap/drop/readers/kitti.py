@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners, stem_of
+from regioncap.drop.readers.reader import DropReader, Given, Row, a_row_each, from_corners, lines_of, stem_of
 from regioncap.errors import RowError
 from regioncap.regions.codes import Code
 
@@ -29,7 +29,7 @@ def _value(given: Given, manifest: str, data: bytes) -> dict[str, Any]:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise RowError(Code.NOT_UTF8, f"the file is not UTF-8 at its byte {error.start}") from error
-    lines = [line.split() for line in text.splitlines() if line.strip()]
+    lines = [line.split() for line in lines_of(text) if line.strip()]
     objects = [line for line in lines if line[0] != _IGNORED]
     given.note("lines are DontCare and were left out", len(lines) - len(objects))
     if objects:

@@ -1,5 +1,6 @@
 """What all readers share: what a reader is, what it is given, and what it makes of manifests."""
 
+import io
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -191,9 +192,14 @@ def a_row_each(
             yield Row(1, None, fault, data if isinstance(data, bytes) else None, manifest)
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. What else Python takes for the end of one (U+2028, say) may be in the name of a class."""
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+
+
 def names_in(given: Given, data: bytes) -> list[str]:
     """The lines of a file with the names of classes; one that is not UTF-8 is empty: it would be a wrong label."""
-    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    lines = lines_of(data.decode("utf-8-sig", "surrogateescape"))
     given.note(NOT_READ, sum(not is_utf8(line) for line in lines))
     return [line if is_utf8(line) else "" for line in lines]
 

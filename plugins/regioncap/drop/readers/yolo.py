@@ -6,7 +6,17 @@ from typing import Any
 
 import yaml
 
-from regioncap.drop.readers.reader import IMAGE_ENDINGS, UNNAMED, DropReader, Given, Row, a_row_each, names_in, stem_of
+from regioncap.drop.readers.reader import (
+    IMAGE_ENDINGS,
+    UNNAMED,
+    DropReader,
+    Given,
+    Row,
+    a_row_each,
+    lines_of,
+    names_in,
+    stem_of,
+)
 from regioncap.errors import RowError
 
 # Text files that have other things in them, by their names without ending, in small letters.
@@ -49,6 +59,7 @@ class _Classes:
                     lines = names_in(given, data)
                     self._add(path, {place: name.strip() for place, name in enumerate(lines) if name.strip()})
         given.note(_CONTRADICT, sum(map(self._contradicts, self._by_folder)))
+        self._told_of = self._by_folder.keys() | self._of_poses
         # Where another file has the names, it is about something else.
         if self._unread and not self._by_folder:
             raise ValueError(self._unread[0])
@@ -81,11 +92,10 @@ class _Classes:
 
     def of(self, manifest: str) -> tuple[Mapping[int, str], bool]:
         """The names of a manifest's classes, by their numbers, and whether it has poses; none where it is not known."""
-        folders = [*self._by_folder, *self._of_poses]
-        found = next((folder for folder in _folders_above(manifest) if folder in folders), None)
+        found = next((folder for folder in _folders_above(manifest) if folder in self._told_of), None)
         # The only ones may lie beside, but then not in the folder of other boxes.
-        if found is None and len(set(folders)) == 1 and folders[0] not in self._folders:
-            found = folders[0]
+        if found is None and len(self._told_of) == 1 and self._told_of.isdisjoint(self._folders):
+            (found,) = self._told_of
         return ({}, False) if found is None else (self._by_folder.get(found, {}), found in self._of_poses)
 
 
@@ -142,7 +152,7 @@ def _has_image(given: Given, path: str) -> bool:
 
 def _value(given: Given, manifest: str, data: bytes, classes: _Classes) -> dict[str, Any]:
     value: dict[str, Any] = {given.image_key: given.image_of(stem_of(manifest), manifest, _FOLDERS)}
-    lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line.split() for line in lines_of(data.decode("utf-8", "replace")) if line.strip()]
     if lines:
         names, keypoints = classes.of(manifest)
         value[given.bbox_key] = [_box(line, keypoints) for line in lines]

@@ -139,3 +139,10 @@ def test_lists_of_classes_have_a_class_a_line(place: Place, name: str) -> None:
     place.put("train/a.txt", "1 0.5 0.5 0.2 0.1")
     place.put(f"train/{name}", "cat\r\ndog\r\n")
     assert [row["labels"] for row in values_of(place, "yolo")] == [["dog"]]
+
+
+def test_only_ends_of_lines_part_the_names_of_classes(place: Place) -> None:
+    put_images(place, "images", ["a.png"])
+    place.put("labels/a.txt", "1 0.5 0.5 0.5 0.5")
+    place.put("classes.txt", "dog\u2028or\x85hound\ncat\r\n")
+    assert [value["labels"] for value in values_of(place, "yolo")] == [["cat"]]
