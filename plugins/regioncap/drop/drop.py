@@ -27,7 +27,7 @@ from regioncap.drop.elsewhere import ImageFiles, Images, is_uri
 from regioncap.drop.images import MAX_BYTES
 from regioncap.drop.inside import copy_to, inside, opened
 from regioncap.drop.not_read import begins_as_not_read, is_looked_into, named_as_not_read, plainly_not_read
-from regioncap.drop.plain import in_utf8, is_utf8, plain, unpacked, unpacked_start, with_compressed
+from regioncap.drop.plain import in_utf8, is_utf8, plain, shown, unpacked, unpacked_start, with_compressed
 from regioncap.drop.readers import AUTO, READERS, ByLine, DropReader, Reader, Row
 from regioncap.drop.readers.reader import IMAGE_ENDINGS, is_hidden, stem_of
 from regioncap.drop.rows import MAX_LINE_BYTES, MAX_PATH_BYTES
@@ -279,8 +279,7 @@ def contents(drop: Store, input_format: str, images: Images | None = None) -> Co
 
     files = Files(noted())
     for name in {path for paths in manifests.values() for path in paths if not is_utf8(path)}:
-        shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown}) is not UTF-8: rename it")
+        raise DropError(f"the drop at {drop.uri} has a manifest whose name ({shown(name)}) is not UTF-8: rename it")
     found = _found_format(drop, manifests) if input_format == AUTO else input_format
     if found is not None and manifests[found]:
         elsewhere = files if images is None or images.uri == drop.uri else Files(counted(images.list()))

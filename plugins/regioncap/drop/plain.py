@@ -116,6 +116,11 @@ def is_packed(start: bytes) -> bool:
     return any(pattern.match(start) for pattern, _ in _PACKED)
 
 
+def shown(path: str) -> str:
+    """A path as it can be shown, whatever bytes are in its name."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def is_utf8(text: str) -> bool:
     """Whether text that was read with `surrogateescape` was UTF-8."""
     if text.isascii():

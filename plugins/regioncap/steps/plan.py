@@ -16,6 +16,7 @@ from regioncap.drop import drop as drops
 from regioncap.drop.checking import Checker, IsForgotten, Planned, checked_rows, none_is_forgotten, processes_for
 from regioncap.drop.elsewhere import Images
 from regioncap.drop.given import told_of_kept
+from regioncap.drop.plain import shown
 from regioncap.drop.readers import READERS, DropReader
 from regioncap.drop.rows import RowReader
 from regioncap.drop.unforeseen import UnforeseenRows
@@ -102,9 +103,8 @@ def plan_build(
     plain = identity_of(settings, model, corrections, judge_model)
     if contents.hidden:
         # Whoever uploads from macOS has them every night: nothing that a person would have to be asked about.
-        first = min(contents.hidden).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         files = "1 hidden file was" if len(contents.hidden) == 1 else f"{len(contents.hidden):,} hidden files were"
-        _log.warning("%s left out, the first of them %s", files, first)
+        _log.warning("%s left out, the first of them %s", files, shown(min(contents.hidden)))
     asked = _asked(work, settings, run_id, published, (model, served), (judge_model or model, judge_served))
     drop_and_plain = hashlib.sha256(canonical([plain, drop.uri, contents.fingerprint])).hexdigest()
     identity = known_by(plain, asked.served, asked.judge_served)
